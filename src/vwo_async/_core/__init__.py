@@ -1,0 +1,1 @@
+"""The decision core: pure and synchronous. No await, clock, random number, logger or I/O."""

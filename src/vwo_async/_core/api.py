@@ -1,0 +1,47 @@
+"""What sets the API methods apart when it comes to deciding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+AB_TEST = "VISUAL_AB"
+FEATURE_TEST = "FEATURE_TEST"
+FEATURE_ROLLOUT = "FEATURE_ROLLOUT"
+CAMPAIGN_TYPES = frozenset({AB_TEST, FEATURE_TEST, FEATURE_ROLLOUT})
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One deciding API method.
+
+    Attributes:
+        name: The method's name.
+        official_name: Its name in the Node SDK and in the documents.
+        types: The campaign types that it applies to.
+        assigns: With a user storage, whether it may assign a variation to a user without a record
+            ("activation is mandatory" for the others).
+        refuses_mab: Whether a multi-armed bandit campaign without a user storage is refused.
+    """
+
+    name: str
+    official_name: str
+    types: frozenset[str]
+    assigns: bool = False
+    refuses_mab: bool = False
+
+
+ACTIVATE = Api("activate", "activate", frozenset({AB_TEST}), assigns=True, refuses_mab=True)
+GET_VARIATION_NAME = Api("get_variation_name", "getVariation", frozenset({AB_TEST, FEATURE_TEST}))
+IS_FEATURE_ENABLED = Api(
+    "is_feature_enabled",
+    "isFeatureEnabled",
+    frozenset({FEATURE_TEST, FEATURE_ROLLOUT}),
+    assigns=True,
+    refuses_mab=True,
+)
+GET_FEATURE_VARIABLE_VALUE = Api(
+    "get_feature_variable_value",
+    "getFeatureVariableValue",
+    frozenset({FEATURE_TEST, FEATURE_ROLLOUT}),
+)
+TRACK = Api("track", "track", frozenset({AB_TEST, FEATURE_TEST}), refuses_mab=True)

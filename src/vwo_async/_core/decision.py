@@ -1,0 +1,151 @@
+"""The decision for one user and one campaign.
+
+A user storage stands in the middle of the order of decision, and reading it means waiting, which this
+room never does. So the need is a value: `decide` returns the decision, or the keys it still needs to
+know about; the caller reads them and asks again with more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from ..reason import Reason
+from ..user import User
+from .api import Api
+from .bucketing import MAX_BUCKET_VALUE, MAX_TRAFFIC_VALUE, Ranges, bucket_value, hash_seed
+from .group import find_winner
+from .plan import Campaign, Decision, Group, Plan, Variation
+from .visitor import make_visitor_id
+
+
+class Stored(NamedTuple):
+    """What the user storage knows of a user in a campaign."""
+
+    variation_name: str
+    goals: tuple[str, ...] = ()
+
+
+class Lookup(NamedTuple):
+    """The campaign keys whose records must be read before a decision is possible."""
+
+    keys: tuple[str, ...]
+
+
+Records: TypeAlias = Mapping[str, Stored | None]
+
+
+def find_refusal(campaign: Campaign | None, api: Api, *, has_storage: bool) -> Reason | None:
+    """Return why *api* does not apply to *campaign* at all, or None."""
+    if campaign is None:
+        return Reason.CAMPAIGN_NOT_FOUND
+    if not campaign.is_running:
+        return Reason.CAMPAIGN_NOT_RUNNING
+    if campaign.is_mab and api.refuses_mab and not has_storage:
+        return Reason.STORAGE_REQUIRED
+    if campaign.type not in api.types:
+        return Reason.CAMPAIGN_TYPE_MISMATCH
+    return None
+
+
+def decide(
+    plan: Plan, campaign: Campaign, user: User, api: Api, records: Records | None
+) -> Decision | Lookup:
+    """Decide one campaign for one user.
+
+    Args:
+        plan: The compiled settings, of which *campaign* is a part.
+        campaign: A campaign to which *api* applies.
+        user: Who is asked about.
+        api: On whose behalf.
+        records: What is known from the user storage by campaign key (None: no record there);
+            itself None where there is no user storage.
+    """
+    if campaign.whitelist:
+        forced = find_forced(plan, campaign, user)
+        if forced is not None:
+            return forced.whitelisted
+    if records is not None:
+        if campaign.key not in records:
+            return Lookup((campaign.key,))
+        record = records[campaign.key]
+        if record is not None:
+            variation = campaign.variations_by_name.get(record.variation_name)
+            if variation is not None:
+                return variation.stored
+        elif not api.assigns:
+            return campaign.refuse(Reason.NOT_ACTIVATED)
+    if campaign.segment is not None and not campaign.segment(user.custom_variables, None):
+        return campaign.refuse(Reason.NOT_IN_SEGMENT)
+    hashed = hash_seed(campaign.seed_prefix + user.hash_bytes)
+    if bucket_value(hashed, MAX_TRAFFIC_VALUE) > campaign.percent_traffic:
+        return campaign.refuse(Reason.NOT_IN_TRAFFIC)
+    if campaign.group is not None:
+        loss = _find_loss(plan, campaign, campaign.group, user, records)
+        if loss is not None:
+            return loss
+    if campaign.bucket_prefix != campaign.seed_prefix:
+        hashed = hash_seed(campaign.bucket_prefix + user.hash_bytes)
+    owner = campaign.ranges.find(bucket_value(hashed, MAX_BUCKET_VALUE, campaign.bucket_multiplier))
+    return campaign.refuse(Reason.NO_VARIATION) if owner is None else owner.assigned
+
+
+def find_forced(plan: Plan, campaign: Campaign, user: User) -> Variation | None:
+    """Return the variation that whitelisting forces on the user, if any.
+
+    Several matches share the user by their weights, rescaled to a whole; where no range covers him,
+    none is forced.
+    """
+    user_id = (
+        make_visitor_id(plan.visitor_namespace, user.id_bytes)
+        if campaign.hashes_user_list
+        else user.id
+    )
+    variables = user.variation_targeting_variables
+    matches = [
+        variation for holds, variation in campaign.whitelist if holds(variables, user_id)
+    ]
+    if len(matches) < 2:
+        return matches[0] if matches else None
+    value = bucket_value(hash_seed(campaign.seed_prefix + user.hash_bytes), MAX_BUCKET_VALUE)
+    return Ranges(_rescale(matches)).find(value)
+
+
+def _rescale(variations: Sequence[Variation]) -> list[tuple[float, Variation]]:
+    total = sum(variation.weight for variation in variations)
+    if not total:
+        return [(100 / len(variations), variation) for variation in variations]
+    return [(variation.weight / total * 100, variation) for variation in variations]
+
+
+def _find_loss(
+    plan: Plan, campaign: Campaign, group: Group, user: User, records: Records | None
+) -> Decision | Lookup | None:
+    """Return why the group keeps the user from *campaign*, what must be read first, or None."""
+    others = [member for member in group.members if member is not campaign]
+    if any(find_forced(plan, other, user) is not None for other in others if other.whitelist):
+        return campaign.refuse(Reason.NOT_GROUP_WINNER)
+    if records is not None:
+        missing = tuple(other.key for other in others if other.key not in records)
+        if missing:
+            return Lookup(missing)
+        if any(_is_held(other, records[other.key]) for other in others):
+            return campaign.refuse(Reason.NOT_GROUP_WINNER)
+    eligible = [
+        member for member in group.members if member is campaign or _is_eligible(member, user)
+    ]
+    if eligible and find_winner(group, eligible, user.hash_bytes) is campaign:
+        return None
+    return campaign.refuse(Reason.NOT_GROUP_WINNER)
+
+
+def _is_held(campaign: Campaign, record: Stored | None) -> bool:
+    return record is not None and record.variation_name in campaign.variations_by_name
+
+
+def _is_eligible(campaign: Campaign, user: User) -> bool:
+    """Tell whether the user passes segments and traffic; a paused member competes all the same."""
+    if campaign.segment is not None and not campaign.segment(user.custom_variables, None):
+        return False
+    hashed = hash_seed(campaign.seed_prefix + user.hash_bytes)
+    return bucket_value(hashed, MAX_TRAFFIC_VALUE) <= campaign.percent_traffic

@@ -1,0 +1,92 @@
+"""Which campaigns and goals a track call means, and why one cannot be tracked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeAlias
+
+from ..reason import Reason
+from .api import TRACK
+from .decision import Stored, find_refusal
+from .plan import Campaign, Goal, Plan
+
+ANY_GOAL = "ALL"
+
+Revenue: TypeAlias = "int | float | Decimal | str | None"
+
+
+class Target(NamedTuple):
+    """A campaign that a track call asks for: with its goal, or with the reason to refuse it."""
+
+    key: str
+    campaign: Campaign | None
+    goal: Goal | None
+    refusal: Reason | None
+
+
+def find_targets(
+    plan: Plan,
+    keys: Sequence[str] | None,
+    goal_identifier: str,
+    goal_type: str,
+    *,
+    has_storage: bool,
+) -> list[Target]:
+    """Return one target for each campaign asked for, in order, each once.
+
+    Args:
+        plan: The compiled settings.
+        keys: Campaign keys, or None for every campaign that has the goal and where it is of the type.
+        goal_identifier: The goal.
+        goal_type: ``ALL``, or the one type that the goal must have.
+        has_storage: Whether there is a user storage.
+    """
+    if keys is None:
+        pairs = plan.goals.get(goal_identifier, ())
+        return [
+            _check(campaign.key, campaign, goal, goal_type, has_storage=has_storage)
+            for campaign, goal in pairs
+            if goal_type in (ANY_GOAL, goal.type)
+        ]
+    targets = []
+    for key in dict.fromkeys(keys):
+        campaign = plan.campaigns.get(key)
+        goal = None if campaign is None else campaign.goals.get(goal_identifier)
+        targets.append(_check(key, campaign, goal, goal_type, has_storage=has_storage))
+    return targets
+
+
+def _check(
+    key: str, campaign: Campaign | None, goal: Goal | None, goal_type: str, *, has_storage: bool
+) -> Target:
+    refusal = find_refusal(campaign, TRACK, has_storage=has_storage)
+    if refusal is None:
+        if goal is None:
+            refusal = Reason.GOAL_NOT_FOUND
+        elif goal_type not in (ANY_GOAL, goal.type):
+            refusal = Reason.GOAL_TYPE_MISMATCH
+    return Target(key, campaign, goal, refusal)
+
+
+def lacks_revenue(
+    goal: Goal, revenue: Revenue, properties: Collection[Any], *, is_event_arch: bool
+) -> bool:
+    """Tell whether a revenue goal misses its revenue; 0 and an empty text count as missing.
+
+    On the event architecture the property that the goal names may stand in for it.
+    """
+    if revenue or not goal.is_revenue:
+        return False
+    if not is_event_arch:
+        return True
+    if goal.is_repeatable and goal.revenue_prop is None:
+        return False
+    return goal.revenue_prop not in properties
+
+
+def is_repeat(goal: Goal, record: Stored | None, *, tracks_returning_user: bool) -> bool:
+    """Tell whether the stored record forbids to count this conversion again."""
+    if record is None or goal.identifier not in record.goals:
+        return False
+    return not (goal.is_repeatable or goal.has_props or tracks_returning_user)

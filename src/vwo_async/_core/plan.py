@@ -1,0 +1,260 @@
+"""Settings compiled once into what a decision needs, so that a decision parses and allocates nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..reason import Reason
+from ..settings import model
+from .api import CAMPAIGN_TYPES
+from .bucketing import Ranges
+from .segment import Predicate, compile_segment
+from .visitor import make_namespace
+
+RUNNING = "RUNNING"
+REVENUE_GOAL = "REVENUE_TRACKING"
+CUSTOM_GOAL = "CUSTOM_GOAL"
+REPEATABLE = -1
+
+
+class Goal:
+    """A goal of one campaign."""
+
+    __slots__ = ("has_props", "id", "identifier", "is_repeatable", "is_revenue", "revenue_prop", "type")
+
+    def __init__(self, goal: model.Goal, goal_id: int, identifier: str) -> None:
+        self.id = goal_id
+        self.identifier = identifier
+        self.type = goal.type
+        self.is_revenue = goal.type == REVENUE_GOAL
+        self.is_repeatable = goal.mca == REPEATABLE
+        self.has_props = goal.has_props
+        self.revenue_prop = goal.revenue_prop or None
+
+
+class Variation:
+    """A variation of one campaign, with the one Decision for each way of getting it."""
+
+    __slots__ = (
+        "assigned",
+        "id",
+        "is_feature_enabled",
+        "name",
+        "stored",
+        "variables",
+        "weight",
+        "whitelisted",
+    )
+
+    def __init__(self, variation: model.Variation, position: int, campaign: Campaign) -> None:
+        self.id = position if variation.id is None else variation.id
+        self.name = variation.name
+        self.weight = variation.weight
+        self.is_feature_enabled = variation.is_feature_enabled
+        self.variables = _index_variables(variation.variables)
+        self.assigned = Decision(campaign, self, Reason.ASSIGNED)
+        self.stored = Decision(campaign, self, Reason.STORED)
+        self.whitelisted = Decision(campaign, self, Reason.WHITELISTED)
+
+
+class Decision:
+    """What was decided for one user and one campaign; immutable by convention and shared by all users.
+
+    Attributes:
+        campaign: The campaign asked for.
+        variation: The variation, or None.
+        reason: How it was come by, or why there is none.
+    """
+
+    __slots__ = ("campaign", "reason", "variation")
+
+    def __init__(self, campaign: Campaign, variation: Variation | None, reason: Reason) -> None:
+        self.campaign = campaign
+        self.variation = variation
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        name = None if self.variation is None else self.variation.name
+        return f"<Decision {self.campaign.key!r} {name!r} {self.reason}>"
+
+
+class Group:
+    """A mutually exclusive group; *members* are in the order of the file."""
+
+    __slots__ = ("id", "is_equal", "members", "name", "priority", "seed_prefix", "weights")
+
+    def __init__(self, group_id: str, group: model.Group, members: Sequence[Campaign]) -> None:
+        self.id = int(group_id) if group_id.isdecimal() else group_id
+        self.name = group.name
+        self.members = tuple(members)
+        self.is_equal = group.et == 1
+        self.priority = group.p
+        self.weights = group.wt
+        self.seed_prefix = f"{group_id}_".encode()
+
+
+class Campaign:
+    """A campaign ready to decide.
+
+    Attributes:
+        percent_traffic: 0..100.
+        seeds_by_campaign: Whether the campaign id is part of the seed of traffic and whitelisting.
+        seed_prefix: What stands before the user id in that seed.
+        bucket_prefix: What stands before it in the seed of the variation bucket.
+        bucket_multiplier: Stretches the bucket value where the seed is also that of the traffic.
+        segment: Pre-segmentation, None when everybody passes.
+        whitelist: (predicate, variation) for each variation that can be forced.
+        group: The mutually exclusive group, if any.
+    """
+
+    __slots__ = (
+        "_refusals",
+        "bucket_multiplier",
+        "bucket_prefix",
+        "goals",
+        "group",
+        "hashes_user_list",
+        "id",
+        "is_forced_variation_enabled",
+        "is_mab",
+        "is_running",
+        "key",
+        "name",
+        "percent_traffic",
+        "ranges",
+        "seed_prefix",
+        "segment",
+        "type",
+        "variables",
+        "variations",
+        "variations_by_name",
+        "whitelist",
+    )
+
+    def __init__(self, settings: model.Settings, campaign: model.Campaign) -> None:
+        self.id = campaign.id
+        self.key = campaign.key
+        self.name = campaign.name
+        self.type = campaign.type
+        self.is_running = campaign.status == RUNNING
+        self.is_mab = campaign.is_mab
+        self.is_forced_variation_enabled = campaign.is_forced_variation_enabled
+        self.percent_traffic = campaign.percent_traffic
+        self.segment = compile_segment(campaign.segments)
+        self.group: Group | None = None
+        self.goals = _index_goals(campaign.goals)
+        self.variables = _index_variables(campaign.variables)
+        self._refusals = {reason: Decision(self, None, reason) for reason in Reason}
+        self._compile_variations(campaign)
+        self._compile_seeds(settings, campaign)
+
+    def _compile_variations(self, campaign: model.Campaign) -> None:
+        self.variations = tuple(
+            Variation(variation, position, self)
+            for position, variation in enumerate(campaign.variations, start=1)
+        )
+        self.variations_by_name = {
+            variation.name: variation for variation in reversed(self.variations)
+        }
+        self.ranges = Ranges((variation.weight, variation) for variation in self.variations)
+        self.hashes_user_list = campaign.is_user_list_enabled
+        self.whitelist = _compile_whitelist(campaign, self.variations)
+
+    def _compile_seeds(self, settings: model.Settings, campaign: model.Campaign) -> None:
+        """Choose seeds and multiplier by the flags of old and new bucketing (reference, section 3)."""
+        by_campaign = settings.is_nb or campaign.is_bucketing_seed_enabled
+        self.seed_prefix = f"{campaign.id}_".encode() if by_campaign else b""
+        self.bucket_multiplier = 1.0
+        if not (settings.is_nb or settings.is_nbv2) or (settings.is_nb and campaign.is_ob):
+            self.bucket_prefix = self.seed_prefix
+            if campaign.percent_traffic:
+                self.bucket_multiplier = 10_000 / campaign.percent_traffic / 100
+        elif campaign.is_obv2 if settings.is_nbv2 else True:
+            self.bucket_prefix = b""
+        else:
+            self.bucket_prefix = f"{campaign.id}_{settings.account_id}_".encode()
+
+    def refuse(self, reason: Reason) -> Decision:
+        """Return the decision that this campaign has no variation for the user, and why."""
+        return self._refusals[reason]
+
+    def __repr__(self) -> str:
+        return f"<Campaign {self.key!r}>"
+
+
+class Plan:
+    """A whole settings file compiled; immutable by convention and replaced as a whole.
+
+    Attributes:
+        campaigns: By key, in the order of the file.
+        goals: For each goal identifier, the campaigns that have it with their goal.
+        visitor_namespace: For the visitor ids of this account.
+        notes: What of the file is not used, and why.
+    """
+
+    __slots__ = ("campaigns", "goals", "is_event_arch", "notes", "visitor_namespace")
+
+    def __init__(self, settings: model.Settings) -> None:
+        campaigns = [Campaign(settings, campaign) for campaign in settings.campaigns]
+        self.campaigns: Mapping[str, Campaign] = {campaign.key: campaign for campaign in campaigns}
+        self.goals = _index_by_goal(campaigns)
+        self.visitor_namespace = make_namespace(settings.account_id)
+        self.is_event_arch = settings.is_event_arch_enabled
+        self.notes = tuple(_notes(settings))
+        _link_groups(settings, campaigns)
+
+
+def _index_variables(variables: Sequence[model.Variable]) -> Mapping[str, tuple[str | None, Any]]:
+    """Map a variable's key to (type, value); the first of a key counts."""
+    return {
+        variable.key: (variable.type, variable.value)
+        for variable in reversed(variables)
+        if variable.key is not None
+    }
+
+
+def _index_goals(goals: Sequence[model.Goal]) -> Mapping[str, Goal]:
+    """Map an identifier to the first goal that has it; what cannot be named on the wire is left out."""
+    return {
+        goal.identifier: Goal(goal, goal.id, goal.identifier)
+        for goal in reversed(goals)
+        if goal.identifier and goal.id is not None
+    }
+
+
+def _index_by_goal(campaigns: Sequence[Campaign]) -> Mapping[str, Sequence[tuple[Campaign, Goal]]]:
+    index: dict[str, list[tuple[Campaign, Goal]]] = {}
+    for campaign in campaigns:
+        for identifier, goal in campaign.goals.items():
+            index.setdefault(identifier, []).append((campaign, goal))
+    return index
+
+
+def _compile_whitelist(
+    campaign: model.Campaign, variations: Sequence[Variation]
+) -> tuple[tuple[Predicate, Variation], ...]:
+    if not campaign.is_forced_variation_enabled:
+        return ()
+    predicates = (compile_segment(variation.segments) for variation in campaign.variations)
+    pairs = zip(predicates, variations, strict=True)
+    return tuple((predicate, variation) for predicate, variation in pairs if predicate is not None)
+
+
+def _link_groups(settings: model.Settings, campaigns: Sequence[Campaign]) -> None:
+    by_id = {campaign.id: campaign for campaign in campaigns}
+    groups = {
+        group_id: Group(group_id, group, [by_id[id_] for id_ in group.campaigns if id_ in by_id])
+        for group_id, group in settings.groups.items()
+    }
+    for campaign in campaigns:
+        group_id = settings.campaign_groups.get(str(campaign.id))
+        campaign.group = None if group_id is None else groups.get(str(group_id))
+
+
+def _notes(settings: model.Settings) -> Sequence[str]:
+    return [
+        f"campaigns.{index}.type: not known, so no API applies to this campaign"
+        for index, campaign in enumerate(settings.campaigns)
+        if campaign.type not in CAMPAIGN_TYPES
+    ]

@@ -1,0 +1,262 @@
+"""Segment trees, compiled once into predicates.
+
+A tree is the JSON of the settings file: an object whose first key says what it is. The predicate takes
+the variables to look at and the id to compare `user` operands with (None outside whitelisting).
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+Predicate: TypeAlias = Callable[[Mapping[str, Any], str | None], bool]
+Test: TypeAlias = Callable[[Any], bool]
+
+_NUMBER = re.compile(r"[ \t\n\r\f\v]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\n\r\f\v]*")
+_OPERAND = re.compile(r"(lower|wildcard|regex|gte?|lte?)\((.*)\)")
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+
+
+class _MalformedTreeError(Exception):
+    """A part of the tree that no SDK can evaluate was reached: the whole tree does not hold."""
+
+
+def compile_segment(tree: Any) -> Predicate | None:
+    """Return the predicate of *tree*, or None for an empty tree, which everybody passes."""
+    if not tree and isinstance(tree, (dict, list)):
+        return None
+    predicate = _compile_node(tree)
+
+    def holds(variables: Mapping[str, Any], user_id: str | None) -> bool:
+        try:
+            return predicate(variables, user_id)
+        except _MalformedTreeError:
+            return False
+
+    return holds if _is_malformed(tree) else predicate
+
+
+def _is_malformed(tree: Any) -> bool:
+    """Tell whether evaluating *tree* could reach a part that cannot be evaluated."""
+    if not isinstance(tree, dict) or not tree:
+        return True
+    kind, content = next(iter(tree.items()))
+    if kind in ("and", "or"):
+        return not isinstance(content, list) or any(map(_is_malformed, content))
+    if kind == "not":
+        return _is_malformed(content)
+    if kind == "custom_variable":
+        return not isinstance(content, dict) or not isinstance(next(iter(content.values()), None), str)
+    return kind == "user" and not isinstance(content, str)
+
+
+def _compile_node(node: Any) -> Predicate:
+    if not isinstance(node, dict) or not node:
+        return _malformed
+    kind, content = next(iter(node.items()))
+    compile_kind = _KINDS.get(kind)
+    return _never if compile_kind is None else compile_kind(content)
+
+
+def _malformed(variables: Mapping[str, Any], user_id: str | None) -> bool:
+    raise _MalformedTreeError
+
+
+def _never(variables: Mapping[str, Any], user_id: str | None) -> bool:
+    return False
+
+
+def _compile_and(content: Any) -> Predicate:
+    if not isinstance(content, list):
+        return _malformed
+    children = [_compile_node(child) for child in content]
+
+    def every(variables: Mapping[str, Any], user_id: str | None) -> bool:
+        for child in children:  # noqa: SIM110 - a generator costs more than the children
+            if not child(variables, user_id):
+                return False
+        return True
+
+    return every
+
+
+def _compile_or(content: Any) -> Predicate:
+    if not isinstance(content, list):
+        return _malformed
+    children = [_compile_node(child) for child in content]
+
+    def some(variables: Mapping[str, Any], user_id: str | None) -> bool:
+        for child in children:  # noqa: SIM110 - a generator costs more than the children
+            if child(variables, user_id):
+                return True
+        return False
+
+    return some
+
+
+def _compile_not(content: Any) -> Predicate:
+    child = _compile_node(content)
+    return lambda variables, user_id: not child(variables, user_id)
+
+
+def _compile_user(content: Any) -> Predicate:
+    if not isinstance(content, str):
+        return _malformed
+    listed = frozenset(part.strip() for part in content.split(","))
+    return lambda variables, user_id: user_id in listed
+
+
+def _compile_custom_variable(content: Any) -> Predicate:
+    if not isinstance(content, dict) or not content:
+        return _malformed
+    name, operand = next(iter(content.items()))
+    test = compile_operand(operand) if isinstance(operand, str) else _malformed_test
+
+    def holds(variables: Mapping[str, Any], user_id: str | None) -> bool:
+        value = variables.get(name)
+        return value is not None and test(value)
+
+    return holds
+
+
+def _malformed_test(value: Any) -> bool:
+    raise _MalformedTreeError
+
+
+_KINDS: Mapping[str, Callable[[Any], Predicate]] = {
+    "and": _compile_and,
+    "or": _compile_or,
+    "not": _compile_not,
+    "user": _compile_user,
+    "custom_variable": _compile_custom_variable,
+}
+
+
+def compile_operand(operand: str) -> Test:
+    """Return the test that *operand* means for the value of a custom variable."""
+    match = _OPERAND.match(operand)
+    if match is None:
+        return _compile_equality(operand)
+    kind, content = match[1], match[2]
+    if kind in _COMPARISONS:
+        return _compile_comparison(kind, content, operand)
+    if kind == "lower":
+        return _compile_text_test(content.lower(), lambda text, wanted: text.lower() == wanted)
+    if kind == "wildcard":
+        return _compile_wildcard(content)
+    return _compile_regex(content)
+
+
+def _compile_equality(content: str) -> Test:
+    number = parse_number(content)
+    if number is None:
+        return lambda value: (value if type(value) is str else to_text(value)) == content
+
+    # Numbers are equal when they are the same number, whatever their spelling.
+    def equals(value: Any) -> bool:
+        other = to_number(value)
+        return to_text(value) == content if other is None else other == number
+
+    return equals
+
+
+def _compile_comparison(kind: str, content: str, operand: str) -> Test:
+    number = parse_number(content)
+    if number is None:
+        return _compile_equality(operand)
+    compare = _COMPARISONS[kind]
+
+    def holds(value: Any) -> bool:
+        other = to_number(value)
+        return other is not None and compare(other, number)
+
+    return holds
+
+
+def _compile_wildcard(content: str) -> Test:
+    leading, trailing = content.startswith("*"), content.endswith("*") and content != "*"
+    inner = content[leading : len(content) - trailing]
+    if leading and trailing:
+        return _compile_text_test(inner, lambda text, wanted: wanted in text)
+    if leading:
+        return _compile_text_test(inner, str.endswith)
+    if trailing:
+        return _compile_text_test(inner, str.startswith)
+    return _compile_equality(inner)
+
+
+def _compile_regex(content: str) -> Test:
+    def search(text: str, pattern: str) -> bool:
+        compiled = patterns[pattern]
+        return compiled is not None and compiled.search(text) is not None
+
+    patterns = {spelling: _compile_pattern(spelling) for spelling in (content, _canonical(content))}
+    return _compile_text_test(content, search)
+
+
+def _compile_pattern(pattern: str) -> re.Pattern[str] | None:
+    """An invalid pattern matches nothing."""
+    try:
+        return re.compile(pattern)
+    except (re.error, OverflowError, RecursionError):
+        return None
+
+
+def _compile_text_test(content: str, test: Callable[[str, str], bool]) -> Test:
+    """Apply a test of texts, both in canonical spelling where both are numbers."""
+    number = parse_number(content)
+    if number is None:
+        return lambda value: test(to_text(value), content)
+    canonical = format_number(number)
+
+    def holds(value: Any) -> bool:
+        other = to_number(value)
+        if other is None:
+            return test(to_text(value), content)
+        return test(format_number(other), canonical)
+
+    return holds
+
+
+def _canonical(content: str) -> str:
+    number = parse_number(content)
+    return content if number is None else format_number(number)
+
+
+def parse_number(text: str) -> float | None:
+    """Return the number that the whole of *text* spells: decimal, finite, blanks around it allowed."""
+    if _NUMBER.fullmatch(text) is None:
+        return None
+    number = float(text)
+    return number if abs(number) != float("inf") else None
+
+
+def to_number(value: Any) -> float | None:
+    """Return the number that a custom variable means; a bool means none."""
+    if isinstance(value, str):
+        return parse_number(value)
+    return None if isinstance(value, bool) else float(value)
+
+
+def format_number(number: float) -> str:
+    """Return the canonical text of a number: without a fraction where it has none."""
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def to_text(value: Any) -> str:
+    """Return the text that a custom variable is compared as."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (float, Decimal)):
+        return format_number(float(value))
+    return str(value)

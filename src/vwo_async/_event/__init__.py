@@ -1,0 +1,1 @@
+"""Delivery: what waits for VWO's servers. Nothing here decides about users."""

@@ -1,0 +1,94 @@
+"""What an answer of the server means for the events that were sent."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from typing import NamedTuple
+
+MAX_RETRY_AFTER_S = 300.0
+_MAX_RETRY_AFTER_TEXT = 64
+_RETRIED = frozenset({408, 425, 429})
+_PAUSING = frozenset({401, 403})
+_INVALID = frozenset({400, 404, 422})
+TOO_LARGE = 413
+
+
+class Failure(Enum):
+    """Why there is no answer."""
+
+    NOT_SENT = auto()
+    """The request surely did not arrive: no connection came about."""
+    UNKNOWN = auto()
+    """The request may have arrived: the connection broke or time ran out after it was opened."""
+    UNSENDABLE = auto()
+    """The request cannot be written as HTTP, now or ever."""
+
+
+class Answer(NamedTuple):
+    """What came of one request: a status, or a failure.
+
+    Attributes:
+        status: The HTTP status, None where no answer came.
+        failure: Why none came.
+        retry_after: The header of that name, as sent.
+    """
+
+    status: int | None = None
+    failure: Failure | None = None
+    retry_after: str = ""
+
+
+class Verdict(Enum):
+    """What to do with the events of a request."""
+
+    DELIVERED = auto()
+    REJECTED = auto()
+    INVALID = auto()
+    """Rejected for what was in the request."""
+    PAUSED = auto()
+    """Rejected, and so will others be for a while: pause, then probe."""
+    TOO_LARGE = auto()
+    RETRY = auto()
+    """Surely not counted by the server, or it asked to come again."""
+    UNKNOWN = auto()
+    """It may have been counted."""
+    UNSENDABLE = auto()
+
+
+def judge(answer: Answer) -> Verdict:
+    """Return what *answer* means. A redirect is a rejection: following it would show the key to others."""
+    status = answer.status
+    if status is None:
+        return {
+            Failure.NOT_SENT: Verdict.RETRY,
+            Failure.UNSENDABLE: Verdict.UNSENDABLE,
+        }.get(answer.failure or Failure.UNKNOWN, Verdict.UNKNOWN)
+    if 200 <= status < 300:
+        return Verdict.DELIVERED
+    if status in _RETRIED or status >= 500:
+        return Verdict.RETRY
+    if status == TOO_LARGE:
+        return Verdict.TOO_LARGE
+    if status in _INVALID:
+        return Verdict.INVALID
+    return Verdict.PAUSED if status in _PAUSING else Verdict.REJECTED
+
+
+def read_retry_after(text: str, wall_now: float) -> float:
+    """Return the seconds to wait that a Retry-After header asks for: 0..300, 0 for what makes no sense.
+
+    Args:
+        text: Whole seconds or an HTTP date.
+        wall_now: Seconds since the epoch, to which a date is compared.
+    """
+    text = text.strip()
+    if not text or len(text) > _MAX_RETRY_AFTER_TEXT:
+        return 0.0
+    if text.isascii() and text.isdigit():
+        return min(float(text), MAX_RETRY_AFTER_S)
+    try:
+        wait = parsedate_to_datetime(text).timestamp() - wall_now
+    except (ValueError, OverflowError, TypeError):
+        return 0.0
+    return min(max(wait, 0.0), MAX_RETRY_AFTER_S)

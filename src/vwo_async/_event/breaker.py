@@ -1,0 +1,57 @@
+"""Keeps a server that is down, or refuses the account, from being asked without end."""
+
+from __future__ import annotations
+
+FAILURES_TO_OPEN = 5
+PAUSE_S = 60.0
+
+
+class Breaker:
+    """Closed: everything may go. Open: nothing may until a time, then one probe at a time.
+
+    Times are seconds of a monotonic clock. It is told what happened and never waits.
+    """
+
+    __slots__ = ("_failures", "_probing", "_reopens_at")
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._reopens_at: float | None = None
+        self._probing = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only probes may go."""
+        return self._reopens_at is not None
+
+    def admits(self, now: float) -> bool:
+        """Tell whether a request may go now."""
+        if self._reopens_at is None:
+            return True
+        return not self._probing and now >= self._reopens_at
+
+    def next_at(self) -> float | None:
+        """Return when a probe may go, None where nothing hinders or a probe is on its way."""
+        return None if self._probing else self._reopens_at
+
+    def started(self) -> None:
+        """A request is on its way; while open it is the probe."""
+        self._probing = self.is_open
+
+    def succeeded(self) -> None:
+        """The server answered as a working server does: close."""
+        self._failures = 0
+        self._reopens_at = None
+        self._probing = False
+
+    def failed(self, now: float, wait_s: float) -> None:
+        """The server failed; after five in a row stay away for *wait_s* before each probe."""
+        self._failures += 1
+        self._probing = False
+        if self._failures >= FAILURES_TO_OPEN:
+            self._reopens_at = now + wait_s
+
+    def paused(self, now: float, wait_s: float = PAUSE_S) -> None:
+        """The server refuses the account: stay away for *wait_s* before each probe, never for good."""
+        self._probing = False
+        self._reopens_at = now + wait_s

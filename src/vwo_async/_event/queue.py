@@ -1,0 +1,283 @@
+"""The event queue: a synchronous machine that is told the time and returns what to send.
+
+It owns every accepted event until its end and keeps the ledger. It never waits, sends or logs, so all
+of it can be tested by telling it what happened and when.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+
+from ..result import DeliveryStatus, Outcome, Receipt
+from .answer import Answer, Verdict, judge, read_retry_after
+from .breaker import Breaker
+from .event import Event, Request
+
+
+# What a batch may owe to one bad event in it.
+_DIVISIBLE = frozenset({Verdict.INVALID, Verdict.TOO_LARGE, Verdict.UNSENDABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of a queue.
+
+    Attributes:
+        max_events: Events that may be pending.
+        max_bytes: Their approximate size together.
+        max_batch_events: Events in one request.
+        max_batch_bytes: Their approximate size together.
+        max_attempts: Requests made for an event before it is dropped as ``expired``.
+        max_age_s: Age at which an event is dropped as ``expired`` instead of sent again.
+        backoff_base_s: Shortest wait before a retry; the random wait is at most twice, then four times
+            that, and so on.
+        backoff_cap_s: Longest wait that is not asked for by the server.
+        coalesces: Whether events that wait together leave together.
+    """
+
+    max_events: int = 10_000
+    max_bytes: int = 16_000_000
+    max_batch_events: int = 100
+    max_batch_bytes: int = 500_000
+    max_attempts: int = 50
+    max_age_s: float = 86_400.0
+    backoff_base_s: float = 0.5
+    backoff_cap_s: float = 60.0
+    coalesces: bool = True
+
+
+class Entry(Receipt):
+    """An accepted event and its end."""
+
+    __slots__ = ("at", "event")
+
+    def __init__(self, event: Event, at: float) -> None:
+        super().__init__()
+        self.event = event
+        self.at = at
+
+
+class Parcel:
+    """The events of one request; a retry sends the same parcel again."""
+
+    __slots__ = ("attempts", "entries")
+
+    def __init__(self, entries: Sequence[Entry], attempts: int = 0) -> None:
+        self.entries = entries
+        self.attempts = attempts
+
+    def render(self) -> Request:
+        """Return the request: the event's own form where it is alone, else the batch form."""
+        first = self.entries[0].event
+        if len(self.entries) == 1 and not first.is_batch_only:
+            return first.render()
+        return first.account.render_batch([entry.event.render_item() for entry in self.entries])
+
+
+class Queue:
+    """Bounded; events end as delivered, rejected or dropped, and until then are pending.
+
+    Args:
+        limits: The bounds.
+        draw: Returns random numbers in [0, 1), for the jitter of retries.
+    """
+
+    def __init__(
+        self, limits: Limits | None = None, draw: Callable[[], float] = random.random
+    ) -> None:
+        self._limits = limits or Limits()
+        self._draw = draw
+        self._breaker = Breaker()
+        # Bundles of entries that should share a request, in order of acceptance.
+        self._ready: deque[tuple[Entry, ...]] = deque()
+        self._again: deque[Parcel] = deque()
+        self._delayed: list[tuple[float, int, Parcel]] = []
+        self._order = count()
+        self._in_flight: set[Parcel] = set()
+        self._events = 0
+        self._bytes = 0
+        self.accepted = 0
+        self.delivered = 0
+        self.rejected = 0
+        self.dropped: Counter[str] = Counter()
+        self.refused = 0
+        self.requests = 0
+        self.unknown = 0
+
+    @property
+    def pending(self) -> int:
+        """Events that wait or are on their way."""
+        return self._events
+
+    @property
+    def pending_bytes(self) -> int:
+        """Their approximate size."""
+        return self._bytes
+
+    def count_held(self) -> int:
+        """Count the pending events one by one: the check on `pending` for tests and reports."""
+        ready = sum(map(len, self._ready))
+        parcels = [*self._again, *self._in_flight, *(parcel for _, _, parcel in self._delayed)]
+        return ready + sum(len(parcel.entries) for parcel in parcels)
+
+    def put(self, events: Sequence[Event], now: float) -> list[Entry | None]:
+        """Accept *events* to share a request where possible; None for each that there is no room for.
+
+        The newest is refused rather than the oldest dropped: its caller can still be told.
+        """
+        limits = self._limits
+        entries: list[Entry | None] = []
+        for event in events:
+            if self._events >= limits.max_events or self._bytes + event.size > limits.max_bytes:
+                self.refused += 1
+                entries.append(None)
+                continue
+            self._events += 1
+            self._bytes += event.size
+            self.accepted += 1
+            entries.append(Entry(event, now))
+        bundle = tuple(entry for entry in entries if entry is not None)
+        if bundle:
+            self._ready.append(bundle)
+        return entries
+
+    def take(self, now: float) -> Parcel | None:
+        """Return the next parcel to send, or None where nothing may go now."""
+        while self._delayed and self._delayed[0][0] <= now:
+            self._again.append(heappop(self._delayed)[2])
+        if not self._breaker.admits(now):
+            return None
+        parcel = self._again.popleft() if self._again else self._collect()
+        if parcel is not None:
+            self._in_flight.add(parcel)
+            self._breaker.started()
+            parcel.attempts += 1
+            self.requests += 1
+        return parcel
+
+    def has_ready(self) -> bool:
+        """Tell whether something waits that needs no more time to pass."""
+        return bool(self._ready or self._again)
+
+    def next_at(self) -> float | None:
+        """Return when `take` may have something although nothing else happens, None for never."""
+        blocked_until = self._breaker.next_at()
+        if self._breaker.is_open:
+            waits = self._ready or self._again or self._delayed
+            return blocked_until if waits else None
+        return self._delayed[0][0] if self._delayed else None
+
+    def _collect(self) -> Parcel | None:
+        if not self._ready:
+            return None
+        bundle = self._ready.popleft()
+        entries = list(bundle)
+        first = bundle[0].event
+        if self._limits.coalesces and first.is_batchable:
+            self._add_companions(entries)
+        return Parcel(entries)
+
+    def _add_companions(self, entries: list[Entry]) -> None:
+        """Add the bundles that follow while they can share the request and fit."""
+        limits, account = self._limits, entries[0].event.account
+        size = sum(entry.event.size for entry in entries)
+        while self._ready:
+            bundle = self._ready[0]
+            first = bundle[0].event
+            if first.account is not account or not first.is_batchable:
+                return
+            size += sum(entry.event.size for entry in bundle)
+            if len(entries) + len(bundle) > limits.max_batch_events or size > limits.max_batch_bytes:
+                return
+            entries.extend(bundle)
+            self._ready.popleft()
+
+    def settle(self, parcel: Parcel, answer: Answer, now: float, wall_now: float) -> list[Entry]:
+        """Take in the answer to *parcel* and return the entries that ended, for their waiters to be told.
+
+        Args:
+            parcel: What `take` returned.
+            answer: What came of it.
+            now: Monotonic seconds.
+            wall_now: Seconds since the epoch, for dates in headers.
+        """
+        if parcel not in self._in_flight:
+            # It was abandoned while it was on its way, and its events have ended.
+            return []
+        self._in_flight.remove(parcel)
+        verdict = judge(answer)
+        if verdict is Verdict.DELIVERED:
+            self._breaker.succeeded()
+            return self._end(parcel, Outcome(DeliveryStatus.DELIVERED, "", answer.status, parcel.attempts))
+        if verdict in (Verdict.RETRY, Verdict.UNKNOWN):
+            return self._retry(parcel, answer, verdict, now, wall_now)
+        if verdict is Verdict.PAUSED:
+            self._breaker.paused(now)
+        else:
+            self._breaker.succeeded()
+        return self._refuse(parcel, answer, verdict)
+
+    def _refuse(self, parcel: Parcel, answer: Answer, verdict: Verdict) -> list[Entry]:
+        """Halve a refused batch, so that no event suffers for another; end one that stands alone."""
+        if verdict in _DIVISIBLE and len(parcel.entries) > 1:
+            half = len(parcel.entries) // 2
+            halves = (parcel.entries[:half], parcel.entries[half:])
+            self._again.extendleft(Parcel(entries, parcel.attempts) for entries in reversed(halves))
+            return []
+        status, reason = {
+            Verdict.TOO_LARGE: (DeliveryStatus.DROPPED, "too_large"),
+            Verdict.UNSENDABLE: (DeliveryStatus.DROPPED, "unserializable"),
+        }.get(verdict, (DeliveryStatus.REJECTED, "http"))
+        return self._end(parcel, Outcome(status, reason, answer.status, parcel.attempts))
+
+    def _retry(
+        self, parcel: Parcel, answer: Answer, verdict: Verdict, now: float, wall_now: float
+    ) -> list[Entry]:
+        limits = self._limits
+        base = limits.backoff_base_s
+        bound = min(base * 2 ** min(parcel.attempts, 30), limits.backoff_cap_s)
+        wait = base + self._draw() * max(bound - base, 0.0)
+        wait = max(wait, read_retry_after(answer.retry_after, wall_now))
+        self._breaker.failed(now, wait)
+        if verdict is Verdict.UNKNOWN:
+            self.unknown += 1
+        expired = Outcome(DeliveryStatus.DROPPED, "expired", answer.status, parcel.attempts)
+        if parcel.attempts >= limits.max_attempts:
+            return self._end(parcel, expired)
+        old = [entry for entry in parcel.entries if now - entry.at >= limits.max_age_s]
+        if old:
+            parcel.entries = [entry for entry in parcel.entries if now - entry.at < limits.max_age_s]
+        if parcel.entries:
+            heappush(self._delayed, (now + wait, next(self._order), parcel))
+        return self._end(Parcel(old), expired) if old else []
+
+    def _end(self, parcel: Parcel, outcome: Outcome) -> list[Entry]:
+        number = len(parcel.entries)
+        self._events -= number
+        self._bytes -= sum(entry.event.size for entry in parcel.entries)
+        if outcome.status is DeliveryStatus.DELIVERED:
+            self.delivered += number
+        elif outcome.status is DeliveryStatus.REJECTED:
+            self.rejected += number
+        else:
+            self.dropped[outcome.reason] += number
+        for entry in parcel.entries:
+            entry.outcome = outcome
+        return list(parcel.entries)
+
+    def abandon(self, reason: str) -> list[Entry]:
+        """Drop all that is pending, on its way too, and return it: the queue is empty afterwards."""
+        parcels = [*self._in_flight, *self._again, *(parcel for _, _, parcel in self._delayed)]
+        parcels.extend(Parcel(bundle) for bundle in self._ready)
+        for held in (self._in_flight, self._again, self._delayed, self._ready):
+            held.clear()
+        ended: list[Entry] = []
+        for parcel in parcels:
+            outcome = Outcome(DeliveryStatus.DROPPED, reason, None, parcel.attempts)
+            ended.extend(self._end(parcel, outcome))
+        return ended

@@ -1,0 +1,160 @@
+"""The awaiting half of delivery: few workers, owned by the client, that send what the queue gives them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from .answer import Answer, Failure
+from .event import Event
+from .queue import Entry, Parcel, Queue
+from .transport import Transport
+
+logger = logging.getLogger("vwo_async")
+
+LOG_INTERVAL_S = 60.0
+
+
+class Sender:
+    """Owns the queue, the transport and the workers.
+
+    Args:
+        queue: What to send.
+        transport: How.
+        workers: How many requests may be on their way.
+        clock: Monotonic seconds.
+        wall_clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        transport: Transport,
+        *,
+        workers: int,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._queue = queue
+        self._transport = transport
+        self._size = workers
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._workers: list[asyncio.Task[None]] = []
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._drained: asyncio.Future[None] | None = None
+        self._quiet_until = float("-inf")
+
+    def start(self) -> None:
+        """Start the workers in the running loop."""
+        self._workers = [
+            asyncio.create_task(self._work(), name=f"vwo_async sender {number}")
+            for number in range(self._size)
+        ]
+
+    def put(self, events: Sequence[Event]) -> list[Entry | None]:
+        """Put *events* on the queue; see `Queue.put`. Never waits."""
+        entries = self._queue.put(events, self._clock())
+        self._wake()
+        return entries
+
+    def _wake(self) -> None:
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def _work(self) -> None:
+        while True:
+            parcel = self._queue.take(self._clock())
+            if parcel is None:
+                await self._sleep()
+                continue
+            if self._queue.has_ready():
+                # Only now, so that what one request can carry does not wake every worker.
+                self._wake()
+            answer = await self._send(parcel)
+            ended = self._queue.settle(parcel, answer, self._clock(), self._wall_clock())
+            self._finish(ended)
+            self._report(answer)
+
+    async def _sleep(self) -> None:
+        """Wait for `put`, or for the time at which the queue has something of its own."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._idle.append(waiter)
+        next_at = self._queue.next_at()
+        timer = None
+        if next_at is not None:
+            timer = loop.call_later(max(next_at - self._clock(), 0.0), _set, waiter)
+        try:
+            await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiter in self._idle:
+                self._idle.remove(waiter)
+
+    async def _send(self, parcel: Parcel) -> Answer:
+        try:
+            request = parcel.render()
+        except Exception as error:  # noqa: BLE001 - an event that cannot be written must end, not kill its worker
+            logger.error("an event cannot be written: %s", type(error).__name__)
+            return Answer(failure=Failure.UNSENDABLE)
+        try:
+            return await self._transport.send(request)
+        except Exception as error:  # noqa: BLE001 - transports are open to users: theirs may raise anything
+            logger.error("the transport raised %s", type(error).__name__)
+            return Answer(failure=Failure.UNKNOWN)
+
+    def _finish(self, ended: Sequence[Entry]) -> None:
+        for entry in ended:
+            if entry.outcome is not None:
+                entry.settle(entry.outcome)
+        if not self._queue.pending and self._drained is not None:
+            _set(self._drained)
+
+    def _report(self, answer: Answer) -> None:
+        """Log a failed request, at most once a minute."""
+        if answer.status is not None and answer.status < 300:
+            return
+        now = self._clock()
+        if now >= self._quiet_until:
+            self._quiet_until = now + LOG_INTERVAL_S
+            what = answer.failure.name.lower() if answer.failure else f"status {answer.status}"
+            logger.warning("VWO did not take events: %s (%d pending)", what, self._queue.pending)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until nothing is pending, at most *timeout_s*; return whether that was reached."""
+        if not self._queue.pending:
+            return True
+        if self._drained is None or self._drained.done():
+            self._drained = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(self._drained)
+        except TimeoutError:
+            return False
+        return True
+
+    async def aclose(self, timeout_s: float) -> int:
+        """Deliver what can be delivered in *timeout_s*, drop the rest as ``closed`` and return its number."""
+        try:
+            await self.drain(timeout_s)
+        finally:
+            remaining = self._queue.pending
+            for worker in self._workers:
+                worker.cancel()
+            self._finish(self._queue.abandon("closed"))
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        await self._transport.aclose()
+        return remaining
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,59 @@
+"""Where the pure core meets the user storage: it says what it must know, this room waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ._core.api import Api
+from ._core.decision import Decision, Lookup, Records, Stored, decide
+from ._core.plan import Campaign, Plan
+from .storage.access import StorageAccess, read_given
+from .user import User
+
+
+class Reading:
+    """What one call knows of the user storage, and what went wrong in finding out.
+
+    Args:
+        storage: None where there is none.
+        user: Whose records.
+        given: The caller's ``user_storage_data``, which stands in for every read.
+
+    Attributes:
+        records: What is known so far, None where there is no storage.
+        notes: A text for each failure.
+    """
+
+    __slots__ = ("_given", "_storage", "_user", "notes", "records")
+
+    def __init__(
+        self, storage: StorageAccess | None, user: User, given: Mapping[str, Any] | None
+    ) -> None:
+        self._storage = storage
+        self._user = user
+        self._given = given
+        self.records: dict[str, Stored | None] | None = None if storage is None else {}
+        self.notes: list[str] = []
+
+    async def decide(self, plan: Plan, campaigns: Sequence[Campaign], api: Api) -> list[Decision]:
+        """Decide *campaigns*; each round of reading asks for all that any of them still needs."""
+        while True:
+            answers = [decide(plan, one, self._user, api, self.records) for one in campaigns]
+            missing = [key for one in answers if isinstance(one, Lookup) for key in one.keys]
+            if not missing:
+                return [one for one in answers if isinstance(one, Decision)]
+            await self._read(dict.fromkeys(missing))
+
+    async def _read(self, keys: Mapping[str, None]) -> None:
+        assert self._storage is not None
+        assert self.records is not None
+        if self._given is not None:
+            self.records.update(read_given(self._given, self._user.id, keys))
+        else:
+            self.records.update(await self._storage.read(self._user.id, keys, self.notes))
+
+    def find(self, campaign: Campaign) -> Stored | None:
+        """Return the record of *campaign*, where one was read."""
+        records: Records = self.records or {}
+        return records.get(campaign.key)

@@ -1,0 +1,46 @@
+"""The errors a caller can meet, each named by what the caller can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class VWOError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class InvalidInputError(VWOError, ValueError):
+    """An argument cannot be used: correct it.
+
+    Raised by launch for wrong options, and by API methods only where ``strict=True`` was asked for.
+    """
+
+
+class SettingsError(VWOError, ValueError):
+    """A settings file cannot be used: fetch or repair it.
+
+    Attributes:
+        faults: One text per fault, each beginning with the path of the field at fault
+            (``campaigns.0.percentTraffic: ...``). Never holds a value taken from the file,
+            since the file holds the SDK key.
+    """
+
+    def __init__(self, faults: str | Sequence[str]) -> None:
+        self.faults: tuple[str, ...] = (faults,) if isinstance(faults, str) else tuple(faults)
+        super().__init__("; ".join(self.faults))
+
+
+class StorageError(VWOError):
+    """A user storage did not answer as its protocol says: look at the storage."""
+
+
+class DeliveryError(VWOError):
+    """VWO's server could not be reached or refused: look at the network or the account."""
+
+
+class ClosedError(VWOError, RuntimeError):
+    """The client was closed: make a new one."""
+
+
+class WrongLoopError(ClosedError):
+    """The client belongs to another event loop: make one client for each loop."""

@@ -1,0 +1,297 @@
+"""Launch options: what they are, their defaults, and what is wrong with them."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from math import isfinite
+from typing import Any, TypeAlias, TypedDict
+
+from ._event.queue import Limits
+from ._event.transport import VWO_BASE_URL, Timeouts, Transport, check_base_url
+from .error import InvalidInputError
+from .storage.protocol import UserStorage
+
+PACKAGE_NAME = "vwo-async-python-sdk"
+
+
+class GoalType(StrEnum):
+    """Which goals a track call means: those of one type, or all."""
+
+    REVENUE = "REVENUE_TRACKING"
+    CUSTOM = "CUSTOM_GOAL"
+    ALL = "ALL"
+
+
+Integration: TypeAlias = Callable[[dict[str, Any]], object]
+
+# The official names, and this package's, of the API methods that may await delivery.
+_SENDING = {
+    "activate": "activate",
+    "track": "track",
+    "push": "push",
+    "is_feature_enabled": "is_feature_enabled",
+    "isFeatureEnabled": "is_feature_enabled",
+}
+# These send nothing, so that waiting for delivery changes nothing; they are names all the same.
+_SILENT = frozenset(
+    {
+        "get_variation",
+        "getVariation",
+        "get_variation_name",
+        "getVariationName",
+        "get_feature_variable_value",
+        "getFeatureVariableValue",
+        "flush_events",
+        "flushEvents",
+        "get_and_update_settings_file",
+        "getAndUpdateSettingsFile",
+        "set_opt_out",
+        "setOptOut",
+    }
+)
+_ALL = "all"
+
+
+class LaunchOptions(TypedDict, total=False):
+    """The keyword arguments of `VWOClient` and `launch`; see the fields of `Options`."""
+
+    user_storage: UserStorage | None
+    return_promise_for: Mapping[str, bool] | Iterable[str] | None
+    goal_type_to_track: GoalType | str
+    should_track_returning_user: bool
+    integrations: Integration | None
+    development_mode: bool
+    strict: bool
+    base_url: str
+    sdk_name: str
+    sdk_version: str
+    storage_timeout_s: float
+    wait_timeout_s: float | None
+    close_timeout_s: float
+    timeouts: Timeouts
+    limits: Limits
+    workers: int
+    ssl_context: ssl.SSLContext | None
+    proxy: str | None
+    transport: Transport | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Launch options, checked.
+
+    Attributes:
+        user_storage: Keeps users in their variation, and each conversion counted once.
+        return_promise_for: The API methods whose calls await delivery: ``{"all": True}``,
+            ``{"track": True}``, or a set of names, the official or this package's.
+        goal_type_to_track: Which goals a track call means unless it says otherwise.
+        should_track_returning_user: Report users and conversions again although the storage knows them.
+        integrations: Called with a dict for each decision that gave a variation.
+        development_mode: Decide and store as usual, send nothing.
+        strict: Raise `InvalidInputError` out of API methods instead of returning a falsy result.
+        base_url: Where VWO is: https, or http on a loopback host.
+        sdk_name: The name under which VWO's servers see this SDK.
+        sdk_version: Its version there.
+        storage_timeout_s: Limit of one round of reads of the user storage, and of one write.
+        wait_timeout_s: How long a call that awaits delivery waits at most; None for as long as it takes.
+            The event stays on its way after that.
+        close_timeout_s: How long `aclose` drains by default.
+        timeouts: Limits of one request.
+        limits: Bounds of the event queue.
+        workers: How many requests may be on their way at once.
+        ssl_context: To trust other certificates; verification cannot be turned off.
+        proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
+        transport: Sends in place of the built-in HTTP transport.
+    """
+
+    user_storage: UserStorage | None = None
+    return_promise_for: frozenset[str] = frozenset()
+    goal_type_to_track: GoalType = GoalType.ALL
+    should_track_returning_user: bool = False
+    integrations: Integration | None = None
+    development_mode: bool = False
+    strict: bool = False
+    base_url: str = VWO_BASE_URL
+    sdk_name: str = PACKAGE_NAME
+    sdk_version: str = ""
+    storage_timeout_s: float = 1.0
+    wait_timeout_s: float | None = 30.0
+    close_timeout_s: float = 5.0
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    workers: int = 4
+    ssl_context: ssl.SSLContext | None = None
+    proxy: str | None = field(default=None, repr=False)
+    transport: Transport | None = None
+    usage: Mapping[str, int] = field(default_factory=dict, repr=False)
+
+
+def read_goal_type(value: object) -> GoalType:
+    """Return the goal type that *value* names.
+
+    Raises:
+        InvalidInputError: It names none.
+    """
+    try:
+        return GoalType(value)
+    except ValueError:
+        raise InvalidInputError(f"must be one of {', '.join(GoalType)}") from None
+
+
+def read_promises(value: object) -> frozenset[str]:
+    """Return the API methods that await delivery.
+
+    Raises:
+        InvalidInputError: Some name is no API method's.
+    """
+    if value is None:
+        return frozenset()
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidInputError("must be a mapping from API names to bool, or a set of API names")
+    if isinstance(value, Mapping) and not all(isinstance(wanted, bool) for wanted in value.values()):
+        raise InvalidInputError("must map API names to bool")
+    wanted = {name for name in value if not isinstance(value, Mapping) or value[name]}
+    unknown = [name for name in value if name not in _SENDING.keys() | _SILENT | {_ALL}]
+    if unknown:
+        raise InvalidInputError(f"has names that are not API methods: {len(unknown)}")
+    if _ALL in wanted:
+        return frozenset(_SENDING.values())
+    return frozenset(_SENDING[name] for name in wanted if name in _SENDING)
+
+
+def _read_storage(value: object) -> object:
+    if not (value is None or (callable(getattr(value, "get", None)) and callable(getattr(value, "set", None)))):
+        raise InvalidInputError("must have the methods get and set")
+    return value
+
+
+def _read_integration(value: object) -> object:
+    if not (value is None or callable(value)):
+        raise InvalidInputError("must be callable")
+    return value
+
+
+def _read_bool(value: object) -> object:
+    if not isinstance(value, bool):
+        raise InvalidInputError("must be a bool")
+    return value
+
+
+def _read_text(value: object) -> object:
+    if not (isinstance(value, str) and value and value.isascii() and value.isprintable()):
+        raise InvalidInputError("must be a non-empty text of printable ASCII")
+    return value
+
+
+def _read_seconds(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
+        raise InvalidInputError("must be a positive number of seconds")
+    return value
+
+
+def _read_optional_seconds(value: object) -> object:
+    return None if value is None else _read_seconds(value)
+
+
+def _read_workers(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 20:
+        raise InvalidInputError("must be a whole number from 1 to 20")
+    return value
+
+
+def _read_base_url(value: object) -> object:
+    if not isinstance(value, str):
+        raise InvalidInputError("must be a str")
+    check_base_url(value)
+    return value
+
+
+def _read_transport(value: object) -> object:
+    if not (value is None or callable(getattr(value, "send", None))):
+        raise InvalidInputError("must have the methods send and aclose")
+    return value
+
+
+def _read_instance(kind: type) -> Callable[[object], object]:
+    def read(value: object) -> object:
+        if not isinstance(value, kind):
+            raise InvalidInputError(f"must be {kind.__name__}")
+        return value
+
+    return read
+
+
+def _read_ssl_context(value: object) -> object:
+    return None if value is None else _read_instance(ssl.SSLContext)(value)
+
+
+def _read_proxy(value: object) -> object:
+    return None if value is None else _read_text(value)
+
+
+_READERS: Mapping[str, Callable[[Any], object]] = {
+    "user_storage": _read_storage,
+    "return_promise_for": read_promises,
+    "goal_type_to_track": read_goal_type,
+    "should_track_returning_user": _read_bool,
+    "integrations": _read_integration,
+    "development_mode": _read_bool,
+    "strict": _read_bool,
+    "base_url": _read_base_url,
+    "sdk_name": _read_text,
+    "sdk_version": _read_text,
+    "storage_timeout_s": _read_seconds,
+    "wait_timeout_s": _read_optional_seconds,
+    "close_timeout_s": _read_seconds,
+    "timeouts": _read_instance(Timeouts),
+    "limits": _read_instance(Limits),
+    "workers": _read_workers,
+    "ssl_context": _read_ssl_context,
+    "proxy": _read_proxy,
+    "transport": _read_transport,
+}
+
+
+def read_options(given: Mapping[str, Any]) -> Options:
+    """Return checked options.
+
+    Raises:
+        InvalidInputError: One text that names every wrong option.
+        TypeError: An option is not known.
+    """
+    unknown = given.keys() - _READERS.keys()
+    if unknown:
+        raise TypeError(f"unknown launch options: {', '.join(sorted(unknown))}")
+    values: dict[str, Any] = {}
+    faults = []
+    for name, value in given.items():
+        try:
+            values[name] = _READERS[name](value)
+        except InvalidInputError as error:
+            faults.append(f"{name}: {error}")
+    if faults:
+        raise InvalidInputError("; ".join(faults))
+    return Options(**values, usage=count_usage(given))
+
+
+def count_usage(given: Mapping[str, Any]) -> Mapping[str, int]:
+    """Return the usage statistics that the official SDKs report: which options were given at all.
+
+    Nothing is reported in development mode.
+    """
+    if given.get("development_mode"):
+        return {}
+    used = {
+        "ig": given.get("integrations") is not None,
+        "ss": given.get("user_storage") is not None,
+        "tr": bool(given.get("should_track_returning_user")),
+        "gt": "goal_type_to_track" in given,
+    }
+    usage = {key: 1 for key, is_used in used.items() if is_used}
+    return {**usage, "_l": 1} if usage else {}
+
+
+assert _READERS.keys() == {one.name for one in fields(Options)} - {"usage"}  # noqa: S101 - one list, two places

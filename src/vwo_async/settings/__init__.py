@@ -1,0 +1,5 @@
+"""The settings file: its models and how to read it."""
+
+from .model import Settings, parse_settings
+
+__all__ = ["Settings", "parse_settings"]

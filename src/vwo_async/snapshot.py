@@ -1,0 +1,41 @@
+"""Everything that follows from one settings file, replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ._core.plan import Plan
+from ._event.event import Account, EventPress
+from .options import Options
+from .settings import Settings
+
+
+class Snapshot:
+    """One settings file in force; immutable by convention.
+
+    A call takes one reference to it, so that a refresh cannot change the rules in mid call.
+
+    Attributes:
+        settings: The file.
+        plan: Compiled for deciding.
+        press: Makes events in the name of this account.
+    """
+
+    __slots__ = ("plan", "press", "settings")
+
+    def __init__(self, settings: Settings, options: Options, wall_clock: Callable[[], float]) -> None:
+        key = settings.sdk_key
+        self.settings = settings
+        self.plan = Plan(settings)
+        account = Account(
+            account_id=settings.account_id,
+            sdk_key=None if key is None else key.get_secret_value(),
+            collection_prefix=settings.collection_prefix,
+            sdk_name=options.sdk_name,
+            sdk_version=options.sdk_version,
+            usage=options.usage,
+        )
+        self.press = EventPress(account, wall_clock)
+
+    def __repr__(self) -> str:
+        return f"<Snapshot of {len(self.plan.campaigns)} campaigns>"

@@ -1,0 +1,143 @@
+"""How the client uses a user storage: bounded in time, sceptical of what comes back, never fatal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from .._core.decision import Stored
+from .protocol import Row, StoredDecision, UserStorage
+
+logger = logging.getLogger("vwo_async")
+
+
+class StorageAccess:
+    """Reads and writes records; whatever goes wrong is counted, noted and means "no record".
+
+    Args:
+        storage: The user's storage.
+        timeout_s: Limit of one round of reads, and of one write.
+    """
+
+    def __init__(self, storage: UserStorage, timeout_s: float) -> None:
+        self._storage = storage
+        self._timeout_s = timeout_s
+        self._locks: dict[str, _CountedLock] = {}
+        self._writes: set[asyncio.Task[str]] = set()
+        self.errors = 0
+
+    async def read(
+        self, user_id: str, campaign_keys: Iterable[str], notes: list[str]
+    ) -> dict[str, Stored | None]:
+        """Return what is stored for each campaign, all asked for at once; None where nothing usable is.
+
+        Args:
+            user_id: The user.
+            campaign_keys: The campaigns.
+            notes: Takes a text for each failure.
+        """
+        keys = tuple(campaign_keys)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if len(keys) == 1:
+                    rows = [await self._get(user_id, keys[0])]
+                else:
+                    rows = await asyncio.gather(*(self._get(user_id, key) for key in keys))
+        except TimeoutError:
+            self._note("get timed out", notes)
+            return dict.fromkeys(keys)
+        for row in rows:
+            if isinstance(row, str):
+                self._note(row, notes)
+        pairs = zip(keys, rows, strict=True)
+        return {key: None if isinstance(row, str) else row for key, row in pairs}
+
+    async def _get(self, user_id: str, key: str) -> Stored | str | None:
+        """Return a usable record, None, or a text that says what is wrong."""
+        try:
+            row = await self._storage.get(user_id, key)
+            return read_row(row, user_id, key)
+        except Exception as error:  # noqa: BLE001 - storages are the user's own and may raise anything
+            return f"get raised {type(error).__name__}"
+
+    async def write(self, record: StoredDecision, notes: list[str]) -> None:
+        """Write *record*. It runs on to its end, or its time-out, even if the caller is cancelled."""
+        task = asyncio.create_task(self._set(record))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        fault = await asyncio.shield(task)
+        if fault:
+            self._note(fault, notes)
+
+    async def _set(self, record: StoredDecision) -> str:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._storage.set(record.as_dict())
+        except TimeoutError:
+            return "set timed out"
+        except Exception as error:  # noqa: BLE001 - storages are the user's own and may raise anything
+            return f"set raised {type(error).__name__}"
+        return ""
+
+    def _note(self, fault: str, notes: list[str]) -> None:
+        self.errors += 1
+        notes.append(f"user storage: {fault}")
+        if self.errors & (self.errors - 1) == 0:
+            # The 1st, 2nd, 4th, 8th... failure: a storage that is down must not fill the log.
+            logger.warning("user storage: %s (%d failures so far)", fault, self.errors)
+
+    @asynccontextmanager
+    async def serialised(self, user_id: str) -> AsyncIterator[None]:
+        """Let calls for one user follow one another, so that two cannot both count one conversion."""
+        lock = self._locks.setdefault(user_id, _CountedLock())
+        lock.users += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock.users -= 1
+            if not lock.users:
+                del self._locks[user_id]
+
+    async def settle(self) -> None:
+        """Wait for writes that outlived their callers; each is bounded by the time-out."""
+        if self._writes:
+            await asyncio.gather(*self._writes, return_exceptions=True)
+
+
+class _CountedLock(asyncio.Lock):
+    users = 0
+
+
+def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
+    """Return what *row* says of this user and campaign; a text where it belongs to another or is no record."""
+    if row is None:
+        return None
+    record = row
+    if not isinstance(record, StoredDecision):
+        if not isinstance(record, Mapping):
+            return f"get returned {type(record).__name__}"
+        parsed = StoredDecision.from_mapping(record)
+        if parsed is None:
+            return None
+        record = parsed
+    if record.campaign_key != campaign_key or record.user_id not in ("", user_id):
+        return "get returned the record of another user or campaign"
+    return Stored(record.variation_name, record.goals)
+
+
+def read_given(
+    data: Mapping[str, Any], user_id: str, campaign_keys: Iterable[str]
+) -> dict[str, Stored | None]:
+    """Return the records that a caller's ``user_storage_data`` holds, which stand in for reading.
+
+    Args:
+        data: One record in the official shape.
+        user_id: The user.
+        campaign_keys: The campaigns asked about; those that the record is not of have none.
+    """
+    rows = {key: read_row(data, user_id, key) for key in campaign_keys}
+    return {key: None if isinstance(row, str) else row for key, row in rows.items()}

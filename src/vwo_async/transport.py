@@ -1,0 +1,22 @@
+"""How events are sent: what a transport of your own must do, and the built-in one's time-outs.
+
+Give an object with `Transport`'s two methods as the launch option ``transport`` to send in another way.
+"""
+
+from __future__ import annotations
+
+from ._event.answer import Answer, Failure
+from ._event.event import Request
+from ._event.queue import Limits
+from ._event.transport import VWO_BASE_URL, HttpxTransport, Timeouts, Transport
+
+__all__ = [
+    "VWO_BASE_URL",
+    "Answer",
+    "Failure",
+    "HttpxTransport",
+    "Limits",
+    "Request",
+    "Timeouts",
+    "Transport",
+]

@@ -1,0 +1,173 @@
+"""One validated identity: who a call is about and what is known of them.
+
+Everything downstream takes the bytes made here. A text that cannot be encoded as UTF-8 (a lone
+surrogate, which ``json.loads`` produces willingly) must end here: mmh3 5 answers such a text with a
+segmentation fault, and every writer after it with an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from math import isfinite
+from typing import TypeAlias
+
+from .error import InvalidInputError
+
+Scalar: TypeAlias = "str | int | float | bool | Decimal | None"
+Variables: TypeAlias = Mapping[str, Scalar]
+
+MAX_USER_ID_BYTES = 4096
+MAX_TEXT_BYTES = 4096
+MAX_VARIABLES = 1000
+# A whole number longer than this cannot be compared as a double and could stall on printing.
+MAX_INT_BITS = 1023
+
+_NO_VARIABLES: Variables = {}
+
+
+def encode_id(user_id: object) -> bytes:
+    """Return the UTF-8 bytes of a user id.
+
+    Raises:
+        InvalidInputError: *user_id* is not a non-empty text of at most 4096 encodable bytes.
+    """
+    if not isinstance(user_id, str) or not user_id:
+        raise InvalidInputError("user_id must be a non-empty str")
+    try:
+        encoded = user_id.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError("user_id holds a lone surrogate") from None
+    if len(encoded) > MAX_USER_ID_BYTES:
+        raise InvalidInputError(f"user_id is longer than {MAX_USER_ID_BYTES} bytes in UTF-8")
+    return encoded
+
+
+def check_text(value: object, name: str, max_bytes: int = MAX_TEXT_BYTES) -> None:
+    """Refuse what is not an encodable text of bounded length.
+
+    Raises:
+        InvalidInputError: naming *name*, never showing the value.
+    """
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name} must be a str")
+    # isascii() is a flag of the object: most texts are settled without encoding them.
+    if value.isascii() and len(value) <= max_bytes:
+        return
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"{name} holds a lone surrogate") from None
+    if size > max_bytes:
+        raise InvalidInputError(f"{name} is longer than {max_bytes} bytes in UTF-8")
+
+
+def check_scalar(value: object, name: str) -> None:
+    """Refuse what is not a plain, finite value.
+
+    Raises:
+        InvalidInputError: *value* is not str, int, float, bool, Decimal or None, not finite, or too large.
+    """
+    if isinstance(value, str):
+        check_text(value, name)
+    elif isinstance(value, int):
+        if value.bit_length() > MAX_INT_BITS:
+            raise InvalidInputError(f"{name} is too large a number")
+    elif isinstance(value, (float, Decimal)):
+        if not isfinite(value):
+            raise InvalidInputError(f"{name} must be finite")
+    elif value is not None:
+        raise InvalidInputError(f"{name} must be a str, int, float, bool, Decimal or None")
+
+
+def check_variables(variables: object, name: str) -> Variables:
+    """Return *variables* unchanged once every key and value is known to be usable.
+
+    Raises:
+        InvalidInputError: not a mapping, too many entries, or a key or value that cannot be used.
+    """
+    if variables is None:
+        return _NO_VARIABLES
+    if not isinstance(variables, Mapping):
+        raise InvalidInputError(f"{name} must be a mapping")
+    if not isinstance(variables, dict):
+        variables = _copy(variables, name)
+    if len(variables) > MAX_VARIABLES:
+        raise InvalidInputError(f"{name} has more than {MAX_VARIABLES} entries")
+    for key, value in variables.items():
+        check_text(key, f"a key of {name}")
+        check_scalar(value, f"a value of {name}")
+    return variables
+
+
+def _copy(variables: Mapping[object, object], name: str) -> dict[object, object]:
+    """A mapping of the caller's own make runs the caller's code, which may raise anything."""
+    try:
+        return dict(variables)
+    except Exception as error:
+        raise InvalidInputError(f"{name} cannot be read: {type(error).__name__}") from None
+
+
+class User:
+    """Who a call is about; made once per call, then only read.
+
+    Attributes:
+        id: The id as given.
+        id_bytes: Its UTF-8 form, which names the visitor on the wire.
+        hash_bytes: What is hashed for bucketing: UTF-8, or Node's low bytes where asked for.
+        custom_variables: Values for pre-segmentation.
+        variation_targeting_variables: Values for whitelisting.
+        user_agent: The visitor's user agent, empty when unknown.
+        user_ip_address: The visitor's address, empty when unknown.
+    """
+
+    __slots__ = (
+        "custom_variables",
+        "hash_bytes",
+        "id",
+        "id_bytes",
+        "user_agent",
+        "user_ip_address",
+        "variation_targeting_variables",
+    )
+
+    def __init__(
+        self,
+        user_id: str,
+        *,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+    ) -> None:
+        """Check and encode.
+
+        Raises:
+            InvalidInputError: Some part cannot be hashed, compared or sent.
+        """
+        self.id_bytes = self.hash_bytes = encode_id(user_id)
+        self.id = user_id
+        self.custom_variables = (
+            _NO_VARIABLES
+            if custom_variables is None
+            else check_variables(custom_variables, "custom_variables")
+        )
+        self.variation_targeting_variables = (
+            _NO_VARIABLES
+            if variation_targeting_variables is None
+            else check_variables(variation_targeting_variables, "variation_targeting_variables")
+        )
+        self.user_agent = _optional_text(user_agent, "user_agent")
+        self.user_ip_address = _optional_text(user_ip_address, "user_ip_address")
+
+    def __repr__(self) -> str:
+        return "<User>"
+
+
+def _optional_text(value: str | None, name: str) -> str:
+    if not value:
+        if value is None or value == "":
+            return ""
+        raise InvalidInputError(f"{name} must be a str")
+    check_text(value, name)
+    return value

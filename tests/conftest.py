@@ -1,0 +1,62 @@
+"""What the whole suite is held to: no blocked loop, no task left behind, no secret in a log."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+SECRET = "SECRETKEY123"
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Every async test runs on asyncio in debug mode."""
+    return "asyncio", {"debug": True}
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking() -> Iterator[None]:
+    """A blocking call made on the event loop by this package is an error."""
+    with blockbuster_ctx(scanned_modules="vwo_async"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_secret(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """No logger of any package, at any level, and no stream may show the SDK key of a test."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    out, err = capfd.readouterr()
+    assert SECRET not in caplog.text
+    assert SECRET not in out + err
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Hold every async test to leaving no task behind."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = _leaving_no_task(item.obj)
+
+
+def _leaving_no_task(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def guarded(*args: Any, **kwargs: Any) -> None:
+        before = asyncio.all_tasks()
+        await test(*args, **kwargs)
+        # A garbage collection here shows sockets and clients that were left open as this test's own.
+        gc.collect()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        left = asyncio.all_tasks() - before
+        assert not left, f"tasks left behind: {left}"
+
+    return guarded

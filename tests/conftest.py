@@ -22,7 +22,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"debug": True}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _no_blocking() -> Iterator[None]:
     """A blocking call made on the event loop by this package is an error."""
     with blockbuster_ctx(scanned_modules="vwo_async"):
@@ -30,7 +30,9 @@ def _no_blocking() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_secret(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+def _no_secret(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> Iterator[None]:
     """No logger of any package, at any level, and no stream may show the SDK key of a test."""
     caplog.set_level(logging.DEBUG)
     yield
@@ -45,6 +47,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _leaving_no_task(item.obj)
+
+
+def pytest_collection_finish() -> None:
+    """Take the vectors out of every later garbage collection, which would otherwise be most of the run."""
+    gc.collect()
+    gc.freeze()
 
 
 def _leaving_no_task(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -19,7 +19,8 @@ GROUPS = [
     for number, group in enumerate(load(name)["groups"])
 ]
 SEQUENCES = [
-    pytest.param(one, id=str(number)) for number, one in enumerate(load("storage_track")["sequences"])
+    pytest.param(one, id=str(number))
+    for number, one in enumerate(load("storage_track")["sequences"])
 ]
 
 # Where both SDKs happen to agree for different reasons, the recommended answer stands in for theirs.

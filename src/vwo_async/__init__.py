@@ -11,6 +11,7 @@ from .error import (
     VWOError,
     WrongLoopError,
 )
+from .fetch import fetch_settings
 from .options import GoalType
 from .result import (
     CampaignTrack,
@@ -42,6 +43,7 @@ __all__ = [
     "VWOError",
     "WrongLoopError",
     "__version__",
+    "fetch_settings",
     "launch",
     "parse_settings",
 ]

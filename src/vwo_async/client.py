@@ -183,9 +183,7 @@ class VWOClient:
 
     def __del__(self) -> None:
         if getattr(self, "_loop", None) is not None and not self._is_closed:
-            warnings.warn(
-                f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1
-            )
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
 
     # Ledger
 

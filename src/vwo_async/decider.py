@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._core.api import Api
-from ._core.decision import Decision, Lookup, Records, Stored, decide
-from ._core.plan import Campaign, Plan
+from ._core.decision import Lookup, Records, Stored, decide
+from ._core.plan import Campaign, Decision, Plan
 from .storage.access import StorageAccess, read_given
 from .user import User
 

@@ -35,7 +35,7 @@ class IntegrationCaller:
         """Hand over one decision. What the function raises is counted and logged."""
         try:
             returned = self._integration(payload)
-        except Exception as error:  # noqa: BLE001 - the function is the user's own
+        except Exception as error:
             self._failed(error)
             return
         if inspect.isawaitable(returned):
@@ -46,7 +46,7 @@ class IntegrationCaller:
     async def _finish(self, awaitable: Awaitable[Any]) -> None:
         try:
             await awaitable
-        except Exception as error:  # noqa: BLE001 - the function is the user's own
+        except Exception as error:
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:

@@ -129,7 +129,7 @@ class Options:
     usage: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
-def read_goal_type(value: object) -> GoalType:
+def read_goal_type(value: Any) -> GoalType:
     """Return the goal type that *value* names.
 
     Raises:
@@ -151,7 +151,9 @@ def read_promises(value: object) -> frozenset[str]:
         return frozenset()
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise InvalidInputError("must be a mapping from API names to bool, or a set of API names")
-    if isinstance(value, Mapping) and not all(isinstance(wanted, bool) for wanted in value.values()):
+    if isinstance(value, Mapping) and not all(
+        isinstance(wanted, bool) for wanted in value.values()
+    ):
         raise InvalidInputError("must map API names to bool")
     wanted = {name for name in value if not isinstance(value, Mapping) or value[name]}
     unknown = [name for name in value if name not in _SENDING.keys() | _SILENT | {_ALL}]
@@ -163,7 +165,10 @@ def read_promises(value: object) -> frozenset[str]:
 
 
 def _read_storage(value: object) -> object:
-    if not (value is None or (callable(getattr(value, "get", None)) and callable(getattr(value, "set", None)))):
+    if not (
+        value is None
+        or (callable(getattr(value, "get", None)) and callable(getattr(value, "set", None)))
+    ):
         raise InvalidInputError("must have the methods get and set")
     return value
 
@@ -187,7 +192,12 @@ def _read_text(value: object) -> object:
 
 
 def _read_seconds(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not isfinite(value)
+        or value <= 0
+    ):
         raise InvalidInputError("must be a positive number of seconds")
     return value
 
@@ -294,4 +304,4 @@ def count_usage(given: Mapping[str, Any]) -> Mapping[str, int]:
     return {**usage, "_l": 1} if usage else {}
 
 
-assert _READERS.keys() == {one.name for one in fields(Options)} - {"usage"}  # noqa: S101 - one list, two places
+assert _READERS.keys() == {one.name for one in fields(Options)} - {"usage"}

@@ -23,7 +23,9 @@ class Snapshot:
 
     __slots__ = ("plan", "press", "settings")
 
-    def __init__(self, settings: Settings, options: Options, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, options: Options, wall_clock: Callable[[], float]
+    ) -> None:
         key = settings.sdk_key
         self.settings = settings
         self.plan = Plan(settings)

@@ -25,6 +25,7 @@ from .storage.protocol import StoredDecision
 from .user import User, check_text
 
 MAX_CAMPAIGN_KEYS = 1000
+MAX_DIGITS = 100
 _NO_PROPERTIES: Mapping[str, Any] = {}
 
 
@@ -64,12 +65,16 @@ def read_campaign_keys(specifier: object) -> Sequence[str] | None:
     elif specifier is None:
         return None
     elif isinstance(specifier, (list, tuple, set, frozenset)):
-        if len(specifier) > MAX_CAMPAIGN_KEYS:
-            raise InvalidInputError(f"campaign_key names more than {MAX_CAMPAIGN_KEYS} campaigns")
-        for key in specifier:
-            check_text(key, "a campaign key")
-        return tuple(specifier)
+        return _read_key_list(list(specifier))
     raise InvalidInputError("campaign_key must be a non-empty str, a list of str, or None")
+
+
+def _read_key_list(keys: list[Any]) -> Sequence[str]:
+    if len(keys) > MAX_CAMPAIGN_KEYS:
+        raise InvalidInputError(f"campaign_key names more than {MAX_CAMPAIGN_KEYS} campaigns")
+    for key in keys:
+        check_text(key, "a campaign key")
+    return keys
 
 
 def read_revenue(value: object) -> Revenue:
@@ -89,10 +94,19 @@ def read_revenue(value: object) -> Revenue:
         return value
     if not isinstance(value, (int, float, Decimal)):
         raise InvalidInputError("revenue_value must be an int, float, Decimal or str")
-    # The comparison holds for every number that a double can hold, and settles huge ones cheaply.
-    if not isfinite(value) if isinstance(value, float) else not abs(value) < 10**300:
-        raise InvalidInputError("revenue_value must be finite")
+    if not _is_printable(value):
+        raise InvalidInputError("revenue_value must be finite, with at most 100 digits")
     return value
+
+
+def _is_printable(value: float | Decimal) -> bool:
+    """Tell whether a number is finite and short: printing must not take long, whoever chose it."""
+    if isinstance(value, Decimal):
+        exponent = value.as_tuple().exponent
+        return (
+            isinstance(exponent, int) and exponent >= -MAX_DIGITS and value.adjusted() < MAX_DIGITS
+        )
+    return isfinite(value) if isinstance(value, float) else value.bit_length() < 3 * MAX_DIGITS
 
 
 def read_properties(properties: object) -> tuple[Mapping[str, Any], str]:
@@ -196,7 +210,12 @@ def make_events(
         ]
     return [
         press.make_conversion(
-            call.user, one.campaign, one.variation, one.goal, call.revenue, is_batch_only=targets > 1
+            call.user,
+            one.campaign,
+            one.variation,
+            one.goal,
+            call.revenue,
+            is_batch_only=targets > 1,
         )
         for one in conversions
     ]
@@ -269,5 +288,3 @@ def in_order(
 ) -> dict[str, CampaignTrack]:
     """Return *results* in the order in which the campaigns were asked for."""
     return {target.key: results[target.key] for target in targets}
-
-

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from math import isfinite
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .error import InvalidInputError
 
@@ -90,17 +90,16 @@ def check_variables(variables: object, name: str) -> Variables:
         return _NO_VARIABLES
     if not isinstance(variables, Mapping):
         raise InvalidInputError(f"{name} must be a mapping")
-    if not isinstance(variables, dict):
-        variables = _copy(variables, name)
-    if len(variables) > MAX_VARIABLES:
+    checked = variables if isinstance(variables, dict) else _copy(variables, name)
+    if len(checked) > MAX_VARIABLES:
         raise InvalidInputError(f"{name} has more than {MAX_VARIABLES} entries")
-    for key, value in variables.items():
+    for key, value in checked.items():
         check_text(key, f"a key of {name}")
         check_scalar(value, f"a value of {name}")
-    return variables
+    return checked
 
 
-def _copy(variables: Mapping[object, object], name: str) -> dict[object, object]:
+def _copy(variables: Mapping[Any, Any], name: str) -> dict[Any, Any]:
     """A mapping of the caller's own make runs the caller's code, which may raise anything."""
     try:
         return dict(variables)

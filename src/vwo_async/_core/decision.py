@@ -102,9 +102,7 @@ def find_forced(plan: Plan, campaign: Campaign, user: User) -> Variation | None:
         else user.id
     )
     variables = user.variation_targeting_variables
-    matches = [
-        variation for holds, variation in campaign.whitelist if holds(variables, user_id)
-    ]
+    matches = [variation for holds, variation in campaign.whitelist if holds(variables, user_id)]
     if len(matches) < 2:
         return matches[0] if matches else None
     value = bucket_value(hash_seed(campaign.seed_prefix + user.hash_bytes), MAX_BUCKET_VALUE)

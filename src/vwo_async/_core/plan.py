@@ -21,7 +21,15 @@ REPEATABLE = -1
 class Goal:
     """A goal of one campaign."""
 
-    __slots__ = ("has_props", "id", "identifier", "is_repeatable", "is_revenue", "revenue_prop", "type")
+    __slots__ = (
+        "has_props",
+        "id",
+        "identifier",
+        "is_repeatable",
+        "is_revenue",
+        "revenue_prop",
+        "type",
+    )
 
     def __init__(self, goal: model.Goal, goal_id: int, identifier: str) -> None:
         self.id = goal_id

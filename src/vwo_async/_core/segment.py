@@ -15,7 +15,9 @@ from typing import Any, TypeAlias
 Predicate: TypeAlias = Callable[[Mapping[str, Any], str | None], bool]
 Test: TypeAlias = Callable[[Any], bool]
 
-_NUMBER = re.compile(r"[ \t\n\r\f\v]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\n\r\f\v]*")
+_NUMBER = re.compile(
+    r"[ \t\n\r\f\v]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\n\r\f\v]*"
+)
 _OPERAND = re.compile(r"(lower|wildcard|regex|gte?|lte?)\((.*)\)")
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "gt": operator.gt,
@@ -54,7 +56,9 @@ def _is_malformed(tree: Any) -> bool:
     if kind == "not":
         return _is_malformed(content)
     if kind == "custom_variable":
-        return not isinstance(content, dict) or not isinstance(next(iter(content.values()), None), str)
+        return not isinstance(content, dict) or not isinstance(
+            next(iter(content.values()), None), str
+        )
     return kind == "user" and not isinstance(content, str)
 
 

@@ -88,7 +88,7 @@ class Account:
 
     def render_batch(self, items: Sequence[str]) -> Request:
         """Return the one request that carries *items*."""
-        headers = ((b"Content-Type", b"application/json"),)
+        headers: tuple[Header, ...] = ((b"Content-Type", b"application/json"),)
         if self.sdk_key:
             headers += ((b"Authorization", self.sdk_key.encode()),)
         body = f'{{"ev":[{",".join(items)}]}}'.encode()
@@ -127,8 +127,8 @@ class _ClassicEvent:
     __slots__ = (
         "account",
         "id_bytes",
-        "is_batch_only",
         "ip",
+        "is_batch_only",
         "random",
         "seconds",
         "size",
@@ -235,8 +235,19 @@ class Tag(_ClassicEvent):
 class ArchEvent:
     """An event of the event architecture; its properties have no place in the batch form."""
 
-    __slots__ = ("_has_usage", "_name", "_props", "_visitor_props", "account", "ip", "millis")
-    __slots__ += ("id_bytes", "random", "size", "user_agent")
+    __slots__ = (
+        "_has_usage",
+        "_name",
+        "_props",
+        "_visitor_props",
+        "account",
+        "id_bytes",
+        "ip",
+        "millis",
+        "random",
+        "size",
+        "user_agent",
+    )
     is_batchable = False
     is_batch_only = False
 
@@ -332,7 +343,11 @@ class EventPress:
     ) -> Event:
         """Return the classic event that *user* reached *goal*; only a revenue goal carries revenue."""
         event = Conversion(
-            self._account, user, int(self._wall_clock()), self._random(), is_batch_only=is_batch_only
+            self._account,
+            user,
+            int(self._wall_clock()),
+            self._random(),
+            is_batch_only=is_batch_only,
         )
         event.campaign_id = campaign.id
         event.variation_id = variation.id

@@ -18,7 +18,6 @@ from .answer import Answer, Verdict, judge, read_retry_after
 from .breaker import Breaker
 from .event import Event, Request
 
-
 # What a batch may owe to one bad event in it.
 _DIVISIBLE = frozenset({Verdict.INVALID, Verdict.TOO_LARGE, Verdict.UNSENDABLE})
 
@@ -192,7 +191,10 @@ class Queue:
             if first.account is not account or not first.is_batchable:
                 return
             size += sum(entry.event.size for entry in bundle)
-            if len(entries) + len(bundle) > limits.max_batch_events or size > limits.max_batch_bytes:
+            if (
+                len(entries) + len(bundle) > limits.max_batch_events
+                or size > limits.max_batch_bytes
+            ):
                 return
             entries.extend(bundle)
             self._ready.popleft()
@@ -213,7 +215,9 @@ class Queue:
         verdict = judge(answer)
         if verdict is Verdict.DELIVERED:
             self._breaker.succeeded()
-            return self._end(parcel, Outcome(DeliveryStatus.DELIVERED, "", answer.status, parcel.attempts))
+            return self._end(
+                parcel, Outcome(DeliveryStatus.DELIVERED, "", answer.status, parcel.attempts)
+            )
         if verdict in (Verdict.RETRY, Verdict.UNKNOWN):
             return self._retry(parcel, answer, verdict, now, wall_now)
         if verdict is Verdict.PAUSED:
@@ -251,7 +255,9 @@ class Queue:
             return self._end(parcel, expired)
         old = [entry for entry in parcel.entries if now - entry.at >= limits.max_age_s]
         if old:
-            parcel.entries = [entry for entry in parcel.entries if now - entry.at < limits.max_age_s]
+            parcel.entries = [
+                entry for entry in parcel.entries if now - entry.at < limits.max_age_s
+            ]
         if parcel.entries:
             heappush(self._delayed, (now + wait, next(self._order), parcel))
         return self._end(Parcel(old), expired) if old else []

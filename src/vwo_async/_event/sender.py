@@ -102,12 +102,12 @@ class Sender:
     async def _send(self, parcel: Parcel) -> Answer:
         try:
             request = parcel.render()
-        except Exception as error:  # noqa: BLE001 - an event that cannot be written must end, not kill its worker
+        except Exception as error:
             logger.error("an event cannot be written: %s", type(error).__name__)
             return Answer(failure=Failure.UNSENDABLE)
         try:
             return await self._transport.send(request)
-        except Exception as error:  # noqa: BLE001 - transports are open to users: theirs may raise anything
+        except Exception as error:
             logger.error("the transport raised %s", type(error).__name__)
             return Answer(failure=Failure.UNKNOWN)
 

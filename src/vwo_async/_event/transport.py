@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
@@ -121,7 +122,9 @@ class HttpxTransport:
         """Send *request* once; see `Transport`."""
         return (await self.fetch(request))[0]
 
-    async def fetch(self, request: Request, max_bytes: int = MAX_ANSWER_BYTES) -> tuple[Answer, bytes]:
+    async def fetch(
+        self, request: Request, max_bytes: int = MAX_ANSWER_BYTES
+    ) -> tuple[Answer, bytes]:
         """Send *request* once and return the answer with its body.
 
         A body of more than *max_bytes* is an answer without a status.
@@ -169,7 +172,7 @@ class HttpxTransport:
         headers = [*self._headers, *request.headers]
         if request.method == "POST":
             headers.append((b"Content-Length", b"%d" % len(request.body)))
-        built = httpx.Request(
+        return httpx.Request(
             request.method,
             self._url.copy_with(raw_path=f"{self._path}{request.target}".encode()),
             headers=headers,
@@ -183,7 +186,6 @@ class HttpxTransport:
             },
             stream=httpx.ByteStream(request.body),
         )
-        return built
 
     def _open_lane(self) -> httpx.AsyncHTTPTransport:
         if self._ssl_context is None:
@@ -192,7 +194,9 @@ class HttpxTransport:
             verify=self._ssl_context,
             trust_env=False,
             http1=True,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30),
+            limits=httpx.Limits(
+                max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
+            ),
             proxy=self._proxy,
         )
 
@@ -231,7 +235,6 @@ async def _read(stream: AsyncIterable[bytes], max_bytes: int) -> bytes | None:
 
 
 async def _discard(lane: httpx.AsyncHTTPTransport) -> None:
-    try:
+    # A connection that cannot even be closed is gone.
+    with suppress(Exception):
         await lane.aclose()
-    except Exception:  # noqa: BLE001, S110 - a connection that cannot even be closed is gone
-        pass

@@ -219,9 +219,9 @@ class Settings(_Model):
     account_id: AccountId = Field(alias="accountId")
     version: int | float | Text
     campaigns: Annotated[tuple[Campaign, ...], BeforeValidator(_to_campaign_list)] = ()
-    campaign_groups: Annotated[
-        dict[Text, Annotated[int, Strict()]], BeforeValidator(_to_map)
-    ] = Field(default_factory=dict, alias="campaignGroups")
+    campaign_groups: Annotated[dict[Text, Annotated[int, Strict()]], BeforeValidator(_to_map)] = (
+        Field(default_factory=dict, alias="campaignGroups")
+    )
     groups: Annotated[dict[Text, Group], BeforeValidator(_to_map)] = Field(default_factory=dict)
     is_nb: Flag = Field(default=False, alias="isNB")
     is_nbv2: Flag = Field(default=False, alias="isNBv2")
@@ -277,7 +277,9 @@ def _faults(error: ValidationError) -> list[str]:
 
 
 def _fault(detail: ErrorDetails) -> str:
-    path = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in detail["loc"])
+    path = ".".join(
+        ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in detail["loc"]
+    )
     message = detail["msg"].removeprefix("Value error, ")
     return f"{path[:200]}: {message}" if path else message
 
@@ -299,6 +301,6 @@ def _numbers(variations: tuple[Variation, ...]) -> Iterable[int]:
 
 def _repeated(path: str, field: str, values: Iterable[object]) -> Iterable[str]:
     counts = Counter(value for value in values if value is not None)
-    for value, times in counts.items():
+    for times in counts.values():
         if times > 1:
             yield f"{path}: {times} entries have the same {field}"

@@ -60,7 +60,7 @@ class StorageAccess:
         try:
             row = await self._storage.get(user_id, key)
             return read_row(row, user_id, key)
-        except Exception as error:  # noqa: BLE001 - storages are the user's own and may raise anything
+        except Exception as error:
             return f"get raised {type(error).__name__}"
 
     async def write(self, record: StoredDecision, notes: list[str]) -> None:
@@ -78,7 +78,7 @@ class StorageAccess:
                 await self._storage.set(record.as_dict())
         except TimeoutError:
             return "set timed out"
-        except Exception as error:  # noqa: BLE001 - storages are the user's own and may raise anything
+        except Exception as error:
             return f"set raised {type(error).__name__}"
         return ""
 

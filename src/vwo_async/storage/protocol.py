@@ -68,7 +68,11 @@ class StoredDecision:
 
 def _split_goals(*spellings: object) -> tuple[str, ...]:
     parts = [
-        part for text in spellings if isinstance(text, str) for part in text.split(SEPARATOR) if part
+        part
+        for text in spellings
+        if isinstance(text, str)
+        for part in text.split(SEPARATOR)
+        if part
     ]
     return tuple(dict.fromkeys(parts))
 

@@ -1,0 +1,66 @@
+"""Fetching the settings file from VWO."""
+
+from __future__ import annotations
+
+import ssl
+
+from anyio import to_thread
+
+from ._event.event import Request
+from ._event.transport import VWO_BASE_URL, HttpxTransport, Timeouts
+from ._version import __version__
+from .error import DeliveryError, InvalidInputError
+from .options import PACKAGE_NAME
+from .settings import Settings
+from .settings.model import MAX_SETTINGS_BYTES
+from .settings.source import PULL_PATH, SETTINGS_PATH, SMALL_BYTES, make_target, read_settings
+
+
+async def fetch_settings(
+    account_id: int | str,
+    sdk_key: str,
+    *,
+    via_webhook: bool = False,
+    base_url: str = VWO_BASE_URL,
+    timeouts: Timeouts | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    proxy: str | None = None,
+) -> Settings:
+    """Return the settings file that VWO holds for an account and environment.
+
+    Args:
+        account_id: The VWO account.
+        sdk_key: The key of the environment.
+        via_webhook: Ask as VWO's webhook asks one to.
+        base_url: Where VWO is: https, or http on a loopback host.
+        timeouts: Limits of the request.
+        ssl_context: To trust other certificates; verification cannot be turned off.
+        proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
+
+    Raises:
+        InvalidInputError: An argument cannot be used.
+        DeliveryError: VWO could not be reached, or refused.
+        SettingsError: What it answered is no settings file of this account and key, or too large.
+    """
+    if not isinstance(sdk_key, str) or not sdk_key or not str(account_id):
+        raise InvalidInputError("account_id and sdk_key are required")
+    transport = HttpxTransport(
+        base_url,
+        timeouts=timeouts,
+        user_agent=f"{PACKAGE_NAME}/{__version__}",
+        ssl_context=ssl_context,
+        proxy=proxy,
+    )
+    path = PULL_PATH if via_webhook else SETTINGS_PATH
+    target = make_target(path, account_id, sdk_key, PACKAGE_NAME, __version__)
+    try:
+        answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)
+    finally:
+        await transport.aclose()
+    if answer.status is None:
+        raise DeliveryError("the settings could not be fetched: no answer from VWO")
+    if answer.status != 200:
+        raise DeliveryError(f"the settings could not be fetched: status {answer.status}")
+    if len(body) <= SMALL_BYTES:
+        return read_settings(body, account_id, sdk_key)
+    return await to_thread.run_sync(read_settings, body, account_id, sdk_key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -91,7 +91,9 @@ async def running_server() -> AsyncIterator[Server]:
         assert task is not None
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-        await server.serve_connection(reader, writer)
+        # The streams of Python 3.11 report a cancelled connection as an error of the loop.
+        with suppress(asyncio.CancelledError):
+            await server.serve_connection(reader, writer)
 
     listener = await asyncio.start_server(connected, "127.0.0.1", 0, limit=1 << 20)
     server.base_url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
@@ -99,7 +101,7 @@ async def running_server() -> AsyncIterator[Server]:
         yield server
     finally:
         listener.close()
-        for writer in list(server.open_writers):
-            writer.close()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await listener.wait_closed()

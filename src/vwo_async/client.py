@@ -155,7 +155,9 @@ class VWOClient:
             self._closing = loop.create_task(self._close(limit), name="vwo_async close")
         self._is_closed = True
         self._loop = None
-        if self._closing is not None and not self._closing.done():
+        # An integration that closes the client must not wait for its own end.
+        from_within = self._integration is not None and self._integration.is_running_here()
+        if self._closing is not None and not self._closing.done() and not from_within:
             await asyncio.shield(self._closing)
         return self.statistics()
 

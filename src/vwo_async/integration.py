@@ -54,11 +54,14 @@ class IntegrationCaller:
         if self.errors & (self.errors - 1) == 0:
             logger.error("integrations: the callback raised %s", type(error).__name__)
 
+    def is_running_here(self) -> bool:
+        """Tell whether the current task is one of these calls."""
+        return asyncio.current_task() in self._tasks
+
     async def settle(self, timeout_s: float) -> None:
-        """Let running calls end for at most *timeout_s*, then cancel them. A call may be the one closing."""
-        others = self._tasks - {asyncio.current_task()}
-        if others:
-            _, late = await asyncio.wait(others, timeout=timeout_s)
+        """Let running calls end for at most *timeout_s*, then cancel them."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
             for task in late:
                 task.cancel()
 

@@ -140,8 +140,12 @@ class Delivery:
             pending[0].settle(_NOTHING)
             return
 
+        waiting = len(pending)
+
         def settled() -> None:
-            if self.done():
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
                 callback(self)
 
         for receipt in pending:

@@ -30,7 +30,7 @@ class Timeouts:
     """Limits of one try, in seconds.
 
     Attributes:
-        connect_s: For TCP and TLS together with name resolution.
+        connect_s: For name resolution with TCP, and again for TLS; at most a third of *total_s* each.
         read_s: Between two pieces of the answer.
         write_s: Between two pieces of the request.
         pool_s: For a free connection; there always is one.
@@ -127,7 +127,7 @@ class HttpxTransport:
     ) -> tuple[Answer, bytes]:
         """Send *request* once and return the answer with its body.
 
-        A body of more than *max_bytes* is an answer without a status.
+        A body of more than *max_bytes* is left unread and comes back empty.
         """
         lane = self._idle.pop() if self._idle else self._open_lane()
         try:
@@ -162,9 +162,8 @@ class HttpxTransport:
         except httpx.TransportError:
             return Answer(failure=Failure.UNKNOWN), b""
         if body is None:
-            # The server answered, but with what no tracking server sends: closing drops the connection.
-            await _discard(lane)
-            return Answer(status=response.status_code), b""
+            # More than was asked for: closing the response has dropped the connection, the rest unread.
+            return Answer(response.status_code), b""
         return Answer(response.status_code, None, response.headers.get("Retry-After", "")), body
 
     def _build(self, request: Request) -> httpx.Request:
@@ -178,7 +177,8 @@ class HttpxTransport:
             headers=headers,
             extensions={
                 "timeout": {
-                    "connect": limits.connect_s,
+                    # Cut off by the total limit while connecting, a socket would be left open.
+                    "connect": min(limits.connect_s, limits.total_s / 3),
                     "read": limits.read_s,
                     "write": limits.write_s,
                     "pool": limits.pool_s,

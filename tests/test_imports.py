@@ -1,0 +1,194 @@
+"""The directions of the house: who may import whom, and what the core may not touch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "vwo_async"
+
+# Every room with the rooms that it may import. What is not named here may not exist.
+PUBLIC = {"client", "error", "fetch", "options", "reason", "result", "settings", "storage", "transport"}
+ALLOWED: dict[str, set[str]] = {
+    "_version": set(),
+    "error": set(),
+    "reason": set(),
+    "result": {"reason"},
+    "settings": {"error"},
+    "user": {"error"},
+    "_core": {"error", "reason", "settings", "user"},
+    "_event.event": {"_core", "error", "user"},
+    "_event.answer": set(),
+    "_event.breaker": set(),
+    "_event.queue": {"_event.answer", "_event.breaker", "_event.event", "result"},
+    "_event.transport": {"_event.answer", "_event.event", "error"},
+    "_event.sender": {"_event.answer", "_event.event", "_event.queue", "_event.transport"},
+    "storage.protocol": set(),
+    "storage.memory": {"storage.protocol"},
+    "storage.access": {"_core", "storage.protocol"},
+    "storage": {"storage.memory", "storage.protocol"},
+    "options": {"_event.queue", "_event.transport", "error", "storage.protocol"},
+    "snapshot": {"_core", "_event.event", "options", "settings"},
+    "integration": {"_core", "options", "reason", "user"},
+    "decider": {"_core", "storage.access", "user"},
+    "tracking": {
+        "_core",
+        "_event.event",
+        "decider",
+        "error",
+        "options",
+        "reason",
+        "result",
+        "snapshot",
+        "storage.protocol",
+        "user",
+    },
+    "fetch": {"_event.event", "_event.transport", "_version", "error", "options", "settings"},
+    "client": {
+        "_core",
+        "_event.event",
+        "_event.queue",
+        "_event.sender",
+        "_event.transport",
+        "_version",
+        "decider",
+        "error",
+        "integration",
+        "options",
+        "reason",
+        "result",
+        "settings",
+        "snapshot",
+        "storage.access",
+        "storage.protocol",
+        "tracking",
+        "user",
+    },
+    "transport": {"_event.answer", "_event.event", "_event.queue", "_event.transport"},
+    "": {"_version", "client", "error", "fetch", "options", "result", "settings"},
+    "testing": PUBLIC,
+    "collector": PUBLIC,
+}
+
+# Modules by which the core could wait, know the time, draw lots, speak or reach outside.
+IMPURE = {
+    "anyio",
+    "asyncio",
+    "datetime",
+    "httpx",
+    "io",
+    "logging",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "socket",
+    "ssl",
+    "subprocess",
+    "sys",
+    "threading",
+    "time",
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def room_of(module: str) -> str | None:
+    """Return the room that *module* belongs to: the longest name in the table that contains it."""
+    names = [name for name in ALLOWED if module == name or (name and module.startswith(f"{name}."))]
+    return max(names, key=len, default=None)
+
+
+def imports_of(module: str, path: Path) -> Iterator[str]:
+    """Yield every import: absolute for others' modules, with a leading dot for ours."""
+    parts = module.split(".") if module else []
+    package = parts if path.name == "__init__.py" else parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            names = [name.name for name in node.names]
+            if node.module:
+                yield "." + ".".join([*base, node.module])
+            else:
+                yield from ("." + ".".join([*base, name]) for name in names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()))
+def test_directions(module: str, path: Path) -> None:
+    """Imports go only downwards, along the arrows of the table."""
+    room = room_of(module)
+    if module in {"_core", "_event"} and path.name == "__init__.py":
+        assert not list(imports_of(module, path)), "a private room's door holds no names"
+        return
+    assert room is not None, f"{module} has no place in the table"
+    for imported in imports_of(module, path):
+        if not imported.startswith("."):
+            assert not imported.startswith("vwo_async"), "imports within the package are relative"
+            continue
+        target = room_of(imported[1:])
+        assert target == room or target in ALLOWED[room], f"{module} imports {imported[1:]}"
+
+
+def test_no_cycle() -> None:
+    """No module is imported, however indirectly, by what it imports."""
+    names = {module for module, _ in modules()}
+    graph = {
+        module: [name[1:] for name in imports_of(module, path) if name[1:] in names]
+        for module, path in modules()
+    }
+    for _ in range(len(graph)):
+        leaves = {module for module, targets in graph.items() if not targets}
+        graph = {
+            module: [target for target in targets if target not in leaves]
+            for module, targets in graph.items()
+            if module not in leaves
+        }
+    assert not graph, f"these import each other: {sorted(graph)}"
+
+
+@pytest.mark.parametrize(
+    ("module", "path"), [pair for pair in modules() if pair[0].startswith("_core.")]
+)
+def test_core_is_pure(module: str, path: Path) -> None:
+    """The core awaits nothing and imports no clock, random number, logger or I/O."""
+    tree = ast.parse(path.read_text())
+    waiting = (ast.Await, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Global)
+    assert not [node for node in ast.walk(tree) if isinstance(node, waiting)]
+    imported = {name.split(".")[0] for name in imports_of(module, path)}
+    assert not imported & IMPURE
+    calls = {node.func.id for node in ast.walk(tree) if _is_named_call(node)}
+    assert not calls & {"open", "print", "input"}
+
+
+def _is_named_call(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+
+
+def test_only_one_room_knows_httpx_and_one_mmh3() -> None:
+    """httpx is known to the transport alone, mmh3 to bucketing alone."""
+    users: dict[str, set[str]] = {"httpx": set(), "mmh3": set()}
+    for module, path in modules():
+        for imported in imports_of(module, path):
+            if imported.split(".")[0] in users:
+                users[imported.split(".")[0]].add(module)
+    assert users == {"httpx": {"_event.transport"}, "mmh3": {"_core.bucketing"}}
+
+
+def test_public_names_are_exported() -> None:
+    """What the package names in __all__ is there and documented."""
+    import vwo_async
+
+    for name in vwo_async.__all__:
+        assert getattr(vwo_async, name, None) is not None
+        assert name == "__version__" or getattr(vwo_async, name).__doc__

@@ -1,0 +1,286 @@
+"""The life of a client: opening, closing, loops, and what is said about events left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from typing import Any
+
+import pytest
+from server import answer, running_server
+from shop import settings
+
+from vwo_async import (
+    ClosedError,
+    DeliveryStatus,
+    InvalidInputError,
+    SettingsError,
+    VWOClient,
+    WrongLoopError,
+    launch,
+)
+from vwo_async.testing import RecordingTransport
+from vwo_async.transport import Limits, Timeouts
+
+pytestmark = pytest.mark.anyio
+
+
+def new_client(**options: Any) -> VWOClient:
+    return VWOClient(settings(), transport=RecordingTransport(), **options)
+
+
+def test_construction_starts_nothing() -> None:
+    """A client can be made without a loop, and one never opened needs no closing."""
+    client = launch(settings(), transport=RecordingTransport())
+    assert "new" in repr(client)
+    del client
+    gc.collect()
+
+
+async def test_first_call_opens() -> None:
+    """Without open, the first call opens in its loop."""
+    client = new_client()
+    assert await client.track("checkout", "Ashley", "signup", wait=True)
+    assert "open" in repr(client)
+    await client.aclose()
+    assert "closed" in repr(client)
+
+
+async def test_open_and_close_in_different_tasks() -> None:
+    """One task may open and another close, as lifespans do."""
+    client = new_client()
+    await asyncio.create_task(client.open())
+    assert await client.track("checkout", "Ashley", "signup")
+    statistics = await asyncio.create_task(client.aclose())
+    assert statistics.delivered == 1
+
+
+async def test_open_twice() -> None:
+    """Opening again is no error and starts nothing twice."""
+    client = new_client()
+    async with client:
+        tasks = len(asyncio.all_tasks())
+        assert await client.open() is client
+        assert len(asyncio.all_tasks()) == tasks
+
+
+async def test_use_after_close() -> None:
+    """After close every API method says so, and close itself is no error."""
+    client = new_client()
+    async with client:
+        pass
+    for call in (
+        client.track("checkout", "Ashley", "signup"),
+        client.activate("checkout", "Ashley"),
+        client.get_variation_name("checkout", "Ashley"),
+        client.is_feature_enabled("search", "Ashley"),
+        client.get_feature_variable_value("search", "x", "Ashley"),
+        client.open(),
+    ):
+        with pytest.raises(ClosedError):
+            await call
+    await client.aclose()
+    await asyncio.gather(client.aclose(), client.aclose())
+
+
+async def test_close_before_open() -> None:
+    """A client that was never opened can be closed, and stays closed."""
+    client = new_client()
+    await client.aclose()
+    with pytest.raises(ClosedError):
+        await client.open()
+
+
+async def test_concurrent_close_is_one_drain() -> None:
+    """Closing from several tasks at once drains once, and all of them see the end."""
+    async with running_server() as server:
+        client = VWOClient(settings(), base_url=server.base_url)
+        await client.open()
+        await client.track("checkout", "Ashley", "signup")
+        ledgers = await asyncio.gather(*(client.aclose() for _ in range(5)))
+        assert {one.delivered for one in ledgers} == {1}
+        assert len(server.requests) == 1
+
+
+async def test_close_drains() -> None:
+    """Everything accepted before close is delivered by it."""
+    async with running_server() as server:
+        async with VWOClient(settings(), base_url=server.base_url) as client:
+            for number in range(500):
+                assert await client.track("checkout", f"u{number}", "signup")
+        assert client.statistics().delivered == 500
+        assert client.statistics().pending == 0
+
+
+async def test_close_keeps_its_deadline() -> None:
+    """While the server hangs, close returns in time and says what remains; waiters are told."""
+
+    async def never(*_: object) -> None:
+        await asyncio.sleep(3600)
+
+    async with running_server() as server:
+        server.default = never
+        client = VWOClient(settings(), base_url=server.base_url)
+        results = [await client.track("checkout", f"u{number}", "signup") for number in range(5)]
+        waiter = asyncio.create_task(_follow(results[0].delivery))
+        await asyncio.sleep(0.05)
+        begun = time.monotonic()
+        statistics = await client.aclose(timeout_s=0.2)
+        assert time.monotonic() - begun < 0.7
+        assert statistics.dropped == {"closed": 5}
+        assert statistics.pending == 0
+        assert (await waiter).status is DeliveryStatus.DROPPED
+        for result in results:
+            assert (await result.delivery).reason == "closed"
+
+
+async def _follow(delivery: Any) -> Any:
+    return await delivery
+
+
+async def test_close_from_an_integration() -> None:
+    """A callback that closes the client does not wait for itself."""
+    clients: list[VWOClient] = []
+
+    async def close(_: dict[str, Any]) -> None:
+        await clients[0].aclose()
+
+    clients.append(new_client(integrations=close))
+    await clients[0].track("checkout", "Ashley", "signup")
+    async with asyncio.timeout(5):
+        await clients[0].aclose()
+    assert clients[0].statistics().delivered == 1
+
+
+async def test_cancelled_close_goes_on() -> None:
+    """Cancelling who closes does not undo the closing."""
+    async with running_server() as server:
+        client = VWOClient(settings(), base_url=server.base_url)
+        await client.track("checkout", "Ashley", "signup")
+        closing = asyncio.create_task(client.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        statistics = await client.aclose()
+        assert statistics.delivered == 1
+
+
+def test_second_loop_is_a_clear_error() -> None:
+    """A client used in a second loop says so at once; its own loop may then still close it."""
+    client = new_client()
+    first = asyncio.new_event_loop()
+    try:
+        first.run_until_complete(client.open())
+
+        async def misuse() -> None:
+            with pytest.raises(WrongLoopError):
+                await client.track("checkout", "Ashley", "signup")
+            with pytest.raises(WrongLoopError):
+                await client.aclose()
+
+        asyncio.run(misuse())
+        first.run_until_complete(client.aclose())
+    finally:
+        first.close()
+
+
+def test_unclosed_client_warns() -> None:
+    """A client that is forgotten while open warns with its ledger, and does no I/O about it."""
+
+    async def forget() -> None:
+        client = new_client()
+        await client.open()
+
+    with pytest.warns(ResourceWarning, match="VWOClient open: 0 accepted"):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(forget())
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+        gc.collect()
+
+
+async def test_statistics_balance_at_every_moment() -> None:
+    """The ledger balances while events come, fail, are retried and end."""
+    async with running_server() as server:
+        limits = Limits(backoff_base_s=0.001, backoff_cap_s=0.002)
+        async with VWOClient(settings(), base_url=server.base_url, limits=limits) as client:
+            server.replies.extend(answer(status) for status in (503, 400, 429, 500, 413) * 3)
+            for number in range(60):
+                await client.track("checkout", f"u{number}", "signup")
+                if not number % 7:
+                    await asyncio.sleep(0.003)
+                one = client.statistics()
+                ended = one.delivered + one.rejected + sum(one.dropped.values())
+                assert one.accepted == ended + one.pending
+                assert client._queue.count_held() == one.pending
+        assert client.statistics().pending == 0
+        assert repr(client).startswith("<VWOClient closed: 60 accepted == ")
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"user_storage": object()}, ["user_storage"]),
+        ({"goal_type_to_track": "x", "strict": 1}, ["goal_type_to_track", "strict"]),
+        ({"return_promise_for": {"nope": True}}, ["return_promise_for"]),
+        ({"return_promise_for": "track"}, ["return_promise_for"]),
+        ({"return_promise_for": {"track": 1}}, ["return_promise_for"]),
+        ({"integrations": 5}, ["integrations"]),
+        ({"base_url": "http://example.org"}, ["base_url"]),
+        ({"base_url": "https://u:p@example.org"}, ["base_url"]),
+        ({"base_url": "https://example.org/?a=b"}, ["base_url"]),
+        ({"base_url": "ftp://localhost"}, ["base_url"]),
+        ({"base_url": "nonsense"}, ["base_url"]),
+        ({"sdk_name": "a\nb"}, ["sdk_name"]),
+        ({"workers": 0, "storage_timeout_s": -1}, ["workers", "storage_timeout_s"]),
+        ({"wait_timeout_s": float("nan")}, ["wait_timeout_s"]),
+        ({"limits": 5, "timeouts": 5}, ["limits", "timeouts"]),
+        ({"ssl_context": 5, "transport": 5}, ["ssl_context", "transport"]),
+    ],
+)
+def test_wrong_options_are_all_named(options: dict[str, Any], names: list[str]) -> None:
+    """One error names every launch option that cannot be used."""
+    with pytest.raises(InvalidInputError) as caught:
+        VWOClient(settings(), **options)
+    for name in names:
+        assert f"{name}: " in str(caught.value)
+
+
+def test_unknown_option() -> None:
+    """An option that does not exist is a TypeError, as for any function."""
+    with pytest.raises(TypeError, match="polling"):
+        VWOClient(settings(), polling=5)  # type: ignore[call-arg]
+
+
+def test_bad_settings_raise_at_construction() -> None:
+    """A settings file that cannot be used is an error at once."""
+    with pytest.raises(SettingsError, match="accountId"):
+        VWOClient(b"{}")
+
+
+async def test_two_clients_share_nothing() -> None:
+    """Clients in one process keep to their own settings, prefix and hooks."""
+    first, second = RecordingTransport(), RecordingTransport()
+    file = settings(collectionPrefix="eu01", accountId=1, isNB=True, isNBv2=True)
+    async with (
+        VWOClient(settings(), transport=first) as one,
+        VWOClient(file, transport=second) as other,
+    ):
+        before = [await one.get_variation_name("checkout", f"u{n}") for n in range(100)]
+        theirs = [await other.get_variation_name("checkout", f"u{n}") for n in range(100)]
+        assert [await one.get_variation_name("checkout", f"u{n}") for n in range(100)] == before
+        assert theirs != before
+        await one.track("checkout", "Ashley", "signup", wait=True)
+        await other.track("checkout", "Ashley", "signup", wait=True)
+    assert first.requests[0].target.startswith("/server-side/track-goal")
+    assert second.requests[0].target.startswith("/eu01/server-side/track-goal")
+
+
+def test_timeouts_are_values() -> None:
+    """Two equal sets of limits are equal, so that options can be compared."""
+    assert Timeouts() == Timeouts()
+    assert Limits() == Limits()

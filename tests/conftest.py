@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
-
-SECRET = "SECRETKEY123"
+from sample import SECRET
 
 
 @pytest.fixture

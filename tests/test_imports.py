@@ -11,7 +11,17 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "vwo_async"
 
 # Every room with the rooms that it may import. What is not named here may not exist.
-PUBLIC = {"client", "error", "fetch", "options", "reason", "result", "settings", "storage", "transport"}
+PUBLIC = {
+    "client",
+    "error",
+    "fetch",
+    "options",
+    "reason",
+    "result",
+    "settings",
+    "storage",
+    "transport",
+}
 ALLOWED: dict[str, set[str]] = {
     "_version": set(),
     "error": set(),

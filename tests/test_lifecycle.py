@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 import pytest
+from sample import settings
 from server import answer, running_server
-from shop import settings
 
 from vwo_async import (
     ClosedError,
@@ -193,7 +193,7 @@ def test_unclosed_client_warns() -> None:
         client = new_client()
         await client.open()
 
-    with pytest.warns(ResourceWarning, match="VWOClient open: 0 accepted"):
+    def run() -> None:
         loop = asyncio.new_event_loop()
         loop.run_until_complete(forget())
         for task in asyncio.all_tasks(loop):
@@ -201,6 +201,9 @@ def test_unclosed_client_warns() -> None:
         loop.run_until_complete(asyncio.sleep(0.01))
         loop.close()
         gc.collect()
+
+    with pytest.warns(ResourceWarning, match="VWOClient open: 0 accepted"):
+        run()
 
 
 async def test_statistics_balance_at_every_moment() -> None:

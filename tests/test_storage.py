@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from shop import campaign, settings
+from sample import campaign, settings
 from vector import RecordingStorage
 
 from vwo_async import Reason, VWOClient
@@ -18,9 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 def client_with(storage: Any, **options: Any) -> VWOClient:
-    return VWOClient(
-        settings(), user_storage=storage, transport=RecordingTransport(), **options
-    )
+    return VWOClient(settings(), user_storage=storage, transport=RecordingTransport(), **options)
 
 
 def row(**more: Any) -> dict[str, Any]:
@@ -81,12 +79,8 @@ async def test_returning_users_can_be_tracked_again() -> None:
     stored = row(goalIdentifier="signup")
     async with client_with(MemoryUserStorage([stored])) as client:
         assert not await client.track("checkout", "Ashley", "signup")
-        assert await client.track(
-            "checkout", "Ashley", "signup", should_track_returning_user=True
-        )
-    async with client_with(
-        MemoryUserStorage([stored]), should_track_returning_user=True
-    ) as client:
+        assert await client.track("checkout", "Ashley", "signup", should_track_returning_user=True)
+    async with client_with(MemoryUserStorage([stored]), should_track_returning_user=True) as client:
         assert await client.track("checkout", "Ashley", "signup")
         assert not await client.track(
             "checkout", "Ashley", "signup", should_track_returning_user=False
@@ -205,9 +199,7 @@ async def test_failing_write_does_not_lose_the_event() -> None:
             raise OSError
 
     transport = RecordingTransport()
-    async with VWOClient(
-        settings(), user_storage=ReadOnly([row()]), transport=transport
-    ) as client:
+    async with VWOClient(settings(), user_storage=ReadOnly([row()]), transport=transport) as client:
         result = await client.track("checkout", "Ashley", "signup", wait=True)
         assert result
         assert result.notes == ("user storage: set raised OSError",)

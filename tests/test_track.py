@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sample import campaign, settings, variation
 from server import Server, answer, running_server
-from shop import campaign, settings, variation
 
 from vwo_async import (
     CampaignTrack,

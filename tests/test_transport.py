@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import socket
 import ssl
 import threading
@@ -211,7 +211,7 @@ def accepting(context: ssl.SSLContext | None) -> Iterator[tuple[int, list[bytes]
 async def test_tls(case: str) -> None:
     """Only a valid certificate of a trusted authority for this host is sent to; nothing is downgraded."""
     authority = trustme.CA()
-    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC) if case == "expired" else None
+    past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC) if case == "expired" else None
     name = "elsewhere.example" if case == "wrong host" else "127.0.0.1"
     certificate = authority.issue_cert(name, not_after=past)
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,0 +1,62 @@
+"""Everything that is done with this project: ``nox -l`` lists it. Each session installs what it needs."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "venv"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the package with all extras that these groups' tools need."""
+    session.install("-q", *nox.project.dependency_groups(PROJECT, *groups), "-e", ".[collector]")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the test suite; arguments go to pytest."""
+    install(session, "test", "demo")
+    session.run("python", "-X", "dev", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def versions(session: nox.Session) -> None:
+    """Run the test suite on every supported Python that is installed."""
+    install(session, "test", "demo")
+    session.run("python", "-X", "dev", "-m", "pytest", "-q", *session.posargs)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """Run the test suite with the oldest dependencies that are allowed."""
+    install(session, "test", "demo")
+    bounds = [one.replace(">=", "==") for one in PROJECT["project"]["dependencies"]]
+    session.install("-q", *bounds)
+    session.run("python", "-m", "pytest", "-q", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install("-q", *nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly, in source, tests and examples."""
+    install(session, "types", "test", "demo")
+    session.run("mypy")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Send visitors through an example shop and compare both sides' books; arguments go to the demo."""
+    install(session, "demo")
+    session.run("python", "examples/demo.py", *session.posargs)

@@ -1,7 +1,7 @@
 """vwo_async: the asyncio-native SDK for VWO FullStack."""
 
 from ._version import __version__
-from .client import VWOClient, launch
+from .client import UserHandle, VWOClient, launch
 from .error import (
     ClosedError,
     DeliveryError,
@@ -11,12 +11,15 @@ from .error import (
     VWOError,
     WrongLoopError,
 )
+from .explanation import Explanation, Step
 from .fetch import fetch_settings
 from .options import GoalType
 from .result import (
+    CampaignDecision,
     CampaignTrack,
     Delivery,
     DeliveryStatus,
+    FlushReport,
     Outcome,
     Reason,
     Statistics,
@@ -25,11 +28,14 @@ from .result import (
 from .settings import Settings, parse_settings
 
 __all__ = [
+    "CampaignDecision",
     "CampaignTrack",
     "ClosedError",
     "Delivery",
     "DeliveryError",
     "DeliveryStatus",
+    "Explanation",
+    "FlushReport",
     "GoalType",
     "InvalidInputError",
     "Outcome",
@@ -37,8 +43,10 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Statistics",
+    "Step",
     "StorageError",
     "TrackResult",
+    "UserHandle",
     "VWOClient",
     "VWOError",
     "WrongLoopError",

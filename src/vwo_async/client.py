@@ -1,65 +1,52 @@
-"""The client: its life, and the API methods over one skeleton."""
+"""The public face: the API methods, which read their arguments and leave the rest to the engine."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, overload
+
+from anyio import to_thread
 
 from ._core import api as apis
 from ._core.api import Api
-from ._core.decision import find_refusal
-from ._core.feature import is_enabled, read_variable
+from ._core.feature import is_enabled, read_variable, read_variables
 from ._core.plan import Decision
-from ._event.event import Event
-from ._event.queue import Queue
-from ._event.sender import Sender
-from ._event.transport import HttpxTransport
 from ._version import __version__
-from .decider import Reading
-from .error import ClosedError, InvalidInputError, WrongLoopError
-from .integration import IntegrationCaller, make_payload
+from .engine import Engine
+from .error import DeliveryError, InvalidInputError, SettingsError
+from .explanation import Explanation, Step
+from .fetch import fetch_through
 from .options import GoalType, LaunchOptions, read_options
+from .pushing import read_tags
 from .reason import Reason
-from .result import (
-    DEVELOPMENT_DELIVERY,
-    NO_DELIVERY,
-    CampaignTrack,
-    Delivery,
-    Receipt,
-    Statistics,
-    TrackResult,
-)
+from .result import CampaignDecision, FlushReport, Statistics, TrackResult
 from .settings import Settings, parse_settings
-from .snapshot import Snapshot
-from .storage.access import StorageAccess
-from .storage.protocol import StoredDecision
 from .tracking import (
-    Conversion,
     TrackCall,
-    accept,
-    conclude,
-    find_conversions,
-    in_order,
-    make_events,
-    make_record,
     read_campaign_keys,
     read_goal_choice,
     read_properties,
     read_revenue,
-    sort_targets,
 )
-from .user import User, Variables, check_text
+from .user import User, Variables, check_text, encode_id
 
 logger = logging.getLogger("vwo_async")
 
-_NO_LOCK: AbstractAsyncContextManager[None] = nullcontext()
 _NO_META_DATA: Mapping[str, Any] = {}
+_APIS = {
+    api.name: api
+    for api in (
+        apis.ACTIVATE,
+        apis.GET_VARIATION_NAME,
+        apis.IS_FEATURE_ENABLED,
+        apis.GET_FEATURE_VARIABLE_VALUE,
+        apis.TRACK,
+        apis.DECIDE_ALL,
+    )
+}
 
 
 class VWOClient:
@@ -68,6 +55,9 @@ class VWOClient:
     Making one does no I/O and starts nothing. Use it as an async context manager, or call `open` and
     `aclose`, which may run in different tasks; the first API call opens it where it was not opened.
     A client belongs to the event loop in which it was opened.
+
+    Every API method raises `ClosedError` where the client is closed or belongs to another loop, and
+    `InvalidInputError` only with ``strict=True``; else bad input gives a falsy result and one log line.
 
     Args:
         settings: The settings file: bytes, text, its decoded form, or `Settings`.
@@ -83,21 +73,9 @@ class VWOClient:
         settings: Settings | bytes | str | Mapping[str, Any],
         **options: Unpack[LaunchOptions],
     ) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._sender: Sender | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._is_closed = False
-        self._options = chosen = read_options({"sdk_version": __version__, **options})
-        self._snapshot = Snapshot(parse_settings(settings), chosen, time.time)
-        self._queue = Queue(chosen.limits)
-        self._storage = (
-            None
-            if chosen.user_storage is None
-            else StorageAccess(chosen.user_storage, chosen.storage_timeout_s)
-        )
-        self._integration = (
-            None if chosen.integrations is None else IntegrationCaller(chosen.integrations)
-        )
+        chosen = read_options({"sdk_version": __version__, **options})
+        self._engine = Engine(parse_settings(settings), chosen)
+        self._options = chosen
 
     # Life
 
@@ -107,32 +85,8 @@ class VWOClient:
         Raises:
             ClosedError: It was closed, or is open in another loop.
         """
-        self._enter()
+        self._engine.enter()
         return self
-
-    def _enter(self) -> None:
-        """Pass in the loop of the client, open it on first use, refuse everything else."""
-        loop = asyncio.get_running_loop()
-        if loop is self._loop:
-            return
-        if self._is_closed:
-            raise ClosedError("the client is closed")
-        if self._loop is not None:
-            raise WrongLoopError("the client belongs to another event loop; make one for each loop")
-        self._start(loop)
-
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        options = self._options
-        transport = options.transport or HttpxTransport(
-            options.base_url,
-            timeouts=options.timeouts,
-            user_agent=f"{options.sdk_name}/{options.sdk_version}",
-            ssl_context=options.ssl_context,
-            proxy=options.proxy,
-        )
-        self._sender = Sender(self._queue, transport, workers=options.workers)
-        self._sender.start()
-        self._loop = loop
 
     async def aclose(self, *, timeout_s: float | None = None) -> Statistics:
         """Deliver what is pending, within a deadline, then stop. Again, or at the same time, is no error.
@@ -147,30 +101,8 @@ class VWOClient:
         Raises:
             WrongLoopError: The client is open in another loop.
         """
-        loop = asyncio.get_running_loop()
-        if self._loop not in (None, loop) and not self._is_closed:
-            raise WrongLoopError("the client is open in another event loop: close it there")
-        if self._closing is None and self._loop is loop:
-            limit = self._options.close_timeout_s if timeout_s is None else timeout_s
-            self._closing = loop.create_task(self._close(limit), name="vwo_async close")
-        self._is_closed = True
-        self._loop = None
-        # An integration that closes the client must not wait for its own end.
-        from_within = self._integration is not None and self._integration.is_running_here()
-        if self._closing is not None and not self._closing.done() and not from_within:
-            await asyncio.shield(self._closing)
+        await self._engine.aclose(timeout_s)
         return self.statistics()
-
-    async def _close(self, timeout_s: float) -> None:
-        ends_at = time.monotonic() + timeout_s
-        if self._integration is not None:
-            await self._integration.settle(timeout_s)
-        if self._storage is not None:
-            await self._storage.settle()
-        if self._sender is not None:
-            remaining = await self._sender.aclose(max(ends_at - time.monotonic(), 0.0))
-            if remaining:
-                logger.warning("closed with %d events not delivered", remaining)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -184,31 +116,20 @@ class VWOClient:
         await self.aclose()
 
     def __del__(self) -> None:
-        if getattr(self, "_loop", None) is not None and not self._is_closed:
+        engine = getattr(self, "_engine", None)
+        if engine is not None and engine.loop is not None:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
 
     # Ledger
 
     def statistics(self) -> Statistics:
         """Return the ledger: what became of every accepted event so far."""
-        queue = self._queue
-        return Statistics(
-            accepted=queue.accepted,
-            delivered=queue.delivered,
-            rejected=queue.rejected,
-            dropped=dict(queue.dropped),
-            pending=queue.pending,
-            pending_bytes=queue.pending_bytes,
-            refused=queue.refused,
-            requests=queue.requests,
-            unknown=queue.unknown,
-            storage_errors=0 if self._storage is None else self._storage.errors,
-            callback_errors=0 if self._integration is None else self._integration.errors,
-        )
+        return self._engine.statistics()
 
     def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "new" if self._loop is None else "open"
-        queue = self._queue
+        engine = self._engine
+        state = "closed" if engine.is_closed else "new" if engine.loop is None else "open"
+        queue = engine.queue
         return (
             f"<VWOClient {state}: {queue.accepted} accepted == {queue.delivered} delivered"
             f" + {queue.rejected} rejected + {queue.dropped.total()} dropped"
@@ -216,11 +137,16 @@ class VWOClient:
         )
 
     @property
+    def settings(self) -> Settings:
+        """The settings file in force."""
+        return self._engine.snapshot.settings
+
+    @property
     def settings_warnings(self) -> tuple[str, ...]:
         """What of the settings file is not used, and why."""
-        return self._snapshot.plan.notes
+        return self._engine.snapshot.plan.notes
 
-    # API
+    # Deciding
 
     async def activate(
         self,
@@ -244,7 +170,7 @@ class VWOClient:
         Args:
             campaign_key: A running campaign of type A/B.
             user_id: At most 4096 bytes in UTF-8.
-            custom_variables: For pre-segmentation.
+            custom_variables: For pre-segmentation: plain finite values by name.
             variation_targeting_variables: For whitelisting.
             should_track_returning_user: Report users again whom the storage knows.
             user_storage_data: A record in the official shape that stands in for reading the storage.
@@ -255,33 +181,21 @@ class VWOClient:
 
         Returns:
             The name of the variation, or None.
-
-        Raises:
-            ClosedError: The client is closed or belongs to another loop.
-            InvalidInputError: Only with ``strict=True``.
         """
-        self._enter()
-        try:
-            user = User(
-                user_id,
-                custom_variables=custom_variables,
-                variation_targeting_variables=variation_targeting_variables,
-                user_agent=user_agent,
-                user_ip_address=user_ip_address,
-            )
-            decision = await self._decide(
-                apis.ACTIVATE,
-                campaign_key,
-                user,
-                user_storage_data,
-                meta_data,
-                resends=should_track_returning_user,
-                wait=wait,
-            )
-        except InvalidInputError as error:
-            self._refuse(apis.ACTIVATE, error)
-            return None
-        return None if decision is None else _variation_name(decision)
+        decision = await self._decide(
+            apis.ACTIVATE,
+            campaign_key,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_storage_data,
+            meta_data,
+            user_agent=user_agent,
+            user_ip_address=user_ip_address,
+            resends=should_track_returning_user,
+            wait=wait,
+        )
+        return _variation_name(decision)
 
     async def get_variation_name(
         self,
@@ -297,25 +211,19 @@ class VWOClient:
 
         With a user storage, None for a user who was not activated. See `activate` for the arguments.
         Follows the official ``getVariationName``.
-
-        Raises:
-            ClosedError: The client is closed or belongs to another loop.
-            InvalidInputError: Only with ``strict=True``.
         """
-        self._enter()
-        try:
-            user = User(
-                user_id,
-                custom_variables=custom_variables,
-                variation_targeting_variables=variation_targeting_variables,
-            )
-            decision = await self._decide(
-                apis.GET_VARIATION_NAME, campaign_key, user, user_storage_data, meta_data
-            )
-        except InvalidInputError as error:
-            self._refuse(apis.GET_VARIATION_NAME, error)
-            return None
-        return None if decision is None else _variation_name(decision)
+        decision = await self._decide(
+            apis.GET_VARIATION_NAME,
+            campaign_key,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_storage_data,
+            meta_data,
+        )
+        return _variation_name(decision)
+
+    get_variation = get_variation_name
 
     async def is_feature_enabled(
         self,
@@ -331,36 +239,24 @@ class VWOClient:
         user_ip_address: str | None = None,
         wait: bool | None = None,
     ) -> bool:
-        """Tell whether a feature is on for the user, and report the variation he was given.
+        """Tell whether a feature is on for the user, and report the variation that he was given.
 
         A rollout is on for whom it admits; in a feature test the variation says so. See `activate` for
         the arguments. Follows the official ``isFeatureEnabled``.
-
-        Raises:
-            ClosedError: The client is closed or belongs to another loop.
-            InvalidInputError: Only with ``strict=True``.
         """
-        self._enter()
-        try:
-            user = User(
-                user_id,
-                custom_variables=custom_variables,
-                variation_targeting_variables=variation_targeting_variables,
-                user_agent=user_agent,
-                user_ip_address=user_ip_address,
-            )
-            decision = await self._decide(
-                apis.IS_FEATURE_ENABLED,
-                campaign_key,
-                user,
-                user_storage_data,
-                meta_data,
-                resends=should_track_returning_user,
-                wait=wait,
-            )
-        except InvalidInputError as error:
-            self._refuse(apis.IS_FEATURE_ENABLED, error)
-            return False
+        decision = await self._decide(
+            apis.IS_FEATURE_ENABLED,
+            campaign_key,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_storage_data,
+            meta_data,
+            user_agent=user_agent,
+            user_ip_address=user_ip_address,
+            resends=should_track_returning_user,
+            wait=wait,
+        )
         if decision is None or decision.variation is None:
             return False
         return is_enabled(decision.campaign, decision.variation)
@@ -380,30 +276,90 @@ class VWOClient:
 
         See `activate` for the arguments. Values are cast by the variable's type as in the Node SDK.
         Follows the official ``getFeatureVariableValue``.
-
-        Raises:
-            ClosedError: The client is closed or belongs to another loop.
-            InvalidInputError: Only with ``strict=True``.
         """
-        self._enter()
         try:
-            if not variable_key:
-                raise InvalidInputError("variable_key must be a non-empty str")
-            check_text(variable_key, "variable_key")
-            user = User(
-                user_id,
-                custom_variables=custom_variables,
-                variation_targeting_variables=variation_targeting_variables,
-            )
-            decision = await self._decide(
-                apis.GET_FEATURE_VARIABLE_VALUE, campaign_key, user, user_storage_data, meta_data
-            )
+            _check_name(variable_key, "variable_key")
         except InvalidInputError as error:
-            self._refuse(apis.GET_FEATURE_VARIABLE_VALUE, error)
+            self._engine.enter()
+            self._refuse(apis.GET_FEATURE_VARIABLE_VALUE.name, error)
             return None
+        decision = await self._decide(
+            apis.GET_FEATURE_VARIABLE_VALUE,
+            campaign_key,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_storage_data,
+            meta_data,
+        )
         if decision is None or decision.variation is None:
             return None
         return read_variable(decision.campaign, decision.variation, variable_key)
+
+    async def decide_all(
+        self,
+        user_id: str,
+        *,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_storage_data: Mapping[str, Any] | None = None,
+    ) -> Mapping[str, CampaignDecision]:
+        """Decide every running campaign for a user, in one round of the storage; report and store nothing.
+
+        A user whom the storage does not know gets what `activate` or `is_feature_enabled` would assign.
+        See `activate` for the arguments.
+
+        Returns:
+            By campaign key, in the order of the settings file; empty for bad input or an opted-out user.
+        """
+        self._engine.enter()
+        try:
+            user = self._read_user(user_id, custom_variables, variation_targeting_variables)
+            given = _read_mapping(user_storage_data, "user_storage_data")
+        except InvalidInputError as error:
+            self._refuse(apis.DECIDE_ALL.name, error)
+            return {}
+        decisions, _ = await self._engine.decide_all(user, given)
+        return {decision.campaign.key: _show(decision) for decision in decisions}
+
+    async def explain(
+        self,
+        campaign_key: str,
+        user_id: str,
+        *,
+        api: str = "activate",
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_storage_data: Mapping[str, Any] | None = None,
+    ) -> Explanation:
+        """Return how a campaign is decided for a user, step by step; report and store nothing.
+
+        Args:
+            campaign_key: The campaign.
+            user_id: The user.
+            api: The name of the API method on whose behalf: it decides, with a user storage, whether a
+                user without a record is assigned a variation. The campaign may be of any type.
+            custom_variables: For pre-segmentation.
+            variation_targeting_variables: For whitelisting.
+            user_storage_data: A record that stands in for reading the storage.
+        """
+        self._engine.enter()
+        try:
+            _check_name(campaign_key, "campaign_key")
+            if api not in _APIS:
+                raise InvalidInputError(f"api must be one of {', '.join(_APIS)}")
+            user = self._read_user(user_id, custom_variables, variation_targeting_variables)
+            given = _read_mapping(user_storage_data, "user_storage_data")
+        except InvalidInputError as error:
+            self._refuse("explain", error)
+            return _unexplained("", Reason.INVALID_INPUT, str(error))
+        # Whatever its type, so that one question fits every campaign.
+        campaign = self._engine.find_campaign(campaign_key, apis.DECIDE_ALL)
+        if isinstance(campaign, Reason):
+            return _unexplained(campaign_key, campaign, campaign.value.replace("_", " "))
+        return await self._engine.explain(campaign, user, _APIS[api], given)
+
+    # Reporting
 
     async def track(
         self,
@@ -449,25 +405,19 @@ class VWOClient:
         Returns:
             A result that is true where the documents say true, holds a reason for each campaign, and
             whose ``delivery`` can be awaited in either mode.
-
-        Raises:
-            ClosedError: The client is closed or belongs to another loop.
-            InvalidInputError: Only with ``strict=True``.
         """
-        self._enter()
+        self._engine.enter()
         try:
-            if not goal_identifier:
-                raise InvalidInputError("goal_identifier must be a non-empty str")
-            check_text(goal_identifier, "goal_identifier")
+            _check_name(goal_identifier, "goal_identifier")
             options = self._options
             properties, properties_json = read_properties(event_properties)
             call = TrackCall(
-                User(
+                self._read_user(
                     user_id,
-                    custom_variables=custom_variables,
-                    variation_targeting_variables=variation_targeting_variables,
-                    user_agent=user_agent,
-                    user_ip_address=user_ip_address,
+                    custom_variables,
+                    variation_targeting_variables,
+                    user_agent,
+                    user_ip_address,
                 ),
                 read_campaign_keys(campaign_key),
                 goal_identifier,
@@ -483,137 +433,305 @@ class VWOClient:
                 _read_mapping(meta_data, "meta_data") or _NO_META_DATA,
             )
             given = _read_mapping(user_storage_data, "user_storage_data")
-            waits = self._read_wait(apis.TRACK, wait)
+            waits = self._read_wait("track", wait)
         except InvalidInputError as error:
-            self._refuse(apis.TRACK, error)
+            self._refuse("track", error)
             return TrackResult({}, reason=Reason.INVALID_INPUT, detail=str(error))
-        return await self._track(call, given, waits=waits)
+        return await self._engine.track(call, given, waits=waits)
 
-    # The skeleton
+    @overload
+    async def push(
+        self, tag_key: str, tag_value: str, user_id: str, *, wait: bool | None = None
+    ) -> bool: ...
+    @overload
+    async def push(
+        self, tag_key: Mapping[str, Any], tag_value: str, *, wait: bool | None = None
+    ) -> bool: ...
+    async def push(
+        self,
+        tag_key: str | Mapping[str, Any],
+        tag_value: str,
+        user_id: str | None = None,
+        *,
+        wait: bool | None = None,
+    ) -> bool:
+        """Report custom dimensions of a user: ``push(key, value, user_id)`` or ``push(mapping, user_id)``.
+
+        A single key and its value are texts of at most 255 characters; the values of a mapping may be
+        anything that JSON can write. Follows the official ``push``.
+
+        Args:
+            tag_key: The key, or a mapping from keys to values.
+            tag_value: The value; with a mapping, the user id.
+            user_id: The user; not with a mapping.
+            wait: Await delivery; by default where ``return_promise_for`` names ``push``.
+
+        Returns:
+            Whether all was accepted for delivery; awaited, whether VWO received it.
+        """
+        self._engine.enter()
+        try:
+            if isinstance(tag_key, Mapping) and user_id is None:
+                user_id = tag_value
+            tags = read_tags(tag_key, tag_value)
+            user = self._read_user(user_id)
+            waits = self._read_wait("push", wait)
+        except InvalidInputError as error:
+            self._refuse("push", error)
+            return False
+        return await self._engine.push(user, tags, waits=waits)
+
+    async def flush_events(self) -> FlushReport:
+        """Send everything that waits, and wait for the end of all that was pending when this was called.
+
+        Returns:
+            What became of it; true where all was delivered, or nothing was pending.
+        """
+        self._engine.enter()
+        return await self._engine.flush()
+
+    # Settings, consent, handles
+
+    async def get_and_update_settings_file(
+        self,
+        account_id: int | str | None = None,
+        sdk_key: str | None = None,
+        *,
+        via_webhook: bool = False,
+    ) -> Settings | None:
+        """Fetch the settings file and put it in force, all of it at once.
+
+        Calls on their way end under the file with which they began. An answer that is no settings file
+        of this account and key, or none at all, changes nothing.
+
+        Args:
+            account_id: That of the file in force by default.
+            sdk_key: That of the file in force by default.
+            via_webhook: Ask as VWO's webhook asks one to.
+
+        Returns:
+            The file in force: the new one, or on failure the old one. None after opting out.
+        """
+        engine = self._engine
+        engine.enter()
+        if engine.consent.has_opted_out:
+            return None
+        current = self.settings
+        key = current.sdk_key.get_secret_value() if current.sdk_key else ""
+        transport = engine.make_transport()
+        try:
+            fetched = await fetch_through(
+                transport,
+                current.account_id if account_id is None else account_id,
+                key if sdk_key is None else sdk_key,
+                sdk_name=self._options.sdk_name,
+                sdk_version=self._options.sdk_version,
+                via_webhook=via_webhook,
+            )
+        except InvalidInputError as error:
+            self._refuse("get_and_update_settings_file", error)
+        except (DeliveryError, SettingsError) as error:
+            logger.warning("the settings stay as they are: %s", error)
+        else:
+            engine.snapshot = await to_thread.run_sync(engine.compile, fetched)
+        finally:
+            await transport.aclose()
+        return self.settings
+
+    async def set_opt_out(self) -> bool:
+        """Deliver what was accepted, then decide, store and send nothing any more, for anybody.
+
+        Every API method gives its empty result afterwards. Follows the official ``setOptOut``.
+
+        Returns:
+            True.
+        """
+        self._engine.enter()
+        return await self._engine.opt_out()
+
+    def opt_out_user(self, user_id: str) -> None:
+        """Decide, store and send nothing about this user from now on, in this process.
+
+        For a choice that outlives the process, give the launch option ``consent``.
+
+        Raises:
+            InvalidInputError: The id cannot be a user's.
+        """
+        encode_id(user_id)
+        self._engine.consent.opt_out(user_id)
+
+    def opt_in_user(self, user_id: str) -> None:
+        """Undo `opt_out_user`."""
+        self._engine.consent.opt_in(user_id)
+
+    def for_user(
+        self,
+        user_id: str,
+        *,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+    ) -> UserHandle:
+        """Return a light handle that has the API methods for one user, so that handlers need not repeat him.
+
+        Nothing is checked here: the methods check, and answer for bad input, as the client's own do.
+        """
+        return UserHandle(
+            self,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_agent,
+            user_ip_address,
+        )
+
+    # What the methods share
 
     async def _decide(
         self,
         api: Api,
         campaign_key: str,
-        user: User,
+        user_id: str,
+        custom_variables: Variables | None,
+        variation_targeting_variables: Variables | None,
         user_storage_data: Mapping[str, Any] | None,
         meta_data: Mapping[str, Any] | None,
         *,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
         resends: bool | None = None,
         wait: bool | None = None,
     ) -> Decision | None:
-        """Decide one campaign, report and store as *api* does; None where it does not apply."""
-        if not isinstance(campaign_key, str) or not campaign_key:
-            raise InvalidInputError("campaign_key must be a non-empty str")
-        given = _read_mapping(user_storage_data, "user_storage_data")
-        meta_data = _read_mapping(meta_data, "meta_data")
-        launch_resends = self._options.should_track_returning_user
-        # As in the Node SDK, a call can ask for it but not take back what launch asked for.
-        resends = _choose(resends, False, "should_track_returning_user") or launch_resends
-        waits = self._read_wait(api, wait)
-        snapshot = self._snapshot
-        campaign = snapshot.plan.campaigns.get(campaign_key)
-        refusal = find_refusal(campaign, api, has_storage=self._storage is not None)
-        if campaign is None or refusal is not None:
-            return None
-        reading = Reading(self._storage, user, given)
-        (decision,) = await reading.decide(snapshot.plan, (campaign,), api)
-        variation = decision.variation
-        if variation is None:
-            return decision
-        self._tell_integration(snapshot, decision, user, api)
-        delivery = NO_DELIVERY
-        if api.assigns and (decision.reason is not Reason.STORED or resends):
-            make = (
-                snapshot.press.make_arch_impression
-                if snapshot.plan.is_event_arch
-                else snapshot.press.make_impression
-            )
-            delivery = _delivery_of(self._put([make(user, campaign, variation)]))
-        if self._storage is not None and decision.reason is Reason.ASSIGNED:
-            record = StoredDecision(
-                user.id, campaign.key, variation.name, meta_data=meta_data or _NO_META_DATA
-            )
-            await self._storage.write(record, reading.notes)
-        if waits:
-            await self._await(delivery)
-        return decision
-
-    async def _track(
-        self, call: TrackCall, given: Mapping[str, Any] | None, *, waits: bool
-    ) -> TrackResult:
-        snapshot = self._snapshot
-        storage = self._storage
-        targets, results = sort_targets(snapshot, call, has_storage=storage is not None)
-        reading = Reading(storage, call.user, given)
-        delivery = NO_DELIVERY
-        if len(results) < len(targets):
-            lock = _NO_LOCK if storage is None else storage.serialised(call.user.id)
-            async with lock:
-                conversions = await find_conversions(snapshot, call, targets, reading, results)
-                for one in conversions:
-                    self._tell_integration(
-                        snapshot, one.decision, call.user, apis.TRACK, call.goal_identifier
-                    )
-                if conversions:
-                    events = make_events(snapshot, call, conversions, len(targets))
-                    receipts = self._put(events)
-                    delivery = _delivery_of(receipts)
-                    accepted = _enter_receipts(conversions, receipts, results)
-                    await self._store(call, accepted, reading)
-        if waits:
-            await self._await(delivery)
-            results = conclude(results)
-        return TrackResult(in_order(targets, results), delivery, notes=tuple(reading.notes))
-
-    async def _store(
-        self, call: TrackCall, accepted: Iterable[Conversion], reading: Reading
-    ) -> None:
-        if self._storage is None:
-            return
-        for one in accepted:
-            record = make_record(call, one, reading)
-            if record is not None:
-                await self._storage.write(record, reading.notes)
-
-    def _put(self, events: Sequence[Event]) -> Sequence[Receipt | None] | None:
-        """Put *events* on the queue; None in development mode, which sends nothing."""
-        if self._options.development_mode:
-            return None
-        assert self._sender is not None
-        return self._sender.put(events)
-
-    async def _await(self, delivery: Delivery) -> None:
-        """Wait for the delivery, as long as launch allows; it goes on after that."""
+        self._engine.enter()
         try:
-            async with asyncio.timeout(self._options.wait_timeout_s):
-                await delivery
-        except TimeoutError:
-            logger.warning("a call waited %s s for its delivery", self._options.wait_timeout_s)
-
-    def _tell_integration(
-        self,
-        snapshot: Snapshot,
-        decision: Decision,
-        user: User,
-        api: Api,
-        goal_identifier: str | None = None,
-    ) -> None:
-        if self._integration is not None:
-            namespace = snapshot.plan.visitor_namespace
-            version = self._options.sdk_version
-            self._integration.call(
-                make_payload(namespace, decision, user, api, version, goal_identifier)
+            _check_name(campaign_key, "campaign_key")
+            user = self._read_user(
+                user_id,
+                custom_variables,
+                variation_targeting_variables,
+                user_agent,
+                user_ip_address,
             )
+            given = _read_mapping(user_storage_data, "user_storage_data")
+            meta_data = _read_mapping(meta_data, "meta_data")
+            asked = _choose(resends, False, "should_track_returning_user")
+            waits = self._read_wait(api.name, wait)
+        except InvalidInputError as error:
+            self._refuse(api.name, error)
+            return None
+        return await self._engine.decide(
+            api,
+            campaign_key,
+            user,
+            given=given,
+            meta_data=meta_data or _NO_META_DATA,
+            # As in the Node SDK, a call can ask for it but not take back what launch asked for.
+            resends=asked or self._options.should_track_returning_user,
+            waits=waits,
+        )
 
-    def _read_wait(self, api: Api, wait: bool | None) -> bool:
-        return _choose(wait, api.name in self._options.return_promise_for, "wait")
+    def _read_user(
+        self,
+        user_id: Any,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+    ) -> User:
+        return User(
+            user_id,
+            custom_variables=custom_variables,
+            variation_targeting_variables=variation_targeting_variables,
+            user_agent=user_agent,
+            user_ip_address=user_ip_address,
+            encoding=self._options.user_id_encoding,
+        )
 
-    def _refuse(self, api: Api, error: InvalidInputError) -> None:
+    def _read_wait(self, name: str, wait: bool | None) -> bool:
+        return _choose(wait, name in self._options.return_promise_for, "wait")
+
+    def _refuse(self, name: str, error: InvalidInputError) -> None:
         """Log bad input in one line, without the input; with strict, raise it."""
         if self._options.strict:
             raise error
-        logger.warning("%s: %s", api.name, error)
+        logger.warning("%s: %s", name, error)
+
+
+class UserHandle:
+    """The API methods for one user; made by `VWOClient.for_user`.
+
+    The methods are the client's, less the arguments that are bound; what is given to a method wins.
+    """
+
+    __slots__ = ("_agent", "_client", "_id", "_variables")
+
+    def __init__(
+        self,
+        client: VWOClient,
+        user_id: str,
+        custom_variables: Variables | None,
+        variation_targeting_variables: Variables | None,
+        user_agent: str | None,
+        user_ip_address: str | None,
+    ) -> None:
+        self._client = client
+        self._id = user_id
+        self._variables: dict[str, Any] = {
+            "custom_variables": custom_variables,
+            "variation_targeting_variables": variation_targeting_variables,
+        }
+        self._agent: dict[str, Any] = {
+            "user_agent": user_agent,
+            "user_ip_address": user_ip_address,
+        }
+
+    async def activate(self, campaign_key: str, **options: Any) -> str | None:
+        """See `VWOClient.activate`."""
+        given = {**self._variables, **self._agent, **options}
+        return await self._client.activate(campaign_key, self._id, **given)
+
+    async def get_variation_name(self, campaign_key: str, **options: Any) -> str | None:
+        """See `VWOClient.get_variation_name`."""
+        given = {**self._variables, **options}
+        return await self._client.get_variation_name(campaign_key, self._id, **given)
+
+    async def is_feature_enabled(self, campaign_key: str, **options: Any) -> bool:
+        """See `VWOClient.is_feature_enabled`."""
+        given = {**self._variables, **self._agent, **options}
+        return await self._client.is_feature_enabled(campaign_key, self._id, **given)
+
+    async def get_feature_variable_value(
+        self, campaign_key: str, variable_key: str, **options: Any
+    ) -> Any:
+        """See `VWOClient.get_feature_variable_value`."""
+        given = {**self._variables, **options}
+        return await self._client.get_feature_variable_value(
+            campaign_key, variable_key, self._id, **given
+        )
+
+    async def track(
+        self, campaign_key: str | Sequence[str] | None, goal_identifier: str, **options: Any
+    ) -> TrackResult:
+        """See `VWOClient.track`."""
+        given = {**self._variables, **self._agent, **options}
+        return await self._client.track(campaign_key, self._id, goal_identifier, **given)
+
+    async def push(self, tags: Mapping[str, Any], *, wait: bool | None = None) -> bool:
+        """See `VWOClient.push`; *tags* maps keys to values."""
+        return await self._client.push(tags, self._id, wait=wait)
+
+    async def decide_all(self, **options: Any) -> Mapping[str, CampaignDecision]:
+        """See `VWOClient.decide_all`."""
+        return await self._client.decide_all(self._id, **{**self._variables, **options})
+
+    async def explain(self, campaign_key: str, **options: Any) -> Explanation:
+        """See `VWOClient.explain`."""
+        given = {**self._variables, **options}
+        return await self._client.explain(campaign_key, self._id, **given)
+
+    def __repr__(self) -> str:
+        return f"<UserHandle of {self._client!r}>"
 
 
 def launch(
@@ -623,26 +741,34 @@ def launch(
     return VWOClient(settings, **options)
 
 
-def _variation_name(decision: Decision) -> str | None:
-    return None if decision.variation is None else decision.variation.name
+def _variation_name(decision: Decision | None) -> str | None:
+    if decision is None or decision.variation is None:
+        return None
+    return decision.variation.name
 
 
-def _delivery_of(receipts: Sequence[Receipt | None] | None) -> Delivery:
-    if receipts is None:
-        return DEVELOPMENT_DELIVERY
-    return Delivery(tuple(receipt for receipt in receipts if receipt is not None))
+def _show(decision: Decision) -> CampaignDecision:
+    campaign, variation = decision.campaign, decision.variation
+    if variation is None:
+        return CampaignDecision(None, decision.reason)
+    if campaign.type == apis.AB_TEST:
+        return CampaignDecision(variation.name, decision.reason)
+    return CampaignDecision(
+        variation.name,
+        decision.reason,
+        is_enabled(campaign, variation),
+        read_variables(campaign, variation),
+    )
 
 
-def _enter_receipts(
-    conversions: Sequence[Conversion],
-    receipts: Sequence[Receipt | None] | None,
-    results: dict[str, CampaignTrack],
-) -> Sequence[Conversion]:
-    if receipts is not None:
-        return accept(conversions, receipts, results)
-    for one in conversions:
-        results[one.campaign.key] = CampaignTrack(True, Reason.TRACKED, one.variation.name)
-    return conversions
+def _unexplained(campaign_key: str, reason: Reason, text: str) -> Explanation:
+    return Explanation(campaign_key, None, reason, (Step("campaign", False, text),))
+
+
+def _check_name(value: object, name: str) -> None:
+    if not value:
+        raise InvalidInputError(f"{name} must be a non-empty str")
+    check_text(value, name)
 
 
 def _choose(value: bool | None, default: bool, name: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 from ._core.api import Api
 from ._core.decision import Lookup, Records, Stored, decide
 from ._core.plan import Campaign, Decision, Plan
+from ._core.trace import trace
+from .explanation import Explanation
 from .storage.access import StorageAccess, read_given
 from .user import User
 
@@ -44,6 +46,22 @@ class Reading:
             if not missing:
                 return [one for one in answers if isinstance(one, Decision)]
             await self._read(dict.fromkeys(missing))
+
+    async def prefetch(self, campaigns: Sequence[Campaign]) -> None:
+        """Read in one round all that deciding *campaigns* can need."""
+        if self.records is None or not campaigns:
+            return
+        groups = [campaign.group for campaign in campaigns if campaign.group is not None]
+        members = [member for group in groups for member in group.members]
+        await self._read(dict.fromkeys(one.key for one in (*campaigns, *members)))
+
+    async def trace(self, plan: Plan, campaign: Campaign, api: Api) -> Explanation:
+        """Return how *campaign* is decided."""
+        while True:
+            answer = trace(plan, campaign, self._user, api, self.records)
+            if isinstance(answer, Explanation):
+                return answer
+            await self._read(dict.fromkeys(answer.keys))
 
     async def _read(self, keys: Mapping[str, None]) -> None:
         assert self._storage is not None

@@ -42,8 +42,6 @@ async def fetch_settings(
         DeliveryError: VWO could not be reached, or refused.
         SettingsError: What it answered is no settings file of this account and key, or too large.
     """
-    if not isinstance(sdk_key, str) or not sdk_key or not str(account_id):
-        raise InvalidInputError("account_id and sdk_key are required")
     transport = HttpxTransport(
         base_url,
         timeouts=timeouts,
@@ -51,12 +49,34 @@ async def fetch_settings(
         ssl_context=ssl_context,
         proxy=proxy,
     )
-    path = PULL_PATH if via_webhook else SETTINGS_PATH
-    target = make_target(path, account_id, sdk_key, PACKAGE_NAME, __version__)
     try:
-        answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)
+        return await fetch_through(
+            transport,
+            account_id,
+            sdk_key,
+            sdk_name=PACKAGE_NAME,
+            sdk_version=__version__,
+            via_webhook=via_webhook,
+        )
     finally:
         await transport.aclose()
+
+
+async def fetch_through(
+    transport: HttpxTransport,
+    account_id: int | str,
+    sdk_key: str,
+    *,
+    sdk_name: str,
+    sdk_version: str,
+    via_webhook: bool,
+) -> Settings:
+    """Return the settings file fetched with *transport*; see `fetch_settings` for the rest."""
+    if not isinstance(sdk_key, str) or not sdk_key or not str(account_id):
+        raise InvalidInputError("account_id and sdk_key are required")
+    path = PULL_PATH if via_webhook else SETTINGS_PATH
+    target = make_target(path, account_id, sdk_key, sdk_name, sdk_version)
+    answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)
     if answer.status is None:
         raise DeliveryError("the settings could not be fetched: no answer from VWO")
     if answer.status != 200:

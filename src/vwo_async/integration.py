@@ -1,69 +1,14 @@
-"""The integrations callback: told of every decision that gave a variation."""
+"""What the integrations callback is told of a decision."""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import logging
-from collections.abc import Awaitable
 from typing import Any
 
 from ._core.api import FEATURE_ROLLOUT, FEATURE_TEST, Api
 from ._core.plan import Decision
 from ._core.visitor import make_visitor_id
-from .options import Integration
 from .reason import Reason
 from .user import User
-
-logger = logging.getLogger("vwo_async")
-
-
-class IntegrationCaller:
-    """Calls the user's function and keeps what it does from the call it is about.
-
-    Args:
-        integration: A plain or an async function. An async one runs in a task of its own, so that it
-            does not hold the caller.
-    """
-
-    def __init__(self, integration: Integration) -> None:
-        self._integration = integration
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.errors = 0
-
-    def call(self, payload: dict[str, Any]) -> None:
-        """Hand over one decision. What the function raises is counted and logged."""
-        try:
-            returned = self._integration(payload)
-        except Exception as error:
-            self._failed(error)
-            return
-        if inspect.isawaitable(returned):
-            task = asyncio.create_task(self._finish(returned))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _finish(self, awaitable: Awaitable[Any]) -> None:
-        try:
-            await awaitable
-        except Exception as error:
-            self._failed(error)
-
-    def _failed(self, error: Exception) -> None:
-        self.errors += 1
-        if self.errors & (self.errors - 1) == 0:
-            logger.error("integrations: the callback raised %s", type(error).__name__)
-
-    def is_running_here(self) -> bool:
-        """Tell whether the current task is one of these calls."""
-        return asyncio.current_task() in self._tasks
-
-    async def settle(self, timeout_s: float) -> None:
-        """Let running calls end for at most *timeout_s*, then cancel them."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
-            for task in late:
-                task.cancel()
 
 
 def make_payload(

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from math import isfinite
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
-from ._event.queue import Limits
+from ._event.queue import Batching, Limits
 from ._event.transport import VWO_BASE_URL, Timeouts, Transport, check_base_url
-from .error import InvalidInputError
+from .consent import ConsentHook
+from .error import DeliveryError, InvalidInputError
 from .storage.protocol import UserStorage
 
 PACKAGE_NAME = "vwo-async-python-sdk"
@@ -55,6 +56,25 @@ _SILENT = frozenset(
 _ALL = "all"
 
 
+FlushCallback: TypeAlias = Callable[[DeliveryError | None, list[dict[str, Any]]], object]
+UserIdEncoding: TypeAlias = Literal["utf-8", "node"]
+
+
+class BatchEvents(TypedDict, total=False):
+    """How events are batched; one of the two numbers is needed.
+
+    Attributes:
+        events_per_request: Events that leave together, 1..5000; 100 by default.
+        request_time_interval: Seconds that the first waits at most, 1 or more; 600 by default.
+        flush_callback: Called, or awaited, with an error or None and the list of events, for each
+            request that ended.
+    """
+
+    events_per_request: int
+    request_time_interval: float
+    flush_callback: FlushCallback | None
+
+
 class LaunchOptions(TypedDict, total=False):
     """The keyword arguments of `VWOClient` and `launch`; see the fields of `Options`."""
 
@@ -63,6 +83,9 @@ class LaunchOptions(TypedDict, total=False):
     goal_type_to_track: GoalType | str
     should_track_returning_user: bool
     integrations: Integration | None
+    batch_events: BatchEvents | None
+    consent: ConsentHook | None
+    user_id_encoding: UserIdEncoding
     development_mode: bool
     strict: bool
     base_url: str
@@ -90,6 +113,10 @@ class Options:
         goal_type_to_track: Which goals a track call means unless it says otherwise.
         should_track_returning_user: Report users and conversions again although the storage knows them.
         integrations: Called with a dict for each decision that gave a variation.
+        batch_events: Collect events and send many in one request, see `BatchEvents`.
+        consent: Asked with the user id on every call; where it does not answer true, nothing is
+            decided, stored or sent.
+        user_id_encoding: ``utf-8``, or ``node`` to bucket ids outside ASCII as the Node SDK does.
         development_mode: Decide and store as usual, send nothing.
         strict: Raise `InvalidInputError` out of API methods instead of returning a falsy result.
         base_url: Where VWO is: https, or http on a loopback host.
@@ -112,6 +139,10 @@ class Options:
     goal_type_to_track: GoalType = GoalType.ALL
     should_track_returning_user: bool = False
     integrations: Integration | None = None
+    batch_events: Batching | None = None
+    flush_callback: FlushCallback | None = None
+    consent: ConsentHook | None = None
+    user_id_encoding: UserIdEncoding = "utf-8"
     development_mode: bool = False
     strict: bool = False
     base_url: str = VWO_BASE_URL
@@ -173,7 +204,38 @@ def _read_storage(value: object) -> object:
     return value
 
 
-def _read_integration(value: object) -> object:
+def _read_batch_events(value: object) -> Batching | None:
+    if value is None:
+        return None
+    known = BatchEvents.__annotations__.keys()
+    if not isinstance(value, Mapping) or not value.keys() <= known:
+        raise InvalidInputError(f"must be a mapping with keys of {', '.join(known)}")
+    events = value.get("events_per_request")
+    interval = value.get("request_time_interval")
+    if events is None and interval is None:
+        raise InvalidInputError("needs events_per_request or request_time_interval")
+    if events is not None and not _is_number(events, int, 1, 5000):
+        raise InvalidInputError("events_per_request must be a whole number from 1 to 5000")
+    if interval is not None and not _is_number(interval, (int, float), 1, 10**7):
+        raise InvalidInputError("request_time_interval must be a number of seconds, 1 or more")
+    _read_callable(value.get("flush_callback"))
+    default = Batching()
+    return Batching(events or default.events, interval or default.interval_s)
+
+
+def _is_number(value: object, kind: type | tuple[type, ...], low: float, high: float) -> bool:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return False
+    return isinstance(value, (int, float)) and low <= value <= high
+
+
+def _read_encoding(value: object) -> object:
+    if value not in ("utf-8", "node"):
+        raise InvalidInputError("must be 'utf-8' or 'node'")
+    return value
+
+
+def _read_callable(value: object) -> object:
     if not (value is None or callable(value)):
         raise InvalidInputError("must be callable")
     return value
@@ -207,7 +269,7 @@ def _read_optional_seconds(value: object) -> object:
 
 
 def _read_workers(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 20:
+    if not _is_number(value, int, 1, 20):
         raise InvalidInputError("must be a whole number from 1 to 20")
     return value
 
@@ -247,7 +309,10 @@ _READERS: Mapping[str, Callable[[Any], object]] = {
     "return_promise_for": read_promises,
     "goal_type_to_track": read_goal_type,
     "should_track_returning_user": _read_bool,
-    "integrations": _read_integration,
+    "integrations": _read_callable,
+    "batch_events": _read_batch_events,
+    "consent": _read_callable,
+    "user_id_encoding": _read_encoding,
     "development_mode": _read_bool,
     "strict": _read_bool,
     "base_url": _read_base_url,
@@ -284,7 +349,8 @@ def read_options(given: Mapping[str, Any]) -> Options:
             faults.append(f"{name}: {error}")
     if faults:
         raise InvalidInputError("; ".join(faults))
-    return Options(**values, usage=count_usage(given))
+    flush_callback = (given.get("batch_events") or {}).get("flush_callback")
+    return Options(**values, flush_callback=flush_callback, usage=count_usage(given))
 
 
 def count_usage(given: Mapping[str, Any]) -> Mapping[str, int]:
@@ -295,6 +361,7 @@ def count_usage(given: Mapping[str, Any]) -> Mapping[str, int]:
     if given.get("development_mode"):
         return {}
     used = {
+        "eb": given.get("batch_events") is not None,
         "ig": given.get("integrations") is not None,
         "ss": given.get("user_storage") is not None,
         "tr": bool(given.get("should_track_returning_user")),
@@ -304,4 +371,4 @@ def count_usage(given: Mapping[str, Any]) -> Mapping[str, int]:
     return {**usage, "_l": 1} if usage else {}
 
 
-assert _READERS.keys() == {one.name for one in fields(Options)} - {"usage"}
+assert _READERS.keys() == {one.name for one in fields(Options)} - {"flush_callback", "usage"}

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 from .reason import Reason
 
 __all__ = [
+    "CampaignDecision",
     "CampaignTrack",
     "Delivery",
     "DeliveryStatus",
+    "FlushReport",
     "Outcome",
     "Reason",
     "Receipt",
@@ -274,6 +276,48 @@ class TrackResult(Mapping[str, CampaignTrack]):
 
     def __repr__(self) -> str:
         return f"TrackResult({bool(self)}, {self.reason.value!r}, {dict(self._campaigns)!r})"
+
+
+class CampaignDecision(NamedTuple):
+    """The decision of one campaign, from ``decide_all``; true where there is a variation.
+
+    Attributes:
+        variation_name: The variation, or None.
+        reason: How it was come by, or why there is none.
+        is_feature_enabled: For a feature test or rollout, whether the feature is on.
+        variables: For a feature test or rollout with a variation, its variables, cast by type.
+    """
+
+    variation_name: str | None
+    reason: Reason
+    is_feature_enabled: bool = False
+    variables: Mapping[str, Any] = {}
+
+    def __bool__(self) -> bool:
+        return self.variation_name is not None
+
+
+class FlushReport(NamedTuple):
+    """What became of everything that was pending when ``flush_events`` was called.
+
+    True where all of it was delivered, or nothing was pending.
+
+    Attributes:
+        events: How many events were pending.
+        delivered: Of these, how many VWO has.
+        rejected: How many it refused.
+        dropped: How many were given up.
+        pending: How many are still on their way, because waiting took longer than ``wait_timeout_s``.
+    """
+
+    events: int
+    delivered: int
+    rejected: int
+    dropped: int
+    pending: int
+
+    def __bool__(self) -> bool:
+        return self.delivered == self.events
 
 
 class Statistics(NamedTuple):

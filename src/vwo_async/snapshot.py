@@ -37,7 +37,12 @@ class Snapshot:
             sdk_version=options.sdk_version,
             usage=options.usage,
         )
-        self.press = EventPress(account, wall_clock)
+        self.press = EventPress(
+            account,
+            is_arch=settings.is_event_arch_enabled,
+            is_batched=options.batch_events is not None,
+            wall_clock=wall_clock,
+        )
 
     def __repr__(self) -> str:
         return f"<Snapshot of {len(self.plan.campaigns)} campaigns>"

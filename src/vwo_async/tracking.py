@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ._core.api import TRACK
 from ._core.goal import Revenue, Target, find_targets, is_repeat, lacks_revenue
 from ._core.plan import Campaign, Decision, Goal, Variation
-from ._event.event import Event, EventPress, dump_properties
+from ._event.event import Event, dump_properties
 from .decider import Reading
 from .error import InvalidInputError
 from .options import GoalType, read_goal_type
@@ -200,8 +200,8 @@ def make_events(
         conversions: At least one.
         targets: How many campaigns were asked for: several go in batch form although one is left.
     """
-    press: EventPress = snapshot.press
-    if snapshot.plan.is_event_arch:
+    press = snapshot.press
+    if press.is_arch:
         goals = [(one.campaign, one.goal) for one in conversions]
         return [
             press.make_arch_conversion(
@@ -214,11 +214,24 @@ def make_events(
             one.campaign,
             one.variation,
             one.goal,
-            call.revenue,
+            _find_revenue(snapshot, call, one.goal),
             is_batch_only=targets > 1,
         )
         for one in conversions
     ]
+
+
+def _find_revenue(snapshot: Snapshot, call: TrackCall, goal: Goal) -> Revenue:
+    """Return the revenue of a classic event: only a revenue goal carries it.
+
+    Batched events of the event architecture may have it from the property that the goal names.
+    """
+    if call.revenue and goal.is_revenue:
+        return call.revenue
+    if snapshot.plan.is_event_arch and goal.revenue_prop is not None:
+        value = call.properties.get(goal.revenue_prop)
+        return value if isinstance(value, (str, int, float, Decimal)) else None
+    return None
 
 
 def accept(

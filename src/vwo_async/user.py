@@ -138,6 +138,7 @@ class User:
         variation_targeting_variables: Variables | None = None,
         user_agent: str | None = None,
         user_ip_address: str | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         """Check and encode.
 
@@ -145,6 +146,9 @@ class User:
             InvalidInputError: Some part cannot be hashed, compared or sent.
         """
         self.id_bytes = self.hash_bytes = encode_id(user_id)
+        if encoding == "node":
+            # The Node SDK hashes the low byte of each UTF-16 unit; the visitor id is UTF-8 there too.
+            self.hash_bytes = user_id.encode("utf-16-le")[::2]
         self.id = user_id
         self.custom_variables = (
             _NO_VARIABLES

@@ -44,4 +44,5 @@ GET_FEATURE_VARIABLE_VALUE = Api(
     "getFeatureVariableValue",
     frozenset({FEATURE_TEST, FEATURE_ROLLOUT}),
 )
+DECIDE_ALL = Api("decide_all", "decideAll", CAMPAIGN_TYPES, assigns=True, refuses_mab=True)
 TRACK = Api("track", "track", frozenset({AB_TEST, FEATURE_TEST}), refuses_mab=True)

@@ -64,3 +64,10 @@ class Ranges(Generic[T]):
         """Return the owner of *value* (1 or more), or None where no range covers it."""
         index = bisect_left(self._ends, value)
         return self._owners[index] if index < len(self._owners) else None
+
+    def find_bounds(self, value: int) -> tuple[int, int] | None:
+        """Return the first and last value of the range that covers *value*, or None."""
+        index = bisect_left(self._ends, value)
+        if index == len(self._ends):
+            return None
+        return (self._ends[index - 1] + 1 if index else 1), self._ends[index]

@@ -129,12 +129,15 @@ def _find_loss(
             return Lookup(missing)
         if any(_is_held(other, records[other.key]) for other in others):
             return campaign.refuse(Reason.NOT_GROUP_WINNER)
-    eligible = [
-        member for member in group.members if member is campaign or _is_eligible(member, user)
-    ]
+    eligible = find_eligible(campaign, group, user)
     if eligible and find_winner(group, eligible, user.hash_bytes) is campaign:
         return None
     return campaign.refuse(Reason.NOT_GROUP_WINNER)
+
+
+def find_eligible(campaign: Campaign, group: Group, user: User) -> list[Campaign]:
+    """Return the members whose segments and traffic the user passes, as *campaign*'s is known to be."""
+    return [member for member in group.members if member is campaign or _is_eligible(member, user)]
 
 
 def _is_held(campaign: Campaign, record: Stored | None) -> bool:

@@ -26,16 +26,28 @@ def read_variable(campaign: Campaign, variation: Variation, key: str) -> Any:
 
     Where the feature is off, a feature test shows everybody the values of its control.
     """
+    kind, value = _find_variables(campaign, variation).get(key, (None, None))
+    return _cast(kind, value)
+
+
+def read_variables(campaign: Campaign, variation: Variation) -> dict[str, Any]:
+    """Return the values of all feature variables by key."""
+    variables = _find_variables(campaign, variation)
+    return {key: _cast(kind, value) for key, (kind, value) in variables.items()}
+
+
+def _find_variables(
+    campaign: Campaign, variation: Variation
+) -> Mapping[str, tuple[str | None, Any]]:
     if campaign.type == FEATURE_ROLLOUT:
-        variables = campaign.variables
-    elif variation.is_feature_enabled:
-        variables = variation.variables
-    else:
-        control = (one for one in campaign.variations if one.id == CONTROL_ID)
-        variables = next((one.variables for one in control), {})
-    if key not in variables:
-        return None
-    kind, value = variables[key]
+        return campaign.variables
+    if variation.is_feature_enabled:
+        return variation.variables
+    control = (one for one in campaign.variations if one.id == CONTROL_ID)
+    return next((one.variables for one in control), {})
+
+
+def _cast(kind: str | None, value: Any) -> Any:
     cast = _CASTS.get(kind or "")
     return value if cast is None else cast(value)
 

@@ -112,6 +112,7 @@ class Campaign:
         bucket_prefix: What stands before it in the seed of the variation bucket.
         bucket_multiplier: Stretches the bucket value where the seed is also that of the traffic.
         segment: Pre-segmentation, None when everybody passes.
+        segment_tree: The same as it stands in the file.
         whitelist: (predicate, variation) for each variation that can be forced.
         group: The mutually exclusive group, if any.
     """
@@ -133,6 +134,7 @@ class Campaign:
         "ranges",
         "seed_prefix",
         "segment",
+        "segment_tree",
         "type",
         "variables",
         "variations",
@@ -149,6 +151,7 @@ class Campaign:
         self.is_mab = campaign.is_mab
         self.is_forced_variation_enabled = campaign.is_forced_variation_enabled
         self.percent_traffic = campaign.percent_traffic
+        self.segment_tree = campaign.segments
         self.segment = compile_segment(campaign.segments)
         self.group: Group | None = None
         self.goals = _index_goals(campaign.goals)

@@ -28,6 +28,8 @@ BASE_SIZE = 512
 _SAFE = "!~*'()"
 _ED = quote('{"p":"server"}', safe="")
 _USER, _GOAL, _PUSH = 1, 2, 3
+# The visitor property that names the environment, which no custom dimension may override.
+ENVIRONMENT = "vwo_fs_environment"
 
 Header = tuple[bytes, bytes]
 
@@ -293,7 +295,7 @@ class ArchEvent:
     def _body(self) -> str:
         visitor = make_visitor_id(self.account.namespace, self.id_bytes)
         ours = dict(self.account.props)
-        environment = {"vwo_fs_environment": self.account.sdk_key} if self.account.sdk_key else {}
+        environment = {ENVIRONMENT: self.account.sdk_key} if self.account.sdk_key else {}
         return (
             f'{{"d":{{"msgId":"{visitor}-{self.millis}","visId":"{visitor}",'
             f'"sessionId":{self.millis // 1000},"event":{{"props":{_join(_dump(ours), self._props)},'
@@ -311,22 +313,33 @@ class EventPress:
 
     Args:
         account: What is the same in all of them.
+        is_arch: Whether they go to the event architecture.
+        is_batched: Whether they are collected for batch requests, which know the classic form alone.
         wall_clock: Seconds since the epoch; replaced in tests of time.
     """
 
-    __slots__ = ("_account", "_random", "_stamp", "_wall_clock")
+    __slots__ = ("_account", "_is_batched", "_stamp", "_wall_clock", "is_arch")
 
-    def __init__(self, account: Account, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        account: Account,
+        *,
+        is_arch: bool = False,
+        is_batched: bool = False,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._account = account
+        self._is_batched = is_batched
         self._wall_clock = wall_clock
-        self._random = random.random
         self._stamp = _Stamp()
+        self.is_arch = is_arch and not is_batched
 
     def make_impression(self, user: User, campaign: Campaign, variation: Variation) -> Event:
-        """Return the classic event that *user* was given *variation*."""
-        event = Impression(
-            self._account, user, int(self._wall_clock()), self._random(), is_batch_only=False
-        )
+        """Return the event that *user* was given *variation*."""
+        if self.is_arch:
+            props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
+            return self._make_arch(user, "vwo_variationShown", _dump(props), has_usage=True)
+        event = Impression(self._account, user, *self._draw(), is_batch_only=self._is_batched)
         event.campaign_id = campaign.id
         event.variation_id = variation.id
         return event
@@ -341,24 +354,14 @@ class EventPress:
         *,
         is_batch_only: bool,
     ) -> Event:
-        """Return the classic event that *user* reached *goal*; only a revenue goal carries revenue."""
-        event = Conversion(
-            self._account,
-            user,
-            int(self._wall_clock()),
-            self._random(),
-            is_batch_only=is_batch_only,
-        )
+        """Return the classic event that *user* reached *goal*."""
+        is_batch_only = is_batch_only or self._is_batched
+        event = Conversion(self._account, user, *self._draw(), is_batch_only=is_batch_only)
         event.campaign_id = campaign.id
         event.variation_id = variation.id
         event.goal_id = goal.id
-        event.revenue = revenue if goal.is_revenue else None
+        event.revenue = revenue
         return event
-
-    def make_arch_impression(self, user: User, campaign: Campaign, variation: Variation) -> Event:
-        """Return the same for the event architecture."""
-        props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
-        return self._make_arch(user, "vwo_variationShown", _dump(props), has_usage=True)
 
     def make_arch_conversion(
         self,
@@ -386,12 +389,38 @@ class EventPress:
         ours = _dump({"vwoMeta": meta, "isCustomEvent": True})
         return self._make_arch(user, goal_identifier, _join(ours, properties))
 
-    def _make_arch(self, user: User, name: str, props: str, *, has_usage: bool = False) -> Event:
+    def make_tags(self, user: User, tags: Mapping[str, str]) -> list[Event]:
+        """Return the events that carry custom dimensions: one for each, or on the event architecture one."""
+        if self.is_arch:
+            own = {key: value for key, value in tags.items() if key != ENVIRONMENT}
+            props, visitor_props = _dump({"isCustomEvent": True}), _dump(own)
+            return [self._make_arch(user, "vwo_syncVisitorProp", props, visitor_props)]
+        is_batch_only = len(tags) > 1 or self._is_batched
+        return [self._make_tag(user, key, tags[key], is_batch_only=is_batch_only) for key in tags]
+
+    def _make_tag(self, user: User, key: str, value: str, *, is_batch_only: bool) -> Event:
+        event = Tag(self._account, user, *self._draw(), is_batch_only=is_batch_only)
+        event.tags = json.dumps({"u": {key: value}}, ensure_ascii=False, separators=(",", ":"))
+        event.size += 2 * len(event.tags)
+        return event
+
+    def _make_arch(
+        self, user: User, name: str, props: str, visitor_props: str = "", *, has_usage: bool = False
+    ) -> Event:
         millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
-        number = self._random()
         return ArchEvent(
-            self._account, user, name, millis, number, props=props, has_usage=has_usage
+            self._account,
+            user,
+            name,
+            millis,
+            random.random(),
+            props=props,
+            visitor_props=visitor_props,
+            has_usage=has_usage,
         )
+
+    def _draw(self) -> tuple[int, float]:
+        return int(self._wall_clock()), random.random()
 
 
 class _Stamp:

@@ -50,6 +50,19 @@ class Limits:
     coalesces: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Holds events back until there are enough of them or the first has waited long enough.
+
+    Attributes:
+        events: How many leave together, 1..5000.
+        interval_s: How long the first waits at most.
+    """
+
+    events: int = 100
+    interval_s: float = 600.0
+
+
 class Entry(Receipt):
     """An accepted event and its end."""
 
@@ -84,12 +97,22 @@ class Queue:
     Args:
         limits: The bounds.
         draw: Returns random numbers in [0, 1), for the jitter of retries.
+        batching: Holds events back; None lets them go at once.
     """
 
     def __init__(
-        self, limits: Limits | None = None, draw: Callable[[], float] = random.random
+        self,
+        limits: Limits | None = None,
+        draw: Callable[[], float] = random.random,
+        *,
+        batching: Batching | None = None,
     ) -> None:
         self._limits = limits or Limits()
+        self._batching = batching
+        self._max_batch_events = batching.events if batching else self._limits.max_batch_events
+        # Whoever batches says how many events make a request; a server that finds it too large says so.
+        self._max_batch_bytes = self._limits.max_bytes if batching else self._limits.max_batch_bytes
+        self._released = 0
         self._draw = draw
         self._breaker = Breaker()
         # Bundles of entries that should share a request, in order of acceptance.
@@ -141,9 +164,20 @@ class Queue:
             self.accepted += 1
             entries.append(Entry(event, now))
         bundle = tuple(entry for entry in entries if entry is not None)
-        if bundle:
+        if self._batching is not None:
+            # Here a request holds a number of events, whatever calls they are from.
+            self._ready.extend((entry,) for entry in bundle)
+        elif bundle:
             self._ready.append(bundle)
         return entries
+
+    def release(self) -> list[Entry]:
+        """Let everything go that batching holds back, and return all that is pending."""
+        parcels = [*self._again, *self._in_flight, *(parcel for _, _, parcel in self._delayed)]
+        pending = [entry for parcel in parcels for entry in parcel.entries]
+        waiting = [entry for bundle in self._ready for entry in bundle]
+        self._released = len(waiting)
+        return pending + waiting
 
     def take(self, now: float) -> Parcel | None:
         """Return the next parcel to send, or None where nothing may go now."""
@@ -151,7 +185,7 @@ class Queue:
             self._again.append(heappop(self._delayed)[2])
         if not self._breaker.admits(now):
             return None
-        parcel = self._again.popleft() if self._again else self._collect()
+        parcel = self._again.popleft() if self._again else self._collect(now)
         if parcel is not None:
             self._in_flight.add(parcel)
             self._breaker.started()
@@ -159,9 +193,18 @@ class Queue:
             self.requests += 1
         return parcel
 
-    def has_ready(self) -> bool:
+    def has_ready(self, now: float) -> bool:
         """Tell whether something waits that needs no more time to pass."""
-        return bool(self._ready or self._again)
+        return bool(self._again) or self._is_full(now)
+
+    def _is_full(self, now: float) -> bool:
+        """Tell whether what was put may leave: batching holds it until it is enough or old enough."""
+        batching = self._batching
+        if not self._ready or batching is None:
+            return bool(self._ready)
+        if self._released or len(self._ready) >= batching.events:
+            return True
+        return now >= self._ready[0][0].at + batching.interval_s
 
     def next_at(self) -> float | None:
         """Return when `take` may have something although nothing else happens, None for never."""
@@ -169,21 +212,25 @@ class Queue:
         if self._breaker.is_open:
             waits = self._ready or self._again or self._delayed
             return blocked_until if waits else None
-        return self._delayed[0][0] if self._delayed else None
+        times = [self._delayed[0][0]] if self._delayed else []
+        if self._batching is not None and self._ready:
+            times.append(self._ready[0][0].at + self._batching.interval_s)
+        return min(times, default=None)
 
-    def _collect(self) -> Parcel | None:
-        if not self._ready:
+    def _collect(self, now: float) -> Parcel | None:
+        if not self._is_full(now):
             return None
         bundle = self._ready.popleft()
         entries = list(bundle)
         first = bundle[0].event
-        if self._limits.coalesces and first.is_batchable:
+        if (self._limits.coalesces or self._batching) and first.is_batchable:
             self._add_companions(entries)
+        self._released = max(self._released - len(entries), 0)
         return Parcel(entries)
 
     def _add_companions(self, entries: list[Entry]) -> None:
         """Add the bundles that follow while they can share the request and fit."""
-        limits, account = self._limits, entries[0].event.account
+        account = entries[0].event.account
         size = sum(entry.event.size for entry in entries)
         while self._ready:
             bundle = self._ready[0]
@@ -191,10 +238,8 @@ class Queue:
             if first.account is not account or not first.is_batchable:
                 return
             size += sum(entry.event.size for entry in bundle)
-            if (
-                len(entries) + len(bundle) > limits.max_batch_events
-                or size > limits.max_batch_bytes
-            ):
+            is_full = len(entries) + len(bundle) > self._max_batch_events
+            if is_full or size > self._max_batch_bytes:
                 return
             entries.extend(bundle)
             self._ready.popleft()

@@ -25,6 +25,7 @@ class Sender:
         queue: What to send.
         transport: How.
         workers: How many requests may be on their way.
+        on_ended: Called with the events of each request, or of each part of one, that ended.
         clock: Monotonic seconds.
         wall_clock: Seconds since the epoch.
     """
@@ -35,12 +36,14 @@ class Sender:
         transport: Transport,
         *,
         workers: int,
+        on_ended: Callable[[Sequence[Entry]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
         self._transport = transport
         self._size = workers
+        self._on_ended = on_ended
         self._clock = clock
         self._wall_clock = wall_clock
         self._workers: list[asyncio.Task[None]] = []
@@ -74,7 +77,7 @@ class Sender:
             if parcel is None:
                 await self._sleep()
                 continue
-            if self._queue.has_ready():
+            if self._queue.has_ready(self._clock()):
                 # Only now, so that what one request can carry does not wake every worker.
                 self._wake()
             answer = await self._send(parcel)
@@ -115,6 +118,8 @@ class Sender:
         for entry in ended:
             if entry.outcome is not None:
                 entry.settle(entry.outcome)
+        if ended and self._on_ended is not None:
+            self._on_ended(ended)
         if not self._queue.pending and self._drained is not None:
             _set(self._drained)
 
@@ -128,10 +133,17 @@ class Sender:
             what = answer.failure.name.lower() if answer.failure else f"status {answer.status}"
             logger.warning("VWO did not take events: %s (%d pending)", what, self._queue.pending)
 
+    def release(self) -> Sequence[Entry]:
+        """Let everything go that is held back, and return all that is pending."""
+        pending = self._queue.release()
+        self._wake()
+        return pending
+
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing is pending, at most *timeout_s*; return whether that was reached."""
         if not self._queue.pending:
             return True
+        self.release()
         if self._drained is None or self._drained.done():
             self._drained = asyncio.get_running_loop().create_future()
         try:

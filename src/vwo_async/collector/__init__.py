@@ -1,0 +1,42 @@
+"""A local stand-in for VWO's servers, for tests and demonstrations.
+
+It hands out a settings file, holds every tracking request against the wire format, keeps what was
+received and counts it as VWO does::
+
+    collector = Collector(settings)
+    async with serve(collector) as base_url:
+        ...  # let an SDK talk to base_url instead of VWO's host
+    assert not collector.refused
+    assert collector.totals().unique_conversions == 1
+
+``python -m vwo_async.collector --settings FILE`` runs it as a process of its own. From another
+process it is steered over HTTP: ``GET /collector/report``, ``GET /collector/ledger``, ``GET
+/collector/totals``, ``POST /collector/reset``, ``PUT /collector/settings`` with a settings file as
+body, and ``POST /collector/answer`` with ``{"status": 503, "times": 3}``.
+"""
+
+from __future__ import annotations
+
+from .inbox import Refusal, Totals
+from .ledger import Counted, Ledger
+from .received import Conversion, Kind, Received
+from .report import CampaignReport, GoalReport, Report, VariationReport
+from .request import Endpoint
+from .server import Collector, serve
+
+__all__ = [
+    "CampaignReport",
+    "Collector",
+    "Conversion",
+    "Counted",
+    "Endpoint",
+    "GoalReport",
+    "Kind",
+    "Ledger",
+    "Received",
+    "Refusal",
+    "Report",
+    "Totals",
+    "VariationReport",
+    "serve",
+]

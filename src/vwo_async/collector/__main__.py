@@ -1,0 +1,66 @@
+"""``python -m vwo_async.collector``: the collector as a process, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from .server import Collector, serve
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the collector with command line arguments until SIGINT or SIGTERM."""
+    options = _parser().parse_args(arguments)
+    settings = None if options.settings is None else options.settings.read_bytes()
+    collector = Collector(
+        settings,
+        latency_s=options.latency,
+        ledger_path=options.ledger,
+        strict=not options.loose,
+    )
+    asyncio.run(_run(collector, options.host, options.port))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m vwo_async.collector", description=__doc__)
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        help="settings file to hand out and to check against",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="port to listen on (default: any free one)"
+    )
+    parser.add_argument(
+        "--ledger", type=Path, metavar="FILE", help="file to append received events to"
+    )
+    parser.add_argument(
+        "--latency", type=float, default=0.0, metavar="SECONDS", help="keep each answer back"
+    )
+    parser.add_argument(
+        "--loose", action="store_true", help="accept looser forms of the right facts"
+    )
+    return parser
+
+
+async def _run(collector: Collector, host: str, port: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not every platform's loop has signal handlers; there, KeyboardInterrupt ends asyncio.run.
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serve(collector, host=host, port=port) as base_url:
+        print(f"listening on {base_url}", flush=True)
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    main()

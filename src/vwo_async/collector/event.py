@@ -1,0 +1,271 @@
+"""The call of the event architecture: one event as a JSON document, to ``/events/t``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from .catalogue import Goal
+from .error import WireError
+from .field import STATISTICS, Fields, read_decimal, read_json
+from .received import Conversion, Received
+from .request import Endpoint, WireRequest
+from .rule import Rules
+
+__all__ = ["read_event"]
+
+_SHOWN = "vwo_variationShown"
+_SYNC = "vwo_syncVisitorProp"
+
+_QUERY = frozenset({"en", "a", "env", "eTime", "random", "p", "visitor_ua", "visitor_ip"})
+_BODY = frozenset({"d"})
+_DATA = frozenset({"msgId", "visId", "sessionId", "event", "visitor"})
+_EVENT = frozenset({"props", "name", "time"})
+_VISITOR = frozenset({"props"})
+_SDK_PROPS = frozenset({"vwo_sdkName", "vwo_sdkVersion", "vwo_envKey"})
+_SHOWN_PROPS = _SDK_PROPS | {"id", "variation", "isFirst", "vwoMeta"}
+_SYNC_PROPS = _SDK_PROPS | {"isCustomEvent"}
+_GOAL_PROPS = _SDK_PROPS | {"isCustomEvent", "vwoMeta"}
+_ENVIRONMENT = "vwo_fs_environment"
+
+_CAMPAIGN = re.compile(r"id_(\d{1,18})", re.ASCII)
+_GOAL = re.compile(r"g_(\d{1,18})", re.ASCII)
+_MESSAGE = re.compile(r"([0-9A-F]{32})-(\d{13})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """What every event has, checked; *props* and *visitor_props* are still to be read."""
+
+    request: WireRequest
+    event_id: str
+    visitor: str
+    name: str
+    agent: str
+    ip: str
+    props: Fields
+    visitor_props: Fields
+
+
+def read_event(request: WireRequest, fields: Fields, rules: Rules) -> Received:
+    """Read an impression, a conversion or custom dimensions, by the name of the event."""
+    name = fields.filled("en")
+    agent, ip = _check_query(request, fields, rules, name)
+    data = _read_data(request, rules)
+    event = data.child("event")
+    rules.check_only(event, _EVENT)
+    event.check_equal("name", name, "differs from en of the query")
+    rules.check_milliseconds(event, "time", event.integer("time"), request.at_s)
+    visitor = _read_visitor(request, data, rules)
+    envelope = _Envelope(
+        request=request,
+        event_id=data.text("msgId"),
+        visitor=visitor,
+        name=name,
+        agent=agent,
+        ip=ip,
+        props=_read_props(event, rules),
+        visitor_props=_read_visitor_props(data, rules),
+    )
+    if name == _SHOWN:
+        return _read_shown(envelope, rules)
+    if name == _SYNC:
+        return _read_sync(envelope, rules)
+    return _read_goal(envelope, rules)
+
+
+def _check_query(request: WireRequest, fields: Fields, rules: Rules, name: str) -> tuple[str, str]:
+    rules.check_only(fields, _QUERY | STATISTICS if name == _SHOWN else _QUERY)
+    rules.check_account(fields, "a")
+    rules.check_key(fields, "env")
+    rules.check_milliseconds(fields, "eTime", fields.digits("eTime"), request.at_s)
+    fields.check_random("random")
+    fields.check_equal("p", "FS", "must be FS")
+    rules.check_statistics(fields)
+    return rules.read_agent(request, fields)
+
+
+def _read_data(request: WireRequest, rules: Rules) -> Fields:
+    body = read_json(request.body, "body")
+    if not isinstance(body, dict):
+        raise WireError("body", "must be an object")
+    fields = Fields(body)
+    rules.check_only(fields, _BODY)
+    data = fields.child("d")
+    rules.check_only(data, _DATA)
+    return data
+
+
+def _read_visitor(request: WireRequest, data: Fields, rules: Rules) -> str:
+    visitor = data.visitor("visId")
+    message = _MESSAGE.fullmatch(data.text("msgId"))
+    if message is None:
+        data.fail("msgId", "must be the visitor's UUID, a hyphen and milliseconds since 1970")
+    if message[1] != visitor:
+        data.fail("msgId", "differs from visId")
+    rules.check_milliseconds(data, "msgId", int(message[2]), request.at_s)
+    rules.check_seconds(data, "sessionId", data.integer("sessionId"), request.at_s)
+    return visitor
+
+
+def _read_props(event: Fields, rules: Rules) -> Fields:
+    props = event.child("props")
+    rules.check_sdk(props, "vwo_sdkName", "vwo_sdkVersion")
+    rules.check_key(props, "vwo_envKey")
+    return props
+
+
+def _read_visitor_props(data: Fields, rules: Rules) -> Fields:
+    visitor = data.child("visitor")
+    rules.check_only(visitor, _VISITOR)
+    props = visitor.child("props")
+    rules.check_key(props, _ENVIRONMENT)
+    return props
+
+
+def _read_shown(envelope: _Envelope, rules: Rules) -> Received:
+    props = envelope.props
+    rules.check_only(props, _SHOWN_PROPS)
+    rules.check_only(envelope.visitor_props, frozenset({_ENVIRONMENT}))
+    props.check_equal("isFirst", 1, "must be 1")
+    campaign_id, variation_id = props.integer("id"), props.integer("variation")
+    campaign = rules.find_campaign(props, "id", campaign_id)
+    rules.check_variation(props, "variation", campaign, variation_id)
+    return Received(
+        kind="user",
+        endpoint=Endpoint.EVENT,
+        event_id=envelope.event_id,
+        request_number=envelope.request.number,
+        received_at_s=envelope.request.at_s,
+        visitor=envelope.visitor,
+        campaign_ids=(campaign_id,),
+        variation_id=variation_id,
+        event_name=envelope.name,
+        user_agent=envelope.agent,
+        ip=envelope.ip,
+        props=props.child("vwoMeta").values if "vwoMeta" in props else {},
+    )
+
+
+def _read_sync(envelope: _Envelope, rules: Rules) -> Received:
+    rules.check_only(envelope.props, _SYNC_PROPS)
+    envelope.props.check_equal("isCustomEvent", expected=True, problem="must be true")
+    tags = {
+        name: tag for name, tag in envelope.visitor_props.values.items() if name != _ENVIRONMENT
+    }
+    if not tags:
+        raise WireError("d.visitor.props", "has no custom dimension")
+    if rules.strict and not all(isinstance(tag, str) for tag in tags.values()):
+        raise WireError("d.visitor.props", "values must be text")
+    return Received(
+        kind="push",
+        endpoint=Endpoint.EVENT,
+        event_id=envelope.event_id,
+        request_number=envelope.request.number,
+        received_at_s=envelope.request.at_s,
+        visitor=envelope.visitor,
+        event_name=envelope.name,
+        user_agent=envelope.agent,
+        ip=envelope.ip,
+        tags=tags,
+    )
+
+
+def _read_goal(envelope: _Envelope, rules: Rules) -> Received:
+    props = envelope.props
+    rules.check_only(envelope.visitor_props, frozenset({_ENVIRONMENT}))
+    props.check_equal("isCustomEvent", expected=True, problem="must be true")
+    own = {name: value for name, value in props.values.items() if name not in _GOAL_PROPS}
+    conversions = _read_conversions(props.child("vwoMeta"), own, envelope.name, rules)
+    return Received(
+        kind="goal",
+        endpoint=Endpoint.EVENT,
+        event_id=envelope.event_id,
+        request_number=envelope.request.number,
+        received_at_s=envelope.request.at_s,
+        visitor=envelope.visitor,
+        campaign_ids=tuple(dict.fromkeys(conversion.campaign_id for conversion in conversions)),
+        conversions=conversions,
+        event_name=envelope.name,
+        user_agent=envelope.agent,
+        ip=envelope.ip,
+        props=own,
+    )
+
+
+def _read_conversions(
+    meta: Fields, own: Mapping[str, object], event_name: str, rules: Rules
+) -> tuple[Conversion, ...]:
+    pairs = _read_metric(meta)
+    goals = [_find_goal(meta, event_name, campaign, goal, rules) for campaign, goal in pairs]
+    amounts = {name: _read_amount(meta, name, rules) for name in meta.values if name != "metric"}
+    if rules.strict and rules.catalogue is not None:
+        _check_amounts(meta, amounts, goals)
+    return tuple(
+        Conversion(
+            campaign_id,
+            goal_id,
+            _find_revenue(goal, amounts, own),
+            goal is not None and goal.is_repeatable,
+        )
+        for (campaign_id, goal_id), goal in zip(pairs, goals, strict=True)
+    )
+
+
+def _read_metric(meta: Fields) -> list[tuple[int, int]]:
+    metric = meta.child("metric").values
+    pairs = []
+    for campaign, goals in metric.items():
+        campaign_id = _CAMPAIGN.fullmatch(campaign)
+        if campaign_id is None or not isinstance(goals, list) or not goals:
+            meta.fail("metric", 'must map "id_<campaign>" to a list of "g_<goal>"')
+        pairs += [(int(campaign_id[1]), _read_goal_id(meta, goal)) for goal in goals]
+    if not pairs:
+        meta.fail("metric", "names no campaign")
+    return pairs
+
+
+def _read_goal_id(meta: Fields, goal: object) -> int:
+    found = _GOAL.fullmatch(goal) if isinstance(goal, str) else None
+    if found is None:
+        meta.fail("metric", 'must map "id_<campaign>" to a list of "g_<goal>"')
+    return int(found[1])
+
+
+def _find_goal(
+    meta: Fields, event_name: str, campaign_id: int, goal_id: int, rules: Rules
+) -> Goal | None:
+    campaign = rules.find_campaign(meta, "metric", campaign_id)
+    goal = rules.find_goal(meta, "metric", campaign, goal_id)
+    if goal is not None and goal.identifier != event_name:
+        raise WireError("en", "not the identifier of the goal in d.event.props.vwoMeta.metric")
+    return goal
+
+
+def _read_amount(meta: Fields, name: str, rules: Rules) -> Decimal | None:
+    amount = read_decimal(meta.values[name])
+    if amount is None and rules.strict:
+        raise WireError(meta.place("<revenueProp>"), "must be numeric")
+    return amount
+
+
+def _check_amounts(meta: Fields, amounts: Mapping[str, object], goals: list[Goal | None]) -> None:
+    expected = {goal.revenue_prop for goal in goals if goal is not None and goal.is_revenue}
+    if not amounts.keys() <= expected:
+        raise WireError(
+            meta.place("<revenueProp>"), "not the revenueProp of a revenue goal of this event"
+        )
+
+
+def _find_revenue(
+    goal: Goal | None, amounts: Mapping[str, Decimal | None], own: Mapping[str, object]
+) -> Decimal | None:
+    """Return the amount in the property that the goal names; without settings, any amount."""
+    if goal is None:
+        return next(iter(amounts.values()), None)
+    name = goal.revenue_prop
+    if not goal.is_revenue or name is None:
+        return None
+    return amounts[name] if name in amounts else read_decimal(own.get(name))

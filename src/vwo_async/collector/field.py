@@ -1,0 +1,198 @@
+"""Reading one query string or JSON object field by field, with faults that name the field."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import NoReturn
+from urllib.parse import parse_qsl
+
+from .error import WireError
+
+__all__ = ["STATISTICS", "Fields", "read_decimal", "read_json", "read_query"]
+
+STATISTICS = frozenset({"eb", "ig", "ss", "cl", "ll", "tr", "gt", "pi", "_l"})
+"""Query parameters by which an SDK tells which of its features are in use."""
+
+# Only these names are repeated in faults; another one may be a piece of a badly encoded value, and
+# is told by its position.
+# fmt: off
+_VOCABULARY = STATISTICS | {
+    "a", "account_id", "ap", "api-version", "c", "combination", "d", "e", "ed", "en", "env",
+    "eT", "eTime", "ev", "event", "experiment_id", "g", "goal_id", "i", "id", "isCustomEvent",
+    "isFirst", "msgId", "name", "p", "platform", "props", "r", "random", "sd", "sdk", "sdk-v",
+    "sessionId", "sId", "sv", "t", "tags", "time", "u", "variation", "visId", "visitor",
+    "visitor_ip", "visitor_ua", "vwo_envKey", "vwo_fs_environment", "vwo_sdkName",
+    "vwo_sdkVersion", "vwoMeta",
+}
+# fmt: on
+
+_MAX_PARAMETERS = 64
+_MAX_DIGITS = 18
+_VISITOR = re.compile(r"[0-9A-F]{32}")
+_FRACTION = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE]-?\d{1,3})?", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+
+
+class Fields:
+    """The fields of one query string or JSON object.
+
+    Args:
+        values: The fields by name; those of a query string are all text.
+        path: What to put before a name in faults: empty, or ending in a full stop.
+    """
+
+    __slots__ = ("_path", "_values")
+
+    def __init__(self, values: Mapping[str, object], path: str = "") -> None:
+        self._values = values
+        self._path = path
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    @property
+    def values(self) -> Mapping[str, object]:
+        """The fields as they are."""
+        return self._values
+
+    def place(self, name: str) -> str:
+        """Return how faults call a field."""
+        return self._path + name
+
+    def fail(self, name: str, problem: str) -> NoReturn:
+        """Raise the fault of a field."""
+        raise WireError(self._path + name, problem)
+
+    def get(self, name: str) -> object:
+        """Return a field that must be there."""
+        try:
+            return self._values[name]
+        except KeyError:
+            self.fail(name, "missing")
+
+    def text(self, name: str) -> str:
+        """Return a text, which may be empty."""
+        value = self.get(name)
+        if not isinstance(value, str):
+            self.fail(name, "must be a text")
+        return value
+
+    def filled(self, name: str) -> str:
+        """Return a text that is not empty."""
+        value = self.text(name)
+        if not value:
+            self.fail(name, "must not be empty")
+        return value
+
+    def integer(self, name: str) -> int:
+        """Return a JSON number without fraction or sign."""
+        value = self.get(name)
+        # JSON gives no other integers but bool, which is none here.
+        if type(value) is not int or value < 0:
+            self.fail(name, "must be a whole number")
+        return value
+
+    def digits(self, name: str) -> int:
+        """Return the number that a text of decimal digits stands for."""
+        value = self.text(name)
+        if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
+            self.fail(name, "must be a whole number")
+        return int(value)
+
+    def visitor(self, name: str) -> str:
+        """Return a visitor's UUID."""
+        value = self.text(name)
+        if _VISITOR.fullmatch(value) is None:
+            self.fail(name, "must be 32 upper-case hexadecimal digits")
+        return value
+
+    def revenue(self, name: str) -> Decimal:
+        """Return an amount given as a JSON number or as numeric text."""
+        value = read_decimal(self.get(name))
+        if value is None:
+            self.fail(name, "must be numeric")
+        return value
+
+    def child(self, name: str) -> Fields:
+        """Return the fields of a JSON object inside this one."""
+        value = self.get(name)
+        if not isinstance(value, dict):
+            self.fail(name, "must be an object")
+        return Fields(value, f"{self._path}{name}.")
+
+    def check_equal(self, name: str, expected: object, problem: str) -> None:
+        """Refuse any other value, also one that only compares equal, such as true for 1."""
+        value = self.get(name)
+        if type(value) is not type(expected) or value != expected:
+            self.fail(name, problem)
+
+    def check_random(self, name: str) -> None:
+        """Refuse what is not a number from 0 inclusive to 1 exclusive."""
+        value = self.text(name)
+        if _FRACTION.fullmatch(value) is None or not 0 <= float(value) < 1:
+            self.fail(name, "must be a number in [0, 1)")
+
+    def check_only(self, allowed: frozenset[str]) -> None:
+        """Refuse any field besides the allowed ones."""
+        if self._values.keys() <= allowed:
+            return
+        for position, name in enumerate(self._values, start=1):
+            if name not in allowed:
+                shown = name if name in _VOCABULARY else f"field {position} of {len(self._values)}"
+                self.fail(shown, "not part of this request")
+
+
+def read_query(query: bytes) -> Fields:
+    """Read a query string.
+
+    Raises:
+        WireError: If a name comes twice, or the text is not percent-encoded UTF-8.
+    """
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MAX_PARAMETERS,
+        )
+    except ValueError:
+        raise WireError(
+            "query", "must be percent-encoded UTF-8 with at most 64 parameters"
+        ) from None
+    values: dict[str, object] = dict(pairs)
+    if len(values) != len(pairs):
+        raise WireError("query", "a parameter comes twice")
+    return Fields(values)
+
+
+def read_json(text: str | bytes, field: str) -> object:
+    """Read a JSON document.
+
+    Raises:
+        WireError: If it is not JSON in UTF-8 (RFC 8259: no NaN, no infinity), or holds half a
+            surrogate pair.
+    """
+    try:
+        decoded = text.decode() if isinstance(text, bytes) else text
+        value: object = json.loads(decoded, parse_constant=_refuse_constant)
+        if "\\u" in decoded:
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        # No cause: the exception holds the document.
+        raise WireError(field, "must be JSON in UTF-8") from None
+    return value
+
+
+def read_decimal(value: object) -> Decimal | None:
+    """Return the amount that a JSON number or a numeric text stands for, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    text = str(value)
+    return Decimal(text) if _DECIMAL.fullmatch(text) else None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)

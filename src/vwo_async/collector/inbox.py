@@ -1,0 +1,210 @@
+"""What the collector makes of a request: decided at once, without waiting for anything."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+from .catalogue import Catalogue
+from .error import WireError
+from .ledger import Ledger
+from .received import Kind, Received
+from .request import WireRequest, locate
+from .rule import Rules
+from .wire import check_retrieval, parse
+
+__all__ = ["Answer", "Inbox", "Refusal", "Totals"]
+
+_JSON = {"content-type": "application/json"}
+_STATUSES = range(200, 600)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to send back, and the events that must be safe before it is sent."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    events: tuple[Received, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that did not follow the wire format.
+
+    Attributes:
+        request_number: Which request it was, counted from 1.
+        status: The status it was answered with.
+        field: The place of the fault, such as ``u`` or ``ev[3].sId``.
+        reason: The place and what is wrong there. It never repeats what was received.
+    """
+
+    request_number: int
+    status: int
+    field: str
+    reason: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the refusal as JSON-ready values."""
+        return {
+            "request_number": self.request_number,
+            "status": self.status,
+            "field": self.field,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts since the start or the last reset.
+
+    At every moment ``requests == settings + accepted + refused + answered``.
+
+    Attributes:
+        requests: Requests of SDKs, whatever became of them.
+        settings: Settings files handed out.
+        accepted: Tracking requests that brought events.
+        refused: Requests that did not follow the wire format.
+        answered: Requests answered as :meth:`Inbox.answer_next` said, and not looked at.
+        events: Events received; a batch item is one.
+        conversions: Goals that events converted, repetitions included.
+        unique_conversions: Conversions that count.
+        visitors: Different visitors who were shown a variation.
+        by_kind: Events by kind.
+    """
+
+    requests: int
+    settings: int
+    accepted: int
+    refused: int
+    answered: int
+    events: int
+    conversions: int
+    unique_conversions: int
+    visitors: int
+    by_kind: Mapping[Kind, int]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the counts as JSON-ready values."""
+        return asdict(self)
+
+
+class Inbox:
+    """Takes requests, keeps what they said, and gives the answers.
+
+    Args:
+        settings: The settings file to hand out and to hold requests against.
+        strict: See :class:`~vwo_async.collector.Collector`.
+        clock_window_s: How far times on the wire may be from now, in seconds.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        settings: bytes | str | Mapping[str, object] | None,
+        *,
+        strict: bool,
+        clock_window_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        catalogue = None if settings is None else Catalogue.read(settings)
+        self._rules = Rules(catalogue, strict, clock_window_s)
+        self._clock = clock
+        self._last_number = 0
+        self.reset()
+
+    @property
+    def catalogue(self) -> Catalogue | None:
+        """The settings file in force."""
+        return self._rules.catalogue
+
+    def reset(self) -> None:
+        """Forget all requests and the answers still to give; settings file and numbering go on."""
+        self.ledger = Ledger()
+        self.refused: list[Refusal] = []
+        self._planned: deque[tuple[Answer, int]] = deque()
+        self._requests = self._handed_out = self._accepted = self._answered = 0
+
+    def set_settings(self, settings: bytes | str | Mapping[str, object]) -> None:
+        """Put another settings file in force; ValueError leaves the old one there."""
+        self._rules = replace(self._rules, catalogue=Catalogue.read(settings))
+
+    def answer_next(self, status: int, times: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Plan answers, after those planned before; ValueError if they make no sense."""
+        if status not in _STATUSES:
+            raise ValueError("status: must be from 200 to 599")
+        if times < 1:
+            raise ValueError("times: must be at least 1")
+        self._planned.append((Answer(status, dict(headers), body), times))
+
+    def totals(self) -> Totals:
+        """Count."""
+        return Totals(
+            requests=self._requests,
+            settings=self._handed_out,
+            accepted=self._accepted,
+            refused=len(self.refused),
+            answered=self._answered,
+            events=len(self.ledger),
+            conversions=self.ledger.conversions,
+            unique_conversions=self.ledger.unique_conversions,
+            visitors=self.ledger.visitors,
+            by_kind=self.ledger.by_kind,
+        )
+
+    def receive(
+        self, method: str, path: str, query: bytes, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        """Take one request.
+
+        Args:
+            method: The HTTP method.
+            path: The path, percent-decoded.
+            query: The query string as sent.
+            headers: Header values by lower-case name.
+            body: The body, or None if it was too large to be read.
+        """
+        self._requests += 1
+        self._last_number += 1
+        if self._planned:
+            return self._take_planned()
+        request = WireRequest(
+            self._last_number, self._clock(), method, path, query, headers, body or b""
+        )
+        try:
+            return self._accept(request, is_whole=body is not None)
+        except WireError as error:
+            self.refused.append(Refusal(request.number, error.status, error.field, str(error)))
+            return _json_answer(error.status, {"error": str(error)})
+
+    def _accept(self, request: WireRequest, *, is_whole: bool) -> Answer:
+        if not is_whole:
+            raise WireError("body", "too large", 413)
+        endpoint, _ = locate(request)
+        if endpoint.is_retrieval:
+            return self._hand_out(request)
+        events = parse(request, self._rules)
+        self._accepted += 1
+        self.ledger.add(events)
+        return _json_answer(200, {"received": len(events)}, events)
+
+    def _hand_out(self, request: WireRequest) -> Answer:
+        check_retrieval(request, self._rules)
+        if self.catalogue is None:
+            raise WireError("path", "this collector was given no settings file", 404)
+        self._handed_out += 1
+        return Answer(200, _JSON, self.catalogue.source)
+
+    def _take_planned(self) -> Answer:
+        self._answered += 1
+        answer, times = self._planned.popleft()
+        if times > 1:
+            self._planned.appendleft((answer, times - 1))
+        return answer
+
+
+def _json_answer(status: int, document: object, events: tuple[Received, ...] = ()) -> Answer:
+    return Answer(status, _JSON, json.dumps(document).encode(), events)

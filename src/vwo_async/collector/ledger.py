@@ -1,0 +1,124 @@
+"""All that was received, in order, and who counts once in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from .received import Conversion, Kind, Received
+
+__all__ = ["Counted", "Ledger"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A conversion that counts: the visitor's first for this goal, or any for a repeatable goal.
+
+    Attributes:
+        campaign_id: The campaign.
+        goal_id: The goal.
+        visitor: The visitor's UUID.
+        variation_id: The variation that the event itself named, None for events of ``/events/t``.
+        revenue: What it is worth, None where the wire did not say.
+    """
+
+    campaign_id: int
+    goal_id: int
+    visitor: str
+    variation_id: int | None
+    revenue: Decimal | None
+
+
+class Ledger:
+    """The events received, in order of arrival, and what VWO would count of them.
+
+    Iterating, indexing and ``len`` give the events. A visitor counts once per campaign and
+    variation; a conversion once per visitor, campaign and goal, or once per event id where the goal
+    counts every event.
+    """
+
+    def __init__(self) -> None:
+        self._events: list[Received] = []
+        self._kinds: dict[Kind, int] = {"user": 0, "goal": 0, "push": 0}
+        self._conversions = 0
+        self._counted: dict[tuple[int, int, str, str], Counted] = {}
+        self._shown: dict[int, dict[str, list[int]]] = {}
+        self._visitors: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> Iterator[Received]:
+        return iter(self._events)
+
+    def __getitem__(self, index: int) -> Received:
+        return self._events[index]
+
+    def __repr__(self) -> str:
+        counts = f"unique_conversions={len(self._counted)} visitors={self.visitors}"
+        return f"<Ledger events={len(self)} {counts}>"
+
+    @property
+    def conversions(self) -> int:
+        """How many goals events converted, repetitions included."""
+        return self._conversions
+
+    @property
+    def visitors(self) -> int:
+        """How many visitors were shown a variation of any campaign."""
+        return len(self._visitors)
+
+    @property
+    def by_kind(self) -> Mapping[Kind, int]:
+        """How many events there are of each kind."""
+        return dict(self._kinds)
+
+    @property
+    def counted(self) -> tuple[Counted, ...]:
+        """The conversions that count, in order of arrival."""
+        return tuple(self._counted.values())
+
+    @property
+    def unique_conversions(self) -> int:
+        """How many conversions count."""
+        return len(self._counted)
+
+    @property
+    def campaign_ids(self) -> frozenset[int]:
+        """The campaigns that any event named."""
+        return frozenset(self._shown) | {counted.campaign_id for counted in self._counted.values()}
+
+    def shown(self, campaign_id: int) -> Mapping[str, list[int]]:
+        """Return the variations of a campaign that each visitor was shown, in order of arrival."""
+        return self._shown.get(campaign_id, {})
+
+    def add(self, events: Iterable[Received]) -> None:
+        """Add events at the end."""
+        for event in events:
+            self._events.append(event)
+            self._kinds[event.kind] += 1
+            if event.kind == "user" and event.variation_id is not None:
+                self._add_impression(event.campaign_ids[0], event.visitor, event.variation_id)
+            for conversion in event.conversions:
+                self._add_conversion(event, conversion)
+
+    def _add_impression(self, campaign_id: int, visitor: str, variation_id: int) -> None:
+        self._visitors.add(visitor)
+        variations = self._shown.setdefault(campaign_id, {}).setdefault(visitor, [])
+        if variation_id not in variations:
+            variations.append(variation_id)
+
+    def _add_conversion(self, event: Received, conversion: Conversion) -> None:
+        self._conversions += 1
+        occasion = event.event_id if conversion.is_repeatable else ""
+        self._counted.setdefault(
+            (conversion.campaign_id, conversion.goal_id, event.visitor, occasion),
+            Counted(
+                conversion.campaign_id,
+                conversion.goal_id,
+                event.visitor,
+                event.variation_id,
+                conversion.revenue,
+            ),
+        )

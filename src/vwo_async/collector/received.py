@@ -1,0 +1,113 @@
+"""What one wire event said, once it was found to follow the format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+from .request import Endpoint
+
+__all__ = ["Conversion", "Kind", "Received"]
+
+Kind: TypeAlias = Literal["user", "goal", "push"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """One goal of one campaign, reached.
+
+    Attributes:
+        campaign_id: The campaign.
+        goal_id: The goal.
+        revenue: What the conversion is worth in the account's currency, None where the wire does
+            not say.
+        is_repeatable: Whether each event counts (``mca`` of the goal is -1), and not only the
+            visitor's first.
+    """
+
+    campaign_id: int
+    goal_id: int
+    revenue: Decimal | None = None
+    is_repeatable: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the conversion as JSON-ready values; revenue is decimal text."""
+        return {
+            "campaign_id": self.campaign_id,
+            "goal_id": self.goal_id,
+            "revenue": None if self.revenue is None else str(self.revenue),
+            "is_repeatable": self.is_repeatable,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One event as it came over the wire: a GET, an item of a batch, or a POST to ``/events/t``.
+
+    Attributes:
+        kind: ``user`` for an impression, ``goal`` for conversions, ``push`` for custom dimensions.
+        endpoint: Where it came in.
+        event_id: ``msgId`` of ``/events/t``; elsewhere a digest of the content, so that a resend of
+            the same bytes has the same id. The format gives batch items no identity: two items that
+            say the same thing about the same second are one id.
+        request_number: The request that brought it, counted from 1.
+        received_at_s: When that request was read, in seconds since 1970.
+        visitor: The visitor's UUID, 32 upper-case hexadecimal digits.
+        campaign_ids: The campaigns named, in order; empty for a push.
+        variation_id: The variation named. None for a push and for goals of ``/events/t``, which do
+            not say it.
+        conversions: What a goal event converts; empty for the other kinds.
+        event_name: ``en`` of ``/events/t``, else None.
+        user_agent: The visitor's user agent, empty if not told.
+        ip: The visitor's IP address, empty if not told.
+        props: Event properties of the caller (``/events/t`` only).
+        tags: Custom dimensions of a push.
+    """
+
+    kind: Kind
+    endpoint: Endpoint
+    event_id: str
+    request_number: int
+    received_at_s: float
+    visitor: str
+    campaign_ids: tuple[int, ...] = ()
+    variation_id: int | None = None
+    conversions: tuple[Conversion, ...] = ()
+    event_name: str | None = None
+    user_agent: str = ""
+    ip: str = ""
+    props: Mapping[str, object] = field(default_factory=dict)
+    tags: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def goal_ids(self) -> tuple[int, ...]:
+        """The goals converted, in the order of *conversions*."""
+        return tuple(conversion.goal_id for conversion in self.conversions)
+
+    @property
+    def revenue(self) -> Decimal | None:
+        """The revenue of the first conversion that has one."""
+        return next((c.revenue for c in self.conversions if c.revenue is not None), None)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the event as JSON-ready values; revenue is decimal text."""
+        return {
+            "kind": self.kind,
+            "endpoint": self.endpoint.path,
+            "event_id": self.event_id,
+            "request_number": self.request_number,
+            "received_at_s": self.received_at_s,
+            "visitor": self.visitor,
+            "campaign_ids": list(self.campaign_ids),
+            "variation_id": self.variation_id,
+            "goal_ids": list(self.goal_ids),
+            "revenue": None if self.revenue is None else str(self.revenue),
+            "conversions": [conversion.as_dict() for conversion in self.conversions],
+            "event_name": self.event_name,
+            "user_agent": self.user_agent,
+            "ip": self.ip,
+            "props": dict(self.props),
+            "tags": dict(self.tags),
+        }

@@ -1,0 +1,146 @@
+"""The checks that all endpoints share."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from .catalogue import Campaign, Catalogue, Goal
+from .error import WireError
+from .field import STATISTICS, Fields
+from .request import Endpoint, WireRequest
+
+__all__ = ["AGENT_HEADER", "IP_HEADER", "Rules"]
+
+AGENT_HEADER = "x-device-user-agent"
+IP_HEADER = "vwo-x-forwarded-for"
+
+_STATISTIC = re.compile(r"[1-9]\d{0,8}", re.ASCII)
+_PREFIX = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What requests are held against.
+
+    Attributes:
+        catalogue: The settings file in force; without one, ids, account and key are checked for
+            shape only.
+        strict: Whether to refuse what carries the right facts in a looser form as well: additional
+            fields, headers that disagree with the query, old times, a missing or foreign prefix,
+            custom dimensions that are not text.
+        clock_window_s: How far a time on the wire may be from now, in seconds.
+    """
+
+    catalogue: Catalogue | None = None
+    strict: bool = True
+    clock_window_s: float = 172_800.0
+
+    def check_prefix(self, endpoint: Endpoint, prefix: str) -> None:
+        """Refuse a prefix other than the account's; settings are asked for without one."""
+        if not self.strict:
+            return
+        if endpoint.is_retrieval:
+            if prefix:
+                raise WireError("path", "settings files are asked for without collectionPrefix")
+        elif self.catalogue is not None:
+            if prefix != self.catalogue.prefix.strip("/"):
+                raise WireError("path", "not the collectionPrefix of the settings file")
+        elif prefix and _PREFIX.fullmatch(prefix) is None:
+            raise WireError("path", "no collectionPrefix has this form")
+
+    def check_only(self, fields: Fields, allowed: frozenset[str]) -> None:
+        """Refuse additional fields."""
+        if self.strict:
+            fields.check_only(allowed)
+
+    def check_account(self, fields: Fields, name: str) -> None:
+        """Refuse another account."""
+        if self.catalogue is None:
+            fields.digits(name)
+        elif fields.text(name) != self.catalogue.account_id:
+            fields.fail(name, "not the account of the settings file")
+
+    def check_key(self, fields: Fields, name: str) -> None:
+        """Refuse another SDK key."""
+        found = fields.filled(name)
+        if self.catalogue is not None and self.catalogue.sdk_key not in {None, found}:
+            fields.fail(name, "not the SDK key of the settings file")
+
+    def check_sdk(self, fields: Fields, name: str = "sdk", version: str = "sdk-v") -> None:
+        """Refuse an SDK without name or version."""
+        fields.filled(name)
+        fields.filled(version)
+
+    def check_seconds(self, fields: Fields, name: str, at_s: float, now_s: float) -> None:
+        """Refuse a time, in seconds since 1970, that is far from now."""
+        if self.strict and abs(at_s - now_s) > self.clock_window_s:
+            fields.fail(name, f"more than {self.clock_window_s:g} s from now")
+
+    def check_milliseconds(self, fields: Fields, name: str, at_ms: int, now_s: float) -> None:
+        """Refuse a time, in milliseconds since 1970, that is far from now."""
+        self.check_seconds(fields, name, at_ms / 1000, now_s)
+
+    def check_statistics(self, fields: Fields) -> None:
+        """Refuse usage statistics that are zero, or not announced by ``_l=1``."""
+        found = STATISTICS.intersection(fields.values)
+        if not self.strict or not found:
+            return
+        for name in found:
+            if _STATISTIC.fullmatch(fields.text(name)) is None:
+                fields.fail(name, "must be a whole number above 0")
+        fields.check_equal("_l", "1", "must be 1")
+
+    def check_no_agent_headers(self, request: WireRequest) -> None:
+        """Refuse headers about one visitor on a request about many."""
+        for header in (AGENT_HEADER, IP_HEADER):
+            if self.strict and header in request.headers:
+                raise WireError(f"header {header}", "not part of a batch")
+
+    def read_agent(self, request: WireRequest, fields: Fields) -> tuple[str, str]:
+        """Return user agent and IP, which the headers must repeat where they are not empty."""
+        agent, ip = fields.text("visitor_ua"), fields.text("visitor_ip")
+        if self.strict:
+            _check_header(request, AGENT_HEADER, agent)
+            _check_header(request, IP_HEADER, ip)
+        return agent, ip
+
+    def find_campaign(self, fields: Fields, name: str, campaign_id: int) -> Campaign | None:
+        """Return a campaign of the settings file, None without a settings file."""
+        if self.catalogue is None:
+            return None
+        campaign = self.catalogue.campaigns.get(campaign_id)
+        if campaign is None:
+            fields.fail(name, "no campaign of the settings file")
+        return campaign
+
+    def check_variation(
+        self, fields: Fields, name: str, campaign: Campaign | None, found: int
+    ) -> None:
+        """Refuse a variation that the campaign does not have."""
+        if campaign is not None and found not in campaign.variations:
+            fields.fail(name, "no variation of this campaign")
+
+    def find_goal(
+        self, fields: Fields, name: str, campaign: Campaign | None, found: int
+    ) -> Goal | None:
+        """Return a goal of the campaign, None without a settings file."""
+        if campaign is None:
+            return None
+        goal = campaign.goals.get(found)
+        if goal is None:
+            fields.fail(name, "no goal of this campaign")
+        return goal
+
+
+def _check_header(request: WireRequest, header: str, expected: str) -> None:
+    found = request.headers.get(header)
+    if found is None and not expected:
+        return
+    if found is None:
+        raise WireError(f"header {header}", "missing although the query has the value")
+    # Official SDKs differ: the header is percent-encoded by one and raw Latin-1 by another, which
+    # HTTP trims.
+    if not expected or (found != expected.strip(" \t") and unquote(found) != expected):
+        raise WireError(f"header {header}", "differs from the query")

@@ -1,0 +1,380 @@
+"""The skeleton under every API method: one life, one queue, one storage, one snapshot in force."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+
+from ._core import api as apis
+from ._core.api import Api
+from ._core.decision import find_refusal
+from ._core.plan import Campaign, Decision
+from ._event.event import Event
+from ._event.queue import Entry, Queue
+from ._event.sender import Sender
+from ._event.transport import HttpxTransport
+from .callback import Callback
+from .consent import Consent
+from .decider import Reading
+from .error import ClosedError, DeliveryError, WrongLoopError
+from .explanation import Explanation
+from .integration import make_payload
+from .options import Options
+from .reason import Reason
+from .result import (
+    DEVELOPMENT_DELIVERY,
+    NO_DELIVERY,
+    CampaignTrack,
+    Delivery,
+    FlushReport,
+    Receipt,
+    Statistics,
+    TrackResult,
+)
+from .settings import Settings
+from .snapshot import Snapshot
+from .storage.access import StorageAccess
+from .storage.protocol import StoredDecision
+from .tracking import (
+    Conversion,
+    TrackCall,
+    accept,
+    conclude,
+    find_conversions,
+    in_order,
+    make_events,
+    make_record,
+    sort_targets,
+)
+from .user import User
+
+logger = logging.getLogger("vwo_async")
+
+_NO_LOCK: AbstractAsyncContextManager[None] = nullcontext()
+
+
+class Engine:
+    """Decides, puts events on the queue, tells storage and integrations, and can be opened and closed.
+
+    Args:
+        settings: The settings file in force at first.
+        options: Launch options.
+    """
+
+    def __init__(self, settings: Settings, options: Options) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.is_closed = False
+        self.options = options
+        self.snapshot = self.compile(settings)
+        self.consent = Consent(options.consent, options.storage_timeout_s)
+        self.queue = Queue(options.limits, batching=options.batch_events)
+        self._sender: Sender | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._storage = (
+            None
+            if options.user_storage is None
+            else StorageAccess(options.user_storage, options.storage_timeout_s)
+        )
+        self._integration = (
+            Callback(options.integrations, "integrations") if options.integrations else None
+        )
+        self._flush_callback = (
+            Callback(options.flush_callback, "flush_callback") if options.flush_callback else None
+        )
+
+    # Life
+
+    def enter(self) -> None:
+        """Pass in the loop of the client, open it on first use, refuse everything else.
+
+        Raises:
+            ClosedError: It was closed.
+            WrongLoopError: It is open in another loop.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is self.loop:
+            return
+        if self.is_closed:
+            raise ClosedError("the client is closed")
+        if self.loop is not None:
+            raise WrongLoopError("the client belongs to another event loop; make one for each loop")
+        self._start(loop)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        options = self.options
+        transport = options.transport or self.make_transport()
+        self._sender = Sender(
+            self.queue,
+            transport,
+            workers=options.workers,
+            on_ended=self._tell_flush if self._flush_callback else None,
+        )
+        self._sender.start()
+        self.loop = loop
+
+    def compile(self, settings: Settings) -> Snapshot:
+        """Return what would be in force with *settings*; may take a while and may run in a thread."""
+        return Snapshot(settings, self.options, time.time)
+
+    def make_transport(self) -> HttpxTransport:
+        """Return a transport as the options describe it."""
+        options = self.options
+        return HttpxTransport(
+            options.base_url,
+            timeouts=options.timeouts,
+            user_agent=f"{options.sdk_name}/{options.sdk_version}",
+            ssl_context=options.ssl_context,
+            proxy=options.proxy,
+        )
+
+    async def aclose(self, timeout_s: float | None) -> None:
+        """Deliver what is pending within a deadline, then stop; only the first call does.
+
+        Raises:
+            WrongLoopError: The client is open in another loop.
+        """
+        loop = asyncio.get_running_loop()
+        if self.loop not in (None, loop) and not self.is_closed:
+            raise WrongLoopError("the client is open in another event loop: close it there")
+        if self._closing is None and self.loop is loop:
+            limit = self.options.close_timeout_s if timeout_s is None else timeout_s
+            self._closing = loop.create_task(self._close(limit), name="vwo_async close")
+        self.is_closed = True
+        self.loop = None
+        # A callback that closes the client must not wait for its own end.
+        from_within = any(callback.is_running_here() for callback in self._callbacks())
+        if self._closing is not None and not self._closing.done() and not from_within:
+            await asyncio.shield(self._closing)
+
+    async def _close(self, timeout_s: float) -> None:
+        ends_at = time.monotonic() + timeout_s
+        if self._integration is not None:
+            await self._integration.settle(timeout_s)
+        if self._storage is not None:
+            await self._storage.settle()
+        if self._sender is not None:
+            remaining = await self._sender.aclose(max(ends_at - time.monotonic(), 0.0))
+            if remaining:
+                logger.warning("closed with %d events not delivered", remaining)
+        if self._flush_callback is not None:
+            await self._flush_callback.settle(max(ends_at - time.monotonic(), 0.1))
+
+    def _callbacks(self) -> list[Callback]:
+        return [one for one in (self._integration, self._flush_callback) if one is not None]
+
+    def statistics(self) -> Statistics:
+        """Return the ledger."""
+        queue = self.queue
+        return Statistics(
+            accepted=queue.accepted,
+            delivered=queue.delivered,
+            rejected=queue.rejected,
+            dropped=dict(queue.dropped),
+            pending=queue.pending,
+            pending_bytes=queue.pending_bytes,
+            refused=queue.refused,
+            requests=queue.requests,
+            unknown=queue.unknown,
+            storage_errors=0 if self._storage is None else self._storage.errors,
+            callback_errors=sum(callback.errors for callback in self._callbacks()),
+        )
+
+    # Deciding
+
+    def find_campaign(self, campaign_key: str, api: Api) -> Campaign | Reason:
+        """Return the campaign of that key, or why *api* does not apply to it."""
+        campaign = self.snapshot.plan.campaigns.get(campaign_key)
+        refusal = find_refusal(campaign, api, has_storage=self._storage is not None)
+        if refusal is not None:
+            return refusal
+        assert campaign is not None
+        return campaign
+
+    async def decide(
+        self,
+        api: Api,
+        campaign_key: str,
+        user: User,
+        *,
+        given: Mapping[str, Any] | None,
+        meta_data: Mapping[str, Any],
+        resends: bool = False,
+        waits: bool = False,
+    ) -> Decision | None:
+        """Decide one campaign, report and store as *api* does; None where there is nothing to decide."""
+        if not self.consent.is_unasked() and await self.consent.refuses(user.id):
+            return None
+        snapshot = self.snapshot
+        campaign = self.find_campaign(campaign_key, api)
+        if isinstance(campaign, Reason):
+            return None
+        reading = Reading(self._storage, user, given)
+        (decision,) = await reading.decide(snapshot.plan, (campaign,), api)
+        variation = decision.variation
+        if variation is None:
+            return decision
+        self._tell_integration(snapshot, decision, user, api)
+        delivery = NO_DELIVERY
+        if api.assigns and (decision.reason is not Reason.STORED or resends):
+            event = snapshot.press.make_impression(user, campaign, variation)
+            delivery = _delivery_of(self._put([event]))
+        if self._storage is not None and decision.reason is Reason.ASSIGNED:
+            record = StoredDecision(user.id, campaign.key, variation.name, meta_data=meta_data)
+            await self._storage.write(record, reading.notes)
+        if waits:
+            await self._await(delivery)
+        return decision
+
+    async def decide_all(
+        self, user: User, given: Mapping[str, Any] | None
+    ) -> tuple[list[Decision], tuple[str, ...]]:
+        """Decide every campaign that can be decided, in one round of the storage; report nothing."""
+        if not self.consent.is_unasked() and await self.consent.refuses(user.id):
+            return [], ()
+        plan = self.snapshot.plan
+        found = [self.find_campaign(key, apis.DECIDE_ALL) for key in plan.campaigns]
+        campaigns = [one for one in found if not isinstance(one, Reason)]
+        reading = Reading(self._storage, user, given)
+        await reading.prefetch(campaigns)
+        return await reading.decide(plan, campaigns, apis.DECIDE_ALL), tuple(reading.notes)
+
+    async def explain(
+        self, campaign: Campaign, user: User, api: Api, given: Mapping[str, Any] | None
+    ) -> Explanation:
+        """Return how *campaign* is decided for *user* on behalf of *api*; report and store nothing."""
+        reading = Reading(self._storage, user, given)
+        return await reading.trace(self.snapshot.plan, campaign, api)
+
+    # Reporting
+
+    async def track(
+        self, call: TrackCall, given: Mapping[str, Any] | None, *, waits: bool
+    ) -> TrackResult:
+        """Decide every campaign that *call* means, queue its conversions, then tell the storage."""
+        if not self.consent.is_unasked() and await self.consent.refuses(call.user.id):
+            return TrackResult({}, reason=Reason.OPTED_OUT)
+        snapshot = self.snapshot
+        storage = self._storage
+        targets, results = sort_targets(snapshot, call, has_storage=storage is not None)
+        reading = Reading(storage, call.user, given)
+        delivery = NO_DELIVERY
+        if len(results) < len(targets):
+            lock = _NO_LOCK if storage is None else storage.serialised(call.user.id)
+            async with lock:
+                conversions = await find_conversions(snapshot, call, targets, reading, results)
+                for one in conversions:
+                    self._tell_integration(
+                        snapshot, one.decision, call.user, apis.TRACK, call.goal_identifier
+                    )
+                if conversions:
+                    receipts = self._put(make_events(snapshot, call, conversions, len(targets)))
+                    delivery = _delivery_of(receipts)
+                    accepted = _enter_receipts(conversions, receipts, results)
+                    await self._store(call, accepted, reading)
+        if waits:
+            await self._await(delivery)
+            results = conclude(results)
+        return TrackResult(in_order(targets, results), delivery, notes=tuple(reading.notes))
+
+    async def _store(
+        self, call: TrackCall, accepted: Iterable[Conversion], reading: Reading
+    ) -> None:
+        if self._storage is None:
+            return
+        for one in accepted:
+            record = make_record(call, one, reading)
+            if record is not None:
+                await self._storage.write(record, reading.notes)
+
+    async def push(self, user: User, tags: Mapping[str, str], *, waits: bool) -> bool:
+        """Report custom dimensions; true where all were accepted, or with *waits* received."""
+        if not self.consent.is_unasked() and await self.consent.refuses(user.id):
+            return False
+        receipts = self._put(self.snapshot.press.make_tags(user, tags))
+        if receipts is None:
+            return True
+        if waits:
+            await self._await(_delivery_of(receipts))
+            return all(receipt is not None and receipt.outcome for receipt in receipts)
+        return all(receipt is not None for receipt in receipts)
+
+    async def flush(self) -> FlushReport:
+        """Send everything that waits, and wait for the end of all that was pending."""
+        if self._sender is None:
+            return FlushReport(0, 0, 0, 0, 0)
+        pending = self._sender.release()
+        await self._await(Delivery(tuple(pending)))
+        ends = [str(one.outcome.status) if one.outcome else "pending" for one in pending]
+        kinds = ("delivered", "rejected", "dropped", "pending")
+        return FlushReport(len(pending), *(ends.count(kind) for kind in kinds))
+
+    async def opt_out(self) -> bool:
+        """Deliver what was accepted, then do nothing about anybody any more."""
+        self.consent.has_opted_out = True
+        await self.flush()
+        return True
+
+    def _put(self, events: Sequence[Event]) -> Sequence[Receipt | None] | None:
+        """Put *events* on the queue; None in development mode, which sends nothing."""
+        if self.options.development_mode:
+            return None
+        assert self._sender is not None
+        return self._sender.put(events)
+
+    async def _await(self, delivery: Delivery) -> None:
+        """Wait for the delivery, as long as launch allows; it goes on after that."""
+        try:
+            async with asyncio.timeout(self.options.wait_timeout_s):
+                await delivery
+        except TimeoutError:
+            logger.warning("a call waited %s s for its delivery", self.options.wait_timeout_s)
+
+    def _tell_integration(
+        self,
+        snapshot: Snapshot,
+        decision: Decision,
+        user: User,
+        api: Api,
+        goal_identifier: str | None = None,
+    ) -> None:
+        if self._integration is not None:
+            namespace = snapshot.plan.visitor_namespace
+            version = self.options.sdk_version
+            self._integration.call(
+                make_payload(namespace, decision, user, api, version, goal_identifier)
+            )
+
+    def _tell_flush(self, ended: Sequence[Entry]) -> None:
+        """Tell the flush callback of the events of one request, with the error where they failed."""
+        assert self._flush_callback is not None
+        outcome = ended[0].outcome
+        error = None
+        if not outcome:
+            status = "" if outcome is None else f"{outcome.status} {outcome.reason}"
+            code = None if outcome is None else outcome.status_code
+            error = DeliveryError(f"{status} after status {code}" if code else status)
+        events = [json.loads(entry.event.render_item()) for entry in ended]
+        self._flush_callback.call(error, events)
+
+
+def _delivery_of(receipts: Sequence[Receipt | None] | None) -> Delivery:
+    if receipts is None:
+        return DEVELOPMENT_DELIVERY
+    return Delivery(tuple(receipt for receipt in receipts if receipt is not None))
+
+
+def _enter_receipts(
+    conversions: Sequence[Conversion],
+    receipts: Sequence[Receipt | None] | None,
+    results: dict[str, CampaignTrack],
+) -> Sequence[Conversion]:
+    if receipts is not None:
+        return accept(conversions, receipts, results)
+    for one in conversions:
+        results[one.campaign.key] = CampaignTrack(True, Reason.TRACKED, one.variation.name)
+    return conversions

@@ -55,6 +55,9 @@ def launch_options(launch: Mapping[str, Any]) -> dict[str, Any]:
             options["integrations"] = _listen
         elif name == "isDevelopmentMode":
             options["development_mode"] = value
+        elif name == "batchEvents":
+            batching = {snake_case(key): one for key, one in value.items()}
+            options["batch_events"] = {**batching, "flush_callback": _hear_of_flush}
         else:
             options[snake_case(name)] = value
     return options
@@ -64,13 +67,21 @@ def _listen(payload: dict[str, Any]) -> None:
     """An integration that does nothing."""
 
 
-async def call(client: VWOClient, case: Mapping[str, Any]) -> Any:
+def _hear_of_flush(error: Exception | None, events: list[dict[str, Any]]) -> None:
+    """A flush callback that holds the client to delivering."""
+    assert error is None
+    assert events
+
+
+async def call(client: VWOClient, case: Mapping[str, Any], *, wait: bool = True) -> Any:
     """Make the call of a vector, await its delivery, and return its value in the official shape."""
     name, options = snake_case(case["api"]), dict(case.get("options", {}))
+    if name == "push":
+        return await client.push(*case["args"].values(), wait=wait)
     arguments = {snake_case(key): value for key, value in case["args"].items()}
     arguments |= {snake_case(key): value for key, value in options.items()}
     if name in ("activate", "track", "is_feature_enabled"):
-        arguments["wait"] = True
+        arguments["wait"] = wait
     else:
         for ignored in ("user_agent", "user_ip_address", "should_track_returning_user"):
             arguments.pop(ignored, None)

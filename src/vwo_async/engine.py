@@ -309,7 +309,8 @@ class Engine:
             return FlushReport(0, 0, 0, 0, 0)
         pending = self._sender.release()
         await self._await(Delivery(tuple(pending)))
-        ends = [str(one.outcome.status) if one.outcome else "pending" for one in pending]
+        outcomes = [entry.outcome for entry in pending]
+        ends = ["pending" if one is None else one.status.value for one in outcomes]
         kinds = ("delivered", "rejected", "dropped", "pending")
         return FlushReport(len(pending), *(ends.count(kind) for kind in kinds))
 

@@ -608,8 +608,8 @@ async def test_every_api_settles_for_bad_input() -> None:
         VWOClient(settings(), transport=RecordingTransport()) as client,
         VWOClient(settings(), transport=RecordingTransport(), strict=True) as strict,
     ):
-        for bad in ("", None, 5, b"x", "\ud800", "x" * 5000, [], {}):
-            user: Any = bad
+        unusable: list[Any] = ["", None, 5, b"x", "\ud800", "x" * 5000, [], {}]
+        for user in unusable:
             expected: list[tuple[str, tuple[Any, ...], Any]] = [
                 ("activate", ("checkout", user), None),
                 ("get_variation_name", ("checkout", user), None),
@@ -620,7 +620,7 @@ async def test_every_api_settles_for_bad_input() -> None:
                 ("push", ("k", "v", user), False),
             ]
             for name, arguments, empty in expected:
-                if name == "push" and bad is None:
+                if name == "push" and user is None:
                     continue
                 assert await getattr(client, name)(*arguments) == empty
                 with pytest.raises(InvalidInputError):

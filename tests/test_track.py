@@ -20,6 +20,7 @@ from vwo_async import (
     DeliveryStatus,
     GoalType,
     InvalidInputError,
+    Outcome,
     Reason,
     TrackResult,
     VWOClient,
@@ -379,7 +380,7 @@ async def test_delivery_can_be_awaited_often() -> None:
         result = await client.track("checkout", "Ashley", "signup")
         delivery = result.delivery
 
-        async def follow() -> object:
+        async def follow() -> Outcome:
             return await delivery
 
         outcomes = await asyncio.gather(follow(), follow())

@@ -164,7 +164,8 @@ async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Non
         from server import answer
 
         server.replies.extend([answer(400), answer(307), answer(413), answer(401)])
-        client = VWOClient(settings(), base_url=server.base_url, integrations=fail)
+        # Any: the argument sets are wrong on purpose.
+        client: Any = VWOClient(settings(), base_url=server.base_url, integrations=fail)
         async with client:
             for _ in range(4):
                 await client.track("checkout", goal_identifier="signup", wait=True, **secrets)

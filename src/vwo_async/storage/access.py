@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from .._core.decision import Stored
 from .protocol import Row, StoredDecision, UserStorage
 
 logger = logging.getLogger("vwo_async")
+
+T = TypeVar("T")
 
 
 class StorageAccess:
@@ -45,7 +48,7 @@ class StorageAccess:
                 if len(keys) == 1:
                     rows = [await self._get(user_id, keys[0])]
                 else:
-                    rows = await asyncio.gather(*(self._get(user_id, key) for key in keys))
+                    rows = await asyncio.gather(*(_begin(self._get(user_id, key)) for key in keys))
         except TimeoutError:
             self._note("get timed out", notes)
             return dict.fromkeys(keys)
@@ -65,10 +68,11 @@ class StorageAccess:
 
     async def write(self, record: StoredDecision, notes: list[str]) -> None:
         """Write *record*. It runs on to its end, or its time-out, even if the caller is cancelled."""
-        task = asyncio.create_task(self._set(record))
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-        fault = await asyncio.shield(task)
+        task = _begin(self._set(record))
+        if not task.done():
+            self._writes.add(task)
+            task.add_done_callback(self._writes.discard)
+        fault = task.result() if task.done() else await asyncio.shield(task)
         if fault:
             self._note(fault, notes)
 
@@ -110,6 +114,13 @@ class StorageAccess:
 
 class _CountedLock(asyncio.Lock):
     users = 0
+
+
+def _begin(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start *coroutine*; a storage that need not wait has then ended without a turn of the loop."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), eager_start=True)
+    return asyncio.create_task(coroutine)
 
 
 def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:

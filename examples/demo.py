@@ -1,0 +1,680 @@
+"""A demonstration from end to end: visitors, the shop of ``shop.py``, and VWO's servers played by the collector.
+
+Run it with ``python examples/demo.py``. The collector and the shop are processes of their own. The
+same visitors go through the shop twice: first it sends conversions in the background, then every
+``track`` awaits its delivery. Shown is what an experimenter would read in VWO, what the SDK adds to
+the time of a request, and whether each event that the SDK accepted was received.
+
+The exit status is 0 only if it was, with nothing refused, rejected, dropped or left over, and every
+page was answered as it should be; else 1, or 2 if the demonstration could not be held. It needs a
+system with POSIX signals, by which the shop is told to drain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any, NamedTuple, NoReturn, TypeAlias
+
+import httpx
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+HERE = Path(__file__).parent
+SETTINGS_FILE = HERE / "settings.json"
+MODES = ("background", "await")
+
+CONNECTIONS = 10
+"""Requests at once; httpx is slow with many."""
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 30.0
+REQUEST_TIMEOUT_S = 60.0
+PLAIN_WIDTH = 100
+"""Of the tables where no terminal says how wide it is."""
+
+Json: TypeAlias = Mapping[str, Any]
+TaskDone: TypeAlias = Callable[[], object]
+
+
+class DemoError(Exception):
+    """The demonstration cannot be held."""
+
+
+# Children
+
+
+@contextmanager
+def running(
+    name: str, command: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Run a child as long as the block lasts, and give the URL at which it says that it listens.
+
+    Its output goes into a file, so that it does not run into the tables. It is in a session of its
+    own, so that Ctrl-C ends only the demonstration, which then ends its children in order.
+
+    Raises:
+        DemoError: It ended, or said no URL in time.
+    """
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - the commands are those of this file
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environ or {})},
+            start_new_session=True,
+        )
+    try:
+        yield _wait_for_url(name, process, log)
+    finally:
+        _stop(process)
+
+
+def _wait_for_url(name: str, process: subprocess.Popen[bytes], log: Path) -> str:
+    ends_at = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < ends_at:
+        said = log.read_text(encoding="utf-8", errors="replace")
+        # With what follows the port, so that a line half written is not taken for a whole one.
+        found = re.search(r"(http://127\.0\.0\.1:\d+)\s", said)
+        if found is not None:
+            return found[1]
+        if process.poll() is not None:
+            raise DemoError(f"the {name} ended with status {process.returncode}:\n{said[-2000:]}")
+        time.sleep(0.05)
+    raise DemoError(f"the {name} did not start within {START_TIMEOUT_S:g} s")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a child to end, wait for that, and insist where it does not, or where time is short."""
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except BaseException as error:
+        process.kill()
+        process.wait()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+
+
+class Collector:
+    """The collector's control over HTTP."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+
+    def read(self, what: str) -> Json:
+        """Return ``totals`` or ``report``."""
+        answer = httpx.get(f"{self.base_url}/collector/{what}", trust_env=False, timeout=30)
+        found: Json = answer.raise_for_status().json()
+        return found
+
+    def reset(self) -> None:
+        """Forget what was received."""
+        httpx.post(f"{self.base_url}/collector/reset", trust_env=False).raise_for_status()
+
+    def answer_next(self, status: int, times: int) -> None:
+        """Answer the next requests of the SDK with *status*, without looking at them."""
+        plan = {"status": status, "times": times}
+        httpx.post(
+            f"{self.base_url}/collector/answer", json=plan, trust_env=False
+        ).raise_for_status()
+
+
+# Visitors
+
+
+@dataclass
+class Tally:
+    """What the shop answered.
+
+    Attributes:
+        requests: How many pages were asked for.
+        tracked: How many conversions the shop was told are tracked.
+        faults: What was not as it should be, each kind once, with its number.
+    """
+
+    requests: int = 0
+    tracked: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+
+    def expect(self, is_right: bool, fault: str) -> None:
+        """Note *fault* where something is not right."""
+        if not is_right:
+            self.faults[fault] = self.faults.get(fault, 0) + 1
+
+
+class Shop:
+    """The pages of the shop, as a browser would ask for them."""
+
+    def __init__(self, client: httpx.AsyncClient, tally: Tally) -> None:
+        self._client = client
+        self.tally = tally
+
+    async def view(self, product: str, headers: Json, query: Json) -> Json:
+        """Return a product page."""
+        return await self._read(
+            await self._client.get(f"/products/{product}", params=query, headers=headers)
+        )
+
+    async def submit(
+        self, form: str, body: Json | bytes, headers: Json, query: Json | None = None
+    ) -> Json:
+        """Send a form, which may be JSON that no browser would write."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = await self._client.post(
+            f"/{form}",
+            params=query,
+            content=content,
+            headers={**headers, "Content-Type": "application/json"},
+        )
+        page = await self._read(answer)
+        self.tally.tracked += sum(page.get("tracked", {}).values())
+        return page
+
+    async def _read(self, answer: httpx.Response) -> Json:
+        self.tally.requests += 1
+        self.tally.expect(answer.status_code == 200, "not answered with status 200")
+        page: Json = answer.json() if answer.status_code == 200 else {}
+        return page
+
+
+class Visitor:
+    """One ordinary visitor. Everything that is left to chance follows from seed and number.
+
+    So the same visitors can come again, whatever order the event loop gives them.
+    """
+
+    def __init__(self, seed: int, number: int) -> None:
+        draw = Random(f"{seed}/{number}")
+        visitor_id = f"visitor-{seed}-{number}"
+        self._product = draw.choice(("mug", "teapot", "kettle"))
+        self._number = draw.randint(1, 3)
+        self._query = {
+            "country": draw.choice(("DE", "AT", "FR", "US")),
+            "plan": draw.choices(("free", "plus", "pro"), (6, 3, 1))[0],
+        }
+        self._headers = {
+            "User-Agent": f"Demo/1.0 (visitor {number % 7}; Straße)".encode("latin-1"),
+            "X-Forwarded-For": f"203.0.113.{number % 250 + 1}",
+            # Half of them are browsers, half are apps.
+            **({"Cookie": f"visitor={visitor_id}"} if number % 2 else {"X-Visitor-Id": visitor_id}),
+        }
+        self._signs_up, self._fills_cart, self._buys, self._buys_again = (
+            draw.random() for _ in range(4)
+        )
+
+    async def visit(self, shop: Shop) -> None:
+        """View a product, and perhaps sign up, fill a cart, and buy.
+
+        What the page shows makes that a little more likely: this is what the tests find out.
+        """
+        page = await shop.view(self._product, self._headers, self._query)
+        banner = page.get("banner") or {}
+        if self._signs_up < 0.08 + 0.05 * (banner.get("variation") not in (None, "Control")):
+            await shop.submit("signup", {}, self._headers, self._query)
+        if self._fills_cart < 0.25 + 0.08 * (page.get("recommendation") is not None):
+            await self._submit(shop, "cart", self._number)
+        if self._buys < 0.10 + 0.05 * (page.get("button") == "One-Click"):
+            await self._submit(shop, "checkout", self._number)
+            if self._buys_again < 0.2:
+                await self._submit(shop, "checkout", self._number + 1)
+
+    async def _submit(self, shop: Shop, form: str, number: int) -> None:
+        await shop.submit(form, {"items": {self._product: number}}, self._headers, self._query)
+
+
+class Tester:
+    """One of those on whom the settings file forces a variation of the checkout button."""
+
+    def __init__(self, name: str, button: str) -> None:
+        self._headers = {"X-Visitor-Id": name}
+        self._button = button
+
+    async def visit(self, shop: Shop) -> None:
+        """View a product."""
+        page = await shop.view("mug", self._headers, {})
+        shop.tally.expect(page.get("button") == self._button, "tester saw another variation")
+
+
+class HostileReader:
+    """Asks for a page under an id, or out of a country, that is too long to be one."""
+
+    def __init__(self, headers: Json, query: Json) -> None:
+        self._headers = headers
+        self._query = query
+
+    async def visit(self, shop: Shop) -> None:
+        """Expect the page that everybody sees who is in no test."""
+        page = await shop.view("mug", self._headers, self._query)
+        is_plain = (page.get("button"), page.get("banner"), page.get("recommendation")) == (
+            "Control",
+            None,
+            None,
+        )
+        shop.tally.expect(is_plain, "hostile visitor did not see the plain page")
+
+
+class HostileWriter:
+    """Sends a form whose JSON names a visitor that cannot be."""
+
+    def __init__(self, visitor_id: str) -> None:
+        self._body = f'{{"visitor_id": {visitor_id}, "items": {{"mug": 1}}}}'.encode()
+
+    async def visit(self, shop: Shop) -> None:
+        """Expect to be thanked, and counted nowhere."""
+        for form in ("signup", "checkout"):
+            page = await shop.submit(form, self._body, {})
+            is_normal = "message" in page and not any(page["tracked"].values())
+            shop.tally.expect(is_normal, "hostile visitor was not thanked, or was counted")
+
+
+AnyVisitor: TypeAlias = Visitor | Tester | HostileReader | HostileWriter
+
+
+def invite(number: int, seed: int) -> Iterator[AnyVisitor]:
+    """Yield *number* ordinary visitors, with testers and hostile ones among them."""
+    others: list[AnyVisitor] = [
+        Tester("tester-anna", "Control"),
+        Tester("tester-deniz", "One-Click"),
+        HostileReader({"X-Visitor-Id": "x" * 5_000}, {}),
+        HostileReader({"X-Visitor-Id": "somebody"}, {"country": "x" * 5_000}),
+        # Half of a surrogate pair, which json.loads lets through, and which no text may hold.
+        HostileWriter(r'"\ud83d"'),
+        HostileWriter(f'"{"x" * 1_000_000}"'),
+        HostileWriter('{"$ne": null}'),
+    ]
+    every = max(number // (len(others) + 1), 1)
+    for position in range(number):
+        yield Visitor(seed, position)
+        if others and position % every == every - 1:
+            yield others.pop(0)
+    yield from others
+
+
+async def send(
+    base_url: str, visitors: Iterable[AnyVisitor], per_second: float, done: TaskDone
+) -> Tally:
+    """Send *visitors* through the shop, evenly spaced, at most as many at once as there are connections.
+
+    Args:
+        base_url: The shop.
+        visitors: Who goes there.
+        per_second: How many enter in a second, where the shop keeps up.
+        done: Called after each.
+
+    Returns:
+        What they saw.
+
+    Raises:
+        DemoError: The shop did not answer.
+    """
+    waiting = enumerate(visitors)
+    started_at = time.monotonic()
+    async with httpx.AsyncClient(
+        base_url=base_url,
+        limits=httpx.Limits(max_connections=CONNECTIONS),
+        timeout=REQUEST_TIMEOUT_S,
+        trust_env=False,
+    ) as client:
+        shop = Shop(client, Tally())
+
+        async def work() -> None:
+            for position, visitor in waiting:
+                await asyncio.sleep(started_at + position / per_second - time.monotonic())
+                await visitor.visit(shop)
+                done()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(CONNECTIONS):
+                    group.create_task(work())
+        except ExceptionGroup as errors:
+            unanswered, others = errors.split(httpx.HTTPError)
+            if unanswered is None or others is not None:
+                raise
+            raise DemoError(f"the shop did not answer: {unanswered.exceptions[0]!r}") from None
+    return shop.tally
+
+
+# A round
+
+
+class Round(NamedTuple):
+    """All that is known once the shop has stopped.
+
+    Attributes:
+        mode: Whether ``track`` awaited.
+        seconds: How long the visitors took.
+        tally: What they saw.
+        statistics: The SDK's own ledger, at its very end.
+        timing: How long the shop's handlers took.
+        totals: The collector's ledger, in numbers.
+        report: What it comes to, by campaign and variation.
+    """
+
+    mode: str
+    seconds: float
+    tally: Tally
+    statistics: Json
+    timing: Json
+    totals: Json
+    report: Json
+
+    @property
+    def dropped(self) -> int:
+        """Events that the SDK gave up, for whatever reason."""
+        return sum(self.statistics["dropped"].values())
+
+    def find_faults(self) -> list[str]:
+        """Return what must not be, in words."""
+        ours, theirs = self.statistics, self.totals
+        faults = [f"{number} x {fault}" for fault, number in self.tally.faults.items()]
+        if ours["accepted"] != theirs["events"]:
+            faults.append(f"accepted {ours['accepted']}, but received were {theirs['events']}")
+        if self.tally.tracked != theirs["conversions"]:
+            faults.append(
+                f"tracked {self.tally.tracked} conversions, but received were {theirs['conversions']}"
+            )
+        unwanted = {
+            "rejected by VWO": ours["rejected"],
+            "dropped": self.dropped,
+            "pending at the end": ours["pending"],
+            "refused by a full queue": ours["refused"],
+            "refused by the collector": theirs["refused"],
+        }
+        faults.extend(f"{number} {what}" for what, number in unwanted.items() if number)
+        return [f"{self.mode}: {fault}" for fault in faults]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the rounds have in common."""
+
+    collector: Collector
+    options: argparse.Namespace
+    folder: Path
+    console: Console
+
+    def hold(self, mode: str) -> Round:
+        """Hold one round: start the shop, send all visitors, stop it, and read what came of it.
+
+        Raises:
+            DemoError: The shop did not start, answer or end as it should.
+        """
+        self.collector.reset()
+        statistics_file = self.folder / f"{mode}.json"
+        with running(
+            f"shop-{mode}", _SHOP, self.folder, self._environ(mode, statistics_file)
+        ) as url:
+            self.console.print(f"shop, track in mode {mode}: {url}")
+            httpx.get(f"{url}/statistics", trust_env=False).raise_for_status()
+            if self.options.sabotage is not None and mode == MODES[0]:
+                self.collector.answer_next(*self.options.sabotage)
+            started_at = time.monotonic()
+            tally = self._send(url)
+            seconds = time.monotonic() - started_at
+        # The shop was told to end, and has drained its client: this is the ledger after that.
+        try:
+            written = json.loads(statistics_file.read_bytes())
+        except (OSError, ValueError):
+            raise DemoError("the shop ended without writing its statistics") from None
+        return Round(
+            mode,
+            seconds,
+            tally,
+            written["statistics"],
+            written["timing"],
+            self.collector.read("totals"),
+            self.collector.read("report"),
+        )
+
+    def _environ(self, mode: str, statistics_file: Path) -> Mapping[str, str]:
+        settings = json.loads(SETTINGS_FILE.read_bytes())
+        return {
+            "VWO_BASE_URL": self.collector.base_url,
+            "VWO_ACCOUNT_ID": str(settings["accountId"]),
+            "VWO_SDK_KEY": settings["sdkKey"],
+            "SHOP_DELIVERY": mode,
+            "SHOP_USER_STORAGE": self.options.storage,
+            "SHOP_STATISTICS_FILE": str(statistics_file),
+        }
+
+    def _send(self, url: str) -> Tally:
+        visitors = list(invite(self.options.visitors, self.options.seed))
+        columns = (
+            TextColumn("  visitors"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task("visitors", total=len(visitors))
+            return asyncio.run(
+                send(url, visitors, self.options.rate, lambda: progress.advance(task))
+            )
+
+
+_PYTHON = (sys.executable, "-m")
+_COLLECTOR = (*_PYTHON, "vwo_async.collector", "--settings", str(SETTINGS_FILE), "--port", "0")
+_SHOP = (*_PYTHON, "uvicorn", "--app-dir", str(HERE), "shop:app", "--port", "0", "--no-access-log")
+
+
+# Tables
+
+
+def show_report(report: Json) -> Table:
+    """Return what an experimenter reads: one row for each variation and goal."""
+    table = _make_table("What VWO would show (from the collector)", "variation", "visitors", "goal")
+    table.columns[2].justify = "left"
+    for name in ("conversions", "rate", "revenue"):
+        table.add_column(name, justify="right")
+    for campaign in report["campaigns"]:
+        table.add_row(str(campaign["key"]), f"{campaign['visitors']:,}", style="bold")
+        for variation in campaign["variations"]:
+            for row in _report_rows(variation):
+                table.add_row(*row)
+        table.add_section()
+    return table
+
+
+def _report_rows(variation: Json) -> Iterator[tuple[str, ...]]:
+    head = (f"  {variation['name']}", f"{variation['visitors']:,}")
+    if not variation["goals"]:
+        yield head
+    for goal in variation["goals"]:
+        yield (*head, *_goal_cells(goal))
+        head = ("", "")
+
+
+def _goal_cells(goal: Json) -> tuple[str, ...]:
+    rate = "" if goal["rate"] is None else f"{goal['rate']:.1%}"
+    revenue = float(goal["revenue"])
+    return (
+        str(goal["identifier"]),
+        f"{goal['conversions']:,}",
+        rate,
+        f"{revenue:,.2f}" if revenue else "",
+    )
+
+
+def show_timing(rounds: Sequence[Round]) -> Table:
+    """Return how long handlers took, and how much of it inside the SDK, mode by mode."""
+    table = _make_table(
+        "Time of requests in the shop: in the SDK, and in all, in µs",
+        *("handler", "track", "requests", "SDK p50", "p99", "all p50", "p99"),
+        caption=(
+            f"At most {CONNECTIONS} requests at once; shop, collector and visitors share {os.cpu_count()}"
+            " cores. In mode await, track includes the way to the collector and back."
+        ),
+    )
+    table.columns[1].justify = "left"
+    for handler in rounds[0].timing:
+        for one in rounds:
+            if handler in one.timing:
+                table.add_row(handler, one.mode, *_timing_cells(one.timing[handler]))
+        table.add_section()
+    return table
+
+
+def _timing_cells(times: Json) -> Iterator[str]:
+    yield f"{times['requests']:,}"
+    for name in ("sdk_us", "handler_us"):
+        for rank in ("p50", "p99"):
+            yield f"{times[name][rank]:,.0f}"
+
+
+def show_accounts(rounds: Sequence[Round]) -> Table:
+    """Return the ledger of the SDK above that of the collector, one column for each mode."""
+    table = _make_table("Accounting", "events", *(one.mode for one in rounds))
+    ours = ("accepted", "delivered", "rejected", "dropped", "pending", "refused", "requests")
+    theirs = ("events", "refused", "conversions")
+    for name in ours:
+        numbers = (one.dropped if name == "dropped" else one.statistics[name] for one in rounds)
+        table.add_row(f"SDK: {name}", *(f"{number:,}" for number in numbers))
+    table.add_section()
+    for name in theirs:
+        table.add_row(f"collector: {name}", *(f"{one.totals[name]:,}" for one in rounds))
+    table.add_section()
+    table.add_row("visitors: told as tracked", *(f"{one.tally.tracked:,}" for one in rounds))
+    return table
+
+
+def _make_table(title: str, first: str, *others: str, caption: str | None = None) -> Table:
+    """Return a table whose first column is text and the others are numbers."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+# The whole
+
+
+def hold(options: argparse.Namespace, console: Console) -> int:
+    """Hold the demonstration and return the exit status.
+
+    Raises:
+        DemoError: It cannot be held.
+    """
+    started_at = time.monotonic()
+    with TemporaryDirectory(prefix="vwo-demo-") as name:
+        folder = Path(name)
+        with running("collector", _COLLECTOR, folder) as url:
+            console.print(f"collector, in the place of VWO: {url}")
+            stage = Stage(Collector(url), options, folder, console)
+            rounds = [stage.hold(mode) for mode in MODES]
+    console.print()
+    for table in (show_report(rounds[0].report), show_timing(rounds), show_accounts(rounds)):
+        console.print(table)
+        console.print()
+    faults = [fault for one in rounds for fault in one.find_faults()]
+    if any(one.report != rounds[0].report for one in rounds):
+        faults.append("the same visitors came to another report in the second round")
+    for one in rounds:
+        console.print(_describe(one), highlight=False, soft_wrap=True)
+    console.print(f"took {time.monotonic() - started_at:.1f} s altogether", highlight=False)
+    for fault in faults:
+        console.print(f"FAULT {fault}", style="bold red", highlight=False, soft_wrap=True)
+    if not faults:
+        console.print("Every accepted event was received, and nothing else was.", style="green")
+    return 1 if faults else 0
+
+
+def _describe(one: Round) -> str:
+    ours, theirs = one.statistics, one.totals
+    return (
+        f"{one.mode}: {ours['accepted']} accepted == {ours['delivered']} delivered"
+        f" + {ours['rejected']} rejected + {one.dropped} dropped + {ours['pending']} pending;"
+        f" the collector received {theirs['events']}, refused {theirs['refused']}"
+        f" ({one.tally.requests} pages in {one.seconds:.1f} s)"
+    )
+
+
+def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--visitors", type=_positive, default=2_000, help="in each round (default: %(default)s)"
+    )
+    size.add_argument(
+        "--quick", dest="visitors", action="store_const", const=200, help="only 200 visitors"
+    )
+    parser.add_argument(
+        "--rate",
+        type=_positive,
+        default=100,
+        help="visitors who enter in a second; what the machine cannot bear shows as latency (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of chance (default: %(default)s)")
+    parser.add_argument(
+        "--storage",
+        choices=("off", "memory"),
+        default="off",
+        help="user storage of the shop (default: %(default)s)",
+    )
+    # For the test that a loss is noticed: STATUS:TIMES, answered by the collector in the first round.
+    parser.add_argument("--sabotage", type=_plan, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _plan(text: str) -> tuple[int, int]:
+    status, _, times = text.partition(":")
+    return int(status), int(times)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """End by SIGTERM as by an exception, so that the children end too."""
+    raise SystemExit(128 + number)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demonstration with command line arguments and return the exit status."""
+    options = read_options(arguments)
+    signal.signal(signal.SIGTERM, _end)
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    try:
+        return hold(options, console)
+    except (DemoError, httpx.HTTPError) as error:
+        what = error if isinstance(error, DemoError) else f"no answer from {error.request.url}"
+        console.print(f"The demonstration cannot be held: {what}", markup=False, highlight=False)
+        return 2
+    except KeyboardInterrupt:
+        console.print("Interrupted.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
 from sample import SECRET
 
 

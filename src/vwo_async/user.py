@@ -74,7 +74,8 @@ def check_scalar(value: object, name: str) -> None:
         if value.bit_length() > MAX_INT_BITS:
             raise InvalidInputError(f"{name} is too large a number")
     elif isinstance(value, (float, Decimal)):
-        if not isfinite(value):
+        # A signalling NaN cannot even be made a float.
+        if (isinstance(value, Decimal) and value.is_snan()) or not isfinite(value):
             raise InvalidInputError(f"{name} must be finite")
     elif value is not None:
         raise InvalidInputError(f"{name} must be a str, int, float, bool, Decimal or None")
@@ -90,7 +91,7 @@ def check_variables(variables: object, name: str) -> Variables:
         return _NO_VARIABLES
     if not isinstance(variables, Mapping):
         raise InvalidInputError(f"{name} must be a mapping")
-    checked = variables if isinstance(variables, dict) else _copy(variables, name)
+    checked = variables if type(variables) is dict else _copy(variables, name)
     if len(checked) > MAX_VARIABLES:
         raise InvalidInputError(f"{name} has more than {MAX_VARIABLES} entries")
     for key, value in checked.items():
@@ -102,7 +103,7 @@ def check_variables(variables: object, name: str) -> Variables:
 def _copy(variables: Mapping[Any, Any], name: str) -> dict[Any, Any]:
     """A mapping of the caller's own make runs the caller's code, which may raise anything."""
     try:
-        return dict(variables)
+        return dict(variables.items())
     except Exception as error:
         raise InvalidInputError(f"{name} cannot be read: {type(error).__name__}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from math import isfinite
 from typing import Any
 
@@ -11,6 +12,8 @@ from .api import FEATURE_ROLLOUT
 from .plan import Campaign, Variation
 
 CONTROL_ID = 1
+# JavaScript reads a number with more digits as infinite.
+MAX_DIGITS = 308
 
 _INT = re.compile(r"\s*([+-]?)(?:0[xX]([0-9a-fA-F]+)|([0-9]+))")
 _FLOAT = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
@@ -49,14 +52,18 @@ def _find_variables(
 
 def _cast(kind: str | None, value: Any) -> Any:
     cast = _CASTS.get(kind or "")
-    return value if cast is None else cast(value)
+    return deepcopy(value) if cast is None else cast(value)
 
 
 def _cast_integer(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
+    if isinstance(value, int):
+        return value
     match = _INT.match(_number_text(value))
     if match is None:
+        return None
+    if len(match[2] or match[3]) > MAX_DIGITS:
         return None
     number = int(match[2], 16) if match[2] else int(match[3])
     return -number if match[1] == "-" else number
@@ -81,7 +88,8 @@ def _cast_boolean(value: Any) -> bool | None:
 
 
 def _cast_json(value: Any) -> Any:
-    return value if isinstance(value, (dict, list)) else None
+    # A copy, so that what one caller does to it is nothing to the next.
+    return deepcopy(value) if isinstance(value, (dict, list)) else None
 
 
 _CASTS: Mapping[str, Callable[[Any], Any]] = {

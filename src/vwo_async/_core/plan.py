@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..reason import Reason
 from ..settings import model
 from .api import CAMPAIGN_TYPES
 from .bucketing import Ranges
-from .segment import Predicate, compile_segment
+from .segment import Predicate, compile_segment, find_refused_patterns
 from .visitor import make_namespace
 
+_IS_NUMBER = re.compile(r"[0-9]{1,17}").fullmatch
 RUNNING = "RUNNING"
 REVENUE_GOAL = "REVENUE_TRACKING"
 CUSTOM_GOAL = "CUSTOM_GOAL"
@@ -93,7 +95,7 @@ class Group:
     __slots__ = ("id", "is_equal", "members", "name", "priority", "seed_prefix", "weights")
 
     def __init__(self, group_id: str, group: model.Group, members: Sequence[Campaign]) -> None:
-        self.id = int(group_id) if group_id.isdecimal() else group_id
+        self.id = int(group_id) if _IS_NUMBER(group_id) else group_id
         self.name = group.name
         self.members = tuple(members)
         self.is_equal = group.et == 1
@@ -263,9 +265,14 @@ def _link_groups(settings: model.Settings, campaigns: Sequence[Campaign]) -> Non
         campaign.group = None if group_id is None else groups.get(str(group_id))
 
 
-def _notes(settings: model.Settings) -> Sequence[str]:
-    return [
-        f"campaigns.{index}.type: not known, so no API applies to this campaign"
-        for index, campaign in enumerate(settings.campaigns)
-        if campaign.type not in CAMPAIGN_TYPES
-    ]
+def _notes(settings: model.Settings) -> Iterator[str]:
+    for index, campaign in enumerate(settings.campaigns):
+        if campaign.type not in CAMPAIGN_TYPES:
+            yield f"campaigns.{index}.type: not known, so no API applies to this campaign"
+        trees = {"segments": campaign.segments}
+        for number, variation in enumerate(campaign.variations):
+            trees[f"variations.{number}.segments"] = variation.segments
+        for name, tree in trees.items():
+            for pattern in find_refused_patterns(tree):
+                text = "is invalid or could run away, so it matches nothing"
+                yield f"campaigns.{index}.{name}: regex {pattern[:100]!a} {text}"

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
+
+from .pattern import compile_pattern
 
 Predicate: TypeAlias = Callable[[Mapping[str, Any], str | None], bool]
 Test: TypeAlias = Callable[[Any], bool]
@@ -198,20 +200,24 @@ def _compile_wildcard(content: str) -> Test:
 
 
 def _compile_regex(content: str) -> Test:
-    def search(text: str, pattern: str) -> bool:
-        compiled = patterns[pattern]
-        return compiled is not None and compiled.search(text) is not None
+    patterns = {one: compile_pattern(one) for one in (content, _canonical(content))}
 
-    patterns = {spelling: _compile_pattern(spelling) for spelling in (content, _canonical(content))}
+    def search(text: str, wanted: str) -> bool:
+        pattern = patterns[wanted]
+        return pattern is not None and pattern.is_in(text)
+
     return _compile_text_test(content, search)
 
 
-def _compile_pattern(pattern: str) -> re.Pattern[str] | None:
-    """An invalid pattern matches nothing."""
-    try:
-        return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError):
-        return None
+def find_refused_patterns(tree: Any) -> Iterator[str]:
+    """Yield the regex operands of *tree* that match nothing, because they are invalid or could run away."""
+    if isinstance(tree, str):
+        match = _OPERAND.match(tree)
+        if match is not None and match[1] == "regex" and compile_pattern(match[2]) is None:
+            yield match[2]
+    elif isinstance(tree, (dict, list)):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from find_refused_patterns(part)
 
 
 def _compile_text_test(content: str, test: Callable[[str, str], bool]) -> Test:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import NamedTuple
@@ -88,7 +89,11 @@ def read_retry_after(text: str, wall_now: float) -> float:
     if text.isascii() and text.isdigit():
         return min(float(text), MAX_RETRY_AFTER_S)
     try:
-        wait = parsedate_to_datetime(text).timestamp() - wall_now
+        date = parsedate_to_datetime(text)
+        if date.tzinfo is None:
+            # HTTP dates are in GMT; one that says no zone would be read as local time.
+            date = date.replace(tzinfo=UTC)
+        wait = date.timestamp() - wall_now
     except (ValueError, OverflowError, TypeError):
         return 0.0
     return min(max(wait, 0.0), MAX_RETRY_AFTER_S)

@@ -48,8 +48,12 @@ class Breaker:
         """The server failed; after five in a row stay away for *wait_s* before each probe."""
         self._failures += 1
         self._probing = False
-        if self._failures >= FAILURES_TO_OPEN:
+        if self.is_open or self._failures >= FAILURES_TO_OPEN:
             self._reopens_at = now + wait_s
+
+    def released(self) -> None:
+        """The probe ended without a word from the server: another may go."""
+        self._probing = False
 
     def paused(self, now: float, wait_s: float = PAUSE_S) -> None:
         """The server refuses the account: stay away for *wait_s* before each probe, never for good."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
@@ -121,6 +121,8 @@ class Queue:
         self._delayed: list[tuple[float, int, Parcel]] = []
         self._order = count()
         self._in_flight: set[Parcel] = set()
+        self._probe: Parcel | None = None
+        self._expired: list[Entry] = []
         self._events = 0
         self._bytes = 0
         self.accepted = 0
@@ -167,9 +169,22 @@ class Queue:
         if self._batching is not None:
             # Here a request holds a number of events, whatever calls they are from.
             self._ready.extend((entry,) for entry in bundle)
-        elif bundle:
-            self._ready.append(bundle)
+        else:
+            self._ready.extend(self._split(bundle))
         return entries
+
+    def _split(self, bundle: tuple[Entry, ...]) -> Iterator[tuple[Entry, ...]]:
+        """Yield *bundle* in parts that each fit a request."""
+        part: list[Entry] = []
+        size = 0
+        for entry in bundle:
+            size += entry.event.size
+            if part and (len(part) == self._max_batch_events or size > self._max_batch_bytes):
+                yield tuple(part)
+                part, size = [], entry.event.size
+            part.append(entry)
+        if part:
+            yield tuple(part)
 
     def release(self) -> list[Entry]:
         """Let everything go that batching holds back, and return all that is pending."""
@@ -182,16 +197,34 @@ class Queue:
     def take(self, now: float) -> Parcel | None:
         """Return the next parcel to send, or None where nothing may go now."""
         while self._delayed and self._delayed[0][0] <= now:
-            self._again.append(heappop(self._delayed)[2])
+            self._drop_old(heappop(self._delayed)[2], now)
         if not self._breaker.admits(now):
             return None
         parcel = self._again.popleft() if self._again else self._collect(now)
         if parcel is not None:
             self._in_flight.add(parcel)
             self._breaker.started()
+            if self._breaker.is_open:
+                self._probe = parcel
             parcel.attempts += 1
             self.requests += 1
         return parcel
+
+    def _drop_old(self, parcel: Parcel, now: float) -> None:
+        """Let a parcel whose wait is over go again, less what has become too old."""
+        limit = self._limits.max_age_s
+        old = [entry for entry in parcel.entries if now - entry.at >= limit]
+        if old:
+            expired = Outcome(DeliveryStatus.DROPPED, "expired", None, parcel.attempts)
+            self._expired.extend(self._end(Parcel(old), expired))
+            parcel.entries = [entry for entry in parcel.entries if now - entry.at < limit]
+        if parcel.entries:
+            self._again.append(parcel)
+
+    def pop_expired(self) -> list[Entry]:
+        """Return the entries that ended of age in `take`, for their waiters to be told."""
+        expired, self._expired = self._expired, []
+        return expired
 
     def has_ready(self, now: float) -> bool:
         """Tell whether something waits that needs no more time to pass."""
@@ -199,23 +232,30 @@ class Queue:
 
     def _is_full(self, now: float) -> bool:
         """Tell whether what was put may leave: batching holds it until it is enough or old enough."""
+        full_at = self._full_at()
+        return full_at is not None and now >= full_at
+
+    def _full_at(self) -> float | None:
+        """Return when what was put may leave, None where nothing was."""
         batching = self._batching
-        if not self._ready or batching is None:
-            return bool(self._ready)
-        if self._released or len(self._ready) >= batching.events:
-            return True
-        return now >= self._ready[0][0].at + batching.interval_s
+        if not self._ready:
+            return None
+        if batching is None or self._released or len(self._ready) >= batching.events:
+            return float("-inf")
+        return self._ready[0][0].at + batching.interval_s
 
     def next_at(self) -> float | None:
-        """Return when `take` may have something although nothing else happens, None for never."""
-        blocked_until = self._breaker.next_at()
-        if self._breaker.is_open:
-            waits = self._ready or self._again or self._delayed
-            return blocked_until if waits else None
+        """Return when `take` will have something that it does not have now, None for never of itself."""
         times = [self._delayed[0][0]] if self._delayed else []
-        if self._batching is not None and self._ready:
-            times.append(self._ready[0][0].at + self._batching.interval_s)
-        return min(times, default=None)
+        full_at = self._full_at()
+        if full_at is not None:
+            times.append(full_at)
+        if not self._breaker.is_open:
+            return min((time for time in times if time > float("-inf")), default=None)
+        probe_at = self._breaker.next_at()
+        if self._again:
+            times.append(float("-inf"))
+        return None if probe_at is None or not times else max(probe_at, min(times))
 
     def _collect(self, now: float) -> Parcel | None:
         if not self._is_full(now):
@@ -257,18 +297,23 @@ class Queue:
             # It was abandoned while it was on its way, and its events have ended.
             return []
         self._in_flight.remove(parcel)
+        # What was sent before the breaker opened says nothing new while it is open.
+        counts = parcel is self._probe or not self._breaker.is_open
+        if parcel is self._probe:
+            self._probe = None
         verdict = judge(answer)
-        if verdict is Verdict.DELIVERED:
-            self._breaker.succeeded()
-            return self._end(
-                parcel, Outcome(DeliveryStatus.DELIVERED, "", answer.status, parcel.attempts)
-            )
         if verdict in (Verdict.RETRY, Verdict.UNKNOWN):
-            return self._retry(parcel, answer, verdict, now, wall_now)
+            return self._retry(parcel, answer, verdict, now, wall_now, counts=counts)
         if verdict is Verdict.PAUSED:
-            self._breaker.paused(now)
-        else:
+            if counts:
+                self._breaker.paused(now)
+        elif verdict is not Verdict.UNSENDABLE:
             self._breaker.succeeded()
+        elif counts:
+            self._breaker.released()
+        if verdict is Verdict.DELIVERED:
+            delivered = Outcome(DeliveryStatus.DELIVERED, "", answer.status, parcel.attempts)
+            return self._end(parcel, delivered)
         return self._refuse(parcel, answer, verdict)
 
     def _refuse(self, parcel: Parcel, answer: Answer, verdict: Verdict) -> list[Entry]:
@@ -285,16 +330,21 @@ class Queue:
         return self._end(parcel, Outcome(status, reason, answer.status, parcel.attempts))
 
     def _retry(
-        self, parcel: Parcel, answer: Answer, verdict: Verdict, now: float, wall_now: float
+        self,
+        parcel: Parcel,
+        answer: Answer,
+        verdict: Verdict,
+        now: float,
+        wall_now: float,
+        *,
+        counts: bool,
     ) -> list[Entry]:
-        limits = self._limits
-        base = limits.backoff_base_s
-        bound = min(base * 2 ** min(parcel.attempts, 30), limits.backoff_cap_s)
-        wait = base + self._draw() * max(bound - base, 0.0)
-        wait = max(wait, read_retry_after(answer.retry_after, wall_now))
-        self._breaker.failed(now, wait)
+        wait = self._draw_wait(parcel, answer, wall_now)
+        if counts:
+            self._breaker.failed(now, wait)
         if verdict is Verdict.UNKNOWN:
             self.unknown += 1
+        limits = self._limits
         expired = Outcome(DeliveryStatus.DROPPED, "expired", answer.status, parcel.attempts)
         if parcel.attempts >= limits.max_attempts:
             return self._end(parcel, expired)
@@ -306,6 +356,13 @@ class Queue:
         if parcel.entries:
             heappush(self._delayed, (now + wait, next(self._order), parcel))
         return self._end(Parcel(old), expired) if old else []
+
+    def _draw_wait(self, parcel: Parcel, answer: Answer, wall_now: float) -> float:
+        """Return how long to wait before the next try: random, growing, and no less than asked for."""
+        base = self._limits.backoff_base_s
+        bound: float = min(base * 2.0 ** min(parcel.attempts, 30), self._limits.backoff_cap_s)
+        wait = base + self._draw() * max(bound - base, 0.0)
+        return max(wait, read_retry_after(answer.retry_after, wall_now))
 
     def _end(self, parcel: Parcel, outcome: Outcome) -> list[Entry]:
         number = len(parcel.entries)

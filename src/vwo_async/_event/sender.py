@@ -74,6 +74,7 @@ class Sender:
     async def _work(self) -> None:
         while True:
             parcel = self._queue.take(self._clock())
+            self._finish(self._queue.pop_expired())
             if parcel is None:
                 await self._sleep()
                 continue

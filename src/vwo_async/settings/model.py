@@ -84,15 +84,36 @@ def _to_map(value: object) -> object:
 
 def _to_key(value: object) -> object:
     """The key goes into a header and a query, so only visible ASCII is let in."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else _to_json(value)
     if text and not _KEY.fullmatch(text):
         raise ValueError("must be visible ASCII text of at most 256 characters")
     return text or None
 
 
+def _to_json(value: object) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("must be text") from None
+
+
+def _check_version(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("must be a number or text")
+    if isinstance(value, str):
+        return _check_encodable(value)
+    if not isfinite(value):
+        raise ValueError("must be finite")
+    return value
+
+
 def _to_goal_limit(value: object) -> object:
     """Goals are validated by no official SDK; what is not a number means the same as absent."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
+        return None
+    return int(value)
 
 
 def _check_prefix(value: str) -> str:
@@ -217,7 +238,7 @@ class Settings(_Model):
 
     sdk_key: Annotated[SecretStr | None, BeforeValidator(_to_key)] = Field(None, alias="sdkKey")
     account_id: AccountId = Field(alias="accountId")
-    version: int | float | Text
+    version: Annotated[Any, AfterValidator(_check_version)]
     campaigns: Annotated[tuple[Campaign, ...], BeforeValidator(_to_campaign_list)] = ()
     campaign_groups: Annotated[dict[Text, Annotated[int, Strict()]], BeforeValidator(_to_map)] = (
         Field(default_factory=dict, alias="campaignGroups")
@@ -243,19 +264,31 @@ def parse_settings(source: Settings | bytes | bytearray | str | Mapping[str, Any
     """
     if isinstance(source, Settings):
         return source
+    settings = _validate(source)
+    # Raised outside any handler: the error of pydantic holds the file, and would be the context of ours.
+    faults = list(_duplicates(settings)) if isinstance(settings, Settings) else settings
+    if faults:
+        raise SettingsError(faults[:MAX_FAULTS])
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def _validate(source: bytes | bytearray | str | Mapping[str, Any]) -> Settings | list[str]:
+    """Return the settings, or what is wrong with the file."""
     try:
         if isinstance(source, Mapping):
-            settings = Settings.model_validate(dict(source))
-        else:
-            settings = Settings.model_validate_json(_bounded(source))
+            return Settings.model_validate(dict(source))
+        return Settings.model_validate_json(_bounded(source))
     except ValidationError as error:
-        raise SettingsError(_faults(error)) from None
+        return _faults(error)
+    except _UnreadableError as error:
+        return [str(error)]
     except RecursionError:
-        raise SettingsError("the file is nested too deeply") from None
-    duplicates = list(_duplicates(settings))
-    if duplicates:
-        raise SettingsError(duplicates[:MAX_FAULTS])
-    return settings
+        return ["the file is nested too deeply"]
+
+
+class _UnreadableError(Exception):
+    """The source is nothing that could be parsed."""
 
 
 def _bounded(source: object) -> bytes:
@@ -263,11 +296,11 @@ def _bounded(source: object) -> bytes:
         try:
             source = source.encode()
         except UnicodeEncodeError:
-            raise SettingsError("the text holds a lone surrogate") from None
+            raise _UnreadableError("the text holds a lone surrogate") from None
     if not isinstance(source, (bytes, bytearray)):
-        raise SettingsError("settings must be bytes, a str or a mapping")
+        raise _UnreadableError("settings must be bytes, a str or a mapping")
     if len(source) > MAX_SETTINGS_BYTES:
-        raise SettingsError(f"the file is larger than {MAX_SETTINGS_BYTES} bytes")
+        raise _UnreadableError(f"the file is larger than {MAX_SETTINGS_BYTES} bytes")
     return bytes(source)
 
 

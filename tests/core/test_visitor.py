@@ -1,0 +1,42 @@
+"""The visitor id: section 20 of the reference."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid5
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vwo_async._core.visitor import make_namespace, make_visitor_id
+
+UUIDS: list[tuple[str, int | str, str]] = [
+    ("Ashley", 888888, "A46F7AA3A53150368683EE064793BAFD"),
+    ("użytkownik", 888888, "A0F7F27993AC5A2B903523DB4BFDC3DC"),
+    ("🙂", "888888", "CE9084A1606A567E91227BB53C65E406"),
+    ("1", 1, "21E4CB4CC298510CB1DD917040920C5E"),
+]
+
+
+@pytest.mark.parametrize(("user_id", "account_id", "expected"), UUIDS)
+def test_visitor_id(user_id: str, account_id: int | str, expected: str) -> None:
+    """VWO knows a user under the id that all official SDKs make."""
+    assert make_visitor_id(make_namespace(account_id), user_id.encode()) == expected
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.one_of(st.integers(), st.text(st.characters(exclude_categories=["Cs"]))),
+)
+@settings(deadline=None)
+def test_visitor_id_is_uuid5(user_id: str, account_id: int | str) -> None:
+    """Any id of any account is the version 5 UUID of the standard library, without dashes."""
+    namespace = make_namespace(account_id)
+    expected = uuid5(UUID(bytes=namespace), user_id).hex.upper()
+    assert make_visitor_id(namespace, user_id.encode()) == expected
+
+
+def test_account_id_spelling() -> None:
+    """An account has one namespace, whether its id is a number or the same as text."""
+    assert make_namespace(888888) == make_namespace("888888")
+    assert make_namespace("0888888") != make_namespace("888888")

@@ -1,0 +1,176 @@
+"""Forced variations: section 4 of the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategy import make_campaign, make_only_campaign, make_variations, user_ids
+
+from vwo_async._core.api import ACTIVATE
+from vwo_async._core.bucketing import bucket_value, hash_seed
+from vwo_async._core.decision import Lookup, Stored, decide, find_forced
+from vwo_async._core.plan import Campaign, Plan
+from vwo_async.reason import Reason
+from vwo_async.user import User
+
+EVERYBODY = {"not": {"user": "nobody"}}
+ASHLEY = {"user": "Ashley"}
+ASHLEY_UUID = "A46F7AA3A53150368683EE064793BAFD"
+THIRDS = (("Control", 20.0), ("Variation-1", 20.0), ("Variation-2", 60.0))
+
+
+def make_forced(
+    *segments: dict[str, Any],
+    shares: tuple[tuple[str, float], ...] = THIRDS,
+    **fields: Any,
+) -> tuple[Plan, Campaign]:
+    """Return a campaign whose variations are forced on whom the *segments* say, one for each."""
+    variations = make_variations(shares)
+    for variation, segment in zip(variations, segments, strict=False):
+        variation["segments"] = segment
+    fields = {"isForcedVariationEnabled": True, **fields}
+    return make_only_campaign(make_campaign(variations=variations, **fields))
+
+
+def forced_name(made: tuple[Plan, Campaign], user: User | str) -> str | None:
+    plan, campaign = made
+    user = User(user) if isinstance(user, str) else user
+    variation = find_forced(plan, campaign, user)
+    return None if variation is None else variation.name
+
+
+@pytest.mark.parametrize(
+    ("user_id", "value", "expected"),
+    [
+        ("Ashley", 4986, "Variation-2"),
+        ("Bill", 2379, "Control"),
+        ("user_1", 7225, "Variation-2"),
+    ],
+)
+def test_several_matches(user_id: str, value: int, expected: str) -> None:
+    """Control 20 and Variation-2 60 both match: they share the users as 25 and 75."""
+    assert bucket_value(hash_seed(user_id.encode()), 10_000) == value
+    assert forced_name(make_forced(EVERYBODY, {}, EVERYBODY), user_id) == expected
+
+
+@pytest.mark.parametrize(
+    ("user_id", "expected"),
+    [("Ashley", "Control"), ("Bill", "Control"), ("user_1", "Variation-2")],
+)
+def test_several_matches_without_weights(user_id: str, expected: str) -> None:
+    """Where the matches weigh nothing, they share the users equally."""
+    shares = (("Control", 0.0), ("Variation-1", 100.0), ("Variation-2", 0.0))
+    made = make_forced(EVERYBODY, {}, EVERYBODY, shares=shares)
+    assert forced_name(made, user_id) == expected
+
+
+def test_a_match_of_no_weight_among_others() -> None:
+    """Among several matches, one of weight 0 is forced on nobody."""
+    shares = (("Control", 0.0), ("Variation-1", 100.0))
+    made = make_forced(EVERYBODY, EVERYBODY, shares=shares)
+    assert {forced_name(made, user) for user in ("Ashley", "Bill", "user_1")} == {"Variation-1"}
+
+
+def test_the_only_match_wins() -> None:
+    """A variation that alone matches is forced, whatever it weighs."""
+    shares = (("Control", 100.0), ("Variation-1", 0.0))
+    assert forced_name(make_forced({}, ASHLEY, shares=shares), "Ashley") == "Variation-1"
+
+
+def test_nobody_matches() -> None:
+    """Whom no variation lists is decided as usual."""
+    plan, campaign = make_forced({}, ASHLEY)
+    assert find_forced(plan, campaign, User("Bill")) is None
+    decision = decide(plan, campaign, User("Bill"), ACTIVATE, None)
+    assert not isinstance(decision, Lookup)
+    assert decision.reason is Reason.ASSIGNED
+
+
+def test_several_matches_ignore_traffic_multiplier() -> None:
+    """The value that shares the matches is not stretched by a traffic below 100."""
+    made = make_forced(EVERYBODY, {}, EVERYBODY, percentTraffic=10)
+    assert forced_name(made, "Bill") == "Control"
+    assert forced_name(made, "Ashley") == "Variation-2"
+
+
+def test_several_matches_use_the_campaign_seed() -> None:
+    """The value comes from the traffic's seed (7_Ashley is 6184), never from those of new bucketing."""
+    shares = (("Control", 40.0), ("Variation-1", 20.0), ("Variation-2", 40.0))
+    made = make_forced(EVERYBODY, {}, EVERYBODY, shares=shares, isBucketingSeedEnabled=True)
+    assert forced_name(made, "Ashley") == "Variation-2"
+    variations = make_variations(shares)
+    variations[0]["segments"] = variations[2]["segments"] = EVERYBODY
+    campaign = make_campaign(variations=variations, isForcedVariationEnabled=True)
+    assert forced_name(make_only_campaign(campaign), "Ashley") == "Control"
+    for flags in ({"isNB": True}, {"isNB": True, "isNBv2": True}):
+        made = make_only_campaign(campaign, **dict[str, Any](flags))
+        assert forced_name(made, "Ashley") == "Variation-2"
+
+
+@pytest.mark.parametrize("flag", [False, None, 0])
+def test_switched_off(flag: Any) -> None:
+    """Without isForcedVariationEnabled no variation is forced."""
+    made = make_forced(ASHLEY, isForcedVariationEnabled=flag)
+    assert forced_name(made, "Ashley") is None
+
+
+def test_empty_segments_force_nobody() -> None:
+    """Empty segments let everybody into a campaign, but force a variation on nobody."""
+    assert forced_name(make_forced({}, {}, {}), "Ashley") is None
+
+
+def test_malformed_segments_force_nobody() -> None:
+    """A tree that cannot be evaluated is no match, and harms no other variation."""
+    assert forced_name(make_forced({"and": {}}, {}, ASHLEY), "Ashley") == "Variation-2"
+
+
+def test_hashed_user_list() -> None:
+    """With isUserListEnabled the lists hold VWO's ids of the users, not the users' own."""
+    hashed = make_forced({"user": f"X,{ASHLEY_UUID}"}, isUserListEnabled=True)
+    assert forced_name(hashed, "Ashley") == "Control"
+    assert forced_name(hashed, "Bill") is None
+    assert forced_name(make_forced(ASHLEY, isUserListEnabled=True), "Ashley") is None
+    assert forced_name(make_forced({"user": ASHLEY_UUID}), "Ashley") is None
+
+
+def test_variables_of_whitelisting() -> None:
+    """Whitelisting looks at the variables for it, and not at those for segmentation."""
+    made = make_forced({"custom_variable": {"browser": "chrome"}})
+    variables = {"browser": "chrome"}
+    assert forced_name(made, User("Bill", variation_targeting_variables=variables)) == "Control"
+    assert forced_name(made, User("Bill", custom_variables=variables)) is None
+
+
+def test_the_callers_variables_stay_as_they_are() -> None:
+    """The user id is not written into the caller's own dictionary."""
+    variables = {"browser": "chrome"}
+    made = make_forced(ASHLEY)
+    assert forced_name(made, User("Ashley", variation_targeting_variables=variables)) == "Control"
+    assert variables == {"browser": "chrome"}
+
+
+def test_overrides_everything_else() -> None:
+    """A forced variation ignores storage, segments and traffic, and reads no storage."""
+    plan, campaign = make_forced(
+        {}, ASHLEY, percentTraffic=0, segments={"custom_variable": {"plan": "pro"}}
+    )
+    for records in (None, {}, {"AB": Stored("Control")}):
+        decision = decide(plan, campaign, User("Ashley"), ACTIVATE, records)
+        assert not isinstance(decision, Lookup)
+        assert decision.reason is Reason.WHITELISTED
+        assert decision.variation is not None
+        assert decision.variation.name == "Variation-1"
+
+
+@given(user_ids(), st.lists(st.floats(0, 100), min_size=2, max_size=8))
+@settings(deadline=None, max_examples=200)
+def test_rescaled_weights_leave_no_gap(user_id: str, weights: list[float]) -> None:
+    """Rounding up, the ranges of rescaled weights cover every value: one of several matches is forced."""
+    shares = tuple((f"V{number}", weight) for number, weight in enumerate(weights))
+    made = make_forced(*([EVERYBODY] * len(shares)), shares=shares)
+    name = forced_name(made, user_id)
+    assert name is not None
+    assert dict(shares)[name] > 0 or not any(weights)

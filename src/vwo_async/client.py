@@ -315,7 +315,7 @@ class VWOClient:
         self._engine.enter()
         try:
             user = self._read_user(user_id, custom_variables, variation_targeting_variables)
-            given = _read_mapping(user_storage_data, "user_storage_data")
+            given = _read_record(user_storage_data)
         except InvalidInputError as error:
             self._refuse(apis.DECIDE_ALL.name, error)
             return {}
@@ -349,7 +349,7 @@ class VWOClient:
             if api not in _APIS:
                 raise InvalidInputError(f"api must be one of {', '.join(_APIS)}")
             user = self._read_user(user_id, custom_variables, variation_targeting_variables)
-            given = _read_mapping(user_storage_data, "user_storage_data")
+            given = _read_record(user_storage_data)
         except InvalidInputError as error:
             self._refuse("explain", error)
             return _unexplained("", Reason.INVALID_INPUT, str(error))
@@ -432,7 +432,7 @@ class VWOClient:
                 ),
                 _read_mapping(meta_data, "meta_data") or _NO_META_DATA,
             )
-            given = _read_mapping(user_storage_data, "user_storage_data")
+            given = _read_record(user_storage_data)
             waits = self._read_wait("track", wait)
         except InvalidInputError as error:
             self._refuse("track", error)
@@ -613,7 +613,7 @@ class VWOClient:
                 user_agent,
                 user_ip_address,
             )
-            given = _read_mapping(user_storage_data, "user_storage_data")
+            given = _read_record(user_storage_data)
             meta_data = _read_mapping(meta_data, "meta_data")
             asked = _choose(resends, False, "should_track_returning_user")
             waits = self._read_wait(api.name, wait)
@@ -778,6 +778,11 @@ def _choose(value: bool | None, default: bool, name: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidInputError(f"{name} must be a bool")
     return value
+
+
+def _read_record(value: Any) -> Mapping[str, Any] | None:
+    """Return the record given with a call; an empty one says nothing, so the storage is asked."""
+    return _read_mapping(value, "user_storage_data") or None
 
 
 def _read_mapping(value: Any, name: str) -> Mapping[str, Any] | None:

@@ -58,7 +58,7 @@ INTEGERS: list[tuple[Any, int | None]] = [
     (" 12", 12),
     ("+12", 12),
     ("-12", -12),
-    ("0x1A", 26),
+    ("0x1A", 0),
     ("1e3", 1),
     ("abc", None),
     ("", None),

@@ -15,7 +15,7 @@ CONTROL_ID = 1
 # JavaScript reads a number with more digits as infinite.
 MAX_DIGITS = 308
 
-_INT = re.compile(r"\s*([+-]?)(?:0[xX]([0-9a-fA-F]+)|([0-9]+))")
+_INT = re.compile(r"\s*([+-]?[0-9]+)")
 _FLOAT = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
 
 
@@ -63,10 +63,7 @@ def _cast_integer(value: Any) -> int | None:
     match = _INT.match(_number_text(value))
     if match is None:
         return None
-    if len(match[2] or match[3]) > MAX_DIGITS:
-        return None
-    number = int(match[2], 16) if match[2] else int(match[3])
-    return -number if match[1] == "-" else number
+    return int(match[1]) if len(match[1]) <= MAX_DIGITS else None
 
 
 def _cast_double(value: Any) -> float | None:

@@ -6,6 +6,7 @@ from .error import (
     ClosedError,
     DeliveryError,
     InvalidInputError,
+    OutboxError,
     SettingsError,
     StorageError,
     VWOError,
@@ -17,6 +18,7 @@ from .options import GoalType
 from .result import (
     CampaignDecision,
     CampaignTrack,
+    CloseReport,
     Delivery,
     DeliveryStatus,
     FlushReport,
@@ -30,6 +32,7 @@ from .settings import Settings, parse_settings
 __all__ = [
     "CampaignDecision",
     "CampaignTrack",
+    "CloseReport",
     "ClosedError",
     "Delivery",
     "DeliveryError",
@@ -38,6 +41,7 @@ __all__ = [
     "FlushReport",
     "GoalType",
     "InvalidInputError",
+    "OutboxError",
     "Outcome",
     "Reason",
     "Settings",

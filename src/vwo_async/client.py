@@ -16,13 +16,13 @@ from ._core.feature import is_enabled, read_variable, read_variables
 from ._core.plan import Decision
 from ._version import __version__
 from .engine import Engine
-from .error import DeliveryError, InvalidInputError, SettingsError
+from .error import DeliveryError, InvalidInputError, OutboxError, SettingsError
 from .explanation import Explanation, Step
 from .fetch import fetch_through
 from .options import GoalType, LaunchOptions, read_options
 from .pushing import read_tags
 from .reason import Reason
-from .result import CampaignDecision, FlushReport, Statistics, TrackResult
+from .result import CampaignDecision, CloseReport, FlushReport, Statistics, TrackResult
 from .settings import Settings, parse_settings
 from .tracking import (
     TrackCall,
@@ -84,25 +84,31 @@ class VWOClient:
 
         Raises:
             ClosedError: It was closed, or is open in another loop.
+            OutboxError: The outbox cannot be used; the client is closed then.
         """
         self._engine.enter()
+        try:
+            await self._engine.opened()
+        except OutboxError:
+            await self._engine.aclose(0.0)
+            raise
         return self
 
-    async def aclose(self, *, timeout_s: float | None = None) -> Statistics:
+    async def aclose(self, *, timeout_s: float | None = None) -> CloseReport:
         """Deliver what is pending, within a deadline, then stop. Again, or at the same time, is no error.
 
         Args:
             timeout_s: The deadline; ``close_timeout_s`` by default. What is pending then is dropped
-                with the reason ``closed``.
+                with the reason ``closed``, or kept for the next client where there is an outbox.
 
         Returns:
-            The ledger as it stands at the end.
+            What was delivered, and what remains and where.
 
         Raises:
             WrongLoopError: The client is open in another loop.
         """
         await self._engine.aclose(timeout_s)
-        return self.statistics()
+        return self._engine.report_close()
 
     async def __aenter__(self) -> Self:
         return await self.open()

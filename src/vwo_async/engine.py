@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -15,8 +16,9 @@ from ._core.api import Api
 from ._core.decision import find_refusal
 from ._core.plan import Campaign, Decision
 from ._event.event import Event
+from ._event.journal import Claim, Journal
 from ._event.queue import Entry, Queue
-from ._event.sender import Sender
+from ._event.sender import LOG_INTERVAL_S, Sender
 from ._event.transport import HttpxTransport
 from .callback import Callback
 from .consent import Consent
@@ -30,8 +32,11 @@ from .result import (
     DEVELOPMENT_DELIVERY,
     NO_DELIVERY,
     CampaignTrack,
+    CloseReport,
     Delivery,
+    DeliveryStatus,
     FlushReport,
+    Outcome,
     Receipt,
     Statistics,
     TrackResult,
@@ -74,6 +79,7 @@ class Engine:
         self.consent = Consent(options.consent, options.storage_timeout_s)
         self.queue = Queue(options.limits, batching=options.batch_events)
         self._sender: Sender | None = None
+        self._quiet_until = float("-inf")
         self._closing: asyncio.Task[None] | None = None
         self._storage = (
             None
@@ -83,6 +89,9 @@ class Engine:
         self._integration = (
             Callback(options.integrations, "integrations") if options.integrations else None
         )
+        self._drop_callback = Callback(options.on_drop, "on_drop") if options.on_drop else None
+        self._journal: Journal | None = None
+        self._pid = os.getpid()
         self._flush_callback = (
             Callback(options.flush_callback, "flush_callback") if options.flush_callback else None
         )
@@ -97,8 +106,10 @@ class Engine:
             WrongLoopError: It is open in another loop.
         """
         loop = asyncio.get_running_loop()
-        if loop is self.loop:
+        if loop is self.loop and os.getpid() == self._pid:
             return
+        if os.getpid() != self._pid:
+            raise ClosedError("the client was made before a fork; make a new one in this process")
         if self.is_closed:
             raise ClosedError("the client is closed")
         if self.loop is not None:
@@ -112,10 +123,34 @@ class Engine:
             self.queue,
             transport,
             workers=options.workers,
-            on_ended=self._tell_flush if self._flush_callback else None,
+            on_ended=self._on_ended,
         )
         self._sender.start()
+        if options.outbox is not None and not options.development_mode:
+            account = self.snapshot.press.account
+            self._journal = Journal(
+                options.outbox, account, self._restore, timeout_s=options.storage_timeout_s
+            )
+            self._journal.start()
         self.loop = loop
+
+    async def opened(self) -> None:
+        """Wait until the outbox is open.
+
+        Raises:
+            OutboxError: It cannot be opened.
+        """
+        if self._journal is not None:
+            await self._journal.opened()
+
+    def _restore(self, event: Event, wall_s: float, claims: Sequence[Claim]) -> Entry | None:
+        """Put an event of an earlier process on the queue, as old as the wall clock says."""
+        assert self._sender is not None
+        age = max(time.time() - wall_s, 0.0)
+        entry = self._sender.restore(event, time.monotonic() - age)
+        if entry is not None:
+            self._release_on_failure(entry, claims)
+        return entry
 
     def compile(self, settings: Settings) -> Snapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
@@ -157,15 +192,37 @@ class Engine:
             await self._integration.settle(timeout_s)
         if self._storage is not None:
             await self._storage.settle()
-        if self._sender is not None:
-            remaining = await self._sender.aclose(max(ends_at - time.monotonic(), 0.0))
-            if remaining:
-                logger.warning("closed with %d events not delivered", remaining)
-        if self._flush_callback is not None:
-            await self._flush_callback.settle(max(ends_at - time.monotonic(), 0.1))
+        await self._close_delivery(ends_at)
+        if self._storage is not None:
+            await self._storage.settle()
+        for callback in self._callbacks():
+            await callback.settle(max(ends_at - time.monotonic(), 0.1))
+
+    async def _close_delivery(self, ends_at: float) -> None:
+        if self._sender is None:
+            return
+        left_s = max(ends_at - time.monotonic(), 0.0)
+        if self._journal is None:
+            await self._sender.aclose(left_s)
+        else:
+            await self._journal.stop_loading()
+            await self._sender.aclose(left_s, self._journal.holds)
+            await self._journal.aclose()
+        lost, kept = self.queue.dropped["closed"], self.queue.kept
+        if lost or kept:
+            logger.warning("closed with %d events lost and %d kept in the outbox", lost, kept)
+
+    def report_close(self) -> CloseReport:
+        """Return what closing did and left."""
+        queue = self.queue
+        kept_in = self._journal.describe() if self._journal is not None and queue.kept else ""
+        return CloseReport(
+            queue.delivered, queue.rejected, dict(queue.dropped), queue.kept, kept_in
+        )
 
     def _callbacks(self) -> list[Callback]:
-        return [one for one in (self._integration, self._flush_callback) if one is not None]
+        callbacks = (self._integration, self._flush_callback, self._drop_callback)
+        return [one for one in callbacks if one is not None]
 
     def statistics(self) -> Statistics:
         """Return the ledger."""
@@ -182,6 +239,8 @@ class Engine:
             unknown=queue.unknown,
             storage_errors=0 if self._storage is None else self._storage.errors,
             callback_errors=sum(callback.errors for callback in self._callbacks()),
+            outbox_errors=0 if self._journal is None else self._journal.errors,
+            restored=0 if self._journal is None else self._journal.restored,
         )
 
     # Deciding
@@ -221,8 +280,10 @@ class Engine:
         self._tell_integration(snapshot, decision, user, api)
         delivery = NO_DELIVERY
         if api.assigns and (decision.reason is not Reason.STORED or resends):
-            event = snapshot.press.make_impression(user, campaign, variation)
-            delivery = _delivery_of(self._put([event]))
+            receipts = self._put([snapshot.press.make_impression(user, campaign, variation)])
+            delivery = _delivery_of(receipts)
+            if self._journal is not None:
+                await self._record(receipts)
         if self._storage is not None and decision.reason is Reason.ASSIGNED:
             record = StoredDecision(user.id, campaign.key, variation.name, meta_data=meta_data)
             await self._storage.write(record, reading.notes)
@@ -275,21 +336,51 @@ class Engine:
                     receipts = self._put(make_events(snapshot, call, conversions, len(targets)))
                     delivery = _delivery_of(receipts)
                     accepted = _enter_receipts(conversions, receipts, results)
-                    await self._store(call, accepted, reading)
+                    if self._journal is not None:
+                        claims = _find_claims(call, accepted, receipts) if storage else None
+                        await self._record(receipts, claims)
+                    await self._store(call, accepted, reading, results)
         if waits:
             await self._await(delivery)
             results = conclude(results)
         return TrackResult(in_order(targets, results), delivery, notes=tuple(reading.notes))
 
     async def _store(
-        self, call: TrackCall, accepted: Iterable[Conversion], reading: Reading
+        self,
+        call: TrackCall,
+        accepted: Iterable[Conversion],
+        reading: Reading,
+        results: Mapping[str, CampaignTrack],
     ) -> None:
+        """Mark accepted conversions as tracked, for as long as their events do not come to nothing."""
         if self._storage is None:
             return
         for one in accepted:
             record = make_record(call, one, reading)
-            if record is not None:
-                await self._storage.write(record, reading.notes)
+            if record is None:
+                continue
+            await self._storage.write(record, reading.notes)
+            receipt = results[one.campaign.key].receipt
+            if receipt is not None:
+                claim = Claim(call.user.id, one.campaign.key, one.goal.identifier)
+                self._release_on_failure(receipt, [claim])
+
+    def _release_on_failure(self, receipt: Receipt, claims: Sequence[Claim]) -> None:
+        """Unmark conversions if their event is refused or given up, so that they can be tracked again."""
+        storage = self._storage
+        if storage is None or not claims:
+            return
+
+        def settled() -> None:
+            outcome = receipt.outcome
+            if outcome is not None and not outcome and outcome.status is not DeliveryStatus.KEPT:
+                for claim in claims:
+                    storage.release_soon(*claim)
+
+        if receipt.outcome is None:
+            receipt.on_settled(settled)
+        else:
+            settled()
 
     async def push(self, user: User, tags: Mapping[str, str], *, waits: bool) -> bool:
         """Report custom dimensions; true where all were accepted, or with *waits* received."""
@@ -298,6 +389,8 @@ class Engine:
         receipts = self._put(self.snapshot.press.make_tags(user, tags))
         if receipts is None:
             return True
+        if self._journal is not None:
+            await self._record(receipts)
         if waits:
             await self._await(_delivery_of(receipts))
             return all(receipt is not None and receipt.outcome for receipt in receipts)
@@ -325,7 +418,31 @@ class Engine:
         if self.options.development_mode:
             return None
         assert self._sender is not None
-        return self._sender.put(events)
+        receipts = self._sender.put(events)
+        for event, receipt in zip(events, receipts, strict=True):
+            if receipt is None:
+                self._tell_refused(event)
+        return receipts
+
+    async def _record(
+        self,
+        receipts: Sequence[Receipt | None] | None,
+        claims: Mapping[Receipt, Sequence[Claim]] | None = None,
+    ) -> None:
+        """Keep accepted events in the outbox before the call returns."""
+        entries = [one for one in receipts or () if isinstance(one, Entry)]
+        if entries and self._journal is not None:
+            found = claims or {}
+            await self._journal.record(entries, [found.get(entry, ()) for entry in entries])
+
+    def _tell_refused(self, event: Event) -> None:
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + LOG_INTERVAL_S
+            logger.warning("the event queue is full: %d events refused so far", self.queue.refused)
+        if self._drop_callback is not None:
+            outcome = Outcome(DeliveryStatus.DROPPED, "overflow")
+            self._drop_callback.call(outcome, event.dump())
 
     async def _await(self, delivery: Delivery) -> None:
         """Wait for the delivery, as long as launch allows; it goes on after that."""
@@ -350,6 +467,17 @@ class Engine:
                 make_payload(namespace, decision, user, api, version, goal_identifier)
             )
 
+    def _on_ended(self, ended: Sequence[Entry]) -> None:
+        """Take note of events that ended."""
+        if self._journal is not None:
+            self._journal.forget([one for one in ended if not _is_kept(one)])
+        if self._drop_callback is not None:
+            for entry in ended:
+                if entry.outcome is not None and not entry.outcome and not _is_kept(entry):
+                    self._drop_callback.call(entry.outcome, entry.event.dump())
+        if self._flush_callback is not None:
+            self._tell_flush(ended)
+
     def _tell_flush(self, ended: Sequence[Entry]) -> None:
         """Tell the flush callback of the events of one request, with the error where they failed."""
         assert self._flush_callback is not None
@@ -361,6 +489,26 @@ class Engine:
             error = DeliveryError(f"{status} after status {code}" if code else status)
         events = [json.loads(entry.event.render_item()) for entry in ended]
         self._flush_callback.call(error, events)
+
+
+def _is_kept(entry: Entry) -> bool:
+    return entry.outcome is not None and entry.outcome.status is DeliveryStatus.KEPT
+
+
+def _find_claims(
+    call: TrackCall,
+    accepted: Iterable[Conversion],
+    receipts: Sequence[Receipt | None] | None,
+) -> dict[Receipt, list[Claim]]:
+    """Return what each event of the call claims: one conversion, or on the event architecture all."""
+    found: dict[Receipt, list[Claim]] = {}
+    live = [receipt for receipt in receipts or () if receipt is not None]
+    conversions = list(accepted)
+    shared = live * len(conversions) if len(live) == 1 else live
+    for one, receipt in zip(conversions, shared, strict=True):
+        claim = Claim(call.user.id, one.campaign.key, one.goal.identifier)
+        found.setdefault(receipt, []).append(claim)
+    return found
 
 
 def _delivery_of(receipts: Sequence[Receipt | None] | None) -> Delivery:

@@ -34,6 +34,10 @@ class StorageError(VWOError):
     """A user storage did not answer as its protocol says: look at the storage."""
 
 
+class OutboxError(VWOError):
+    """The outbox cannot be used: look at its path."""
+
+
 class DeliveryError(VWOError):
     """VWO's server could not be reached or refused: look at the network or the account."""
 

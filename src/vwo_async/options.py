@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -9,10 +10,13 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, Literal, TypeAlias, TypedDict
 
+from ._event.outbox.protocol import Outbox
+from ._event.outbox.sqlite import SqliteOutbox
 from ._event.queue import Batching, Limits
 from ._event.transport import VWO_BASE_URL, Timeouts, Transport, check_base_url
 from .consent import ConsentHook
 from .error import DeliveryError, InvalidInputError
+from .result import Outcome
 from .storage.protocol import UserStorage
 
 PACKAGE_NAME = "vwo-async-python-sdk"
@@ -56,6 +60,7 @@ _SILENT = frozenset(
 _ALL = "all"
 
 
+DropHook: TypeAlias = Callable[[Outcome, dict[str, Any]], object]
 FlushCallback: TypeAlias = Callable[[DeliveryError | None, list[dict[str, Any]]], object]
 UserIdEncoding: TypeAlias = Literal["utf-8", "node"]
 
@@ -84,6 +89,8 @@ class LaunchOptions(TypedDict, total=False):
     should_track_returning_user: bool
     integrations: Integration | None
     batch_events: BatchEvents | None
+    outbox: str | os.PathLike[str] | Outbox | None
+    on_drop: DropHook | None
     consent: ConsentHook | None
     user_id_encoding: UserIdEncoding
     development_mode: bool
@@ -114,6 +121,9 @@ class Options:
         should_track_returning_user: Report users and conversions again although the storage knows them.
         integrations: Called with a dict for each decision that gave a variation.
         batch_events: Collect events and send many in one request, see `BatchEvents`.
+        outbox: A path, or an `Outbox`: accepted events are kept there until they have ended, and survive
+            the process.
+        on_drop: Called with the outcome and a description of each event that did not reach VWO.
         consent: Asked with the user id on every call; where it does not answer true, nothing is
             decided, stored or sent.
         user_id_encoding: ``utf-8``, or ``node`` to bucket ids outside ASCII as the Node SDK does.
@@ -141,6 +151,8 @@ class Options:
     integrations: Integration | None = None
     batch_events: Batching | None = None
     flush_callback: FlushCallback | None = None
+    outbox: Outbox | None = None
+    on_drop: DropHook | None = None
     consent: ConsentHook | None = None
     user_id_encoding: UserIdEncoding = "utf-8"
     development_mode: bool = False
@@ -229,6 +241,14 @@ def _is_number(value: object, kind: type | tuple[type, ...], low: float, high: f
     return isinstance(value, (int, float)) and low <= value <= high
 
 
+def _read_outbox(value: object) -> object:
+    if isinstance(value, (str, os.PathLike)):
+        return SqliteOutbox(value)
+    if not (value is None or callable(getattr(value, "append", None))):
+        raise InvalidInputError("must be a path or an outbox")
+    return value
+
+
 def _read_encoding(value: object) -> object:
     if value not in ("utf-8", "node"):
         raise InvalidInputError("must be 'utf-8' or 'node'")
@@ -311,6 +331,8 @@ _READERS: Mapping[str, Callable[[Any], object]] = {
     "should_track_returning_user": _read_bool,
     "integrations": _read_callable,
     "batch_events": _read_batch_events,
+    "outbox": _read_outbox,
+    "on_drop": _read_callable,
     "consent": _read_callable,
     "user_id_encoding": _read_encoding,
     "development_mode": _read_bool,

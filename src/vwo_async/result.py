@@ -13,6 +13,7 @@ from .reason import Reason
 __all__ = [
     "CampaignDecision",
     "CampaignTrack",
+    "CloseReport",
     "Delivery",
     "DeliveryStatus",
     "FlushReport",
@@ -35,6 +36,8 @@ class DeliveryStatus(StrEnum):
     """VWO answered that it will not have it."""
     DROPPED = "dropped"
     """It was given up; the reason says why."""
+    KEPT = "kept"
+    """The client was closed before it ended; the outbox has it, and the next client sends it."""
     NOTHING = "nothing"
     """There was nothing to deliver."""
 
@@ -44,8 +47,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         status: The end.
-        reason: A word for why, empty where it was delivered: ``expired``, ``too_large``,
-            ``unserializable``, ``closed``, ``unknown`` or ``http``.
+        reason: A word for why, empty where it was delivered: ``http`` (refused by VWO), ``expired``,
+            ``too_large``, ``unserializable``, ``closed``, ``unknown`` or ``overflow``.
         status_code: The last HTTP status, None where there was no answer.
         attempts: How many requests were made.
     """
@@ -336,7 +339,9 @@ class Statistics(NamedTuple):
         requests: Requests made for events, each try counted.
         unknown: Tries that may have arrived although no answer came.
         storage_errors: Calls of the user storage that failed or timed out.
-        callback_errors: Calls of an integration that raised.
+        callback_errors: Calls of the user's functions that raised.
+        outbox_errors: Events that the outbox could not keep, or not at once.
+        restored: Events from before this client, found in the outbox; part of *accepted*.
     """
 
     accepted: int
@@ -350,3 +355,26 @@ class Statistics(NamedTuple):
     unknown: int
     storage_errors: int
     callback_errors: int
+    outbox_errors: int = 0
+    restored: int = 0
+
+
+class CloseReport(NamedTuple):
+    """What `aclose` did and left; true where nothing remains.
+
+    Attributes:
+        delivered: Events that VWO has, over the whole life of the client.
+        rejected: Events that VWO refused.
+        dropped: Events given up, by reason; ``closed`` counts those lost by closing.
+        remaining: Events that are kept for the next client.
+        kept_in: Where they are, empty where nothing remains.
+    """
+
+    delivered: int
+    rejected: int
+    dropped: Mapping[str, int]
+    remaining: int
+    kept_in: str
+
+    def __bool__(self) -> bool:
+        return not self.remaining and not self.dropped.get("closed")

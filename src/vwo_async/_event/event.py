@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 from urllib.parse import quote
 
 from .._core.goal import Revenue
@@ -122,13 +122,17 @@ class Event(Protocol):
     def render_item(self) -> str:
         """Return its JSON text for a batch request."""
 
+    def dump(self) -> dict[str, Any]:
+        """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
+
 
 class _ClassicEvent:
     """What the events of the classic endpoints share."""
 
     __slots__ = (
+        "_id_bytes",
+        "_visitor_id",
         "account",
-        "id_bytes",
         "ip",
         "is_batch_only",
         "random",
@@ -142,7 +146,8 @@ class _ClassicEvent:
         self, account: Account, user: User, seconds: int, number: float, *, is_batch_only: bool
     ) -> None:
         self.account = account
-        self.id_bytes = user.id_bytes
+        self._id_bytes = user.id_bytes
+        self._visitor_id = ""
         self.user_agent = user.user_agent
         self.ip = user.user_ip_address
         self.seconds = seconds
@@ -151,7 +156,48 @@ class _ClassicEvent:
         self.size = BASE_SIZE + len(user.user_agent) + len(user.user_ip_address)
 
     def _visitor(self) -> str:
-        return make_visitor_id(self.account.namespace, self.id_bytes)
+        if not self._visitor_id:
+            self._visitor_id = make_visitor_id(self.account.namespace, self._id_bytes)
+        return self._visitor_id
+
+    def dump(self) -> dict[str, Any]:
+        """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
+        return {
+            "visitor": self._visitor(),
+            "user_agent": self.user_agent,
+            "ip": self.ip,
+            "seconds": self.seconds,
+            "random": self.random,
+            "is_batch_only": self.is_batch_only,
+            **self._dump_own(),
+        }
+
+    def render(self) -> Request:
+        """Return the request of this event alone."""
+        raise NotImplementedError
+
+    def render_item(self) -> str:
+        """Return its batch form."""
+        raise NotImplementedError
+
+    def _dump_own(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @classmethod
+    def restore(cls, account: Account, data: Mapping[str, Any]) -> Self:
+        """Return the event that `dump` was made of; it raises KeyError or TypeError where it was not."""
+        event = cls.__new__(cls)
+        event.account = account
+        event._visitor_id = data["visitor"]
+        event.user_agent, event.ip = data["user_agent"], data["ip"]
+        event.seconds, event.random = data["seconds"], data["random"]
+        event.is_batch_only = data["is_batch_only"]
+        event.size = BASE_SIZE + len(event.user_agent) + len(event.ip)
+        event._restore_own(data)
+        return event
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        raise NotImplementedError
 
     def _target(self, path: str, query: str) -> str:
         account = self.account
@@ -185,6 +231,12 @@ class Impression(_ClassicEvent):
         headers = _agent_headers(self.user_agent, self.ip)
         return Request("GET", f"{target}&ed={_ED}{self.account.usage}", headers)
 
+    def _dump_own(self) -> dict[str, Any]:
+        return {"kind": "user", "campaign": self.campaign_id, "variation": self.variation_id}
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        self.campaign_id, self.variation_id = data["campaign"], data["variation"]
+
     def render_item(self) -> str:
         """Return its batch form, eT 1."""
         return self._item(_USER, f'"e":{self.campaign_id},"c":{self.variation_id},')
@@ -208,6 +260,23 @@ class Conversion(_ClassicEvent):
             target = f"{target}&r={_quote(_revenue_text(self.revenue))}"
         return Request("GET", target, _agent_headers(self.user_agent, self.ip))
 
+    def _dump_own(self) -> dict[str, Any]:
+        revenue = self.revenue
+        is_decimal = isinstance(revenue, Decimal)
+        return {
+            "kind": "goal",
+            "campaign": self.campaign_id,
+            "variation": self.variation_id,
+            "goal": self.goal_id,
+            "revenue": str(revenue) if is_decimal else revenue,
+            "is_decimal": is_decimal,
+        }
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        self.campaign_id, self.variation_id = data["campaign"], data["variation"]
+        self.goal_id = data["goal"]
+        self.revenue = Decimal(data["revenue"]) if data["is_decimal"] else data["revenue"]
+
     def render_item(self) -> str:
         """Return its batch form, eT 2."""
         tail = f',"g":{self.goal_id}'
@@ -227,6 +296,13 @@ class Tag(_ClassicEvent):
         """Return GET push."""
         return Request("GET", self._target("push", f"tags={_quote(self.tags)}"))
 
+    def _dump_own(self) -> dict[str, Any]:
+        return {"kind": "push", "tags": self.tags}
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        self.tags = data["tags"]
+        self.size += 2 * len(self.tags)
+
     def render_item(self) -> str:
         """Return its batch form, eT 3; the tags are percent-encoded JSON, as Node and Java send them."""
         visitor = self._visitor()
@@ -239,11 +315,12 @@ class ArchEvent:
 
     __slots__ = (
         "_has_usage",
+        "_id_bytes",
         "_name",
         "_props",
+        "_visitor_id",
         "_visitor_props",
         "account",
-        "id_bytes",
         "ip",
         "millis",
         "random",
@@ -266,7 +343,8 @@ class ArchEvent:
         has_usage: bool = False,
     ) -> None:
         self.account = account
-        self.id_bytes = user.id_bytes
+        self._id_bytes = user.id_bytes
+        self._visitor_id = ""
         self.user_agent = user.user_agent
         self.ip = user.user_ip_address
         self.millis = millis
@@ -292,8 +370,41 @@ class ArchEvent:
         usage = account.usage if self._has_usage else ""
         return Request("POST", target + usage, headers, self._body().encode())
 
+    def _visitor(self) -> str:
+        if not self._visitor_id:
+            self._visitor_id = make_visitor_id(self.account.namespace, self._id_bytes)
+        return self._visitor_id
+
+    def dump(self) -> dict[str, Any]:
+        """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
+        return {
+            "kind": "arch",
+            "visitor": self._visitor(),
+            "user_agent": self.user_agent,
+            "ip": self.ip,
+            "millis": self.millis,
+            "random": self.random,
+            "name": self._name,
+            "props": self._props,
+            "visitor_props": self._visitor_props,
+            "has_usage": self._has_usage,
+        }
+
+    @classmethod
+    def restore(cls, account: Account, data: Mapping[str, Any]) -> Self:
+        """Return the event that `dump` was made of; it raises KeyError or TypeError where it was not."""
+        event = cls.__new__(cls)
+        event.account = account
+        event._visitor_id = data["visitor"]
+        event.user_agent, event.ip = data["user_agent"], data["ip"]
+        event.millis, event.random = data["millis"], data["random"]
+        event._name, event._props = data["name"], data["props"]
+        event._visitor_props, event._has_usage = data["visitor_props"], data["has_usage"]
+        event.size = BASE_SIZE + len(event._props) + len(event._visitor_props)
+        return event
+
     def _body(self) -> str:
-        visitor = make_visitor_id(self.account.namespace, self.id_bytes)
+        visitor = self._visitor()
         ours = dict(self.account.props)
         environment = {ENVIRONMENT: self.account.sdk_key} if self.account.sdk_key else {}
         return (
@@ -308,6 +419,26 @@ class ArchEvent:
         raise NotImplementedError
 
 
+_KINDS: Mapping[str, type[_ClassicEvent | ArchEvent]] = {
+    "user": Impression,
+    "goal": Conversion,
+    "push": Tag,
+    "arch": ArchEvent,
+}
+
+
+def restore_event(account: Account, data: Mapping[str, Any]) -> Event:
+    """Return the event that `dump` was made of, in the name of *account*; its bytes are the same again.
+
+    Raises:
+        ValueError: It is no such dump.
+    """
+    try:
+        return _KINDS[data["kind"]].restore(account, data)
+    except (KeyError, TypeError, ArithmeticError):
+        raise ValueError("not an event") from None
+
+
 class EventPress:
     """Makes events: the one place where they get their time and random number.
 
@@ -318,7 +449,7 @@ class EventPress:
         wall_clock: Seconds since the epoch; replaced in tests of time.
     """
 
-    __slots__ = ("_account", "_is_batched", "_stamp", "_wall_clock", "is_arch")
+    __slots__ = ("_is_batched", "_stamp", "_wall_clock", "account", "is_arch")
 
     def __init__(
         self,
@@ -328,7 +459,7 @@ class EventPress:
         is_batched: bool = False,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._account = account
+        self.account = account
         self._is_batched = is_batched
         self._wall_clock = wall_clock
         self._stamp = _Stamp()
@@ -339,7 +470,7 @@ class EventPress:
         if self.is_arch:
             props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
             return self._make_arch(user, "vwo_variationShown", _dump(props), has_usage=True)
-        event = Impression(self._account, user, *self._draw(), is_batch_only=self._is_batched)
+        event = Impression(self.account, user, *self._draw(), is_batch_only=self._is_batched)
         event.campaign_id = campaign.id
         event.variation_id = variation.id
         return event
@@ -356,7 +487,7 @@ class EventPress:
     ) -> Event:
         """Return the classic event that *user* reached *goal*."""
         is_batch_only = is_batch_only or self._is_batched
-        event = Conversion(self._account, user, *self._draw(), is_batch_only=is_batch_only)
+        event = Conversion(self.account, user, *self._draw(), is_batch_only=is_batch_only)
         event.campaign_id = campaign.id
         event.variation_id = variation.id
         event.goal_id = goal.id
@@ -399,7 +530,7 @@ class EventPress:
         return [self._make_tag(user, key, tags[key], is_batch_only=is_batch_only) for key in tags]
 
     def _make_tag(self, user: User, key: str, value: str, *, is_batch_only: bool) -> Event:
-        event = Tag(self._account, user, *self._draw(), is_batch_only=is_batch_only)
+        event = Tag(self.account, user, *self._draw(), is_batch_only=is_batch_only)
         event.tags = json.dumps({"u": {key: value}}, ensure_ascii=False, separators=(",", ":"))
         event.size += 2 * len(event.tags)
         return event
@@ -409,7 +540,7 @@ class EventPress:
     ) -> Event:
         millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
         return ArchEvent(
-            self._account,
+            self.account,
             user,
             name,
             millis,

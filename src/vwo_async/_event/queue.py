@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
+from typing import Literal
 
 from ..result import DeliveryStatus, Outcome, Receipt
 from .answer import Answer, Verdict, judge, read_retry_after
@@ -37,6 +38,9 @@ class Limits:
             that, and so on.
         backoff_cap_s: Longest wait that is not asked for by the server.
         coalesces: Whether events that wait together leave together.
+        on_unknown: What becomes of an event whose request may have arrived although no answer came:
+            ``retry`` sends it again, ``drop`` gives it up. VWO counts a conversion once per visitor
+            however often it arrives, but a goal with mca -1 and a custom dimension each time.
     """
 
     max_events: int = 10_000
@@ -48,6 +52,7 @@ class Limits:
     backoff_base_s: float = 0.5
     backoff_cap_s: float = 60.0
     coalesces: bool = True
+    on_unknown: Literal["retry", "drop"] = "retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ class Queue:
         self.refused = 0
         self.requests = 0
         self.unknown = 0
+        self.kept = 0
 
     @property
     def pending(self) -> int:
@@ -147,7 +153,7 @@ class Queue:
         """Count the pending events one by one: the check on `pending` for tests and reports."""
         ready = sum(map(len, self._ready))
         parcels = [*self._again, *self._in_flight, *(parcel for _, _, parcel in self._delayed)]
-        return ready + sum(len(parcel.entries) for parcel in parcels)
+        return ready + sum(len(parcel.entries) for parcel in parcels) + self.kept
 
     def put(self, events: Sequence[Event], now: float) -> list[Entry | None]:
         """Accept *events* to share a request where possible; None for each that there is no room for.
@@ -172,6 +178,13 @@ class Queue:
         else:
             self._ready.extend(self._split(bundle))
         return entries
+
+    def restore(self, event: Event, at: float) -> Entry | None:
+        """Accept an event from before this process, accepted at *at* on its clock; None without room."""
+        (entry,) = self.put([event], at)
+        if entry is None:
+            self.refused -= 1
+        return entry
 
     def _split(self, bundle: tuple[Entry, ...]) -> Iterator[tuple[Entry, ...]]:
         """Yield *bundle* in parts that each fit a request."""
@@ -345,6 +358,10 @@ class Queue:
         if verdict is Verdict.UNKNOWN:
             self.unknown += 1
         limits = self._limits
+        if verdict is Verdict.UNKNOWN and limits.on_unknown == "drop":
+            return self._end(
+                parcel, Outcome(DeliveryStatus.DROPPED, "unknown", None, parcel.attempts)
+            )
         expired = Outcome(DeliveryStatus.DROPPED, "expired", answer.status, parcel.attempts)
         if parcel.attempts >= limits.max_attempts:
             return self._end(parcel, expired)
@@ -378,14 +395,30 @@ class Queue:
             entry.outcome = outcome
         return list(parcel.entries)
 
-    def abandon(self, reason: str) -> list[Entry]:
-        """Drop all that is pending, on its way too, and return it: the queue is empty afterwards."""
+    def abandon(
+        self, reason: str, is_kept: Callable[[Entry], bool] = lambda entry: False
+    ) -> list[Entry]:
+        """End all that is pending, on its way too, and return it.
+
+        Args:
+            reason: Why.
+            is_kept: Tells what will live on elsewhere: that stays counted as pending, the rest is dropped.
+        """
         parcels = [*self._in_flight, *self._again, *(parcel for _, _, parcel in self._delayed)]
         parcels.extend(Parcel(bundle) for bundle in self._ready)
         for held in (self._in_flight, self._again, self._delayed, self._ready):
             held.clear()
         ended: list[Entry] = []
         for parcel in parcels:
+            kept = [entry for entry in parcel.entries if is_kept(entry)]
+            lost = [entry for entry in parcel.entries if entry not in kept]
+            ended.extend(self._keep(kept, reason, parcel.attempts))
             outcome = Outcome(DeliveryStatus.DROPPED, reason, None, parcel.attempts)
-            ended.extend(self._end(parcel, outcome))
+            ended.extend(self._end(Parcel(lost), outcome))
         return ended
+
+    def _keep(self, entries: list[Entry], reason: str, attempts: int) -> list[Entry]:
+        self.kept += len(entries)
+        for entry in entries:
+            entry.outcome = Outcome(DeliveryStatus.KEPT, reason, None, attempts)
+        return entries

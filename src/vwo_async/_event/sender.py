@@ -121,7 +121,7 @@ class Sender:
                 entry.settle(entry.outcome)
         if ended and self._on_ended is not None:
             self._on_ended(ended)
-        if not self._queue.pending and self._drained is not None:
+        if self._queue.pending == self._queue.kept and self._drained is not None:
             _set(self._drained)
 
     def _report(self, answer: Answer) -> None:
@@ -154,18 +154,24 @@ class Sender:
             return False
         return True
 
-    async def aclose(self, timeout_s: float) -> int:
-        """Deliver what can be delivered in *timeout_s*, drop the rest as ``closed`` and return its number."""
+    def restore(self, event: Event, at: float) -> Entry | None:
+        """Accept an event from before this process; see `Queue.restore`."""
+        entry = self._queue.restore(event, at)
+        self._wake()
+        return entry
+
+    async def aclose(
+        self, timeout_s: float, is_kept: Callable[[Entry], bool] = lambda entry: False
+    ) -> None:
+        """Deliver what can be delivered in *timeout_s*; drop as ``closed`` the rest that is not kept."""
         try:
             await self.drain(timeout_s)
         finally:
-            remaining = self._queue.pending
             for worker in self._workers:
                 worker.cancel()
-            self._finish(self._queue.abandon("closed"))
+            self._finish(self._queue.abandon("closed", is_kept))
         await asyncio.gather(*self._workers, return_exceptions=True)
         await self._transport.aclose()
-        return remaining
 
 
 def _set(waiter: asyncio.Future[None]) -> None:

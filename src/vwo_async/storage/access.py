@@ -76,6 +76,23 @@ class StorageAccess:
         if fault:
             self._note(fault, notes)
 
+    def release_soon(self, user_id: str, campaign_key: str, goal: str) -> None:
+        """Take back that *goal* was tracked, in a task of its own: its event came to nothing."""
+        task = asyncio.create_task(self._release(user_id, campaign_key, goal))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+    async def _release(self, user_id: str, campaign_key: str, goal: str) -> str:
+        notes: list[str] = []
+        async with self.serialised(user_id):
+            stored = (await self.read(user_id, [campaign_key], notes))[campaign_key]
+            if stored is None or goal not in stored.goals:
+                return ""
+            goals = tuple(one for one in stored.goals if one != goal)
+            record = StoredDecision(user_id, campaign_key, stored.variation_name, goals)
+            await self.write(record, notes)
+        return notes[0] if notes else ""
+
     async def _set(self, record: StoredDecision) -> str:
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -108,7 +125,7 @@ class StorageAccess:
 
     async def settle(self) -> None:
         """Wait for writes that outlived their callers; each is bounded by the time-out."""
-        if self._writes:
+        while self._writes:
             await asyncio.gather(*self._writes, return_exceptions=True)
 
 

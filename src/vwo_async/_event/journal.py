@@ -1,0 +1,226 @@
+"""Keeps the outbox in step with the queue: what was accepted is in it until it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+from ..error import OutboxError
+from .event import Account, Event, restore_event
+from .outbox.protocol import Outbox, Row
+from .queue import Entry
+
+logger = logging.getLogger("vwo_async")
+
+LOAD_LIMIT = 500
+# How often to look for what other processes left, and for room when the queue is full.
+LOOK_INTERVAL_S = 60.0
+ROOM_INTERVAL_S = 0.5
+
+
+class Claim(NamedTuple):
+    """A conversion that the user storage has as tracked because of an event."""
+
+    user_id: str
+    campaign_key: str
+    goal_identifier: str
+
+
+Restore = Callable[[Event, float, Sequence[Claim]], Entry | None]
+
+
+class Journal:
+    """The outbox as the client uses it. Whatever fails is counted; the event goes on from memory.
+
+    Args:
+        outbox: Where events are kept.
+        account: In whose name restored events are sent.
+        restore: Puts a restored event, accepted at a time of the wall clock, on the queue; None where
+            there is no room.
+        timeout_s: How long a call waits for its event to be kept.
+        wall_clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        account: Account,
+        restore: Restore,
+        *,
+        timeout_s: float,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._outbox = outbox
+        self._account = account
+        self._restore = restore
+        self._timeout_s = timeout_s
+        self._wall_clock = wall_clock
+        self._ids: dict[Entry, int] = {}
+        self._ended: set[int] = set()
+        self._removing: asyncio.Task[None] | None = None
+        self._appends: set[asyncio.Task[None]] = set()
+        self._opening: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self.errors = 0
+        self.restored = 0
+
+    def start(self) -> None:
+        """Begin to open the outbox and to load what is in it."""
+        self._opening = asyncio.create_task(self._open(), name="vwo_async outbox open")
+        self._loading = asyncio.create_task(self._load_on(), name="vwo_async outbox load")
+
+    async def _open(self) -> None:
+        await self._outbox.open(fingerprint(self._account))
+
+    async def opened(self) -> None:
+        """Wait until the outbox is open.
+
+        Raises:
+            OutboxError: It cannot be opened.
+        """
+        assert self._opening is not None
+        await asyncio.shield(self._opening)
+
+    def describe(self) -> str:
+        """Return where the events are."""
+        return self._outbox.describe()
+
+    def holds(self, entry: Entry) -> bool:
+        """Tell whether the outbox has *entry*, so that it outlives this process."""
+        return entry in self._ids
+
+    async def record(self, entries: Sequence[Entry], claims: Sequence[Sequence[Claim]]) -> None:
+        """Keep *entries*, each with its claims; returns once they would survive the process.
+
+        A cancelled caller does not undo it. Where it fails or takes too long, that is counted.
+        """
+        task = asyncio.create_task(self._append(entries, claims))
+        self._appends.add(task)
+        task.add_done_callback(self._appends.discard)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.shield(task)
+        except TimeoutError:
+            self._failed("append timed out", len(entries))
+
+    async def _append(self, entries: Sequence[Entry], claims: Sequence[Sequence[Claim]]) -> None:
+        now = self._wall_clock()
+        try:
+            await self.opened()
+            rows = [
+                (now, dump(entry.event, own)) for entry, own in zip(entries, claims, strict=True)
+            ]
+            ids = await self._outbox.append(rows)
+        except Exception as error:
+            self._failed(f"append raised {type(error).__name__}", len(entries))
+            return
+        for entry, id_ in zip(entries, ids, strict=True):
+            if entry.outcome is None:
+                self._ids[entry] = id_
+            else:
+                self._ended.add(id_)
+        self._remove_soon()
+
+    def forget(self, ended: Collection[Entry]) -> None:
+        """Let go of what has ended."""
+        for entry in ended:
+            id_ = self._ids.pop(entry, None)
+            if id_ is not None:
+                self._ended.add(id_)
+        self._remove_soon()
+
+    def _remove_soon(self) -> None:
+        if self._ended and (self._removing is None or self._removing.done()):
+            self._removing = asyncio.create_task(self._remove(), name="vwo_async outbox remove")
+
+    async def _remove(self) -> None:
+        """Remove what has ended, and what ends meanwhile. The outbox remembers what it could not remove."""
+        while self._ended:
+            ids, self._ended = self._ended, set()
+            try:
+                await self._outbox.remove(ids)
+            except Exception as error:
+                self._failed(f"remove raised {type(error).__name__}", 1)
+
+    async def _load_on(self) -> None:
+        """Put on the queue what earlier processes left, now and from time to time."""
+        try:
+            await self.opened()
+        except OutboxError:
+            return
+        while True:
+            try:
+                rows = await self._outbox.load(LOAD_LIMIT)
+            except Exception as error:
+                self._failed(f"load raised {type(error).__name__}", 1)
+                rows = []
+            for row in rows:
+                await self._load_row(row)
+            if not rows:
+                await asyncio.sleep(LOOK_INTERVAL_S)
+
+    async def _load_row(self, row: Row) -> None:
+        try:
+            event, claims = load(self._account, row.payload)
+        except ValueError:
+            self._failed("an event in it cannot be read", 1)
+            self._ended.add(row.id)
+            self._remove_soon()
+            return
+        while (entry := self._restore(event, row.wall_s, claims)) is None:  # noqa: ASYNC110 - no end is signalled
+            await asyncio.sleep(ROOM_INTERVAL_S)
+        self._ids[entry] = row.id
+        self.restored += 1
+
+    def _failed(self, what: str, number: int) -> None:
+        self.errors += number
+        if self.errors == number or self.errors & (self.errors - 1) == 0:
+            logger.error("outbox: %s (%d events so far)", what, self.errors)
+
+    async def stop_loading(self) -> None:
+        """Load nothing more."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """End what is on its way and give the outbox up."""
+        await self.stop_loading()
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
+        await asyncio.gather(*self._appends)
+        if self._removing is not None:
+            await asyncio.gather(self._removing, return_exceptions=True)
+        await self._outbox.aclose()
+
+
+def fingerprint(account: Account) -> str:
+    """Return a name for an account and key from which the key cannot be told."""
+    text = f"{account.event_query}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def dump(event: Event, claims: Sequence[Claim]) -> bytes:
+    """Return the bytes under which an event rests."""
+    return json.dumps({**event.dump(), "claims": claims}, separators=(",", ":")).encode()
+
+
+def load(account: Account, payload: bytes) -> tuple[Event, list[Claim]]:
+    """Return the event of `dump` with its claims.
+
+    Raises:
+        ValueError: The bytes are none of `dump`'s.
+    """
+    data = json.loads(payload)
+    if not isinstance(data, dict):
+        raise ValueError("not an event")
+    try:
+        claims = [Claim(*(str(part) for part in claim)) for claim in data.get("claims", ())]
+    except TypeError:
+        raise ValueError("not an event") from None
+    return restore_event(account, data), claims

@@ -1,0 +1,1 @@
+"""Durable queues: where accepted events survive the process."""

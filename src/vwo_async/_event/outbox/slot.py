@@ -1,0 +1,79 @@
+"""One file of an outbox path for each process that uses it.
+
+The first process on a path takes the path itself, the next ``path.1``, and so on. A lock beside the file
+says whether its owner lives: the kernel gives it up when the process ends, however it ends. So a file
+whose lock can be had belongs to nobody, and whoever has the lock may take over what is in it, once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+MAX_SLOTS = 1000
+
+
+class Slot:
+    """A file that is this process's own while the slot is held.
+
+    Attributes:
+        path: The file, which need not exist.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, path: Path) -> Self | None:
+        """Take the slot of *path*, or return None where another process has it.
+
+        Raises:
+            OSError: The lock file cannot be made or opened.
+        """
+        lock = path.with_name(f"{path.name}.lock")
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor)
+
+    def release(self) -> None:
+        """Give the slot up. The lock file stays: removing it would let two processes lock two files."""
+        os.close(self._descriptor)
+
+
+def take_first(path: Path) -> Slot:
+    """Take the first free slot of *path*.
+
+    Raises:
+        OSError: No slot can be taken.
+    """
+    for candidate in _candidates(path):
+        slot = Slot.take(candidate)
+        if slot is not None:
+            return slot
+    raise OSError("too many processes on one path")
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    yield path
+    for number in range(1, MAX_SLOTS):
+        yield path.with_name(f"{path.name}.{number}")
+
+
+def find_others(path: Path, own: Path) -> list[Path]:
+    """Return the existing files of the other slots of *path*."""
+    pattern = re.compile(re.escape(path.name) + r"(\.[0-9]+)?")
+    return sorted(
+        one for one in path.parent.iterdir() if pattern.fullmatch(one.name) and one != own
+    )

@@ -1,0 +1,354 @@
+"""An outbox in SQLite, used by one thread that belongs to it.
+
+Every write that waits when the thread comes round goes into one transaction, so that a burst of events
+costs one commit. WAL with synchronous NORMAL survives the death of the process; FULL survives that of
+the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...error import OutboxError
+from .protocol import Row
+from .slot import Slot, find_others, take_first
+
+logger = logging.getLogger("vwo_async")
+
+SCHEMA_VERSION = 1
+ADOPT_INTERVAL_S = 60.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    fingerprint TEXT NOT NULL,
+    wall_s REAL NOT NULL,
+    payload BLOB NOT NULL
+)
+"""
+
+
+class _Job(NamedTuple):
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+class SqliteOutbox:
+    """Keeps accepted events in a file until they are delivered.
+
+    Several processes may use one path: each has a file of its own beside it, and what a dead one left is
+    taken over once. A file that is damaged, or of another version, is set aside and a fresh one made.
+
+    Args:
+        path: The file; its folder must exist. Made with mode 0600.
+        synchronous: ``NORMAL`` survives the death of the process, ``FULL`` also that of the machine.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, synchronous: str = "NORMAL") -> None:
+        if synchronous not in ("NORMAL", "FULL"):
+            raise ValueError("synchronous must be NORMAL or FULL")
+        self._path = self._file = Path(path)
+        self._synchronous = synchronous
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._slot: Slot | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._fingerprint = ""
+        # Rows that processes before this one left, not yet handed out.
+        self._left: deque[int] = deque()
+        # Ended events whose rows could not be removed yet: a full disk refuses deletes too.
+        self._unremoved: set[int] = set()
+
+    # The awaiting half
+
+    async def open(self, fingerprint: str) -> None:
+        """Start the thread and take a file.
+
+        Raises:
+            OutboxError: The path cannot be used.
+        """
+        self._fingerprint = fingerprint
+        self._thread = threading.Thread(target=self._run, name="vwo_async outbox", daemon=True)
+        self._thread.start()
+        try:
+            await self._do(self._open)
+        except (OSError, sqlite3.Error) as error:
+            await self.aclose()
+            raise OutboxError(f"the outbox cannot be opened: {_reason(error)}") from None
+
+    async def load(self, limit: int) -> Sequence[Row]:
+        """Return events of earlier processes, oldest first, each once."""
+        rows: Sequence[Row] = await self._do(lambda: self._load(limit))
+        return rows
+
+    async def append(self, rows: Sequence[tuple[float, bytes]]) -> Sequence[int]:
+        """Keep events; committed when this returns."""
+        ids: Sequence[int] = await self._do(lambda: self._append(rows))
+        return ids
+
+    async def remove(self, ids: Collection[int]) -> None:
+        """Forget events that ended."""
+        await self._do(lambda: self._remove(ids))
+
+    async def aclose(self) -> None:
+        """Stop the thread and give the file up; what is in it stays."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._jobs.put(None)
+        await asyncio.get_running_loop().run_in_executor(None, thread.join)
+
+    def describe(self) -> str:
+        """Return the path."""
+        return str(self._file)
+
+    async def _do(self, work: Callable[[], Any]) -> Any:
+        if self._thread is None:
+            raise OutboxError("the outbox is not open")
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._jobs.put(_Job(work, future, loop))
+        return await future
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            while self._run_round():
+                pass
+        finally:
+            self._close()
+
+    def _run_round(self) -> bool:
+        """Do all jobs that wait, in one transaction; return False when asked to stop."""
+        try:
+            jobs = [self._jobs.get(timeout=ADOPT_INTERVAL_S)]
+        except queue.Empty:
+            self._adopt_quietly()
+            return True
+        while not self._jobs.empty():
+            jobs.append(self._jobs.get())
+        wanted = [job for job in jobs if job is not None]
+        if wanted:
+            self._do_jobs(wanted)
+        return len(wanted) == len(jobs)
+
+    def _do_jobs(self, jobs: Sequence[_Job]) -> None:
+        results: list[tuple[_Job, Any, Exception | None]] = []
+        for job in jobs:
+            try:
+                results.append((job, job.work(), None))
+            except Exception as error:
+                results.append((job, None, error))
+        fault = self._commit()
+        for job, value, failure in results:
+            _answer(job, value, failure or fault)
+
+    def _commit(self) -> Exception | None:
+        connection = self._connection
+        if connection is None or not connection.in_transaction:
+            return None
+        try:
+            connection.commit()
+        except sqlite3.Error as error:
+            self._rollback()
+            return error
+        return None
+
+    def _rollback(self) -> None:
+        try:
+            if self._connection is not None:
+                self._connection.rollback()
+        except sqlite3.Error:
+            self._connection = None
+
+    def _open(self) -> None:
+        if self._path.is_dir():
+            raise IsADirectoryError("it is a directory")
+        self._slot = take_first(self._path)
+        self._file = self._slot.path
+        self._connection = self._connect_sound(self._slot.path)
+        found = self._execute(
+            "SELECT id FROM events WHERE fingerprint = ? ORDER BY id", (self._fingerprint,)
+        )
+        self._left.extend(row[0] for row in found)
+        self._adopt_quietly()
+
+    def _connect_sound(self, path: Path) -> sqlite3.Connection:
+        """Open the file; set it aside and make a fresh one where it is damaged or of another version."""
+        try:
+            return _connect(path, self._synchronous)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+                raise
+            _set_aside(path)
+            logger.error("the outbox was damaged or of another version, and has been set aside")
+            return _connect(path, self._synchronous)
+
+    def _sound(self) -> sqlite3.Connection:
+        """Return the connection, made again where it was lost to an error."""
+        if self._connection is None:
+            if self._slot is None:
+                raise OutboxError("the outbox is not open")
+            self._connection = self._connect_sound(self._slot.path)
+        return self._connection
+
+    def _execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        connection = self._sound()
+        try:
+            return connection.execute(statement, values)
+        except sqlite3.DatabaseError as error:
+            if _is_damage(error):
+                self._abandon(connection)
+            raise
+
+    def _abandon(self, connection: sqlite3.Connection) -> None:
+        """Let go of a damaged file, so that the next use sets it aside."""
+        connection.close()
+        self._connection = None
+        if self._slot is not None:
+            _set_aside(self._slot.path)
+            logger.error("the outbox is damaged and has been set aside")
+
+    def _append(self, rows: Sequence[tuple[float, bytes]]) -> list[int]:
+        return [self._insert(self._fingerprint, wall_s, payload) for wall_s, payload in rows]
+
+    def _insert(self, fingerprint: str, wall_s: float, payload: bytes) -> int:
+        statement = "INSERT INTO events (fingerprint, wall_s, payload) VALUES (?, ?, ?)"
+        return self._execute(statement, (fingerprint, wall_s, payload)).lastrowid or 0
+
+    def _remove(self, ids: Collection[int]) -> None:
+        self._unremoved.update(ids)
+        for one in list(self._unremoved):
+            self._execute("DELETE FROM events WHERE id = ?", (one,))
+            self._unremoved.discard(one)
+
+    def _load(self, limit: int) -> list[Row]:
+        rows: list[Row] = []
+        while self._left and len(rows) < limit:
+            statement = "SELECT id, wall_s, payload FROM events WHERE id = ?"
+            rows.extend(Row(*row) for row in self._execute(statement, (self._left.popleft(),)))
+        return rows
+
+    def _adopt_quietly(self) -> None:
+        try:
+            self._adopt()
+        except (OSError, sqlite3.Error, OutboxError):
+            # What could not be taken over stays where it is, for the next time.
+            self._rollback()
+
+    def _adopt(self) -> None:
+        """Take over what processes left that are no more."""
+        assert self._slot is not None
+        for path in find_others(self._path, self._slot.path):
+            orphan = Slot.take(path)
+            if orphan is None:
+                continue
+            try:
+                self._take_over(path)
+            finally:
+                orphan.release()
+
+    def _take_over(self, path: Path) -> None:
+        """Move the rows of *path* into the own file: committed there before they are removed here."""
+        other = self._connect_sound(path)
+        try:
+            statement = "SELECT fingerprint, wall_s, payload FROM events ORDER BY id"
+            rows = other.execute(statement).fetchall()
+            ids = [(row[0], self._insert(*row)) for row in rows]
+            self._sound().commit()
+            other.execute("DELETE FROM events")
+            other.commit()
+        finally:
+            other.close()
+        if rows:
+            logger.info("took over %d events that another process left", len(rows))
+        self._left.extend(id_ for fingerprint, id_ in ids if fingerprint == self._fingerprint)
+        _unlink(path)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
+
+    def __repr__(self) -> str:
+        return "<SqliteOutbox>"
+
+
+def _answer(job: _Job, value: Any, error: Exception | None) -> None:
+    def settle() -> None:
+        if job.future.done():
+            return
+        if error is None:
+            job.future.set_result(value)
+        else:
+            job.future.set_exception(error)
+
+    if not job.loop.is_closed():
+        job.loop.call_soon_threadsafe(settle)
+
+
+def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
+    """Open *path*, made with mode 0600 where it is new, in the version that this module reads."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.close(descriptor)
+    connection = sqlite3.connect(
+        path, timeout=5, isolation_level="DEFERRED", check_same_thread=True
+    )
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if version != SCHEMA_VERSION and tables:
+            raise sqlite3.DatabaseError("another version")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(_SCHEMA)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("damaged")
+        connection.commit()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
+
+
+def _set_aside(path: Path) -> None:
+    """Rename the file, with what SQLite keeps beside it, so that nothing of it is lost."""
+    stamp = time.time_ns()
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(path.with_name(f"{path.name}.corrupt-{stamp}{suffix}"))
+
+
+def _unlink(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong without the path, which may name a customer or a user."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)

@@ -1,0 +1,11 @@
+"""Durable queues, for the launch option ``outbox``.
+
+A path given there means `SqliteOutbox` with its defaults; an outbox of your own has `Outbox`'s methods.
+"""
+
+from __future__ import annotations
+
+from ._event.outbox.protocol import Outbox, Row
+from ._event.outbox.sqlite import SqliteOutbox
+
+__all__ = ["Outbox", "Row", "SqliteOutbox"]

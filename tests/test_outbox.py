@@ -1,0 +1,291 @@
+"""The SQLite outbox: what was accepted survives the process and is delivered once it can be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample import SECRET, settings
+from server import answer, running_server
+
+from vwo_async import DeliveryStatus, OutboxError, VWOClient
+from vwo_async.outbox import SqliteOutbox
+from vwo_async.storage import MemoryUserStorage
+from vwo_async.testing import RecordingTransport
+from vwo_async.transport import Answer, Limits
+
+pytestmark = pytest.mark.anyio
+
+DOWN = "http://127.0.0.1:9"
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """Return the events at rest in *path*."""
+    with sqlite3.connect(path) as connection:
+        found = [json.loads(one) for (one,) in connection.execute("SELECT payload FROM events")]
+    connection.close()
+    return found
+
+
+async def leave_behind(path: Path, number: int, **options: Any) -> list[str]:
+    """Accept events while nobody listens, close at once, and return the user ids."""
+    users = [f"u{n}" for n in range(number)]
+    client = VWOClient(settings(**options), base_url=DOWN, outbox=path)
+    async with client:
+        for user in users:
+            assert await client.track("checkout", user, "signup")
+        report = await client.aclose(timeout_s=0)
+        assert report.remaining == number
+        assert report.kept_in == str(path)
+        assert not report
+    return users
+
+
+async def drained(client: VWOClient) -> None:
+    """Wait until the client has sent what it found."""
+    async with asyncio.timeout(10):
+        while client.statistics().restored == 0 or client.statistics().pending:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_arch", [False, True])
+async def test_events_outlive_their_client(tmp_path: Path, is_arch: bool) -> None:
+    """What one client could not deliver the next one does, byte for byte, and then it is gone."""
+    path = tmp_path / "outbox.db"
+    recorder = RecordingTransport([Answer(503)] * 4)
+    file = settings(isEventArchEnabled=is_arch)
+    client = VWOClient(file, transport=recorder, outbox=path, limits=Limits(coalesces=False))
+    async with client:
+        await client.activate("checkout", "Ashley", user_agent="é", user_ip_address="1.2.3.4")
+        await client.track("checkout", "Ashley", "purchase", revenue_value=12.5)
+        await client.push("k", "v", "Ashley")
+        await client.track(None, "Ashley", "signup")
+        await asyncio.sleep(0.05)
+        await client.aclose(timeout_s=0)
+    first = recorder.requests
+    assert len(first) == 4
+    recorder = RecordingTransport()
+    client = VWOClient(file, transport=recorder, outbox=path, limits=Limits(coalesces=False))
+    async with client:
+        await drained(client)
+        statistics = client.statistics()
+        assert statistics.accepted == statistics.delivered == statistics.restored
+    if is_arch:
+        assert recorder.requests == first
+    else:
+        # A bundle of several conversions comes back as its parts.
+        assert recorder.requests[:3] == first[:3]
+        assert len(recorder.requests) == 5
+    assert rows(path) == []
+
+
+async def test_nothing_secret_at_rest(tmp_path: Path) -> None:
+    """The file is the owner's alone, and holds neither the SDK key nor the user id."""
+    path = tmp_path / "outbox.db"
+    await leave_behind(path, 3)
+    assert len(rows(path)) == 3
+    for one in tmp_path.iterdir():
+        assert stat.S_IMODE(one.stat().st_mode) == 0o600
+        content = one.read_bytes()
+        assert SECRET.encode() not in content
+        assert b'"u1"' not in content
+
+
+async def test_delivered_events_leave_the_file(tmp_path: Path) -> None:
+    """An event that ended, well or not, is removed."""
+    path = tmp_path / "outbox.db"
+    async with running_server() as server:
+        async with VWOClient(settings(), base_url=server.base_url, outbox=path) as client:
+            server.replies.append(answer(307))
+            assert not await client.track("checkout", "Ashley", "signup", wait=True)
+            assert await client.track("checkout", "Bill", "signup", wait=True)
+        assert client.statistics().outbox_errors == 0
+    assert rows(path) == []
+
+
+async def test_other_accounts_are_left_alone(tmp_path: Path) -> None:
+    """Events of another account or key are not sent in this one's name."""
+    path = tmp_path / "outbox.db"
+    await leave_behind(path, 2, accountId=5)
+    transport = RecordingTransport()
+    async with VWOClient(settings(), transport=transport, outbox=path) as client:
+        await client.track("checkout", "Ashley", "signup", wait=True)
+    assert len(transport.requests) == 1
+    assert len(rows(path)) == 2
+    async with VWOClient(settings(accountId=5), transport=transport, outbox=path) as client:
+        await drained(client)
+    assert rows(path) == []
+
+
+async def test_two_clients_on_one_path(tmp_path: Path) -> None:
+    """A second client on a path has a file of its own; what it leaves is taken over once."""
+    path = tmp_path / "outbox.db"
+    transport = RecordingTransport()
+    async with VWOClient(settings(), transport=transport, outbox=path) as first:
+        await first.track("checkout", "Ashley", "signup", wait=True)
+        async with VWOClient(settings(), base_url=DOWN, outbox=path) as second:
+            await second.track("checkout", "Bill", "signup")
+            report = await second.aclose(timeout_s=0)
+            assert report.kept_in == f"{path}.1"
+    async with VWOClient(settings(), transport=transport, outbox=path) as third:
+        await drained(third)
+        assert third.statistics().restored == 1
+    assert not (tmp_path / "outbox.db.1").exists()
+    assert len(transport.requests) == 2
+
+
+@pytest.mark.parametrize("damage", ["header", "page", "truncated", "text", "version", "empty"])
+async def test_damaged_files_are_set_aside(tmp_path: Path, damage: str) -> None:
+    """A file that cannot be used is kept under another name and replaced by a fresh one."""
+    path = tmp_path / "outbox.db"
+    await leave_behind(path, 200)
+    content = bytearray(path.read_bytes())
+    if damage == "header":
+        content[:16] = b"x" * 16
+    elif damage == "page":
+        content[4096:8192] = b"x" * 4096
+    elif damage == "truncated":
+        content = content[: len(content) // 2 + 100]
+    elif damage == "text":
+        content = bytearray(b"hello, this is no database at all" * 100)
+    elif damage == "empty":
+        content = bytearray()
+    path.write_bytes(content)
+    if damage == "version":
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        connection.close()
+    async with VWOClient(settings(), transport=RecordingTransport(), outbox=path) as client:
+        assert await client.track("checkout", "Ashley", "signup", wait=True)
+        assert client.statistics().outbox_errors == 0
+    aside = [one.name for one in tmp_path.iterdir() if ".corrupt-" in one.name]
+    assert bool(aside) is (damage != "empty")
+    assert rows(path) == []
+
+
+async def test_unreadable_row_is_skipped(tmp_path: Path) -> None:
+    """A row that is no event is counted and removed; the others are delivered."""
+    path = tmp_path / "outbox.db"
+    await leave_behind(path, 3)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE events SET payload = ? WHERE id = 2", (b"[1]",))
+    connection.close()
+    async with VWOClient(settings(), transport=RecordingTransport(), outbox=path) as client:
+        await drained(client)
+        assert client.statistics().delivered == 2
+        assert client.statistics().outbox_errors == 1
+    assert rows(path) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "no folder"])
+async def test_unusable_path(tmp_path: Path, kind: str) -> None:
+    """A path that can never work is a clear error when the client is opened, and names no path."""
+    path = tmp_path if kind == "folder" else tmp_path / "nowhere" / "outbox.db"
+    client = VWOClient(settings(), transport=RecordingTransport(), outbox=path)
+    with pytest.raises(OutboxError) as caught:
+        await client.open()
+    assert str(tmp_path) not in str(caught.value)
+
+
+async def test_unusable_path_without_open(tmp_path: Path) -> None:
+    """Where the client opens with its first call, events go on from memory and are counted."""
+    client = VWOClient(settings(), transport=RecordingTransport(), outbox=tmp_path)
+    assert await client.track("checkout", "Ashley", "signup", wait=True)
+    assert client.statistics().outbox_errors == 1
+    await client.aclose()
+
+
+async def test_full_disk(tmp_path: Path) -> None:
+    """While the disk is full events go on from memory and are counted; it heals when there is room."""
+    path = tmp_path / "outbox.db"
+    outbox = SqliteOutbox(path)
+    transport = RecordingTransport()
+    async with VWOClient(settings(), transport=transport, outbox=outbox) as client:
+        assert await client.track("checkout", "u0", "signup", wait=True)
+
+        def limit(pages: int) -> None:
+            outbox._execute(f"PRAGMA max_page_count = {pages}")
+
+        await outbox._do(lambda: limit(1))
+        for number in range(300):
+            assert await client.track(
+                "checkout", f"u{number}", "often", wait=False, user_agent="x" * 4000
+            )
+        await client.flush_events()
+        assert client.statistics().outbox_errors > 0
+        await outbox._do(lambda: limit(1_000_000))
+        before = client.statistics().outbox_errors
+        assert await client.track("checkout", "last", "signup", wait=True)
+        assert client.statistics().outbox_errors == before
+    assert client.statistics().delivered == client.statistics().accepted == 302
+    assert rows(path) == []
+
+
+async def test_failed_conversions_are_unmarked(tmp_path: Path) -> None:
+    """A conversion whose event VWO refuses can be tracked again, also after a restart."""
+    row = {"userId": "Ashley", "campaignKey": "checkout", "variationName": "Control"}
+    storage = MemoryUserStorage([row])
+    path = tmp_path / "outbox.db"
+    async with running_server() as server:
+        async with VWOClient(
+            settings(), base_url=server.base_url, user_storage=storage, outbox=path
+        ) as client:
+            server.replies.append(answer(307))
+            assert not await client.track("checkout", "Ashley", "signup", wait=True)
+        assert "goalIdentifier" not in (await storage.get("Ashley", "checkout") or {})
+        client = VWOClient(settings(), base_url=DOWN, user_storage=storage, outbox=path)
+        async with client:
+            assert await client.track("checkout", "Ashley", "signup")
+            await client.aclose(timeout_s=0)
+        # Kept, not lost: it stays marked until its end is known.
+        assert (await storage.get("Ashley", "checkout") or {})["goalIdentifier"] == "signup"
+        server.replies.append(answer(307))
+        async with VWOClient(
+            settings(), base_url=server.base_url, user_storage=storage, outbox=path
+        ) as client:
+            await drained(client)
+        assert "goalIdentifier" not in (await storage.get("Ashley", "checkout") or {})
+
+
+async def test_kept_events_tell_their_waiters(tmp_path: Path) -> None:
+    """Who awaits an event that closing left in the outbox learns that it is kept."""
+    client = VWOClient(settings(), base_url=DOWN, outbox=tmp_path / "outbox.db")
+    async with client:
+        result = await client.track("checkout", "Ashley", "signup")
+        await client.aclose(timeout_s=0)
+        assert (await result.delivery).status is DeliveryStatus.KEPT
+        assert client.statistics().pending == 1
+
+
+async def test_on_drop(tmp_path: Path) -> None:
+    """The hook hears of each event that did not reach VWO, and of those that found no room."""
+    heard: list[tuple[str, str]] = []
+
+    def hear(outcome: Any, event: dict[str, Any]) -> None:
+        heard.append((outcome.reason, event["kind"]))
+
+    transport = RecordingTransport([Answer(413)])
+    async with VWOClient(
+        settings(), transport=transport, on_drop=hear, limits=Limits(max_events=1)
+    ) as client:
+        await client.track("checkout", "u0", "signup")
+        await client.track("checkout", "u1", "signup")
+        await client.flush_events()
+    assert heard == [("overflow", "goal"), ("too_large", "goal")]
+
+
+async def test_fork_is_noticed() -> None:
+    """A client that a fork inherited says so in the child, and the parent goes on unharmed."""
+    transport = RecordingTransport()
+    async with VWOClient(settings(), transport=transport) as client:
+        client._engine._pid = os.getpid() + 1
+        with pytest.raises(Exception, match="fork"):
+            await client.track("checkout", "Ashley", "signup")
+        client._engine._pid = os.getpid()
+        assert await client.track("checkout", "Ashley", "signup", wait=True)

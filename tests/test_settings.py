@@ -751,7 +751,7 @@ def test_unknown_campaign_type() -> None:
     assert note.startswith("campaigns.1.type: ")
     assert_silent(note)
     banner = plan.campaigns["banner"]
-    banner.is_running = True
+    banner.refusal = None
     for api in (
         ACTIVATE,
         GET_VARIATION_NAME,

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from ._core.api import TRACK
+from ._core.decision import Stored
 from ._core.goal import Revenue, Target, find_targets, is_repeat, lacks_revenue
 from ._core.plan import Campaign, Decision, Goal, Variation
 from ._event.event import Event, dump_properties
@@ -181,12 +182,19 @@ async def find_conversions(
         if variation is None:
             results[campaign.key] = CampaignTrack(False, decision.reason)
         elif is_repeat(
-            goal, reading.find(campaign), tracks_returning_user=call.tracks_returning_user
+            goal,
+            _find_record(decision, reading),
+            tracks_returning_user=call.tracks_returning_user,
         ):
             results[campaign.key] = CampaignTrack(False, Reason.ALREADY_TRACKED, variation.name)
         else:
             conversions.append(Conversion(campaign, goal, decision, variation))
     return conversions
+
+
+def _find_record(decision: Decision, reading: Reading) -> Stored | None:
+    """Return the record by which the decision was made; one of a variation that is gone counts for nothing."""
+    return reading.find(decision.campaign) if decision.reason is Reason.STORED else None
 
 
 def make_events(
@@ -267,9 +275,9 @@ def make_record(call: TrackCall, one: Conversion, reading: Reading) -> StoredDec
     """
     if one.decision.reason is Reason.WHITELISTED:
         return None
-    stored = reading.find(one.campaign)
+    stored = _find_record(one.decision, reading)
     goals = () if stored is None else stored.goals
-    if one.goal.identifier in goals and one.decision.reason is Reason.STORED:
+    if one.goal.identifier in goals:
         return None
     return StoredDecision(
         call.user.id,

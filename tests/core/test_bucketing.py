@@ -216,6 +216,18 @@ WORKED: list[tuple[dict[str, bool], dict[str, bool], int, str, str, int, str, in
     # isNBv2 alone leaves the traffic's seed as it is.
     ({"isNBv2": True}, {}, 100, "Bill", "Bill", 24, "7_888888_Bill", 803, "Control"),
     ({"isNBv2": True}, {"isOBv2": True}, 100, "Bill", "Bill", 24, "Bill", 2379, "Control"),
+    # isOB counts only with isNB.
+    (
+        {"isNBv2": True},
+        {"isOB": True},
+        100,
+        "Ashley",
+        "Ashley",
+        50,
+        "7_888888_Ashley",
+        9584,
+        "Variation-1",
+    ),
 ]
 
 

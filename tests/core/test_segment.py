@@ -225,13 +225,17 @@ def test_absent_variable() -> None:
 
 TRUE = {"custom_variable": {"v": "1"}}
 FALSE = {"custom_variable": {"v": "2"}}
-BROKEN: dict[str, Any] = {"and": {}}
+BROKEN: dict[str, Any] = {"and": "x"}
 
 TREES: list[tuple[Any, bool]] = [
     ({}, True),
     ([], True),
     ({"and": []}, True),
     ({"or": []}, False),
+    # The server writes an empty list as an empty object.
+    ({"and": {}}, True),
+    ({"or": {}}, False),
+    ({"not": {"or": {}}}, True),
     ({"not": {"or": []}}, True),
     ({"and": [TRUE, TRUE]}, True),
     ({"and": [TRUE, FALSE]}, False),
@@ -260,7 +264,6 @@ def test_trees(tree: Any, *, expected: bool) -> None:
 
 MALFORMED: list[Any] = [
     BROKEN,
-    {"or": {}},
     {"or": "x"},
     {"and": [BROKEN]},
     {"and": [[]]},
@@ -362,8 +365,15 @@ def test_pattern_with_flags_at_odds() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "value"),
-    [("^(a+)+$", "a" * 24 + "!"), (".*.*=x", "a" * 1500)],
-    ids=["nested", "adjacent"],
+    [
+        ("^(a+)+$", "a" * 24 + "!"),
+        (".*.*=x", "a" * 1500),
+        # The same with repetitions that are bounded, but can be shared out in millions of ways.
+        ("(a?){24}a{24}$", "a" * 23 + "!"),
+        ("^(a|a){24}$", "a" * 24 + "!"),
+        ("a?" * 24 + "a" * 24 + "$", "a" * 23 + "!"),
+    ],
+    ids=["nested", "adjacent", "bounded", "branches", "optional"],
 )
 def test_catastrophic_pattern(pattern: str, value: str) -> None:
     """A pattern of the file cannot hold the event loop: the answer comes within a fraction of a second."""
@@ -372,6 +382,34 @@ def test_catastrophic_pattern(pattern: str, value: str) -> None:
     started = time.perf_counter()
     predicate({"v": value}, None)
     assert time.perf_counter() - started < 0.25
+
+
+AGENT = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"
+)
+URL = f"https://shop.example.com/checkout/cart?utm_source=mail&session={'0123456789abcdef' * 8}"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value"),
+    [
+        (".*iPhone.*", AGENT),
+        ("iPhone|iPad|iPod", AGENT),
+        ("iPhone.*Safari", AGENT),
+        ("^Mozilla.*Mobile.*Safari", AGENT),
+        ("^https?://.*/checkout", URL),
+        (r"[?&]utm_source=\w+", URL),
+        (".*/checkout/.*", URL),
+        (r"^[\w.+-]+@[\w-]+\.[\w.-]+$", "first.last@mail.example.com"),
+        (r"^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}$", "192.168.100.200"),
+        ("(?i)^(us|ca|mx)$", "CA"),
+        ("^(foo|bar)+$", "foobarfoo"),
+    ],
+)
+def test_everyday_pattern(pattern: str, value: str) -> None:
+    """The guard against catastrophes leaves alone what people write for agents, URLs and addresses."""
+    assert matches(f"regex({pattern})", value)
 
 
 operands = st.one_of(

@@ -67,6 +67,16 @@ def test_several_matches_without_weights(user_id: str, expected: str) -> None:
     assert forced_name(made, user_id) == expected
 
 
+def test_equal_shares_are_not_rounded_down() -> None:
+    """Three matches that weigh nothing have 33.3 percent each, up to the last of the values."""
+    shares = (("Control", 0.0), ("Variation-1", 0.0), ("Variation-2", 0.0))
+    made = make_forced(EVERYBODY, EVERYBODY, EVERYBODY, shares=shares)
+    assert bucket_value(hash_seed(b"m540"), 10_000) == 3303
+    assert forced_name(made, "m540") == "Control"
+    assert bucket_value(hash_seed(b"m508"), 10_000) == 9999
+    assert forced_name(made, "m508") == "Variation-2"
+
+
 def test_a_match_of_no_weight_among_others() -> None:
     """Among several matches, one of weight 0 is forced on nobody."""
     shares = (("Control", 0.0), ("Variation-1", 100.0))

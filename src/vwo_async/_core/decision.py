@@ -39,8 +39,8 @@ def find_refusal(campaign: Campaign | None, api: Api, *, has_storage: bool) -> R
     """Return why *api* does not apply to *campaign* at all, or None."""
     if campaign is None:
         return Reason.CAMPAIGN_NOT_FOUND
-    if not campaign.is_running:
-        return Reason.CAMPAIGN_NOT_RUNNING
+    if campaign.refusal is not None:
+        return campaign.refusal
     if campaign.is_mab and api.refuses_mab and not has_storage:
         return Reason.STORAGE_REQUIRED
     if campaign.type not in api.types:

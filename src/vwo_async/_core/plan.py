@@ -108,6 +108,7 @@ class Campaign:
     """A campaign ready to decide.
 
     Attributes:
+        refusal: Why no API applies to this campaign: it is not running, or in a group that is not there.
         percent_traffic: 0..100.
         seeds_by_campaign: Whether the campaign id is part of the seed of traffic and whitelisting.
         seed_prefix: What stands before the user id in that seed.
@@ -129,11 +130,11 @@ class Campaign:
         "id",
         "is_forced_variation_enabled",
         "is_mab",
-        "is_running",
         "key",
         "name",
         "percent_traffic",
         "ranges",
+        "refusal",
         "seed_prefix",
         "segment",
         "segment_tree",
@@ -149,7 +150,7 @@ class Campaign:
         self.key = campaign.key
         self.name = campaign.name
         self.type = campaign.type
-        self.is_running = campaign.status == RUNNING
+        self.refusal = None if campaign.status == RUNNING else Reason.CAMPAIGN_NOT_RUNNING
         self.is_mab = campaign.is_mab
         self.is_forced_variation_enabled = campaign.is_forced_variation_enabled
         self.percent_traffic = campaign.percent_traffic
@@ -262,10 +263,19 @@ def _link_groups(settings: model.Settings, campaigns: Sequence[Campaign]) -> Non
     }
     for campaign in campaigns:
         group_id = settings.campaign_groups.get(str(campaign.id))
-        campaign.group = None if group_id is None else groups.get(str(group_id))
+        if group_id is None:
+            continue
+        campaign.group = groups.get(str(group_id))
+        if campaign.group is None and campaign.refusal is None:
+            # The official SDKs fail on such a campaign, so that nobody gets it from any of them.
+            campaign.refusal = Reason.NOT_GROUP_WINNER
 
 
 def _notes(settings: model.Settings) -> Iterator[str]:
+    for campaign_id, group_id in settings.campaign_groups.items():
+        if str(group_id) not in settings.groups:
+            text = "the group is not there, so nobody gets this campaign"
+            yield f"campaignGroups.{ascii(campaign_id[:20])[1:-1]}: {text}"
     for index, campaign in enumerate(settings.campaigns):
         if campaign.type not in CAMPAIGN_TYPES:
             yield f"campaigns.{index}.type: not known, so no API applies to this campaign"

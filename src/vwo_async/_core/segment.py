@@ -54,7 +54,7 @@ def _is_malformed(tree: Any) -> bool:
         return True
     kind, content = next(iter(tree.items()))
     if kind in ("and", "or"):
-        return not isinstance(content, list) or any(map(_is_malformed, content))
+        return not _is_list(content) or any(map(_is_malformed, content))
     if kind == "not":
         return _is_malformed(content)
     if kind == "custom_variable":
@@ -80,8 +80,13 @@ def _never(variables: Mapping[str, Any], user_id: str | None) -> bool:
     return False
 
 
+def _is_list(content: Any) -> bool:
+    """The server writes an empty list as an empty object, here too."""
+    return isinstance(content, list) or content == {}
+
+
 def _compile_and(content: Any) -> Predicate:
-    if not isinstance(content, list):
+    if not _is_list(content):
         return _malformed
     children = [_compile_node(child) for child in content]
 
@@ -95,7 +100,7 @@ def _compile_and(content: Any) -> Predicate:
 
 
 def _compile_or(content: Any) -> Predicate:
-    if not isinstance(content, list):
+    if not _is_list(content):
         return _malformed
     children = [_compile_node(child) for child in content]
 
@@ -257,8 +262,8 @@ def to_number(value: Any) -> float | None:
 
 
 def format_number(number: float) -> str:
-    """Return the canonical text of a number: without a fraction where it has none."""
-    return str(int(number)) if number.is_integer() else repr(number)
+    """Return the canonical text of a number: without a fraction where it has none, up to 1e21."""
+    return str(int(number)) if number.is_integer() and abs(number) < 1e21 else repr(number)
 
 
 def to_text(value: Any) -> str:

@@ -138,7 +138,7 @@ def find_fault(tree: Any, variables: Mapping[str, Any]) -> str:
     if not isinstance(tree, dict) or not tree:
         return "a part that no SDK can evaluate"
     kind, content = next(iter(tree.items()))
-    if kind in ("and", "or") and isinstance(content, list):
+    if kind in ("and", "or") and (isinstance(content, list) or content == {}):
         failing = [child for child in content if not _holds(child, variables)]
         faults = [find_fault(child, variables) for child in failing]
         return faults[0] if kind == "and" and faults else f"none of ({' | '.join(faults)})"

@@ -1,25 +1,28 @@
 r"""Regex operands of segments, held to a bounded amount of work.
 
 A pattern comes from the settings file and a subject from a visitor; together they can keep Python's
-backtracking engine busy for hours, and with it the event loop. So a pattern that repeats a repetition is
-refused, and the others search only subjects short enough for the number of repetitions in them.
+backtracking engine busy for hours, and with it the event loop. So the number of ways in which a pattern
+can be laid over a subject is estimated from above, and the pattern is searched only in subjects so short
+that all ways could be tried in a few hundredths of a second. A pattern for which no useful subject is
+that short is refused.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import log10
 from re import _constants as codes  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
 MAX_PATTERN_LENGTH = 1000
-# The longest subject for 0, 1, 2... unbounded repetitions that may each give back what they took.
-_MAX_SUBJECT = (4096, 4096, 512, 128, 64)
-# A bounded repetition of this many counts as unbounded.
-_MANY = 25
-_REPEATS = {codes.MAX_REPEAT, codes.MIN_REPEAT}
+MAX_WAYS = log10(3_000_000)
+# Lengths of subject to choose from; below the last one a pattern is of no use.
+LENGTHS = (4096, 2048, 1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
+_REPEATS = frozenset({codes.MAX_REPEAT, codes.MIN_REPEAT})
+_BEGINNINGS = frozenset({codes.AT_BEGINNING, codes.AT_BEGINNING_STRING})
 
 
 class Pattern(NamedTuple):
@@ -47,64 +50,43 @@ def compile_pattern(text: str) -> Pattern | None:
             # What a pattern of the file may mean one day is no concern of the process.
             warnings.simplefilter("ignore")
             compiled = re.compile(text)
-            tree = parser.parse(text)
+            tree = list(parser.parse(text))
     except (re.error, ValueError, OverflowError, RecursionError):
         return None
-    degree = _degree(tree)
-    if degree is None:
-        return None
-    degree += not _is_anchored(tree)
-    return Pattern(compiled, _MAX_SUBJECT[degree]) if degree < len(_MAX_SUBJECT) else None
+    for length in LENGTHS:
+        if _search_ways(tree, length) <= MAX_WAYS:
+            return Pattern(compiled, length)
+    return None
 
 
-def _is_anchored(tree: Any) -> bool:
-    return bool(len(tree)) and tree[0] in (
-        (codes.AT, codes.AT_BEGINNING),
-        (codes.AT, codes.AT_BEGINNING_STRING),
-    )
+def _search_ways(tree: Sequence[Any], length: int) -> float:
+    """Return the logarithm of the number of ways to search *tree* in a text of *length* characters."""
+    starts = 0.0 if tree and tree[0][0] is codes.AT and tree[0][1] in _BEGINNINGS else log10(length)
+    # A repetition with nothing after it is never taken back.
+    if tree and tree[-1][0] in _REPEATS:
+        tree = tree[:-1]
+    return starts + _ways(tree, length)
 
 
-def _degree(tree: Iterable[Any]) -> int | None:
-    """Return how many unbounded repetitions follow one another in *tree*, None where one holds another."""
-    total = 0
-    for code, argument in tree:
-        degree = _degree_of(code, argument)
-        if degree is None:
-            return None
-        total += degree
-    return total
+def _ways(tree: Iterable[Any], length: int) -> float:
+    return sum(_ways_of(code, argument, length) for code, argument in tree)
 
 
-def _degree_of(code: Any, argument: Any) -> int | None:
+def _ways_of(code: Any, argument: Any, length: int) -> float:
     if code in _REPEATS:
-        _, most, body = argument
-        inner = _degree(body)
-        is_many = most == codes.MAXREPEAT or most >= _MANY
-        if not is_many:
-            return None if inner is None else inner * max(int(most), 1)
-        # A repetition of branches can give back one branch for another, as that of a repetition can.
-        return None if inner is None or inner or _has_branch(body) else 1
-    bodies = list(_bodies(argument)) if isinstance(argument, tuple) else [argument]
-    degrees = [_degree(body) for body in bodies if isinstance(body, parser.SubPattern)]
-    if None in degrees:
-        return None
-    return max((degree for degree in degrees if degree is not None), default=0)
+        least, most, body = argument
+        times = min(int(most), length)
+        return log10(max(times - int(least) + 1, 1)) + times * _ways(body, length)
+    if code is codes.BRANCH:
+        branches = argument[1]
+        ways = [_ways(branch, length) for branch in branches]
+        return max(ways) + (0.0 if _differ(branches) else log10(len(branches)))
+    bodies = argument if isinstance(argument, tuple) else (argument,)
+    return sum(_ways(body, length) for body in bodies if isinstance(body, parser.SubPattern))
 
 
-def _has_branch(tree: Iterable[Any]) -> bool:
-    for code, argument in tree:
-        if code is codes.BRANCH:
-            return True
-        parts = _bodies(argument) if isinstance(argument, tuple) else [argument]
-        if any(_has_branch(part) for part in parts if isinstance(part, parser.SubPattern)):
-            return True
-    return False
-
-
-def _bodies(argument: tuple[Any, ...]) -> Iterable[Any]:
-    """Yield the parts of an operator's argument, those in lists too."""
-    for part in argument:
-        if isinstance(part, list):
-            yield from part
-        else:
-            yield part
+def _differ(branches: Iterable[Any]) -> bool:
+    """Tell whether the branches begin with different characters, so that only one can fit."""
+    firsts = [branch[0] if len(branch) else None for branch in branches]
+    literals = {first[1] for first in firsts if first is not None and first[0] is codes.LITERAL}
+    return len(literals) == len(firsts)

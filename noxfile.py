@@ -41,6 +41,20 @@ def oldest(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Run the failure matrix: every fault that delivery is promised to survive."""
+    install(session, "test", "demo")
+    session.run("python", "-X", "dev", "-m", "pytest", "tests/faults", "-v", *session.posargs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Ten minutes of random faults, cancellations and kills; arguments go to the script."""
+    install(session, "test")
+    session.run("python", "tests/faults/chaos.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     session.install("-q", *nox.project.dependency_groups(PROJECT, "lint"))

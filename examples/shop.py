@@ -402,10 +402,15 @@ async def choose_search_results(client: VWOClient, visit: Visit) -> int:
 
 @pages.post("/signup")
 async def sign_up(form: Form, visit: VisitDependency, client: ClientDependency) -> Thanks:
-    """Sign up for the newsletter: a conversion of every campaign that has this goal."""
+    """Sign up for the newsletter: a conversion of every campaign that has this goal.
+
+    What is known of the new member goes with it, as custom dimensions to slice the reports by.
+    """
     visit = visit.named(form.visitor_id)
     with visit.stopwatch:
         result = await client.track(None, visit.visitor_id, "signup", **visit.facts)
+        if visit.variables:
+            await client.push(visit.variables, visit.visitor_id)
     return Thanks(message="Welcome!", tracked=result.as_dict())
 
 

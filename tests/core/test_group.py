@@ -9,7 +9,7 @@ from strategy import JsonObject, make_campaign, make_plan, make_variations
 
 from vwo_async._core.api import ACTIVATE, TRACK
 from vwo_async._core.bucketing import bucket_value, hash_seed
-from vwo_async._core.decision import Lookup, Records, Stored, decide
+from vwo_async._core.decision import Lookup, Records, Stored, decide, find_refusal
 from vwo_async._core.plan import Decision, Plan
 from vwo_async.reason import Reason
 from vwo_async.user import User
@@ -209,10 +209,14 @@ def test_a_listed_campaign_that_is_in_no_group() -> None:
 
 
 def test_an_unknown_group() -> None:
-    """A campaign of a group that the file does not describe is decided by itself."""
+    """A campaign of a group that the file does not describe is for nobody, and noted; others are not harmed."""
     plan = make_group_plan(EQUAL, campaignGroups={"11": 6})
-    assert plan.campaigns["A"].group is None
-    assert decide_for(plan, "A", "Bill").reason is Reason.ASSIGNED
+    for api in (ACTIVATE, TRACK):
+        refusal = find_refusal(plan.campaigns["A"], api, has_storage=True)
+        assert refusal is Reason.NOT_GROUP_WINNER
+        assert find_refusal(plan.campaigns["B"], api, has_storage=True) is None
+    (note,) = plan.notes
+    assert note.startswith("campaignGroups.11: ")
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "PAUSED"])

@@ -445,6 +445,16 @@ def test_retried_until_it_arrives(answer: Answer) -> None:
     assert queue.unknown == (3 if answer.failure is Failure.UNKNOWN else 0)
 
 
+def test_not_retried_where_it_may_have_arrived() -> None:
+    """On request an event that may have arrived is given up instead, and nothing else is."""
+    queue = Queue(Limits(on_unknown="drop", coalesces=False))
+    entries = put_each(queue, impressions(2))
+    answers = iter([Answer(failure=Failure.NOT_SENT), Answer(failure=Failure.UNKNOWN), DOWN, OK])
+    deliver(queue, lambda _: next(answers))
+    assert statuses(entries) == [DELIVERED, dropped("unknown")]
+    assert queue.unknown == 1
+
+
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=40))
 @settings(deadline=None, max_examples=60)
 def test_backoff(draws: list[float]) -> None:
@@ -1043,9 +1053,16 @@ class QueueMachine(RuleBasedStateMachine):
         batching=st.sampled_from([None, None, Batching(events=3, interval_s=50)]),
         seed=st.randoms(use_true_random=False),
         may_abandon=st.sampled_from([False, False, True]),
+        on_unknown=st.sampled_from(["retry", "drop"]),
     )
     def launch(
-        self, *, coalesces: bool, batching: Batching | None, seed: Any, may_abandon: bool
+        self,
+        *,
+        coalesces: bool,
+        batching: Batching | None,
+        seed: Any,
+        may_abandon: bool,
+        on_unknown: Any,
     ) -> None:
         self.may_abandon = may_abandon
         limits = Limits(
@@ -1056,6 +1073,7 @@ class QueueMachine(RuleBasedStateMachine):
             max_attempts=4,
             max_age_s=200,
             coalesces=coalesces,
+            on_unknown=on_unknown,
         )
         self.batching = batching
         self.queue = Queue(limits, seed.random, batching=batching)

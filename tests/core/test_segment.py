@@ -372,8 +372,11 @@ def test_pattern_with_flags_at_odds() -> None:
         ("(a?){24}a{24}$", "a" * 23 + "!"),
         ("^(a|a){24}$", "a" * 24 + "!"),
         ("a?" * 24 + "a" * 24 + "$", "a" * 23 + "!"),
+        # The whole is repeated at the end, where it need not be found at all.
+        ("^(?:(a+)+b)?", "a" * 24),
+        ("^((a|a)*b)*", "a" * 24),
     ],
-    ids=["nested", "adjacent", "bounded", "branches", "optional"],
+    ids=["nested", "adjacent", "bounded", "branches", "optional", "tail", "tail-branches"],
 )
 def test_catastrophic_pattern(pattern: str, value: str) -> None:
     """A pattern of the file cannot hold the event loop: the answer comes within a fraction of a second."""

@@ -262,8 +262,8 @@ def to_number(value: Any) -> float | None:
 
 
 def format_number(number: float) -> str:
-    """Return the canonical text of a number: without a fraction where it has none, up to 1e21."""
-    return str(int(number)) if number.is_integer() and abs(number) < 1e21 else repr(number)
+    """Return the canonical text of a number beside another: without a fraction where it has none."""
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def to_text(value: Any) -> str:
@@ -273,5 +273,7 @@ def to_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (float, Decimal)):
-        return format_number(float(value))
+        number = float(value)
+        # From here on JavaScript and Python alike write a number beside a text with an exponent.
+        return repr(number) if abs(number) >= 1e21 else format_number(number)
     return str(value)

@@ -60,6 +60,9 @@ from .user import User
 
 logger = logging.getLogger("vwo_async")
 
+# What closing may take beyond its deadline to bring kept events to rest.
+CLOSE_GRACE_S = 0.4
+
 _NO_LOCK: AbstractAsyncContextManager[None] = nullcontext()
 
 
@@ -207,7 +210,7 @@ class Engine:
         else:
             await self._journal.stop_loading()
             await self._sender.aclose(left_s, self._journal.holds)
-            await self._journal.aclose()
+            await self._journal.aclose(max(ends_at - time.monotonic(), CLOSE_GRACE_S))
         lost, kept = self.queue.dropped["closed"], self.queue.kept
         if lost or kept:
             logger.warning("closed with %d events lost and %d kept in the outbox", lost, kept)
@@ -418,6 +421,9 @@ class Engine:
         if self.options.development_mode:
             return None
         assert self._sender is not None
+        if self._sender.is_closed:
+            # This call was under way, waiting for a storage, when the client was closed.
+            raise ClosedError("the client was closed during this call")
         receipts = self._sender.put(events)
         for event, receipt in zip(events, receipts, strict=True):
             if receipt is None:

@@ -62,10 +62,16 @@ def compile_pattern(text: str) -> Pattern | None:
 def _search_ways(tree: Sequence[Any], length: int) -> float:
     """Return the logarithm of the number of ways to search *tree* in a text of *length* characters."""
     starts = 0.0 if tree and tree[0][0] is codes.AT and tree[0][1] in _BEGINNINGS else log10(length)
-    # A repetition with nothing after it is never taken back.
+    ways = _ways(tree, length)
     if tree and tree[-1][0] in _REPEATS:
-        tree = tree[:-1]
-    return starts + _ways(tree, length)
+        # With nothing after it, it need not give back how often it was repeated.
+        least, most, _ = tree[-1][1]
+        ways -= _times_ways(least, most, length)
+    return starts + ways
+
+
+def _times_ways(least: Any, most: Any, length: int) -> float:
+    return log10(max(min(int(most), length) - int(least) + 1, 1))
 
 
 def _ways(tree: Iterable[Any], length: int) -> float:
@@ -75,8 +81,7 @@ def _ways(tree: Iterable[Any], length: int) -> float:
 def _ways_of(code: Any, argument: Any, length: int) -> float:
     if code in _REPEATS:
         least, most, body = argument
-        times = min(int(most), length)
-        return log10(max(times - int(least) + 1, 1)) + times * _ways(body, length)
+        return _times_ways(least, most, length) + min(int(most), length) * _ways(body, length)
     if code is codes.BRANCH:
         branches = argument[1]
         ways = [_ways(branch, length) for branch in branches]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from ..error import OutboxError
+from ..result import DeliveryStatus
 from .event import Account, Event, restore_event
 from .outbox.protocol import Outbox, Row
 from .queue import Entry
@@ -61,6 +62,7 @@ class Journal:
         self._timeout_s = timeout_s
         self._wall_clock = wall_clock
         self._ids: dict[Entry, int] = {}
+        self._appending: set[Entry] = set()
         self._ended: set[int] = set()
         self._removing: asyncio.Task[None] | None = None
         self._appends: set[asyncio.Task[None]] = set()
@@ -91,14 +93,15 @@ class Journal:
         return self._outbox.describe()
 
     def holds(self, entry: Entry) -> bool:
-        """Tell whether the outbox has *entry*, so that it outlives this process."""
-        return entry in self._ids
+        """Tell whether the outbox has *entry*, or is about to, so that it outlives this process."""
+        return entry in self._ids or entry in self._appending
 
     async def record(self, entries: Sequence[Entry], claims: Sequence[Sequence[Claim]]) -> None:
         """Keep *entries*, each with its claims; returns once they would survive the process.
 
         A cancelled caller does not undo it. Where it fails or takes too long, that is counted.
         """
+        self._appending.update(entries)
         task = asyncio.create_task(self._append(entries, claims))
         self._appends.add(task)
         task.add_done_callback(self._appends.discard)
@@ -119,8 +122,10 @@ class Journal:
         except Exception as error:
             self._failed(f"append raised {type(error).__name__}", len(entries))
             return
+        finally:
+            self._appending.difference_update(entries)
         for entry, id_ in zip(entries, ids, strict=True):
-            if entry.outcome is None:
+            if entry.outcome is None or entry.outcome.status is DeliveryStatus.KEPT:
                 self._ids[entry] = id_
             else:
                 self._ended.add(id_)
@@ -188,15 +193,19 @@ class Journal:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
 
-    async def aclose(self) -> None:
-        """End what is on its way and give the outbox up."""
+    async def aclose(self, timeout_s: float) -> None:
+        """End what is on its way within a deadline, and give the outbox up."""
         await self.stop_loading()
-        if self._opening is not None:
-            await asyncio.gather(self._opening, return_exceptions=True)
-        await asyncio.gather(*self._appends)
-        if self._removing is not None:
-            await asyncio.gather(self._removing, return_exceptions=True)
-        await self._outbox.aclose()
+        try:
+            async with asyncio.timeout(timeout_s):
+                if self._opening is not None:
+                    await asyncio.gather(self._opening, return_exceptions=True)
+                await asyncio.gather(*self._appends)
+                if self._removing is not None:
+                    await asyncio.gather(self._removing, return_exceptions=True)
+                await self._outbox.aclose()
+        except TimeoutError:
+            logger.error("the outbox did not come to rest in time")
 
 
 def fingerprint(account: Account) -> str:

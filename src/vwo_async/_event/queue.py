@@ -413,8 +413,9 @@ class Queue:
             kept = [entry for entry in parcel.entries if is_kept(entry)]
             lost = [entry for entry in parcel.entries if entry not in kept]
             ended.extend(self._keep(kept, reason, parcel.attempts))
-            outcome = Outcome(DeliveryStatus.DROPPED, reason, None, parcel.attempts)
-            ended.extend(self._end(Parcel(lost), outcome))
+            if lost:
+                outcome = Outcome(DeliveryStatus.DROPPED, reason, None, parcel.attempts)
+                ended.extend(self._end(Parcel(lost), outcome))
         return ended
 
     def _keep(self, entries: list[Entry], reason: str, attempts: int) -> list[Entry]:

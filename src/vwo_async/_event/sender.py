@@ -49,6 +49,7 @@ class Sender:
         self._workers: list[asyncio.Task[None]] = []
         self._idle: deque[asyncio.Future[None]] = deque()
         self._drained: asyncio.Future[None] | None = None
+        self.is_closed = False
         self._quiet_until = float("-inf")
 
     def start(self) -> None:
@@ -167,6 +168,7 @@ class Sender:
         try:
             await self.drain(timeout_s)
         finally:
+            self.is_closed = True
             for worker in self._workers:
                 worker.cancel()
             self._finish(self._queue.abandon("closed", is_kept))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -26,7 +27,10 @@ class Slot:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self._descriptor = descriptor
+        self._descriptor: int | None = descriptor
+        # A child of a fork inherits the lock: left open there, it would outlive its owner.
+        weak = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _release_in_child(weak))
 
     @classmethod
     def take(cls, path: Path) -> Self | None:
@@ -49,7 +53,15 @@ class Slot:
 
     def release(self) -> None:
         """Give the slot up. The lock file stays: removing it would let two processes lock two files."""
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _release_in_child(weak: weakref.ref[Slot]) -> None:
+    slot = weak()
+    if slot is not None:
+        slot.release()
 
 
 def take_first(path: Path) -> Slot:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.10.9"
@@ -38,6 +40,29 @@ def oldest(session: nox.Session) -> None:
     bounds = [one.replace(">=", "==") for one in PROJECT["project"]["dependencies"]]
     session.install("-q", *bounds)
     session.run("python", "-m", "pytest", "-q", *session.posargs)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Compare with the official Node and Python SDKs; arguments: --seed N --cases N --show N.
+
+    Needs Node.js with npm. The old SDK and its hash library build with this Python.
+    """
+    session.install("-q", "-e", ".")
+    work_dir = Path(session.cache_dir, "parity").resolve()
+    python, node = work_dir / "python", work_dir / "node"
+    if not (python / "installed").exists():
+        session.run("python", "-m", "venv", "--clear", str(python))
+        pip = (str(python / "bin" / "python"), "-m", "pip", "install", "-q")
+        # What the old SDK and its hash library are built with, and look up their version with.
+        session.run(*pip, "setuptools<81", "wheel", external=True)
+        session.run(*pip, "vwo-python-sdk==1.68.2", external=True)
+        (python / "installed").touch()
+    if not (node / "node_modules" / "vwo-node-sdk").exists():
+        node.mkdir(parents=True, exist_ok=True)
+        npm = ("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts")
+        session.run(*npm, "--prefix", str(node), "vwo-node-sdk@1.73.0", external=True)
+    session.run("python", "tests/parity/run.py", "--work-dir", str(work_dir), *session.posargs)
 
 
 @nox.session

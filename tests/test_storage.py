@@ -187,8 +187,32 @@ async def test_broken_storage(fault: Any) -> None:
         assert len(transport.requests) == 1
         result = await client.track("checkout", "Ashley", "signup", wait=True)
         assert result["checkout"].reason is Reason.NOT_ACTIVATED
-        assert result.notes[0].startswith("user storage: get")
+        assert result.notes[0].startswith("user storage: ")
         assert client.statistics().storage_errors >= 2
+
+
+async def test_hanging_storage_is_left_alone() -> None:
+    """A storage that hangs adds its time-out to the first calls and nothing to the next, and heals alone."""
+    from vwo_async.storage import access
+
+    storage = Broken("hang")
+    transport = RecordingTransport()
+    async with VWOClient(
+        settings(), user_storage=storage, transport=transport, storage_timeout_s=0.05
+    ) as client:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await asyncio.gather(*(client.track("checkout", "Ashley", "signup") for _ in range(20)))
+        assert loop.time() - begun < 0.5
+        begun = loop.time()
+        for number in range(50):
+            await client.get_variation_name("checkout", f"u{number}")
+        assert loop.time() - begun < 0.5
+        storage.fault = row()
+        assert access.STALL_S == 5.0
+        client._engine._storage._stalled_until = loop.time() - 1  # type: ignore[union-attr]
+        assert await client.get_variation_name("checkout", "Ashley") == "Variation-1"
+        assert await client.get_variation_name("checkout", "Ashley") == "Variation-1"
 
 
 async def test_failing_write_does_not_lose_the_event() -> None:

@@ -402,6 +402,7 @@ async def test_done_callbacks() -> None:
         await result.delivery
         result.delivery.add_done_callback(lambda one: called.append(("late", one)))
         result.delivery.add_done_callback(broken)
+        await asyncio.sleep(0)
         assert called == [("early", result.delivery), ("late", result.delivery)]
         assert await client.track("checkout", "Bill", "signup", wait=True)
 

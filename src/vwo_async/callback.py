@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-logger = logging.getLogger("vwo_async")
+from .log import log_error
 
 
 class Callback:
@@ -27,6 +26,10 @@ class Callback:
         self._name = name
         self._tasks: set[asyncio.Task[None]] = set()
         self.errors = 0
+
+    def call_soon(self, *arguments: object) -> None:
+        """Call the function from the loop, so that nothing that it raises can end a worker."""
+        asyncio.get_running_loop().call_soon(self.call, *arguments)
 
     def call(self, *arguments: object) -> None:
         """Call the function."""
@@ -51,7 +54,7 @@ class Callback:
         if self.errors & (self.errors - 1) == 0:
             # The 1st, 2nd, 4th, 8th... failure: a broken callback must not fill the log.
             kind = type(error).__name__
-            logger.error("%s raised %s (%d times so far)", self._name, kind, self.errors)
+            log_error("%s raised %s (%d times so far)", self._name, kind, self.errors)
 
     def is_running_here(self) -> bool:
         """Tell whether the current task is one of its calls."""

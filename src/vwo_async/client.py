@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -19,6 +18,7 @@ from .engine import Engine
 from .error import DeliveryError, InvalidInputError, OutboxError, SettingsError
 from .explanation import Explanation, Step
 from .fetch import fetch_through
+from .log import log_warning
 from .options import GoalType, LaunchOptions, read_options
 from .pushing import read_tags
 from .reason import Reason
@@ -32,8 +32,6 @@ from .tracking import (
     read_revenue,
 )
 from .user import User, Variables, check_text, encode_id
-
-logger = logging.getLogger("vwo_async")
 
 _NO_META_DATA: Mapping[str, Any] = {}
 _APIS = {
@@ -537,7 +535,7 @@ class VWOClient:
         except InvalidInputError as error:
             self._refuse("get_and_update_settings_file", error)
         except (DeliveryError, SettingsError) as error:
-            logger.warning("the settings stay as they are: %s", error)
+            log_warning("the settings stay as they are: %s", error)
         else:
             engine.snapshot = await to_thread.run_sync(engine.compile, fetched)
         finally:
@@ -661,7 +659,7 @@ class VWOClient:
         """Log bad input in one line, without the input; with strict, raise it."""
         if self._options.strict:
             raise error
-        logger.warning("%s: %s", name, error)
+        log_warning("%s: %s", name, error)
 
 
 class UserHandle:

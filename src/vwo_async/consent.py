@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-logger = logging.getLogger("vwo_async")
+from .log import log_error
 
 ConsentHook: TypeAlias = Callable[[str], "bool | Awaitable[bool]"]
 
@@ -54,6 +53,6 @@ class Consent:
                 async with asyncio.timeout(self._timeout_s):
                     answer = await answer
         except Exception as error:
-            logger.error("consent raised %s, which counts as no", type(error).__name__)
+            log_error("consent raised %s, which counts as no", type(error).__name__)
             return True
         return answer is not True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from .decider import Reading
 from .error import ClosedError, DeliveryError, WrongLoopError
 from .explanation import Explanation
 from .integration import make_payload
+from .log import log_warning
 from .options import Options
 from .reason import Reason
 from .result import (
@@ -57,8 +57,6 @@ from .tracking import (
     sort_targets,
 )
 from .user import User
-
-logger = logging.getLogger("vwo_async")
 
 # What closing may take beyond its deadline to bring kept events to rest.
 CLOSE_GRACE_S = 0.4
@@ -191,15 +189,15 @@ class Engine:
 
     async def _close(self, timeout_s: float) -> None:
         ends_at = time.monotonic() + timeout_s
-        if self._integration is not None:
-            await self._integration.settle(timeout_s)
-        if self._storage is not None:
-            await self._storage.settle()
-        await self._close_delivery(ends_at)
-        if self._storage is not None:
-            await self._storage.settle()
-        for callback in self._callbacks():
-            await callback.settle(max(ends_at - time.monotonic(), 0.1))
+        # At the same time, so that a callback or storage that hangs costs no event its delivery.
+        await asyncio.gather(
+            self._close_delivery(ends_at),
+            *(callback.settle(timeout_s) for callback in self._callbacks()),
+        )
+        # What the end of the last events set off.
+        grace_s = max(ends_at - time.monotonic(), CLOSE_GRACE_S)
+        storage = () if self._storage is None else (self._storage.settle(grace_s),)
+        await asyncio.gather(*storage, *(one.settle(grace_s) for one in self._callbacks()))
 
     async def _close_delivery(self, ends_at: float) -> None:
         if self._sender is None:
@@ -213,7 +211,7 @@ class Engine:
             await self._journal.aclose(max(ends_at - time.monotonic(), CLOSE_GRACE_S))
         lost, kept = self.queue.dropped["closed"], self.queue.kept
         if lost or kept:
-            logger.warning("closed with %d events lost and %d kept in the outbox", lost, kept)
+            log_warning("closed with %d events lost and %d kept in the outbox", lost, kept)
 
     def report_close(self) -> CloseReport:
         """Return what closing did and left."""
@@ -445,10 +443,10 @@ class Engine:
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + LOG_INTERVAL_S
-            logger.warning("the event queue is full: %d events refused so far", self.queue.refused)
+            log_warning("the event queue is full: %d events refused so far", self.queue.refused)
         if self._drop_callback is not None:
             outcome = Outcome(DeliveryStatus.DROPPED, "overflow")
-            self._drop_callback.call(outcome, event.dump())
+            self._drop_callback.call_soon(outcome, event.dump())
 
     async def _await(self, delivery: Delivery) -> None:
         """Wait for the delivery, as long as launch allows; it goes on after that."""
@@ -456,7 +454,7 @@ class Engine:
             async with asyncio.timeout(self.options.wait_timeout_s):
                 await delivery
         except TimeoutError:
-            logger.warning("a call waited %s s for its delivery", self.options.wait_timeout_s)
+            log_warning("a call waited %s s for its delivery", self.options.wait_timeout_s)
 
     def _tell_integration(
         self,
@@ -480,7 +478,7 @@ class Engine:
         if self._drop_callback is not None:
             for entry in ended:
                 if entry.outcome is not None and not entry.outcome and not _is_kept(entry):
-                    self._drop_callback.call(entry.outcome, entry.event.dump())
+                    self._drop_callback.call_soon(entry.outcome, entry.event.dump())
         if self._flush_callback is not None:
             self._tell_flush(ended)
 
@@ -494,7 +492,7 @@ class Engine:
             code = None if outcome is None else outcome.status_code
             error = DeliveryError(f"{status} after status {code}" if code else status)
         events = [json.loads(entry.event.render_item()) for entry in ended]
-        self._flush_callback.call(error, events)
+        self._flush_callback.call_soon(error, events)
 
 
 def _is_kept(entry: Entry) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from .log import log_error
 from .reason import Reason
 
 __all__ = [
@@ -23,8 +23,6 @@ __all__ = [
     "Statistics",
     "TrackResult",
 ]
-
-logger = logging.getLogger("vwo_async")
 
 
 class DeliveryStatus(StrEnum):
@@ -80,14 +78,10 @@ class Receipt:
         self.outcome = outcome
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
-            try:
-                callback()
-            except Exception as error:
-                # A caller's callback must not harm the worker that delivers other callers' events.
-                logger.error("a delivery callback raised %s", type(error).__name__)
+            callback()
 
     def on_settled(self, callback: Callable[[], object]) -> None:
-        """Call *callback* when the outcome is known, which must not be so yet."""
+        """Call *callback*, which must not raise, when the outcome is known, which must not be so yet."""
         if self._callbacks is None:
             self._callbacks = [callback]
         else:
@@ -133,25 +127,23 @@ class Delivery:
         return all(receipt.outcome is not None for receipt in self._receipts)
 
     def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:
-        """Call ``callback(delivery)`` once the outcome is known; at once where it is known already.
+        """Call ``callback(delivery)`` from the loop once the outcome is known; soon where it is already.
 
-        It runs on the event loop, must not block, and what it raises is logged and ignored.
+        It must not block; what it raises is logged and ignored.
         """
+        loop = asyncio.get_running_loop()
         pending = [receipt for receipt in self._receipts if receipt.outcome is None]
         if not pending:
-            # A receipt of its own, so that this way isolates errors like the other.
-            pending = [Receipt()]
-            pending[0].on_settled(lambda: callback(self))
-            pending[0].settle(_NOTHING)
+            loop.call_soon(_call_isolated, callback, self)
             return
-
         waiting = len(pending)
 
         def settled() -> None:
             nonlocal waiting
             waiting -= 1
             if not waiting:
-                callback(self)
+                # Not from here, so that nothing that it raises can end the worker that delivered.
+                loop.call_soon(_call_isolated, callback, self)
 
         for receipt in pending:
             receipt.on_settled(settled)
@@ -167,6 +159,13 @@ class Delivery:
     def __repr__(self) -> str:
         outcome = self.outcome
         return f"<Delivery {'pending' if outcome is None else outcome.status}>"
+
+
+def _call_isolated(callback: Callable[[Delivery], object], delivery: Delivery) -> None:
+    try:
+        callback(delivery)
+    except Exception as error:
+        log_error("a delivery callback raised %s", type(error).__name__)
 
 
 def _wait(receipt: Receipt) -> Generator[Any, None, None]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from ..error import OutboxError
+from ..log import log_error
 from ..result import DeliveryStatus
 from .event import Account, Event, restore_event
 from .outbox.protocol import Outbox, Row
 from .queue import Entry
-
-logger = logging.getLogger("vwo_async")
 
 LOAD_LIMIT = 500
 # How often to look for what other processes left, and for room when the queue is full.
@@ -185,7 +183,7 @@ class Journal:
     def _failed(self, what: str, number: int) -> None:
         self.errors += number
         if self.errors == number or self.errors & (self.errors - 1) == 0:
-            logger.error("outbox: %s (%d events so far)", what, self.errors)
+            log_error("outbox: %s (%d events so far)", what, self.errors)
 
     async def stop_loading(self) -> None:
         """Load nothing more."""
@@ -205,7 +203,7 @@ class Journal:
                     await asyncio.gather(self._removing, return_exceptions=True)
                 await self._outbox.aclose()
         except TimeoutError:
-            logger.error("the outbox did not come to rest in time")
+            log_error("the outbox did not come to rest in time")
 
 
 def fingerprint(account: Account) -> str:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from ..log import log_error, log_warning
 from .answer import Answer, Failure
 from .event import Event
 from .queue import Entry, Parcel, Queue
 from .transport import Transport
-
-logger = logging.getLogger("vwo_async")
 
 LOG_INTERVAL_S = 60.0
 
@@ -108,12 +106,12 @@ class Sender:
         try:
             request = parcel.render()
         except Exception as error:
-            logger.error("an event cannot be written: %s", type(error).__name__)
+            log_error("an event cannot be written: %s", type(error).__name__)
             return Answer(failure=Failure.UNSENDABLE)
         try:
             return await self._transport.send(request)
         except Exception as error:
-            logger.error("the transport raised %s", type(error).__name__)
+            log_error("the transport raised %s", type(error).__name__)
             return Answer(failure=Failure.UNKNOWN)
 
     def _finish(self, ended: Sequence[Entry]) -> None:
@@ -133,7 +131,7 @@ class Sender:
         if now >= self._quiet_until:
             self._quiet_until = now + LOG_INTERVAL_S
             what = answer.failure.name.lower() if answer.failure else f"status {answer.status}"
-            logger.warning("VWO did not take events: %s (%d pending)", what, self._queue.pending)
+            log_warning("VWO did not take events: %s (%d pending)", what, self._queue.pending)
 
     def release(self) -> Sequence[Entry]:
         """Let everything go that is held back, and return all that is pending."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from .._core.decision import Stored
+from ..log import log_warning
 from .protocol import Row, StoredDecision, UserStorage
 
-logger = logging.getLogger("vwo_async")
+# How long a storage that timed out is left alone.
+STALL_S = 5.0
 
 T = TypeVar("T")
 
@@ -30,6 +32,7 @@ class StorageAccess:
         self._timeout_s = timeout_s
         self._locks: dict[str, _CountedLock] = {}
         self._writes: set[asyncio.Task[str]] = set()
+        self._stalled_until: float | None = None
         self.errors = 0
 
     async def read(
@@ -43,6 +46,9 @@ class StorageAccess:
             notes: Takes a text for each failure.
         """
         keys = tuple(campaign_keys)
+        if not self._may_ask():
+            self._note("not asked, since it timed out a moment ago", notes)
+            return dict.fromkeys(keys)
         try:
             async with asyncio.timeout(self._timeout_s):
                 if len(keys) == 1:
@@ -50,13 +56,28 @@ class StorageAccess:
                 else:
                     rows = await asyncio.gather(*(_begin(self._get(user_id, key)) for key in keys))
         except TimeoutError:
+            self._stalled_until = time.monotonic() + STALL_S
             self._note("get timed out", notes)
             return dict.fromkeys(keys)
+        self._stalled_until = None
         for row in rows:
             if isinstance(row, str):
                 self._note(row, notes)
         pairs = zip(keys, rows, strict=True)
         return {key: None if isinstance(row, str) else row for key, row in pairs}
+
+    def _may_ask(self) -> bool:
+        """Tell whether to ask a storage that may be stalled: one call tries it now and then, for the others.
+
+        So it adds its time-out to the first calls and not to every one.
+        """
+        if self._stalled_until is None:
+            return True
+        now = time.monotonic()
+        if now < self._stalled_until:
+            return False
+        self._stalled_until = now + STALL_S
+        return True
 
     async def _get(self, user_id: str, key: str) -> Stored | str | None:
         """Return a usable record, None, or a text that says what is wrong."""
@@ -108,7 +129,7 @@ class StorageAccess:
         notes.append(f"user storage: {fault}")
         if self.errors & (self.errors - 1) == 0:
             # The 1st, 2nd, 4th, 8th... failure: a storage that is down must not fill the log.
-            logger.warning("user storage: %s (%d failures so far)", fault, self.errors)
+            log_warning("user storage: %s (%d failures so far)", fault, self.errors)
 
     @asynccontextmanager
     async def serialised(self, user_id: str) -> AsyncIterator[None]:
@@ -116,21 +137,37 @@ class StorageAccess:
         lock = self._locks.setdefault(user_id, _CountedLock())
         lock.users += 1
         try:
-            async with lock:
+            # A storage that hangs holds whoever has the lock: the others wait no longer than for itself.
+            has_lock = await _acquire(lock, self._timeout_s)
+            try:
                 yield
+            finally:
+                if has_lock:
+                    lock.release()
         finally:
             lock.users -= 1
             if not lock.users:
                 del self._locks[user_id]
 
-    async def settle(self) -> None:
-        """Wait for writes that outlived their callers; each is bounded by the time-out."""
-        while self._writes:
-            await asyncio.gather(*self._writes, return_exceptions=True)
+    async def settle(self, timeout_s: float) -> None:
+        """Wait for writes that outlived their callers, for at most *timeout_s*."""
+        ends_at = time.monotonic() + timeout_s
+        while self._writes and time.monotonic() < ends_at:
+            await asyncio.wait(self._writes, timeout=ends_at - time.monotonic())
+        for late in self._writes:
+            late.cancel()
 
 
 class _CountedLock(asyncio.Lock):
     users = 0
+
+
+async def _acquire(lock: asyncio.Lock, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await lock.acquire()
+    except TimeoutError:
+        return False
 
 
 def _begin(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -144,14 +181,12 @@ def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
     """Return what *row* says of this user and campaign; a text where it belongs to another or is no record."""
     if row is None:
         return None
-    record = row
-    if not isinstance(record, StoredDecision):
-        if not isinstance(record, Mapping):
-            return f"get returned {type(record).__name__}"
-        parsed = StoredDecision.from_mapping(record)
-        if parsed is None:
-            return None
-        record = parsed
+    if not isinstance(row, (StoredDecision, Mapping)):
+        return f"get returned {type(row).__name__}"
+    # A record made by hand is read like any other: its fields may hold anything.
+    record = StoredDecision.from_mapping(row if isinstance(row, Mapping) else row.as_dict())
+    if record is None:
+        return None
     if record.campaign_key != campaign_key or record.user_id not in ("", user_id):
         return "get returned the record of another user or campaign"
     return Stored(record.variation_name, record.goals)

@@ -8,7 +8,6 @@ the machine.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import queue
 import sqlite3
@@ -20,10 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...error import OutboxError
+from ...log import log_error, log_info
 from .protocol import Row
 from .slot import Slot, find_others, take_first
-
-logger = logging.getLogger("vwo_async")
 
 SCHEMA_VERSION = 1
 ADOPT_INTERVAL_S = 60.0
@@ -197,7 +195,7 @@ class SqliteOutbox:
             if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
                 raise
             _set_aside(path)
-            logger.error("the outbox was damaged or of another version, and has been set aside")
+            log_error("the outbox was damaged or of another version, and has been set aside")
             return _connect(path, self._synchronous)
 
     def _sound(self) -> sqlite3.Connection:
@@ -223,7 +221,7 @@ class SqliteOutbox:
         self._connection = None
         if self._slot is not None:
             _set_aside(self._slot.path)
-            logger.error("the outbox is damaged and has been set aside")
+            log_error("the outbox is damaged and has been set aside")
 
     def _append(self, rows: Sequence[tuple[float, bytes]]) -> list[int]:
         return [self._insert(self._fingerprint, wall_s, payload) for wall_s, payload in rows]
@@ -249,7 +247,7 @@ class SqliteOutbox:
         self._adopt_at = time.monotonic() + ADOPT_INTERVAL_S
         try:
             self._adopt()
-        except (OSError, sqlite3.Error, OutboxError):
+        except Exception:
             # What could not be taken over stays where it is, for the next time.
             self._rollback()
 
@@ -279,7 +277,7 @@ class SqliteOutbox:
         finally:
             other.close()
         if rows:
-            logger.info("took over %d events that another process left", len(rows))
+            log_info("took over %d events that another process left", len(rows))
         self._left.extend(id_ for fingerprint, id_ in ids if fingerprint == self._fingerprint)
         _unlink(path)
 

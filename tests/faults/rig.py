@@ -1,0 +1,419 @@
+"""The rig of the failure matrix: the misbehaving server, its ledger, children, clocks, and a pulse."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import os
+import ssl
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import trustme
+from sample import ACCOUNT, KEY, settings
+
+from vwo_async import TrackResult
+from vwo_async._core.plan import Plan
+from vwo_async._event.event import Account, Event, EventPress
+from vwo_async._event.queue import Batching, Entry, Limits, Queue
+from vwo_async._event.sender import Sender
+from vwo_async.settings import parse_settings
+from vwo_async.transport import HttpxTransport, Timeouts
+from vwo_async.user import User
+
+HERE = Path(__file__).parent
+SERVER = HERE / "misbehaving.py"
+SCHEDULE = Path("/proc/thread-self/schedstat")
+TICK_S = 0.01
+P99_DELAY_S = 0.05
+MAX_DELAY_S = 0.25
+# By how much a noisy machine may be late with what a test has timed.
+SLACK_S = 0.4
+
+
+class Try(NamedTuple):
+    """One request that the server has fully read; see ``misbehaving.Try``."""
+
+    at: float
+    connection: int
+    method: str
+    target: str
+    headers: list[list[str]]
+    body: str
+    digest: str
+    size: int
+    events: list[str]
+    status: int | None
+    is_taken: bool
+    ended_at: float | None
+    written: int
+
+
+class State(NamedTuple):
+    """What the server has seen besides requests."""
+
+    connections: int
+    peak: int
+    junk: list[str]
+
+
+@dataclass
+class FaultServer:
+    """The misbehaving server as tests see it: commands, and the ledger on disk."""
+
+    port: int
+    control: int
+    ledger_path: Path
+    scheme: str = "http"
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens."""
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    async def command(self, name: str, **arguments: Any) -> Any:
+        """Have the server do something and return its answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.control)
+        try:
+            writer.write(json.dumps({"do": name, **arguments}).encode() + b"\n")
+            return json.loads(await reader.read())
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def answer(
+        self,
+        status: int = 200,
+        headers: Iterable[tuple[str, str]] = (),
+        body: str = "",
+        *,
+        style: str = "answer",
+        times: int | None = None,
+    ) -> None:
+        """Answer so the next *times* requests, or every request from now on."""
+        given = {"status": status, "headers": list(headers), "body": body}
+        await self.command("answer", **given, style=style, times=times)
+
+    async def misbehave(self, style: str, times: int | None = 1) -> None:
+        """Treat so the next *times* requests: hang, drip, read_then_reset, gzip_bomb, ..."""
+        await self.answer(style=style, times=times)
+
+    async def refuse_marked(self, marker: str) -> None:
+        """Answer 400 to a body that holds *marker*."""
+        await self.command("refuse_marked", marker=marker)
+
+    async def refuse_larger(self, size: int) -> None:
+        """Answer 413 to a body of more than *size* bytes."""
+        await self.command("refuse_larger", size=size)
+
+    async def close_idle(self) -> int:
+        """Close idle connections and return how many there were."""
+        return int(await self.command("close_idle"))
+
+    async def stop(self) -> None:
+        """Close the port and every connection."""
+        await self.command("stop")
+
+    async def start(self, certificate: Path | None = None) -> None:
+        """Listen on the same port again, with TLS where there is a *certificate*."""
+        await self.command("start", certificate=None if certificate is None else str(certificate))
+
+    async def tries(self) -> list[Try]:
+        """Return the requests that the server has fully read, in order."""
+        return [Try(**one) for one in await self.command("tries")]
+
+    async def state(self) -> State:
+        """Return what the server has seen besides requests."""
+        return State(**await self.command("state"))
+
+    def ledger(self) -> Counter[str]:
+        """Return the events that the server has taken, by name, with how often it took each."""
+        return Counter(self.ledger_path.read_text().splitlines())
+
+
+@contextmanager
+def fault_server(
+    folder: Path, certificate: Path | None = None, *, name: str = "ledger"
+) -> Iterator[FaultServer]:
+    """Run the misbehaving server on a free port of loopback, with its ledger in *folder*."""
+    ledger = folder / f"{name}.txt"
+    ledger.touch()
+    arguments = [str(ledger)] if certificate is None else [str(ledger), str(certificate)]
+    with subprocess.Popen(
+        [sys.executable, str(SERVER), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            ports = json.loads(process.stdout.readline())
+            scheme = "http" if certificate is None else "https"
+            yield FaultServer(ports["port"], ports["control"], ledger, scheme)
+        finally:
+            process.kill()
+
+
+# What was accepted
+
+
+def name_event(event: Event) -> str:
+    """Return the name of *event* in the ledger: what its single and its batch form have in common."""
+    data = event.dump()
+    if data["kind"] == "arch":
+        return f"{data['visitor']}-{data['millis']}"
+    parts = (data["kind"], data["seconds"], data.get("campaign", ""), data.get("goal", ""))
+    return ":".join(map(str, (data["visitor"], *parts, data.get("tags", ""))))
+
+
+def names_of(*results: TrackResult) -> Counter[str]:
+    """Return the names of the events that track calls accepted."""
+    receipts = {id(one.receipt): one.receipt for result in results for one in result.values()}
+    entries = [receipt for receipt in receipts.values() if isinstance(receipt, Entry)]
+    return Counter(name_event(entry.event) for entry in entries)
+
+
+def gaps_of(tries: list[Try]) -> list[float]:
+    """Return the seconds between one request and the next."""
+    times = [one.at for one in tries]
+    return [after - before for before, after in pairwise(times)]
+
+
+def assert_same_bytes(tries: list[Try]) -> None:
+    """Assert that all of *tries* are the same request, to the byte."""
+    assert len({one.digest for one in tries}) == 1
+
+
+# Time
+
+
+@dataclass
+class Clock:
+    """A real clock that can be made to jump."""
+
+    source: Callable[[], float] = time.monotonic
+    offset_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.source() + self.offset_s
+
+    def jump(self, seconds: float) -> None:
+        """Go on from *seconds* later, or earlier."""
+        self.offset_s += seconds
+
+
+def read_waiting_s() -> float:
+    """Return how long this thread was ready to run and had no processor, as far as the system says."""
+    try:
+        return int(SCHEDULE.read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
+@dataclass
+class Pulse:
+    """How late each tick of the event loop was, less the time in which the machine ran others instead."""
+
+    delays_s: list[float] = field(default_factory=list)
+
+    async def beat(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            due, waited = time.monotonic() + TICK_S, read_waiting_s()
+            await asyncio.sleep(TICK_S)
+            others_s = read_waiting_s() - waited
+            self.delays_s.append(max(time.monotonic() - due - others_s, 0.0))
+
+    def check(self) -> None:
+        """Assert that the loop was not blocked; of few ticks, two may be late."""
+        ordered = sorted(self.delays_s, reverse=True)
+        late = [delay for delay in ordered if delay > P99_DELAY_S]
+        assert len(late) <= max(2, len(ordered) // 100), f"loop blocked: {ordered[:10]}"
+        assert not ordered or ordered[0] < MAX_DELAY_S, f"loop blocked for {ordered[0]} s"
+
+
+@asynccontextmanager
+async def steady_loop() -> AsyncIterator[Pulse]:
+    """Hold the event loop to small delays while the body runs."""
+    pulse = Pulse()
+    ticker = asyncio.create_task(pulse.beat())
+    try:
+        yield pulse
+    finally:
+        ticker.cancel()
+        await asyncio.gather(ticker, return_exceptions=True)
+    pulse.check()
+
+
+async def until(
+    condition: Callable[[], bool] | Callable[[], Awaitable[bool]], timeout_s: float = 10.0
+) -> None:
+    """Wait until *condition* holds."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            found = condition()
+            if found if isinstance(found, bool) else await found:
+                return
+            await asyncio.sleep(TICK_S)
+
+
+# Delivery with clocks of its own
+
+
+PLAN = Plan(parse_settings(settings()))
+
+
+@dataclass
+class Delivery:
+    """Queue, sender and press of a client, on clocks that can jump."""
+
+    queue: Queue
+    sender: Sender
+    press: EventPress
+    clock: Clock
+    wall_clock: Clock
+    accepted: Counter[str] = field(default_factory=Counter)
+
+    def put(self, user_id: str) -> Entry:
+        """Accept a conversion of *user_id*."""
+        campaign = PLAN.campaigns["checkout"]
+        goal = campaign.goals["signup"]
+        event = self.press.make_conversion(
+            User(user_id), campaign, campaign.variations[0], goal, None, is_batch_only=False
+        )
+        (entry,) = self.sender.put([event])
+        assert entry is not None
+        self.accepted[name_event(event)] += 1
+        return entry
+
+    def jump(self, seconds: float) -> None:
+        """Let *seconds* pass, and have the workers look at the clock."""
+        self.clock.jump(seconds)
+        # Sleeping workers wait on the loop's clock, which has not jumped; waking one wakes the next.
+        self.sender._wake()
+
+
+@asynccontextmanager
+async def delivery_to(
+    server: FaultServer,
+    limits: Limits | None = None,
+    *,
+    timeouts: Timeouts | None = None,
+    batching: Batching | None = None,
+    workers: int = 4,
+) -> AsyncIterator[Delivery]:
+    """Deliver to *server* as a client does, on clocks that can jump."""
+    clock, wall_clock = Clock(), Clock(time.time)
+    queue = Queue(limits, batching=batching)
+    transport = HttpxTransport(server.base_url, timeouts=timeouts)
+    sender = Sender(queue, transport, workers=workers, clock=clock, wall_clock=wall_clock)
+    account = Account(
+        account_id=ACCOUNT,
+        sdk_key=KEY,
+        collection_prefix="",
+        sdk_name="vwo-async",
+        sdk_version="1",
+        usage={},
+    )
+    press = EventPress(account, is_batched=batching is not None, wall_clock=wall_clock)
+    sender.start()
+    try:
+        yield Delivery(queue, sender, press, clock, wall_clock)
+    finally:
+        await sender.aclose(1)
+
+
+# TLS
+
+
+class Authority:
+    """Issues certificates, good and bad, and is what clients trust."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._authority = trustme.CA()
+        self.trusting = ssl.create_default_context()
+        self._authority.configure_trust(self.trusting)
+
+    def issue(self, case: str) -> Path:
+        """Return a file with a certificate and its key.
+
+        Args:
+            case: ``good``, ``expired``, ``wrong host`` or ``unknown authority``.
+        """
+        authority = trustme.CA() if case == "unknown authority" else self._authority
+        past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC) if case == "expired" else None
+        host = "elsewhere.example" if case == "wrong host" else "127.0.0.1"
+        path = self._folder / f"{case.replace(' ', '-')}.pem"
+        issued = authority.issue_cert(host, not_after=past)
+        issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+        return path
+
+
+# Children
+
+
+@asynccontextmanager
+async def child(
+    function: Callable[..., Awaitable[None]], *arguments: str, **environment: str
+) -> AsyncIterator[Child]:
+    """Run an async function of a test module in a process of its own; kill it in the end."""
+    code = (
+        f"import asyncio, sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent)!r}]; "
+        f"import {function.__module__} as module; "
+        f"asyncio.run(module.{function.__name__}(*sys.argv[1:]))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        code,
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    try:
+        yield Child(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@dataclass
+class Child:
+    """A child that speaks in JSON lines."""
+
+    process: asyncio.subprocess.Process
+
+    async def hear(self) -> Any:
+        """Return the next value that the child says."""
+        assert self.process.stdout is not None
+        line = await self.process.stdout.readline()
+        assert line, "the child ended"
+        return json.loads(line)
+
+    def tell(self) -> None:
+        """Let the child go on, where it waits in `heard`."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+
+
+def say(value: object) -> None:
+    """In a child: tell the parent."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+async def heard() -> None:
+    """In a child: wait until the parent tells it to go on."""
+    await asyncio.to_thread(sys.stdin.readline)

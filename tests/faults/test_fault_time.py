@@ -1,0 +1,169 @@
+"""Rows 42 and 43 of the failure matrix: clocks that jump, and a process that was not there for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+from rig import (
+    SLACK_S,
+    assert_same_bytes,
+    child,
+    delivery_to,
+    fault_server,
+    gaps_of,
+    heard,
+    names_of,
+    say,
+    steady_loop,
+    until,
+)
+from sample import settings
+
+from vwo_async import VWOClient
+from vwo_async._event.queue import Batching
+from vwo_async.transport import Limits
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+
+HOUR, DAY = 3600.0, 86_400.0
+JUMPS = [-HOUR, DAY]
+BASE_S, CAP_S = 0.2, 0.4
+WORKERS = 4
+PATIENT = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S, coalesces=False)
+
+
+# Row 42
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+async def test_row_42_retries_when_the_wall_clock_jumps(tmp_path: Path, jump: float) -> None:
+    """Neither age nor the wait for a retry is measured by the wall clock, and the bytes stay the same."""
+    limits = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S, max_age_s=30)
+    with fault_server(tmp_path) as server:
+        await server.answer(503, times=3)
+        async with steady_loop(), delivery_to(server, limits) as delivery:
+            entry = delivery.put("Ashley")
+            for tries in (1, 2, 3):
+                await until(lambda wanted=tries: delivery.queue.requests == wanted)
+                delivery.wall_clock.jump(jump)
+            await until(lambda: entry.outcome is not None)
+            found = await server.tries()
+        assert entry.outcome
+        assert_same_bytes(found)
+        assert all(BASE_S - 0.001 <= gap <= CAP_S + SLACK_S for gap in gaps_of(found))
+        assert server.ledger() == delivery.accepted
+        assert not delivery.queue.dropped
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+async def test_row_42_retry_after_when_the_wall_clock_jumps(tmp_path: Path, jump: float) -> None:
+    """A date to come again at is fixed when it is read: a jump after that neither hastens nor delays it."""
+    with fault_server(tmp_path) as server:
+        date = formatdate(time.time() + 3, usegmt=True)
+        await server.answer(429, [("Retry-After", date)], times=1)
+        async with steady_loop(), delivery_to(server, PATIENT) as delivery:
+            entry = delivery.put("Ashley")
+            await until(lambda: delivery.queue.requests == 1)
+            await asyncio.sleep(0.3)
+            delivery.wall_clock.jump(jump)
+            await until(lambda: entry.outcome is not None)
+            (gap,) = gaps_of(await server.tries())
+        assert 1.9 <= gap <= 3 + SLACK_S
+        assert server.ledger() == delivery.accepted
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+async def test_row_42_flushing_when_the_wall_clock_jumps(tmp_path: Path, jump: float) -> None:
+    """Batches leave at their interval whatever the wall clock says."""
+    batching = Batching(events=100, interval_s=0.6)
+    with fault_server(tmp_path) as server:
+        async with steady_loop(), delivery_to(server, batching=batching) as delivery:
+            for number in range(4):
+                begun = time.monotonic()
+                entry = delivery.put(f"user {number}")
+                delivery.put(f"other {number}")
+                await asyncio.sleep(0.1)
+                delivery.wall_clock.jump(jump)
+                await until(lambda one=entry: one.outcome is not None)
+                assert 0.599 <= time.monotonic() - begun <= 0.6 + SLACK_S
+            tries = await server.tries()
+        assert [len(one.events) for one in tries] == [2] * 4
+        assert server.ledger() == delivery.accepted
+
+
+# Row 43
+
+
+async def test_row_43_ten_minutes_pass_at_once(tmp_path: Path) -> None:
+    """After ten minutes in which nothing ran, what is due goes at the usual pace, not all at once."""
+    with fault_server(tmp_path) as server:
+        await server.answer(503)
+        async with steady_loop(), delivery_to(server, PATIENT, workers=WORKERS) as delivery:
+            for number in range(50):
+                delivery.put(f"user {number}")
+            await until(lambda: delivery.queue.requests >= 6)
+            await asyncio.sleep(0.1)
+            delivery.jump(600)
+            before = len(await server.tries())
+            await asyncio.sleep(1)
+            assert 1 <= len(await server.tries()) - before <= 1 / BASE_S + WORKERS
+            await server.answer(200)
+            await until(lambda: not delivery.queue.pending)
+            assert (await server.state()).peak <= WORKERS
+        assert server.ledger() == delivery.accepted
+
+
+async def test_row_43_few_failures_before_ten_minutes(tmp_path: Path) -> None:
+    """The same where the server was not known to be down: what waited for a retry is not expired by it."""
+    with fault_server(tmp_path) as server:
+        await server.answer(503, times=3)
+        async with steady_loop(), delivery_to(server, PATIENT, workers=WORKERS) as delivery:
+            for number in range(3):
+                delivery.put(f"user {number}")
+            await until(lambda: delivery.queue.requests >= 3)
+            delivery.jump(600)
+            await until(lambda: not delivery.queue.pending)
+        assert server.ledger() == delivery.accepted
+        assert delivery.queue.requests == 6
+
+
+async def track_until_told(base_url: str) -> None:
+    """In a child: track, say what was accepted, and close when told to."""
+    async with VWOClient(settings(), base_url=base_url, limits=PATIENT, workers=WORKERS) as client:
+        results = [
+            await client.track("checkout", f"user {number}", "signup") for number in range(50)
+        ]
+        say(names_of(*results))
+        await heard()
+    say(client.statistics().delivered)
+
+
+async def test_row_43_stopped_process(tmp_path: Path) -> None:
+    """A process that is stopped and goes on resumes delivery without a storm of retries."""
+    with fault_server(tmp_path) as server:
+        await server.answer(503)
+        async with steady_loop(), child(track_until_told, server.base_url) as process:
+            accepted = await process.hear()
+
+            async def has_tried() -> bool:
+                return len(await server.tries()) >= 6
+
+            await until(has_tried)
+            process.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(0.2)
+            before = len(await server.tries())
+            await asyncio.sleep(3)
+            assert len(await server.tries()) == before
+            process.process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(1)
+            assert 1 <= len(await server.tries()) - before <= 1 / BASE_S + WORKERS
+            assert (await server.state()).peak <= WORKERS
+            await server.answer(200)
+            process.tell()
+            await process.hear()
+        assert server.ledger() == accepted

@@ -102,8 +102,10 @@ ALLOWED: dict[str, set[str]] = {
         "storage.access",
         "storage.protocol",
         "tracking",
+        "turn",
         "user",
     },
+    "turn": set(),
     "client": {
         "_core",
         "_version",

@@ -411,6 +411,8 @@ class VWOClient:
             whose ``delivery`` can be awaited in either mode.
         """
         self._engine.enter()
+        if self._engine.turn.is_over():
+            await self._engine.turn.next()
         try:
             _check_name(goal_identifier, "goal_identifier")
             options = self._options
@@ -474,6 +476,8 @@ class VWOClient:
             Whether all was accepted for delivery; awaited, whether VWO received it.
         """
         self._engine.enter()
+        if self._engine.turn.is_over():
+            await self._engine.turn.next()
         try:
             if isinstance(tag_key, Mapping) and user_id is None:
                 user_id = tag_value
@@ -608,6 +612,8 @@ class VWOClient:
         wait: bool | None = None,
     ) -> Decision | None:
         self._engine.enter()
+        if self._engine.turn.is_over():
+            await self._engine.turn.next()
         try:
             _check_name(campaign_key, "campaign_key")
             user = self._read_user(

@@ -56,6 +56,7 @@ from .tracking import (
     make_record,
     sort_targets,
 )
+from .turn import Turn
 from .user import User
 
 # What closing may take beyond its deadline to bring kept events to rest.
@@ -81,6 +82,7 @@ class Engine:
         self.queue = Queue(options.limits, batching=options.batch_events)
         self._sender: Sender | None = None
         self._quiet_until = float("-inf")
+        self.turn = Turn()
         self._closing: asyncio.Task[None] | None = None
         self._storage = (
             None
@@ -202,13 +204,17 @@ class Engine:
     async def _close_delivery(self, ends_at: float) -> None:
         if self._sender is None:
             return
-        left_s = max(ends_at - time.monotonic(), 0.0)
-        if self._journal is None:
-            await self._sender.aclose(left_s)
-        else:
-            await self._journal.stop_loading()
-            await self._sender.aclose(left_s, self._journal.holds)
-            await self._journal.aclose(max(ends_at - time.monotonic(), CLOSE_GRACE_S))
+        try:
+            if self._journal is not None:
+                await self._journal.stop_loading()
+            await self._sender.drain(max(ends_at - time.monotonic(), 0.0))
+        finally:
+            if self._journal is None:
+                await self._sender.stop()
+            else:
+                await self._journal.verify(CLOSE_GRACE_S / 2)
+                await self._sender.stop(self._journal.holds)
+                await self._journal.aclose(max(ends_at - time.monotonic(), CLOSE_GRACE_S))
         lost, kept = self.queue.dropped["closed"], self.queue.kept
         if lost or kept:
             log_warning("closed with %d events lost and %d kept in the outbox", lost, kept)

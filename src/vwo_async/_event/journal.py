@@ -94,6 +94,18 @@ class Journal:
         """Tell whether the outbox has *entry*, or is about to, so that it outlives this process."""
         return entry in self._ids or entry in self._appending
 
+    async def verify(self, timeout_s: float) -> None:
+        """Find out whether what was kept is still there, so that closing does not promise what is gone."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                found = set(await self._outbox.find(self._ids.values()))
+        except TimeoutError:
+            # A slow disk is no lost one.
+            return
+        except Exception:
+            found = set()
+        self._ids = {entry: id_ for entry, id_ in self._ids.items() if id_ in found}
+
     async def record(self, entries: Sequence[Entry], claims: Sequence[Sequence[Claim]]) -> None:
         """Keep *entries*, each with its claims; returns once they would survive the process.
 
@@ -170,12 +182,14 @@ class Journal:
     async def _load_row(self, row: Row) -> None:
         try:
             event, claims = load(self._account, row.payload)
-        except ValueError:
+            wall_s = float(row.wall_s)
+        except Exception:
+            # Whatever is wrong with one row, those after it are sound.
             self._failed("an event in it cannot be read", 1)
             self._ended.add(row.id)
             self._remove_soon()
             return
-        while (entry := self._restore(event, row.wall_s, claims)) is None:  # noqa: ASYNC110 - no end is signalled
+        while (entry := self._restore(event, wall_s, claims)) is None:  # noqa: ASYNC110 - no end is signalled
             await asyncio.sleep(ROOM_INTERVAL_S)
         self._ids[entry] = row.id
         self.restored += 1
@@ -204,6 +218,10 @@ class Journal:
                 await self._outbox.aclose()
         except TimeoutError:
             log_error("the outbox did not come to rest in time")
+            late = [one for one in (self._opening, self._removing, *self._appends) if one]
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
 
 def fingerprint(account: Account) -> str:

@@ -159,17 +159,12 @@ class Sender:
         self._wake()
         return entry
 
-    async def aclose(
-        self, timeout_s: float, is_kept: Callable[[Entry], bool] = lambda entry: False
-    ) -> None:
-        """Deliver what can be delivered in *timeout_s*; drop as ``closed`` the rest that is not kept."""
-        try:
-            await self.drain(timeout_s)
-        finally:
-            self.is_closed = True
-            for worker in self._workers:
-                worker.cancel()
-            self._finish(self._queue.abandon("closed", is_kept))
+    async def stop(self, is_kept: Callable[[Entry], bool] = lambda entry: False) -> None:
+        """Stop the workers, drop as ``closed`` what is pending and not kept, and close the transport."""
+        self.is_closed = True
+        for worker in self._workers:
+            worker.cancel()
+        self._finish(self._queue.abandon("closed", is_kept))
         await asyncio.gather(*self._workers, return_exceptions=True)
         await self._transport.aclose()
 

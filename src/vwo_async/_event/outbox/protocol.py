@@ -39,6 +39,9 @@ class Outbox(Protocol):
     async def remove(self, ids: Collection[int]) -> None:
         """Forget events that ended."""
 
+    async def find(self, ids: Collection[int]) -> Collection[int]:
+        """Return those of *ids* that can still be found, by this process or another."""
+
     async def aclose(self) -> None:
         """Give up the outbox; what is in it stays."""
 

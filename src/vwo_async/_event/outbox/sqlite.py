@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from .slot import Slot, find_others, take_first
 
 SCHEMA_VERSION = 1
 ADOPT_INTERVAL_S = 60.0
+GENERATION = 2**48
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -66,6 +68,12 @@ class SqliteOutbox:
         self._left: deque[int] = deque()
         # Ended events whose rows could not be removed yet: a full disk refuses deletes too.
         self._unremoved: set[int] = set()
+        self._removed_in_round: set[int] = set()
+        self._identity = (0, 0)
+        # Added to the row ids of each file that takes the place of one that is gone, so that an id names
+        # one event for as long as the process lives.
+        self._base = 0
+        self._stopped: asyncio.Future[None] | None = None
         self._adopt_at = time.monotonic() + ADOPT_INTERVAL_S
 
     # The awaiting half
@@ -77,7 +85,11 @@ class SqliteOutbox:
             OutboxError: The path cannot be used.
         """
         self._fingerprint = fingerprint
-        self._thread = threading.Thread(target=self._run, name="vwo_async outbox", daemon=True)
+        loop = asyncio.get_running_loop()
+        self._stopped = loop.create_future()
+        self._thread = threading.Thread(
+            target=self._run, args=(loop, self._stopped), name="vwo_async outbox", daemon=True
+        )
         self._thread.start()
         try:
             await self._do(self._open)
@@ -105,7 +117,17 @@ class SqliteOutbox:
         if thread is None:
             return
         self._jobs.put(None)
-        await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        # Not thread.join in an executor: a disk that hangs would then hold the end of the loop.
+        if self._stopped is not None:
+            await asyncio.shield(self._stopped)
+            while thread.is_alive():  # noqa: ASYNC110 - its last word is said, and it ends in no time
+                await asyncio.sleep(0.001)
+
+    async def find(self, ids: Collection[int]) -> Collection[int]:
+        """Return those of *ids* whose rows are in the file that stands at the path."""
+        wanted = set(ids)
+        found: set[int] = await self._do(lambda: wanted & self._find_all())
+        return found
 
     def describe(self) -> str:
         """Return the path."""
@@ -121,12 +143,14 @@ class SqliteOutbox:
 
     # The thread
 
-    def _run(self) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop, stopped: asyncio.Future[None]) -> None:
         try:
             while self._run_round():
                 pass
         finally:
             self._close()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_set_done, stopped)
 
     def _run_round(self) -> bool:
         """Do all jobs that wait, in one transaction; return False when asked to stop."""
@@ -158,14 +182,17 @@ class SqliteOutbox:
             _answer(job, value, failure or fault)
 
     def _commit(self) -> Exception | None:
+        removed, self._removed_in_round = self._removed_in_round, set()
         connection = self._connection
         if connection is None or not connection.in_transaction:
             return None
         try:
             connection.commit()
         except sqlite3.Error as error:
+            # A full disk shows here, and what was to be removed is still there.
             self._rollback()
             return error
+        self._unremoved -= removed
         return None
 
     def _rollback(self) -> None:
@@ -180,7 +207,6 @@ class SqliteOutbox:
             raise IsADirectoryError("it is a directory")
         self._slot = take_first(self._path)
         self._file = self._slot.path
-        self._connection = self._connect_sound(self._slot.path)
         found = self._execute(
             "SELECT id FROM events WHERE fingerprint = ? ORDER BY id", (self._fingerprint,)
         )
@@ -199,12 +225,24 @@ class SqliteOutbox:
             return _connect(path, self._synchronous)
 
     def _sound(self) -> sqlite3.Connection:
-        """Return the connection, made again where it was lost to an error."""
-        if self._connection is None:
-            if self._slot is None:
-                raise OutboxError("the outbox is not open")
-            self._connection = self._connect_sound(self._slot.path)
-        return self._connection
+        """Return the connection, made again where it was lost to an error or its file is gone."""
+        if self._slot is None:
+            raise OutboxError("the outbox is not open")
+        connection = self._connection
+        if connection is not None and (connection.in_transaction or self._is_in_place()):
+            return connection
+        if connection is not None:
+            connection.close()
+        self._connection = connection = self._connect_sound(self._slot.path)
+        identity = _identify(self._slot.path)
+        if self._identity not in ((0, 0), identity):
+            self._base += GENERATION
+            self._left.clear()
+        self._identity = identity
+        return connection
+
+    def _is_in_place(self) -> bool:
+        return self._slot is not None and _identify(self._slot.path) == self._identity
 
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         connection = self._sound()
@@ -226,21 +264,31 @@ class SqliteOutbox:
     def _append(self, rows: Sequence[tuple[float, bytes]]) -> list[int]:
         return [self._insert(self._fingerprint, wall_s, payload) for wall_s, payload in rows]
 
+    def _find_all(self) -> set[int]:
+        return {row[0] + self._base for row in self._execute("SELECT id FROM events")}
+
     def _insert(self, fingerprint: str, wall_s: float, payload: bytes) -> int:
         statement = "INSERT INTO events (fingerprint, wall_s, payload) VALUES (?, ?, ?)"
-        return self._execute(statement, (fingerprint, wall_s, payload)).lastrowid or 0
+        return (
+            self._execute(statement, (fingerprint, wall_s, payload)).lastrowid or 0
+        ) + self._base
 
     def _remove(self, ids: Collection[int]) -> None:
         self._unremoved.update(ids)
-        for one in list(self._unremoved):
-            self._execute("DELETE FROM events WHERE id = ?", (one,))
-            self._unremoved.discard(one)
+        self._sound()
+        for one in self._unremoved - self._removed_in_round:
+            if one > self._base:
+                self._execute("DELETE FROM events WHERE id = ?", (one - self._base,))
+            self._removed_in_round.add(one)
 
     def _load(self, limit: int) -> list[Row]:
+        self._sound()
         rows: list[Row] = []
         while self._left and len(rows) < limit:
             statement = "SELECT id, wall_s, payload FROM events WHERE id = ?"
-            rows.extend(Row(*row) for row in self._execute(statement, (self._left.popleft(),)))
+            id_ = self._left.popleft()
+            found = self._execute(statement, (id_ - self._base,))
+            rows.extend(Row(id_, wall_s, payload) for _, wall_s, payload in found)
         return rows
 
     def _adopt_quietly(self) -> None:
@@ -261,6 +309,9 @@ class SqliteOutbox:
                 continue
             try:
                 self._take_over(path)
+            except (OSError, sqlite3.Error):
+                # One that cannot be read must not keep the others from being taken over.
+                self._rollback()
             finally:
                 orphan.release()
 
@@ -282,6 +333,11 @@ class SqliteOutbox:
         _unlink(path)
 
     def _close(self) -> None:
+        if self._unremoved and self._connection is not None:
+            # There may be room again since the last time.
+            with suppress(sqlite3.Error, OSError, OutboxError):
+                self._remove(())
+                self._commit()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -304,6 +360,20 @@ def _answer(job: _Job, value: Any, error: Exception | None) -> None:
 
     if not job.loop.is_closed():
         job.loop.call_soon_threadsafe(settle)
+
+
+def _set_done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    """Return what tells this file from another of the same name, (0, 0) where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
 
 
 def _connect(path: Path, synchronous: str) -> sqlite3.Connection:

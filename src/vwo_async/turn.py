@@ -1,0 +1,52 @@
+"""Fairness: a burst of calls that need not wait must not keep the event loop to itself.
+
+Ten thousand calls gathered at once would all run in one turn of the loop, and everything else in the
+process would stand still meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import monotonic
+
+MAX_TURN_S = 0.01
+# How many of the waiting calls go on in one turn: a few milliseconds of work.
+CALLS_PER_TURN = 64
+
+
+class Turn:
+    """How long the calls of one client have held the current turn of the loop, and who waits for another."""
+
+    __slots__ = ("_ends_at", "_waiting")
+
+    def __init__(self) -> None:
+        self._ends_at = 0.0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def is_over(self) -> bool:
+        """Tell whether the calls of this turn have had their time; the first call begins it."""
+        if not self._ends_at:
+            self._begin()
+            return False
+        return bool(self._waiting) or monotonic() >= self._ends_at
+
+    async def next(self) -> None:
+        """Wait for a turn of one's own, behind those who wait already."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
+
+    def _begin(self) -> None:
+        self._ends_at = monotonic() + MAX_TURN_S
+        asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        """Let the first of those who wait go on in the next turn of the loop, and look again after it."""
+        self._ends_at = 0.0
+        for _ in range(min(len(self._waiting), CALLS_PER_TURN)):
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._waiting:
+            self._begin()

@@ -209,10 +209,29 @@ async def test_hanging_storage_is_left_alone() -> None:
             await client.get_variation_name("checkout", f"u{number}")
         assert loop.time() - begun < 0.5
         storage.fault = row()
-        assert access.STALL_S == 5.0
-        client._engine._storage._stalled_until = loop.time() - 1  # type: ignore[union-attr]
+        await asyncio.sleep(access.STALL_S)
         assert await client.get_variation_name("checkout", "Ashley") == "Variation-1"
         assert await client.get_variation_name("checkout", "Ashley") == "Variation-1"
+
+
+async def test_unread_records_are_not_written_over() -> None:
+    """Where the storage did not answer in time, what it holds is not known and stays as it is."""
+
+    class Stalling(MemoryUserStorage):
+        stalls = True
+
+        async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
+            if self.stalls and user_id == "other":
+                await asyncio.sleep(3600)
+            return await super().get(user_id, campaign_key)
+
+    storage = Stalling([row(goalIdentifier="signup")])
+    async with client_with(storage, storage_timeout_s=0.02) as client:
+        for user in ("other", "Ashley"):
+            assert await client.activate("checkout", user) == "Control"
+    assert await storage.get("Ashley", "checkout") == row(goalIdentifier="signup")
+    storage.stalls = False
+    assert await storage.get("other", "checkout") is None
 
 
 async def test_failing_write_does_not_lose_the_event() -> None:

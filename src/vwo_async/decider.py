@@ -25,9 +25,11 @@ class Reading:
     Attributes:
         records: What is known so far, None where there is no storage.
         notes: A text for each failure.
+        is_blind: Whether the storage did not answer in time: what it holds is not known, and must not
+            be written over.
     """
 
-    __slots__ = ("_given", "_storage", "_user", "notes", "records")
+    __slots__ = ("_given", "_storage", "_user", "is_blind", "notes", "records")
 
     def __init__(
         self, storage: StorageAccess | None, user: User, given: Mapping[str, Any] | None
@@ -37,6 +39,7 @@ class Reading:
         self._given = given
         self.records: dict[str, Stored | None] | None = None if storage is None else {}
         self.notes: list[str] = []
+        self.is_blind = False
 
     async def decide(self, plan: Plan, campaigns: Sequence[Campaign], api: Api) -> list[Decision]:
         """Decide *campaigns*; each round of reading asks for all that any of them still needs."""
@@ -69,7 +72,9 @@ class Reading:
         if self._given is not None:
             self.records.update(read_given(self._given, self._user.id, keys))
         else:
-            self.records.update(await self._storage.read(self._user.id, keys, self.notes))
+            found = await self._storage.read(self._user.id, keys, self.notes)
+            self.is_blind = self.is_blind or found is None
+            self.records.update(dict.fromkeys(keys) if found is None else found)
 
     def find(self, campaign: Campaign) -> Stored | None:
         """Return the record of *campaign*, where one was read."""

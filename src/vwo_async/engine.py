@@ -291,7 +291,8 @@ class Engine:
             delivery = _delivery_of(receipts)
             if self._journal is not None:
                 await self._record(receipts)
-        if self._storage is not None and decision.reason is Reason.ASSIGNED:
+        is_new = decision.reason is Reason.ASSIGNED and not reading.is_blind
+        if self._storage is not None and is_new:
             record = StoredDecision(user.id, campaign.key, variation.name, meta_data=meta_data)
             await self._storage.write(record, reading.notes)
         if waits:
@@ -360,7 +361,7 @@ class Engine:
         results: Mapping[str, CampaignTrack],
     ) -> None:
         """Mark accepted conversions as tracked, for as long as their events do not come to nothing."""
-        if self._storage is None:
+        if self._storage is None or reading.is_blind:
             return
         for one in accepted:
             record = make_record(call, one, reading)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 async def wait_received(collector: Collector) -> None:
     """Return once the collector has received an event, and perhaps not yet answered."""
-    while not collector.ledger:  # noqa: ASYNC110 - a collector tells nobody what it receives
+    while not collector.ledger:
         await asyncio.sleep(0.01)
 
 

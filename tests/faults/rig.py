@@ -329,7 +329,8 @@ async def delivery_to(
     try:
         yield Delivery(queue, sender, press, clock, wall_clock)
     finally:
-        await sender.aclose(1)
+        await sender.drain(1)
+        await sender.stop()
 
 
 # TLS

@@ -14,7 +14,7 @@ from ..log import log_warning
 from .protocol import Row, StoredDecision, UserStorage
 
 # How long a storage that timed out is left alone.
-STALL_S = 5.0
+STALL_S = 1.0
 
 T = TypeVar("T")
 
@@ -37,8 +37,10 @@ class StorageAccess:
 
     async def read(
         self, user_id: str, campaign_keys: Iterable[str], notes: list[str]
-    ) -> dict[str, Stored | None]:
+    ) -> dict[str, Stored | None] | None:
         """Return what is stored for each campaign, all asked for at once; None where nothing usable is.
+
+        None in place of all where the storage did not answer in time, or was not asked because of that.
 
         Args:
             user_id: The user.
@@ -48,7 +50,7 @@ class StorageAccess:
         keys = tuple(campaign_keys)
         if not self._may_ask():
             self._note("not asked, since it timed out a moment ago", notes)
-            return dict.fromkeys(keys)
+            return None
         try:
             async with asyncio.timeout(self._timeout_s):
                 if len(keys) == 1:
@@ -58,7 +60,7 @@ class StorageAccess:
         except TimeoutError:
             self._stalled_until = time.monotonic() + STALL_S
             self._note("get timed out", notes)
-            return dict.fromkeys(keys)
+            return None
         self._stalled_until = None
         for row in rows:
             if isinstance(row, str):
@@ -106,7 +108,8 @@ class StorageAccess:
     async def _release(self, user_id: str, campaign_key: str, goal: str) -> str:
         notes: list[str] = []
         async with self.serialised(user_id):
-            stored = (await self.read(user_id, [campaign_key], notes))[campaign_key]
+            found = await self.read(user_id, [campaign_key], notes)
+            stored = None if found is None else found[campaign_key]
             if stored is None or goal not in stored.goals:
                 return ""
             goals = tuple(one for one in stored.goals if one != goal)

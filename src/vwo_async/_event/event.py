@@ -256,7 +256,7 @@ class Conversion(_ClassicEvent):
         """Return GET track-goal."""
         ids = f"experiment_id={self.campaign_id}&combination={self.variation_id}&goal_id={self.goal_id}"
         target = self._target("track-goal", f"{ids}&{self._agent_query()}")
-        if self.revenue:
+        if self.revenue is not None:
             target = f"{target}&r={_quote(_revenue_text(self.revenue))}"
         return Request("GET", target, _agent_headers(self.user_agent, self.ip))
 
@@ -280,7 +280,7 @@ class Conversion(_ClassicEvent):
     def render_item(self) -> str:
         """Return its batch form, eT 2."""
         tail = f',"g":{self.goal_id}'
-        if self.revenue:
+        if self.revenue is not None:
             tail = f'{tail},"r":{_revenue_json(self.revenue)}'
         return self._item(_GOAL, f'"e":{self.campaign_id},"c":{self.variation_id},', tail)
 
@@ -629,7 +629,7 @@ def _agent_headers(user_agent: str, ip: str) -> tuple[Header, ...]:
 
 def _revenue_text(revenue: Revenue) -> str:
     if isinstance(revenue, bool):
-        return "true"
+        return "true" if revenue else "false"
     if isinstance(revenue, float) and revenue.is_integer():
         return str(int(revenue))
     return format(revenue, "f") if isinstance(revenue, Decimal) else str(revenue)

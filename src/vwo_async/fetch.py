@@ -6,7 +6,7 @@ import ssl
 
 from anyio import to_thread
 
-from ._event.event import Request
+from ._event.request import Request
 from ._event.transport import VWO_BASE_URL, HttpxTransport, Timeouts
 from ._version import __version__
 from .error import DeliveryError, InvalidInputError

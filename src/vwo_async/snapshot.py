@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ._core.plan import Plan
-from ._event.event import Account, EventPress
+from ._event.press import EventPress
+from ._event.request import Account
 from .options import Options
 from .settings import Settings
 

@@ -15,7 +15,8 @@ from ._core.api import TRACK
 from ._core.decision import Stored
 from ._core.goal import Revenue, Target, find_targets, is_repeat, lacks_revenue
 from ._core.plan import Campaign, Decision, Goal, Variation
-from ._event.event import Event, dump_properties
+from ._event.event import Event
+from ._event.press import dump_properties
 from .decider import Reading
 from .error import InvalidInputError
 from .options import GoalType, read_goal_type

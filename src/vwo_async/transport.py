@@ -6,8 +6,8 @@ Give an object with `Transport`'s two methods as the launch option ``transport``
 from __future__ import annotations
 
 from ._event.answer import Answer, Failure
-from ._event.event import Request
 from ._event.queue import Limits
+from ._event.request import Request
 from ._event.transport import VWO_BASE_URL, HttpxTransport, Timeouts, Transport
 
 __all__ = [

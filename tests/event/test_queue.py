@@ -21,8 +21,10 @@ from hypothesis.stateful import (
 
 from vwo_async._core.plan import Plan
 from vwo_async._event.answer import Answer, Failure
-from vwo_async._event.event import Account, Event, EventPress, Request
+from vwo_async._event.event import Event
+from vwo_async._event.press import EventPress
 from vwo_async._event.queue import Batching, Entry, Limits, Parcel, Queue
+from vwo_async._event.request import Account, Request
 from vwo_async.result import DeliveryStatus, Outcome
 from vwo_async.settings import parse_settings
 from vwo_async.user import User

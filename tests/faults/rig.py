@@ -23,8 +23,10 @@ from sample import ACCOUNT, KEY, settings
 
 from vwo_async import TrackResult
 from vwo_async._core.plan import Plan
-from vwo_async._event.event import Account, Event, EventPress
+from vwo_async._event.event import Event
+from vwo_async._event.press import EventPress
 from vwo_async._event.queue import Batching, Entry, Limits, Queue
+from vwo_async._event.request import Account
 from vwo_async._event.sender import Sender
 from vwo_async.settings import parse_settings
 from vwo_async.transport import HttpxTransport, Timeouts

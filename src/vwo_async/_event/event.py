@@ -8,97 +8,29 @@ caller is not held by it. Formats are those of section 15 of the reference.
 from __future__ import annotations
 
 import json
-import random
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 from urllib.parse import quote
 
 from .._core.goal import Revenue
-from .._core.plan import Campaign, Goal, Variation
-from .._core.visitor import make_namespace, make_visitor_id
-from ..error import InvalidInputError
+from .._core.visitor import make_visitor_id
 from ..user import User
+from .request import (
+    Account,
+    Request,
+    dump_json,
+    join_objects,
+    make_agent_headers,
+    quote_text,
+)
 
-MAX_PROPERTIES_BYTES = 64_000
 # What a rendered event weighs on the queue beyond its own texts.
 BASE_SIZE = 512
-# encodeURIComponent leaves these alone, and so do the Node SDK's requests.
-_SAFE = "!~*'()"
 _ED = quote('{"p":"server"}', safe="")
 _USER, _GOAL, _PUSH = 1, 2, 3
 # The visitor property that names the environment, which no custom dimension may override.
 ENVIRONMENT = "vwo_fs_environment"
-
-Header = tuple[bytes, bytes]
-
-
-class Request(NamedTuple):
-    """One HTTP request, ready to send.
-
-    Attributes:
-        method: ``GET`` or ``POST``.
-        target: Path and query below the base URL, in ASCII.
-        headers: Beyond those that every request has.
-        body: Empty for GET.
-    """
-
-    method: str
-    target: str
-    headers: tuple[Header, ...] = ()
-    body: bytes = b""
-
-
-class Account:
-    """What is the same in all requests of one settings file: rendered once."""
-
-    __slots__ = (
-        "_batch_query",
-        "_key",
-        "event_query",
-        "namespace",
-        "path",
-        "props",
-        "query",
-        "sdk_key",
-        "usage",
-    )
-
-    def __init__(
-        self,
-        *,
-        account_id: int | str,
-        sdk_key: str | None,
-        collection_prefix: str,
-        sdk_name: str,
-        sdk_version: str,
-        usage: Mapping[str, int],
-    ) -> None:
-        account, name, version = _quote(str(account_id)), _quote(sdk_name), _quote(sdk_version)
-        env = f"&env={_quote(sdk_key)}" if sdk_key else ""
-        self.namespace = make_namespace(account_id)
-        self.sdk_key = sdk_key
-        self.path = f"/{collection_prefix}" if collection_prefix else ""
-        self.usage = "".join(f"&{key}={value}" for key, value in usage.items())
-        self.query = f"&sdk={name}&sdk-v={version}{env}&account_id={account}&ap=server"
-        self.event_query = f"&a={account}{env}"
-        self._batch_query = f"?a={account}&sdk={name}&sdk-v={version}{env}{self.usage}"
-        self.props = {"vwo_sdkName": sdk_name, "vwo_sdkVersion": sdk_version}
-        if sdk_key:
-            self.props["vwo_envKey"] = sdk_key
-
-    def render_batch(self, items: Sequence[str]) -> Request:
-        """Return the one request that carries *items*."""
-        headers: tuple[Header, ...] = ((b"Content-Type", b"application/json"),)
-        if self.sdk_key:
-            headers += ((b"Authorization", self.sdk_key.encode()),)
-        body = f'{{"ev":[{",".join(items)}]}}'.encode()
-        target = f"{self.path}/server-side/batch-events{self._batch_query}"
-        return Request("POST", target, headers, body)
-
-    def __repr__(self) -> str:
-        return "<Account>"
 
 
 class Event(Protocol):
@@ -207,7 +139,7 @@ class _ClassicEvent:
         )
 
     def _agent_query(self) -> str:
-        return f"visitor_ua={_quote(self.user_agent)}&visitor_ip={_quote(self.ip)}"
+        return f"visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
 
     def _item(self, kind: int, head: str, tail: str = "") -> str:
         return (
@@ -228,7 +160,7 @@ class Impression(_ClassicEvent):
         """Return GET track-user."""
         ids = f"experiment_id={self.campaign_id}&combination={self.variation_id}"
         target = self._target("track-user", f"{ids}&{self._agent_query()}")
-        headers = _agent_headers(self.user_agent, self.ip)
+        headers = make_agent_headers(self.user_agent, self.ip)
         return Request("GET", f"{target}&ed={_ED}{self.account.usage}", headers)
 
     def _dump_own(self) -> dict[str, Any]:
@@ -257,8 +189,8 @@ class Conversion(_ClassicEvent):
         ids = f"experiment_id={self.campaign_id}&combination={self.variation_id}&goal_id={self.goal_id}"
         target = self._target("track-goal", f"{ids}&{self._agent_query()}")
         if self.revenue is not None:
-            target = f"{target}&r={_quote(_revenue_text(self.revenue))}"
-        return Request("GET", target, _agent_headers(self.user_agent, self.ip))
+            target = f"{target}&r={quote_text(revenue_text(self.revenue))}"
+        return Request("GET", target, make_agent_headers(self.user_agent, self.ip))
 
     def _dump_own(self) -> dict[str, Any]:
         revenue = self.revenue
@@ -281,7 +213,7 @@ class Conversion(_ClassicEvent):
         """Return its batch form, eT 2."""
         tail = f',"g":{self.goal_id}'
         if self.revenue is not None:
-            tail = f'{tail},"r":{_revenue_json(self.revenue)}'
+            tail = f'{tail},"r":{revenue_json(self.revenue)}'
         return self._item(_GOAL, f'"e":{self.campaign_id},"c":{self.variation_id},', tail)
 
 
@@ -294,7 +226,7 @@ class Tag(_ClassicEvent):
 
     def render(self) -> Request:
         """Return GET push."""
-        return Request("GET", self._target("push", f"tags={_quote(self.tags)}"))
+        return Request("GET", self._target("push", f"tags={quote_text(self.tags)}"))
 
     def _dump_own(self) -> dict[str, Any]:
         return {"kind": "push", "tags": self.tags}
@@ -306,7 +238,7 @@ class Tag(_ClassicEvent):
     def render_item(self) -> str:
         """Return its batch form, eT 3; the tags are percent-encoded JSON, as Node and Java send them."""
         visitor = self._visitor()
-        tags = json.dumps(_quote(self.tags))
+        tags = json.dumps(quote_text(self.tags))
         return f'{{"sId":{self.seconds},"u":"{visitor}","eT":{_PUSH},"t":{tags}}}'
 
 
@@ -359,13 +291,13 @@ class ArchEvent:
         """Return POST events/t."""
         account = self.account
         target = (
-            f"{account.path}/events/t?en={_quote(self._name)}{account.event_query}"
+            f"{account.path}/events/t?en={quote_text(self._name)}{account.event_query}"
             f"&eTime={self.millis}&random={self.random}&p=FS"
-            f"&visitor_ua={_quote(self.user_agent)}&visitor_ip={_quote(self.ip)}"
+            f"&visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
         )
         headers = (
             (b"Content-Type", b"application/json"),
-            *_agent_headers(self.user_agent, self.ip),
+            *make_agent_headers(self.user_agent, self.ip),
         )
         usage = account.usage if self._has_usage else ""
         return Request("POST", target + usage, headers, self._body().encode())
@@ -409,9 +341,9 @@ class ArchEvent:
         environment = {ENVIRONMENT: self.account.sdk_key} if self.account.sdk_key else {}
         return (
             f'{{"d":{{"msgId":"{visitor}-{self.millis}","visId":"{visitor}",'
-            f'"sessionId":{self.millis // 1000},"event":{{"props":{_join(_dump(ours), self._props)},'
+            f'"sessionId":{self.millis // 1000},"event":{{"props":{join_objects(dump_json(ours), self._props)},'
             f'"name":{json.dumps(self._name)},"time":{self.millis}}},'
-            f'"visitor":{{"props":{_join(_dump(environment), self._visitor_props)}}}}}}}'
+            f'"visitor":{{"props":{join_objects(dump_json(environment), self._visitor_props)}}}}}}}'
         )
 
     def render_item(self) -> str:
@@ -439,195 +371,7 @@ def restore_event(account: Account, data: Mapping[str, Any]) -> Event:
         raise ValueError("not an event") from None
 
 
-class EventPress:
-    """Makes events: the one place where they get their time and random number.
-
-    Args:
-        account: What is the same in all of them.
-        is_arch: Whether they go to the event architecture.
-        is_batched: Whether they are collected for batch requests, which know the classic form alone.
-        wall_clock: Seconds since the epoch; replaced in tests of time.
-    """
-
-    __slots__ = ("_is_batched", "_stamp", "_wall_clock", "account", "is_arch")
-
-    def __init__(
-        self,
-        account: Account,
-        *,
-        is_arch: bool = False,
-        is_batched: bool = False,
-        wall_clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.account = account
-        self._is_batched = is_batched
-        self._wall_clock = wall_clock
-        self._stamp = _Stamp()
-        self.is_arch = is_arch and not is_batched
-
-    def make_impression(self, user: User, campaign: Campaign, variation: Variation) -> Event:
-        """Return the event that *user* was given *variation*."""
-        if self.is_arch:
-            props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
-            return self._make_arch(user, "vwo_variationShown", _dump(props), has_usage=True)
-        event = Impression(self.account, user, *self._draw(), is_batch_only=self._is_batched)
-        event.campaign_id = campaign.id
-        event.variation_id = variation.id
-        return event
-
-    def make_conversion(
-        self,
-        user: User,
-        campaign: Campaign,
-        variation: Variation,
-        goal: Goal,
-        revenue: Revenue,
-        *,
-        is_batch_only: bool,
-    ) -> Event:
-        """Return the classic event that *user* reached *goal*."""
-        is_batch_only = is_batch_only or self._is_batched
-        event = Conversion(self.account, user, *self._draw(), is_batch_only=is_batch_only)
-        event.campaign_id = campaign.id
-        event.variation_id = variation.id
-        event.goal_id = goal.id
-        event.revenue = revenue
-        return event
-
-    def make_arch_conversion(
-        self,
-        user: User,
-        goal_identifier: str,
-        goals: Sequence[tuple[Campaign, Goal]],
-        revenue: Revenue,
-        properties: str,
-    ) -> Event:
-        """Return the one event that *user* reached a goal in each of several campaigns.
-
-        Args:
-            user: Who.
-            goal_identifier: The name of the event.
-            goals: Campaign and goal of each conversion.
-            revenue: Sent under the name that each revenue goal gives it.
-            properties: JSON text of an object, from `dump_properties`.
-        """
-        meta: dict[str, Any] = {
-            "metric": {f"id_{campaign.id}": [f"g_{goal.id}"] for campaign, goal in goals}
-        }
-        for _, goal in goals:
-            if revenue and goal.is_revenue and goal.revenue_prop:
-                meta[goal.revenue_prop] = _revenue_value(revenue)
-        ours = _dump({"vwoMeta": meta, "isCustomEvent": True})
-        return self._make_arch(user, goal_identifier, _join(ours, properties))
-
-    def make_tags(self, user: User, tags: Mapping[str, str]) -> list[Event]:
-        """Return the events that carry custom dimensions: one for each, or on the event architecture one."""
-        if self.is_arch:
-            own = {key: value for key, value in tags.items() if key != ENVIRONMENT}
-            props, visitor_props = _dump({"isCustomEvent": True}), _dump(own)
-            return [self._make_arch(user, "vwo_syncVisitorProp", props, visitor_props)]
-        is_batch_only = len(tags) > 1 or self._is_batched
-        return [self._make_tag(user, key, tags[key], is_batch_only=is_batch_only) for key in tags]
-
-    def _make_tag(self, user: User, key: str, value: str, *, is_batch_only: bool) -> Event:
-        event = Tag(self.account, user, *self._draw(), is_batch_only=is_batch_only)
-        event.tags = json.dumps({"u": {key: value}}, ensure_ascii=False, separators=(",", ":"))
-        event.size += 2 * len(event.tags)
-        return event
-
-    def _make_arch(
-        self, user: User, name: str, props: str, visitor_props: str = "", *, has_usage: bool = False
-    ) -> Event:
-        millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
-        return ArchEvent(
-            self.account,
-            user,
-            name,
-            millis,
-            random.random(),
-            props=props,
-            visitor_props=visitor_props,
-            has_usage=has_usage,
-        )
-
-    def _draw(self) -> tuple[int, float]:
-        return int(self._wall_clock()), random.random()
-
-
-class _Stamp:
-    """Milliseconds that differ between two events of one visitor, since they make the message id."""
-
-    __slots__ = ("_last", "_now")
-
-    def __init__(self) -> None:
-        self._now = 0
-        self._last: dict[bytes, int] = {}
-
-    def next(self, id_bytes: bytes, now: int) -> int:
-        if now != self._now:
-            self._now = now
-            self._last = {key: last for key, last in self._last.items() if last >= now}
-        millis = max(now, self._last.get(id_bytes, 0) + 1)
-        self._last[id_bytes] = millis
-        return millis
-
-
-# What a caller's properties may not override, since VWO reads them.
-_RESERVED = frozenset({"vwoMeta", "isCustomEvent", "vwo_sdkName", "vwo_sdkVersion", "vwo_envKey"})
-
-
-def dump_properties(properties: Mapping[str, Any]) -> str:
-    """Return the JSON text of a caller's event properties, less those that only VWO's SDKs may set.
-
-    Raises:
-        InvalidInputError: A key or value that JSON does not know, a number that is not finite, a
-            cycle, a lone surrogate, or more than 64 kB in all.
-    """
-    own = {key: value for key, value in properties.items() if key not in _RESERVED}
-    try:
-        text = json.dumps(
-            own, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_to_json
-        )
-        size = len(text.encode())
-    except (TypeError, ValueError, RecursionError):
-        raise InvalidInputError("event_properties cannot be written as JSON") from None
-    if size > MAX_PROPERTIES_BYTES:
-        raise InvalidInputError(f"event_properties exceed {MAX_PROPERTIES_BYTES} bytes of JSON")
-    return text
-
-
-def _to_json(value: object) -> object:
-    if isinstance(value, Decimal) and value.is_finite():
-        return float(value)
-    raise TypeError
-
-
-def _dump(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, separators=(",", ":"))
-
-
-def _join(first: str, second: str) -> str:
-    """Join the JSON texts of two objects that share no key."""
-    if second in ("", "{}"):
-        return first
-    return second if first == "{}" else f"{first[:-1]},{second[1:]}"
-
-
-def _quote(text: str) -> str:
-    return quote(text, safe=_SAFE)
-
-
-def _agent_headers(user_agent: str, ip: str) -> tuple[Header, ...]:
-    """Percent-encoded as in the Node SDK, so that no text can end a header or fail to encode."""
-    headers: tuple[Header, ...] = ()
-    if user_agent:
-        headers += ((b"X-Device-User-Agent", _quote(user_agent).encode()),)
-    if ip:
-        headers += ((b"VWO-X-Forwarded-For", _quote(ip).encode()),)
-    return headers
-
-
-def _revenue_text(revenue: Revenue) -> str:
+def revenue_text(revenue: Revenue) -> str:
     if isinstance(revenue, bool):
         return "true" if revenue else "false"
     if isinstance(revenue, float) and revenue.is_integer():
@@ -635,13 +379,6 @@ def _revenue_text(revenue: Revenue) -> str:
     return format(revenue, "f") if isinstance(revenue, Decimal) else str(revenue)
 
 
-def _revenue_json(revenue: Revenue) -> str:
+def revenue_json(revenue: Revenue) -> str:
     """A number goes out as a number, to the last digit that the caller gave; a text as a text."""
-    return json.dumps(revenue) if isinstance(revenue, str) else _revenue_text(revenue)
-
-
-def _revenue_value(revenue: Revenue) -> str | int | float:
-    if isinstance(revenue, (str, int)):
-        return revenue
-    number = float(revenue or 0)
-    return int(number) if number.is_integer() else number
+    return json.dumps(revenue) if isinstance(revenue, str) else revenue_text(revenue)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from ..error import OutboxError
 from ..log import log_error
 from ..result import DeliveryStatus
-from .event import Account, Event, restore_event
+from .event import Event, restore_event
 from .outbox.protocol import Outbox, Row
 from .queue import Entry
+from .request import Account
 
 LOAD_LIMIT = 500
 # How often to look for what other processes left, and for room when the queue is full.

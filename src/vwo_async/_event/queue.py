@@ -17,7 +17,8 @@ from typing import Literal
 from ..result import DeliveryStatus, Outcome, Receipt
 from .answer import Answer, Verdict, judge, read_retry_after
 from .breaker import Breaker
-from .event import Event, Request
+from .event import Event
+from .request import Request
 
 # What a batch may owe to one bad event in it.
 _DIVISIBLE = frozenset({Verdict.INVALID, Verdict.TOO_LARGE, Verdict.UNSENDABLE})

@@ -19,7 +19,7 @@ import httpx
 
 from ..error import InvalidInputError
 from .answer import Answer, Failure
-from .event import Request
+from .request import Request
 
 VWO_BASE_URL = "https://dev.visualwebsiteoptimizer.com"
 MAX_ANSWER_BYTES = 64_000

@@ -1,0 +1,114 @@
+"""One HTTP request, and what is the same in all requests of one settings file.
+
+Formats are those of section 15 of the reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from .._core.visitor import make_namespace
+
+# encodeURIComponent leaves these alone, and so do the Node SDK's requests.
+_SAFE = "!~*'()"
+
+Header = tuple[bytes, bytes]
+
+
+class Request(NamedTuple):
+    """One HTTP request, ready to send.
+
+    Attributes:
+        method: ``GET`` or ``POST``.
+        target: Path and query below the base URL, in ASCII.
+        headers: Beyond those that every request has.
+        body: Empty for GET.
+    """
+
+    method: str
+    target: str
+    headers: tuple[Header, ...] = ()
+    body: bytes = b""
+
+
+class Account:
+    """What is the same in all requests of one settings file: rendered once."""
+
+    __slots__ = (
+        "_batch_query",
+        "_key",
+        "event_query",
+        "namespace",
+        "path",
+        "props",
+        "query",
+        "sdk_key",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        *,
+        account_id: int | str,
+        sdk_key: str | None,
+        collection_prefix: str,
+        sdk_name: str,
+        sdk_version: str,
+        usage: Mapping[str, int],
+    ) -> None:
+        account, name, version = (
+            quote_text(str(account_id)),
+            quote_text(sdk_name),
+            quote_text(sdk_version),
+        )
+        env = f"&env={quote_text(sdk_key)}" if sdk_key else ""
+        self.namespace = make_namespace(account_id)
+        self.sdk_key = sdk_key
+        self.path = f"/{collection_prefix}" if collection_prefix else ""
+        self.usage = "".join(f"&{key}={value}" for key, value in usage.items())
+        self.query = f"&sdk={name}&sdk-v={version}{env}&account_id={account}&ap=server"
+        self.event_query = f"&a={account}{env}"
+        self._batch_query = f"?a={account}&sdk={name}&sdk-v={version}{env}{self.usage}"
+        self.props = {"vwo_sdkName": sdk_name, "vwo_sdkVersion": sdk_version}
+        if sdk_key:
+            self.props["vwo_envKey"] = sdk_key
+
+    def render_batch(self, items: Sequence[str]) -> Request:
+        """Return the one request that carries *items*."""
+        headers: tuple[Header, ...] = ((b"Content-Type", b"application/json"),)
+        if self.sdk_key:
+            headers += ((b"Authorization", self.sdk_key.encode()),)
+        body = f'{{"ev":[{",".join(items)}]}}'.encode()
+        target = f"{self.path}/server-side/batch-events{self._batch_query}"
+        return Request("POST", target, headers, body)
+
+    def __repr__(self) -> str:
+        return "<Account>"
+
+
+def dump_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def join_objects(first: str, second: str) -> str:
+    """Join the JSON texts of two objects that share no key."""
+    if second in ("", "{}"):
+        return first
+    return second if first == "{}" else f"{first[:-1]},{second[1:]}"
+
+
+def quote_text(text: str) -> str:
+    return quote(text, safe=_SAFE)
+
+
+def make_agent_headers(user_agent: str, ip: str) -> tuple[Header, ...]:
+    """Percent-encoded as in the Node SDK, so that no text can end a header or fail to encode."""
+    headers: tuple[Header, ...] = ()
+    if user_agent:
+        headers += ((b"X-Device-User-Agent", quote_text(user_agent).encode()),)
+    if ip:
+        headers += ((b"VWO-X-Forwarded-For", quote_text(ip).encode()),)
+    return headers

@@ -154,7 +154,7 @@ FEATURE_VALUES: Mapping[str, Sequence[Any]] = {
 }
 # What a goal may name as its revenue is a plain value.
 PROPERTIES: Mapping[str, Sequence[Any]] = {
-    "amount": (5, 10.5, "x", True),
+    "amount": (5, 10.5, "x", True, 0, "", False),
     "total": (5, "10.50", "é"),
     "other": (5, 10.5, "x", True, None, [1], {"a": 1}),
     "é": (10.0, None),

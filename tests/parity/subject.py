@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import logging
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,8 +13,6 @@ from vwo_async import TrackResult, VWOClient
 from vwo_async.testing import RecordingTransport
 
 Json = dict[str, Any]
-
-logging.getLogger("vwo_async").setLevel(logging.CRITICAL + 1)
 
 
 class Step(NamedTuple):

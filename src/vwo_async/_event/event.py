@@ -58,39 +58,38 @@ class Event(Protocol):
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
 
 
-class _ClassicEvent:
-    """What the events of the classic endpoints share."""
+class _VisitorEvent:
+    """What all events share: whose they are, and in whose name they go."""
 
-    __slots__ = (
-        "_id_bytes",
-        "_visitor_id",
-        "account",
-        "ip",
-        "is_batch_only",
-        "random",
-        "seconds",
-        "size",
-        "user_agent",
-    )
-    is_batchable = True
+    __slots__ = ("_id_bytes", "_visitor_id", "account", "ip", "random", "size", "user_agent")
 
-    def __init__(
-        self, account: Account, user: User, seconds: int, number: float, *, is_batch_only: bool
-    ) -> None:
+    def __init__(self, account: Account, user: User, number: float) -> None:
         self.account = account
         self._id_bytes = user.id_bytes
         self._visitor_id = ""
         self.user_agent = user.user_agent
         self.ip = user.user_ip_address
-        self.seconds = seconds
         self.random = number
-        self.is_batch_only = is_batch_only
-        self.size = BASE_SIZE + len(user.user_agent) + len(user.user_ip_address)
 
     def _visitor(self) -> str:
         if not self._visitor_id:
             self._visitor_id = make_visitor_id(self.account.namespace, self._id_bytes)
         return self._visitor_id
+
+
+class _ClassicEvent(_VisitorEvent):
+    """What the events of the classic endpoints share."""
+
+    __slots__ = ("is_batch_only", "seconds")
+    is_batchable = True
+
+    def __init__(
+        self, account: Account, user: User, seconds: int, number: float, *, is_batch_only: bool
+    ) -> None:
+        super().__init__(account, user, number)
+        self.seconds = seconds
+        self.is_batch_only = is_batch_only
+        self.size = BASE_SIZE + len(user.user_agent) + len(user.user_ip_address)
 
     def dump(self) -> dict[str, Any]:
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
@@ -242,23 +241,10 @@ class Tag(_ClassicEvent):
         return f'{{"sId":{self.seconds},"u":"{visitor}","eT":{_PUSH},"t":{tags}}}'
 
 
-class ArchEvent:
+class ArchEvent(_VisitorEvent):
     """An event of the event architecture; its properties have no place in the batch form."""
 
-    __slots__ = (
-        "_has_usage",
-        "_id_bytes",
-        "_name",
-        "_props",
-        "_visitor_id",
-        "_visitor_props",
-        "account",
-        "ip",
-        "millis",
-        "random",
-        "size",
-        "user_agent",
-    )
+    __slots__ = ("_has_usage", "_name", "_props", "_visitor_props", "millis")
     is_batchable = False
     is_batch_only = False
 
@@ -274,13 +260,8 @@ class ArchEvent:
         visitor_props: str = "",
         has_usage: bool = False,
     ) -> None:
-        self.account = account
-        self._id_bytes = user.id_bytes
-        self._visitor_id = ""
-        self.user_agent = user.user_agent
-        self.ip = user.user_ip_address
+        super().__init__(account, user, number)
         self.millis = millis
-        self.random = number
         self.size = BASE_SIZE + len(props) + len(visitor_props) + len(user.user_agent)
         self._name = name
         self._props = props
@@ -301,11 +282,6 @@ class ArchEvent:
         )
         usage = account.usage if self._has_usage else ""
         return Request("POST", target + usage, headers, self._body().encode())
-
-    def _visitor(self) -> str:
-        if not self._visitor_id:
-            self._visitor_id = make_visitor_id(self.account.namespace, self._id_bytes)
-        return self._visitor_id
 
     def dump(self) -> dict[str, Any]:
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
@@ -333,6 +309,7 @@ class ArchEvent:
         event._name, event._props = data["name"], data["props"]
         event._visitor_props, event._has_usage = data["visitor_props"], data["has_usage"]
         event.size = BASE_SIZE + len(event._props) + len(event._visitor_props)
+        event.size += len(event.user_agent)
         return event
 
     def _body(self) -> str:

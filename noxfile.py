@@ -16,7 +16,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the package with all extras that these groups' tools need."""
-    session.install("-q", *nox.project.dependency_groups(PROJECT, *groups), "-e", ".[collector]")
+    session.install("-q", *nox.project.dependency_groups(PROJECT, *groups), "-e", ".[collector,postgres,redis,sqlite]")
 
 
 @nox.session

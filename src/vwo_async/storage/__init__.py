@@ -1,6 +1,10 @@
-"""Where the variations and conversions of users are kept."""
+"""Where the variations and conversions of users are kept.
+
+The adapters for servers are modules of their own, since each needs a client library:
+`vwo_async.storage.redis`, `vwo_async.storage.sql`.
+"""
 
 from .memory import MemoryUserStorage
-from .protocol import StoredDecision, UserStorage
+from .protocol import GoalClaims, ManyReader, StoredDecision, UserStorage
 
-__all__ = ["MemoryUserStorage", "StoredDecision", "UserStorage"]
+__all__ = ["GoalClaims", "ManyReader", "MemoryUserStorage", "StoredDecision", "UserStorage"]

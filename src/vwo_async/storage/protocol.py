@@ -6,7 +6,7 @@ in their variation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -82,10 +82,39 @@ Row: TypeAlias = "StoredDecision | Mapping[str, Any] | None"
 
 @runtime_checkable
 class UserStorage(Protocol):
-    """Keeps one record per user and campaign. Both methods may raise: the client goes on without."""
+    """Keeps one record per user and campaign.
+
+    Every method may raise: what then happens the launch option ``on_storage_error`` says. Methods may
+    also be plain functions, as in the official SDKs' storages: they run in a worker thread. A call that
+    takes longer than ``storage_timeout_s`` is cancelled, and the next one must work again.
+
+    A storage may also have the methods of `ManyReader` and of `GoalClaims`, which are used where present.
+    """
 
     async def get(self, user_id: str, campaign_key: str) -> Row:
         """Return what `set` was last given for this user and campaign, or None."""
 
     async def set(self, data: Mapping[str, Any]) -> object:
         """Keep *data*, a record in the official shape (see `StoredDecision.as_dict`)."""
+
+
+@runtime_checkable
+class ManyReader(Protocol):
+    """A storage that reads several records of one user at once."""
+
+    async def get_many(self, user_id: str, campaign_keys: Sequence[str]) -> Mapping[str, Row]:
+        """Return the records by campaign key; a campaign without one may be left out."""
+
+
+@runtime_checkable
+class GoalClaims(Protocol):
+    """A storage that can settle which of several callers counts a conversion, on any machine."""
+
+    async def claim_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> bool:
+        """Tell whether the caller is the first to claim this conversion; it must be decided atomically.
+
+        A claim is of its own: it is taken whether or not there is a record, and `set` does not undo it.
+        """
+
+    async def release_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> object:
+        """Give a claim back, so that the conversion can be claimed again; no error where there is none."""

@@ -14,7 +14,7 @@ from ._core.api import Api
 from ._core.feature import is_enabled, read_variable, read_variables
 from ._core.plan import Decision
 from ._version import __version__
-from .engine import Engine
+from .engine import Ask, Engine
 from .error import DeliveryError, InvalidInputError, OutboxError, SettingsError
 from .explanation import Explanation, Step
 from .fetch import fetch_through
@@ -630,16 +630,17 @@ class VWOClient:
         except InvalidInputError as error:
             self._refuse(api.name, error)
             return None
-        return await self._engine.decide(
+        ask = Ask(
             api,
             campaign_key,
             user,
-            given=given,
-            meta_data=meta_data or _NO_META_DATA,
+            given,
+            meta_data or _NO_META_DATA,
             # As in the Node SDK, a call can ask for it but not take back what launch asked for.
             resends=asked or self._options.should_track_returning_user,
             waits=waits,
         )
+        return await self._engine.decide(ask)
 
     def _read_user(
         self,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ._core.api import Api
 from ._core.decision import Lookup, Records, Stored, decide
 from ._core.plan import Campaign, Decision, Plan
 from ._core.trace import trace
-from .explanation import Explanation
-from .storage.access import StorageAccess, read_given
+from .explanation import Explanation, Step
+from .reason import Reason
+from .storage.access import StorageAccess
+from .storage.line import Visit
+from .storage.record import read_given
 from .user import User
 
 
@@ -21,25 +24,49 @@ class Reading:
         storage: None where there is none.
         user: Whose records.
         given: The caller's ``user_storage_data``, which stands in for every read.
+        visit: The call's place among those about the same user, where it has one.
+        refuses: Whether a campaign whose record cannot be read is not decided at all.
 
     Attributes:
         records: What is known so far, None where there is no storage.
         notes: A text for each failure.
         is_blind: Whether the storage did not answer in time: what it holds is not known, and must not
             be written over.
+        is_given: Whether the caller said what is stored.
     """
 
-    __slots__ = ("_given", "_storage", "_user", "is_blind", "notes", "records")
+    __slots__ = (
+        "_failed",
+        "_given",
+        "_refuses",
+        "_storage",
+        "_user",
+        "is_blind",
+        "is_given",
+        "notes",
+        "records",
+        "visit",
+    )
 
     def __init__(
-        self, storage: StorageAccess | None, user: User, given: Mapping[str, Any] | None
+        self,
+        storage: StorageAccess | None,
+        user: User,
+        given: Mapping[str, Any] | None,
+        visit: Visit | None = None,
+        *,
+        refuses: bool = False,
     ) -> None:
         self._storage = storage
         self._user = user
         self._given = given
+        self._refuses = refuses
+        self._failed: set[str] = set()
+        self.visit = visit
         self.records: dict[str, Stored | None] | None = None if storage is None else {}
         self.notes: list[str] = []
         self.is_blind = False
+        self.is_given = given is not None
 
     async def decide(self, plan: Plan, campaigns: Sequence[Campaign], api: Api) -> list[Decision]:
         """Decide *campaigns*; each round of reading asks for all that any of them still needs."""
@@ -47,8 +74,25 @@ class Reading:
             answers = [decide(plan, one, self._user, api, self.records) for one in campaigns]
             missing = [key for one in answers if isinstance(one, Lookup) for key in one.keys]
             if not missing:
-                return [one for one in answers if isinstance(one, Decision)]
+                decisions = [one for one in answers if isinstance(one, Decision)]
+                return self._refuse(decisions) if self._failed else decisions
             await self._read(dict.fromkeys(missing))
+
+    def _refuse(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Take back what was decided in place of a record that could not be read."""
+        return [
+            Decision(one.campaign, None, Reason.STORAGE_ERROR) if self._depends(one) else one
+            for one in decisions
+        ]
+
+    def _depends(self, decision: Decision) -> bool:
+        """Tell whether the decision could be another one if every record had been read."""
+        if decision.reason is Reason.WHITELISTED:
+            return False
+        group = decision.campaign.group
+        members = () if group is None else group.members
+        keys = {decision.campaign.key, *(one.key for one in members)}
+        return not self._failed.isdisjoint(keys)
 
     async def prefetch(self, campaigns: Sequence[Campaign]) -> None:
         """Read in one round all that deciding *campaigns* can need."""
@@ -65,16 +109,30 @@ class Reading:
             if isinstance(answer, Explanation):
                 return answer
             await self._read(dict.fromkeys(answer.keys))
+            if self._failed:
+                step = Step("storage", False, "the record could not be read")
+                return Explanation(campaign.key, None, Reason.STORAGE_ERROR, (step,))
 
-    async def _read(self, keys: Mapping[str, None]) -> None:
+    async def _read(self, keys: Iterable[str]) -> None:
         assert self._storage is not None
         assert self.records is not None
         if self._given is not None:
             self.records.update(read_given(self._given, self._user.id, keys))
-        else:
-            found = await self._storage.read(self._user.id, keys, self.notes)
-            self.is_blind = self.is_blind or found is None
-            self.records.update(dict.fromkeys(keys) if found is None else found)
+            return
+        visit = self.visit
+        known = {} if visit is None else visit.recall(keys)
+        self.records.update(known)
+        missing = [key for key in keys if key not in known]
+        if not missing:
+            return
+        since = 0 if visit is None else visit.tick()
+        found = await self._storage.read(self._user.id, missing, self.notes)
+        self.records.update(found.records)
+        self.is_blind = self.is_blind or found.is_silent
+        if self._refuses:
+            self._failed |= found.failed
+        if visit is not None and not found.failed:
+            visit.remember(since, found.records)
 
     def find(self, campaign: Campaign) -> Stored | None:
         """Return the record of *campaign*, where one was read."""

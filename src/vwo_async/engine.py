@@ -6,13 +6,13 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ._core import api as apis
 from ._core.api import Api
 from ._core.decision import find_refusal
+from ._core.goal import Target
 from ._core.plan import Campaign, Decision
 from ._event.event import Event
 from ._event.journal import Claim, Journal
@@ -26,6 +26,7 @@ from .error import ClosedError, DeliveryError, WrongLoopError
 from .explanation import Explanation
 from .integration import make_payload
 from .log import log_warning
+from .marking import Marker
 from .options import Options
 from .reason import Reason
 from .result import (
@@ -44,6 +45,7 @@ from .result import (
 from .settings import Settings
 from .snapshot import Snapshot
 from .storage.access import StorageAccess
+from .storage.line import Visit
 from .storage.protocol import StoredDecision
 from .tracking import (
     Conversion,
@@ -53,7 +55,6 @@ from .tracking import (
     find_conversions,
     in_order,
     make_events,
-    make_record,
     sort_targets,
 )
 from .turn import Turn
@@ -62,7 +63,17 @@ from .user import User
 # What closing may take beyond its deadline to bring kept events to rest.
 CLOSE_GRACE_S = 0.4
 
-_NO_LOCK: AbstractAsyncContextManager[None] = nullcontext()
+
+class Ask(NamedTuple):
+    """The checked arguments of one call about one campaign."""
+
+    api: Api
+    campaign_key: str
+    user: User
+    given: Mapping[str, Any] | None
+    meta_data: Mapping[str, Any]
+    resends: bool = False
+    waits: bool = False
 
 
 class Engine:
@@ -88,6 +99,10 @@ class Engine:
             None
             if options.user_storage is None
             else StorageAccess(options.user_storage, options.storage_timeout_s)
+        )
+        self._refuses = options.on_storage_error == "refuse"
+        self._marker = (
+            None if self._storage is None else Marker(self._storage, refuses=self._refuses)
         )
         self._integration = (
             Callback(options.integrations, "integrations") if options.integrations else None
@@ -151,8 +166,8 @@ class Engine:
         assert self._sender is not None
         age = max(time.time() - wall_s, 0.0)
         entry = self._sender.restore(event, time.monotonic() - age)
-        if entry is not None:
-            self._release_on_failure(entry, claims)
+        if entry is not None and self._marker is not None:
+            self._marker.release_on_failure(entry, claims)
         return entry
 
     def compile(self, settings: Settings) -> Snapshot:
@@ -261,43 +276,49 @@ class Engine:
         assert campaign is not None
         return campaign
 
-    async def decide(
-        self,
-        api: Api,
-        campaign_key: str,
-        user: User,
-        *,
-        given: Mapping[str, Any] | None,
-        meta_data: Mapping[str, Any],
-        resends: bool = False,
-        waits: bool = False,
-    ) -> Decision | None:
-        """Decide one campaign, report and store as *api* does; None where there is nothing to decide."""
-        if not self.consent.is_unasked() and await self.consent.refuses(user.id):
+    async def decide(self, ask: Ask) -> Decision | None:
+        """Decide one campaign, report and store as the API does; None where there is nothing to decide."""
+        if not self.consent.is_unasked() and await self.consent.refuses(ask.user.id):
             return None
         snapshot = self.snapshot
-        campaign = self.find_campaign(campaign_key, api)
+        campaign = self.find_campaign(ask.campaign_key, ask.api)
         if isinstance(campaign, Reason):
             return None
-        reading = Reading(self._storage, user, given)
-        (decision,) = await reading.decide(snapshot.plan, (campaign,), api)
+        if self._storage is None:
+            reading = Reading(None, ask.user, ask.given)
+            return await self._decide(ask, snapshot, campaign, reading)
+        with self._storage.visit(ask.user.id) as visit:
+            reading = self._read(ask.user, ask.given, visit)
+            return await self._decide(ask, snapshot, campaign, reading)
+
+    async def _decide(
+        self, ask: Ask, snapshot: Snapshot, campaign: Campaign, reading: Reading
+    ) -> Decision:
+        (decision,) = await reading.decide(snapshot.plan, (campaign,), ask.api)
         variation = decision.variation
         if variation is None:
             return decision
-        self._tell_integration(snapshot, decision, user, api)
-        delivery = NO_DELIVERY
-        if api.assigns and (decision.reason is not Reason.STORED or resends):
-            receipts = self._put([snapshot.press.make_impression(user, campaign, variation)])
+        self._tell_integration(snapshot, decision, ask.user, ask.api)
+        delivery, recorded = NO_DELIVERY, None
+        if ask.api.assigns and (decision.reason is not Reason.STORED or ask.resends):
+            receipts = self._put([snapshot.press.make_impression(ask.user, campaign, variation)])
             delivery = _delivery_of(receipts)
-            if self._journal is not None:
-                await self._record(receipts)
-        is_new = decision.reason is Reason.ASSIGNED and not reading.is_blind
-        if self._storage is not None and is_new:
-            record = StoredDecision(user.id, campaign.key, variation.name, meta_data=meta_data)
-            await self._storage.write(record, reading.notes)
-        if waits:
+            recorded = self._record(receipts)
+        if self._marker is not None and decision.reason is Reason.ASSIGNED:
+            record = StoredDecision(
+                ask.user.id, campaign.key, variation.name, meta_data=ask.meta_data
+            )
+            await self._marker.assign(record, campaign, reading)
+        if recorded is not None:
+            await recorded()
+        if ask.waits:
             await self._await(delivery)
         return decision
+
+    def _read(
+        self, user: User, given: Mapping[str, Any] | None, visit: Visit | None = None
+    ) -> Reading:
+        return Reading(self._storage, user, given, visit, refuses=self._refuses)
 
     async def decide_all(
         self, user: User, given: Mapping[str, Any] | None
@@ -308,7 +329,7 @@ class Engine:
         plan = self.snapshot.plan
         found = [self.find_campaign(key, apis.DECIDE_ALL) for key in plan.campaigns]
         campaigns = [one for one in found if not isinstance(one, Reason)]
-        reading = Reading(self._storage, user, given)
+        reading = self._read(user, given)
         await reading.prefetch(campaigns)
         return await reading.decide(plan, campaigns, apis.DECIDE_ALL), tuple(reading.notes)
 
@@ -316,7 +337,7 @@ class Engine:
         self, campaign: Campaign, user: User, api: Api, given: Mapping[str, Any] | None
     ) -> Explanation:
         """Return how *campaign* is decided for *user* on behalf of *api*; report and store nothing."""
-        reading = Reading(self._storage, user, given)
+        reading = self._read(user, given)
         return await reading.trace(self.snapshot.plan, campaign, api)
 
     # Reporting
@@ -330,65 +351,56 @@ class Engine:
         snapshot = self.snapshot
         storage = self._storage
         targets, results = sort_targets(snapshot, call, has_storage=storage is not None)
-        reading = Reading(storage, call.user, given)
-        delivery = NO_DELIVERY
-        if len(results) < len(targets):
-            lock = _NO_LOCK if storage is None else storage.serialised(call.user.id)
-            async with lock:
-                conversions = await find_conversions(snapshot, call, targets, reading, results)
-                for one in conversions:
-                    self._tell_integration(
-                        snapshot, one.decision, call.user, apis.TRACK, call.goal_identifier
-                    )
-                if conversions:
-                    receipts = self._put(make_events(snapshot, call, conversions, len(targets)))
-                    delivery = _delivery_of(receipts)
-                    accepted = _enter_receipts(conversions, receipts, results)
-                    if self._journal is not None:
-                        claims = _find_claims(call, accepted, receipts) if storage else None
-                        await self._record(receipts, claims)
-                    await self._store(call, accepted, reading, results)
+        if len(results) == len(targets):
+            return TrackResult(in_order(targets, results))
+        if storage is None:
+            reading = Reading(None, call.user, given)
+            delivery = await self._convert(snapshot, call, targets, reading, results)
+        else:
+            with storage.visit(call.user.id) as visit:
+                reading = self._read(call.user, given, visit)
+                async with visit.turn():
+                    delivery = await self._convert(snapshot, call, targets, reading, results)
         if waits:
             await self._await(delivery)
             results = conclude(results)
         return TrackResult(in_order(targets, results), delivery, notes=tuple(reading.notes))
 
-    async def _store(
+    async def _convert(
         self,
+        snapshot: Snapshot,
         call: TrackCall,
-        accepted: Iterable[Conversion],
+        targets: Sequence[Target],
         reading: Reading,
-        results: Mapping[str, CampaignTrack],
-    ) -> None:
-        """Mark accepted conversions as tracked, for as long as their events do not come to nothing."""
-        if self._storage is None or reading.is_blind:
-            return
-        for one in accepted:
-            record = make_record(call, one, reading)
-            if record is None:
-                continue
-            await self._storage.write(record, reading.notes)
-            receipt = results[one.campaign.key].receipt
-            if receipt is not None:
-                claim = Claim(call.user.id, one.campaign.key, one.goal.identifier)
-                self._release_on_failure(receipt, [claim])
-
-    def _release_on_failure(self, receipt: Receipt, claims: Sequence[Claim]) -> None:
-        """Unmark conversions if their event is refused or given up, so that they can be tracked again."""
-        storage = self._storage
-        if storage is None or not claims:
-            return
-
-        def settled() -> None:
-            outcome = receipt.outcome
-            if outcome is not None and not outcome and outcome.status is not DeliveryStatus.KEPT:
-                for claim in claims:
-                    storage.release_soon(*claim)
-
-        if receipt.outcome is None:
-            receipt.on_settled(settled)
-        else:
-            settled()
+        results: dict[str, CampaignTrack],
+    ) -> Delivery:
+        """Decide what is still open, claim it, put it on the queue, and only then tell the storage."""
+        marker = self._marker
+        conversions = await find_conversions(snapshot, call, targets, reading, results)
+        if not conversions:
+            return NO_DELIVERY
+        claimed: Sequence[Conversion] = ()
+        if marker is not None:
+            conversions, claimed = await marker.claim(call, conversions, reading, results)
+            if not conversions:
+                return NO_DELIVERY
+        accepted: Sequence[Conversion] = ()
+        try:
+            for one in conversions:
+                self._tell_integration(
+                    snapshot, one.decision, call.user, apis.TRACK, call.goal_identifier
+                )
+            receipts = self._put(make_events(snapshot, call, conversions, len(targets)))
+            accepted = _enter_receipts(conversions, receipts, results)
+        finally:
+            if marker is not None and len(accepted) < len(conversions):
+                marker.release(call, [one for one in claimed if one not in accepted])
+        recorded = self._record(receipts, call, accepted)
+        if marker is not None:
+            await marker.mark(call, accepted, reading, results)
+        if recorded is not None:
+            await recorded()
+        return _delivery_of(receipts)
 
     async def push(self, user: User, tags: Mapping[str, str], *, waits: bool) -> bool:
         """Report custom dimensions; true where all were accepted, or with *waits* received."""
@@ -397,8 +409,9 @@ class Engine:
         receipts = self._put(self.snapshot.press.make_tags(user, tags))
         if receipts is None:
             return True
-        if self._journal is not None:
-            await self._record(receipts)
+        recorded = self._record(receipts)
+        if recorded is not None:
+            await recorded()
         if waits:
             await self._await(_delivery_of(receipts))
             return all(receipt is not None and receipt.outcome for receipt in receipts)
@@ -435,16 +448,22 @@ class Engine:
                 self._tell_refused(event)
         return receipts
 
-    async def _record(
+    def _record(
         self,
         receipts: Sequence[Receipt | None] | None,
-        claims: Mapping[Receipt, Sequence[Claim]] | None = None,
-    ) -> None:
-        """Keep accepted events in the outbox before the call returns."""
+        call: TrackCall | None = None,
+        accepted: Iterable[Conversion] = (),
+    ) -> Callable[[], Awaitable[None]] | None:
+        """Begin to keep accepted events in the outbox; return how to wait for that before the call returns."""
+        if self._journal is None:
+            return None
         entries = [one for one in receipts or () if isinstance(one, Entry)]
-        if entries and self._journal is not None:
-            found = claims or {}
-            await self._journal.record(entries, [found.get(entry, ()) for entry in entries])
+        if not entries:
+            return None
+        claims: Mapping[Receipt, Sequence[Claim]] = {}
+        if call is not None and self._marker is not None:
+            claims = _find_claims(call, accepted, receipts)
+        return self._journal.record(entries, [claims.get(entry, ()) for entry in entries])
 
     def _tell_refused(self, event: Event) -> None:
         now = time.monotonic()

@@ -17,7 +17,7 @@ from ._event.transport import VWO_BASE_URL, Timeouts, Transport, check_base_url
 from .consent import ConsentHook
 from .error import DeliveryError, InvalidInputError
 from .result import Outcome
-from .storage.protocol import UserStorage
+from .storage.protocol import PlainUserStorage, UserStorage
 
 PACKAGE_NAME = "vwo-async-python-sdk"
 
@@ -63,6 +63,7 @@ _ALL = "all"
 DropHook: TypeAlias = Callable[[Outcome, dict[str, Any]], object]
 FlushCallback: TypeAlias = Callable[[DeliveryError | None, list[dict[str, Any]]], object]
 UserIdEncoding: TypeAlias = Literal["utf-8", "node"]
+OnStorageError: TypeAlias = Literal["decide", "refuse"]
 
 
 class BatchEvents(TypedDict, total=False):
@@ -83,7 +84,8 @@ class BatchEvents(TypedDict, total=False):
 class LaunchOptions(TypedDict, total=False):
     """The keyword arguments of `VWOClient` and `launch`; see the fields of `Options`."""
 
-    user_storage: UserStorage | None
+    user_storage: UserStorage | PlainUserStorage | None
+    on_storage_error: OnStorageError
     return_promise_for: Mapping[str, bool] | Iterable[str] | None
     goal_type_to_track: GoalType | str
     should_track_returning_user: bool
@@ -115,6 +117,10 @@ class Options:
 
     Attributes:
         user_storage: Keeps users in their variation, and each conversion counted once.
+        on_storage_error: What to do where the user storage fails or does not answer: ``decide`` as if it
+            held no record, or ``refuse``, which gives no variation and tracks nothing
+            (``Reason.STORAGE_ERROR``), so that no user can change variation and no conversion can
+            count twice.
         return_promise_for: The API methods whose calls await delivery: ``{"all": True}``,
             ``{"track": True}``, or a set of names, the official or this package's.
         goal_type_to_track: Which goals a track call means unless it says otherwise.
@@ -144,7 +150,8 @@ class Options:
         transport: Sends in place of the built-in HTTP transport.
     """
 
-    user_storage: UserStorage | None = None
+    user_storage: UserStorage | PlainUserStorage | None = None
+    on_storage_error: OnStorageError = "decide"
     return_promise_for: frozenset[str] = frozenset()
     goal_type_to_track: GoalType = GoalType.ALL
     should_track_returning_user: bool = False
@@ -213,6 +220,12 @@ def _read_storage(value: object) -> object:
         or (callable(getattr(value, "get", None)) and callable(getattr(value, "set", None)))
     ):
         raise InvalidInputError("must have the methods get and set")
+    return value
+
+
+def _read_policy(value: object) -> object:
+    if value not in ("decide", "refuse"):
+        raise InvalidInputError("must be 'decide' or 'refuse'")
     return value
 
 
@@ -326,6 +339,7 @@ def _read_proxy(value: object) -> object:
 
 _READERS: Mapping[str, Callable[[Any], object]] = {
     "user_storage": _read_storage,
+    "on_storage_error": _read_policy,
     "return_promise_for": read_promises,
     "goal_type_to_track": read_goal_type,
     "should_track_returning_user": _read_bool,

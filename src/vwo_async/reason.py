@@ -44,6 +44,9 @@ class Reason(StrEnum):
     ALREADY_TRACKED = "already_tracked"
     """The user storage says that this conversion was counted before."""
 
+    STORAGE_ERROR = "storage_error"
+    """The user storage failed, and ``on_storage_error`` says not to go on without it."""
+
     QUEUE_FULL = "queue_full"
     """The event queue had no room, so nothing was accepted."""
     NOT_DELIVERED = "not_delivered"

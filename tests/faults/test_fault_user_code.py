@@ -369,10 +369,13 @@ async def test_row_32_set_fails(vwo: FaultServer, fault: Callable[[], Awaitable[
         begin = time.monotonic()
         assert await client.activate("checkout", "Bill") is not None
         result = await client.track("checkout", "Ashley", "signup")
-        assert time.monotonic() - begin < 2 * TIMEOUT_S + SLACK_S
+        # Only the first call waits for a storage that hangs.
+        assert time.monotonic() - begin < TIMEOUT_S + SLACK_S
         assert result
-        kind = "timed out" if fault is hang else "raised ConnectionError"
-        assert result.notes == (f"user storage: set {kind}",)
+        kind = "set raised ConnectionError"
+        if fault is hang:
+            kind = "not waited for, since it timed out a moment ago"
+        assert result.notes == (f"user storage: {kind}",)
         assert client.statistics().storage_errors == 2
     assert vwo.ledger().total() == client.statistics().delivered == 2
     assert not names_of(result) - vwo.ledger()

@@ -89,4 +89,9 @@ def is_repeat(goal: Goal, record: Stored | None, *, tracks_returning_user: bool)
     """Tell whether the stored record forbids to count this conversion again."""
     if record is None or goal.identifier not in record.goals:
         return False
+    return counts_once(goal, tracks_returning_user=tracks_returning_user)
+
+
+def counts_once(goal: Goal, *, tracks_returning_user: bool) -> bool:
+    """Tell whether a user's conversion counts the first time only."""
     return not (goal.is_repeatable or goal.has_props or tracks_returning_user)

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ..error import OutboxError
@@ -107,8 +108,10 @@ class Journal:
             found = set()
         self._ids = {entry: id_ for entry, id_ in self._ids.items() if id_ in found}
 
-    async def record(self, entries: Sequence[Entry], claims: Sequence[Sequence[Claim]]) -> None:
-        """Keep *entries*, each with its claims; returns once they would survive the process.
+    def record(
+        self, entries: Sequence[Entry], claims: Sequence[Sequence[Claim]]
+    ) -> Callable[[], Awaitable[None]]:
+        """Begin to keep *entries*, each with its claims; return a function to wait for the end with.
 
         A cancelled caller does not undo it. Where it fails or takes too long, that is counted.
         """
@@ -116,11 +119,15 @@ class Journal:
         task = asyncio.create_task(self._append(entries, claims))
         self._appends.add(task)
         task.add_done_callback(self._appends.discard)
+        return partial(self._recorded, task, len(entries))
+
+    async def _recorded(self, task: asyncio.Task[None], number: int) -> None:
+        """Wait until the entries would survive the process."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.shield(task)
         except TimeoutError:
-            self._failed("append timed out", len(entries))
+            self._failed("append timed out", number)
 
     async def _append(self, entries: Sequence[Entry], claims: Sequence[Sequence[Claim]]) -> None:
         now = self._wall_clock()

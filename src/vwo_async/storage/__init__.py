@@ -5,6 +5,13 @@ The adapters for servers are modules of their own, since each needs a client lib
 """
 
 from .memory import MemoryUserStorage
-from .protocol import GoalClaims, ManyReader, StoredDecision, UserStorage
+from .protocol import GoalClaims, ManyReader, PlainUserStorage, StoredDecision, UserStorage
 
-__all__ = ["GoalClaims", "ManyReader", "MemoryUserStorage", "StoredDecision", "UserStorage"]
+__all__ = [
+    "GoalClaims",
+    "ManyReader",
+    "MemoryUserStorage",
+    "PlainUserStorage",
+    "StoredDecision",
+    "UserStorage",
+]

@@ -5,42 +5,78 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from .._core.decision import Stored
 from ..log import log_warning
-from .protocol import Row, StoredDecision, UserStorage
+from .line import Lines, Visit
+from .plain import Threads
+from .protocol import GoalClaims, ManyReader, PlainUserStorage, StoredDecision, UserStorage
+from .record import read_row
+from .stall import Stall
 
-# How long a storage that timed out is left alone.
-STALL_S = 1.0
+STALLED = "not waited for, since it timed out a moment ago"
+# How many calls may be under way that nobody waits for.
+MAX_TASKS = 1000
 
 T = TypeVar("T")
 
 
+class Found(NamedTuple):
+    """What a round of reading brought.
+
+    Attributes:
+        records: By campaign key; None where nothing usable is.
+        failed: The campaigns whose record could not be read.
+        is_silent: Whether the storage did not answer in time, or was not asked because of that.
+    """
+
+    records: Mapping[str, Stored | None]
+    failed: frozenset[str] = frozenset()
+    is_silent: bool = False
+
+
 class StorageAccess:
-    """Reads and writes records; whatever goes wrong is counted, noted and means "no record".
+    """Reads and writes records; whatever goes wrong is counted, noted and never raised.
 
     Args:
         storage: The user's storage.
-        timeout_s: Limit of one round of reads, and of one write.
+        timeout_s: Limit of one round of reads or claims, and of one write.
     """
 
-    def __init__(self, storage: UserStorage, timeout_s: float) -> None:
-        self._storage = storage
+    def __init__(self, storage: UserStorage | PlainUserStorage, timeout_s: float) -> None:
+        adapt = Threads().adapt
+        self._get = adapt(storage.get)
+        self._set = adapt(storage.set)
+        self._get_many = adapt(storage.get_many) if isinstance(storage, ManyReader) else None
+        self._claim_goal = adapt(storage.claim_goal) if isinstance(storage, GoalClaims) else None
+        self._release_goal = (
+            adapt(storage.release_goal) if isinstance(storage, GoalClaims) else None
+        )
         self._timeout_s = timeout_s
-        self._locks: dict[str, _CountedLock] = {}
-        self._writes: set[asyncio.Task[str]] = set()
-        self._stalled_until: float | None = None
+        self._lines = Lines(timeout_s)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        # Apart, since there are storages that read and cannot write, as a replica without its primary.
+        self._read_stall = Stall(timeout_s)
+        self._write_stall = Stall(timeout_s)
         self.errors = 0
 
-    async def read(
-        self, user_id: str, campaign_keys: Iterable[str], notes: list[str]
-    ) -> dict[str, Stored | None] | None:
-        """Return what is stored for each campaign, all asked for at once; None where nothing usable is.
+    @property
+    def has_claims(self) -> bool:
+        """Whether the storage settles who counts a conversion."""
+        return self._claim_goal is not None
 
-        None in place of all where the storage did not answer in time, or was not asked because of that.
+    def visit(self, user_id: str) -> AbstractContextManager[Visit]:
+        """Stand in the line of a user, see `Visit`."""
+        return self._lines.visit(user_id)
+
+    # Reading
+
+    async def read(self, user_id: str, campaign_keys: Iterable[str], notes: list[str]) -> Found:
+        """Return what is stored for each campaign, all asked for at once.
 
         Args:
             user_id: The user.
@@ -48,84 +84,152 @@ class StorageAccess:
             notes: Takes a text for each failure.
         """
         keys = tuple(campaign_keys)
-        if not self._may_ask():
-            self._note("not asked, since it timed out a moment ago", notes)
-            return None
+        if self._read_stall.is_stalled(partial(self._get, user_id, keys[0])):
+            self._note(STALLED, notes)
+            return _silence(keys)
         try:
             async with asyncio.timeout(self._timeout_s):
-                if len(keys) == 1:
-                    rows = [await self._get(user_id, keys[0])]
-                else:
-                    rows = await asyncio.gather(*(_begin(self._get(user_id, key)) for key in keys))
+                rows = await self._read_rows(user_id, keys)
         except TimeoutError:
-            self._stalled_until = time.monotonic() + STALL_S
+            self._read_stall.begin()
             self._note("get timed out", notes)
-            return None
-        self._stalled_until = None
-        for row in rows:
-            if isinstance(row, str):
-                self._note(row, notes)
+            return _silence(keys)
+        self._read_stall.end()
+        faults = {key: row for key, row in zip(keys, rows, strict=True) if isinstance(row, str)}
+        for fault in faults.values():
+            self._note(fault, notes)
         pairs = zip(keys, rows, strict=True)
-        return {key: None if isinstance(row, str) else row for key, row in pairs}
+        records = {key: None if isinstance(row, str) else row for key, row in pairs}
+        return Found(records, frozenset(faults))
 
-    def _may_ask(self) -> bool:
-        """Tell whether to ask a storage that may be stalled: one call tries it now and then, for the others.
+    async def _read_rows(self, user_id: str, keys: Sequence[str]) -> Sequence[Stored | str | None]:
+        if len(keys) == 1:
+            return [await self._read_row(user_id, keys[0])]
+        if self._get_many is None:
+            return await asyncio.gather(*(_begin(self._read_row(user_id, key)) for key in keys))
+        try:
+            rows = await self._get_many(user_id, keys)
+            return [read_row(rows.get(key), user_id, key) for key in keys]
+        except Exception as error:
+            return [f"get_many raised {type(error).__name__}"] * len(keys)
 
-        So it adds its time-out to the first calls and not to every one.
-        """
-        if self._stalled_until is None:
-            return True
-        now = time.monotonic()
-        if now < self._stalled_until:
-            return False
-        self._stalled_until = now + STALL_S
-        return True
-
-    async def _get(self, user_id: str, key: str) -> Stored | str | None:
+    async def _read_row(self, user_id: str, key: str) -> Stored | str | None:
         """Return a usable record, None, or a text that says what is wrong."""
         try:
-            row = await self._storage.get(user_id, key)
-            return read_row(row, user_id, key)
+            return read_row(await self._get(user_id, key), user_id, key)
         except Exception as error:
             return f"get raised {type(error).__name__}"
 
-    async def write(self, record: StoredDecision, notes: list[str]) -> None:
-        """Write *record*. It runs on to its end, or its time-out, even if the caller is cancelled."""
-        task = _begin(self._set(record))
-        if not task.done():
-            self._writes.add(task)
-            task.add_done_callback(self._writes.discard)
-        fault = task.result() if task.done() else await asyncio.shield(task)
-        if fault:
-            self._note(fault, notes)
+    # Writing
+
+    async def write(self, records: Sequence[StoredDecision], notes: list[str]) -> None:
+        """Write *records*, all at once; each write runs to its end even if the caller is cancelled.
+
+        Where writes have timed out of late, this one is not waited for.
+        """
+        probe = partial(self._get, records[0].user_id, records[0].campaign_key)
+        is_stalled = self._write_stall.is_stalled(probe)
+        if is_stalled:
+            self._note(STALLED, notes)
+            if len(self._tasks) + len(records) > MAX_TASKS:
+                return
+        tasks = [self._keep(self._bounded(self._set(one.as_dict()))) for one in records]
+        for task in () if is_stalled else tasks:
+            answer = task.result() if task.done() else await asyncio.shield(task)
+            if isinstance(answer, Failure):
+                self._note(f"set {answer}", notes)
+
+    async def claim(
+        self, user_id: str, wanted: Sequence[tuple[str, str]], notes: list[str]
+    ) -> list[bool | None]:
+        """Claim conversions; tell for each whether it is the caller's to count, None where not known.
+
+        Where the caller is cancelled meanwhile, what was claimed is given back.
+
+        Args:
+            user_id: The user.
+            wanted: Campaign key and goal identifier of each.
+            notes: Takes a text for each failure.
+        """
+        if self._write_stall.is_stalled(partial(self._get, user_id, wanted[0][0])):
+            self._note(STALLED, notes)
+            return [None] * len(wanted)
+        task = self._keep(self._claim_all(user_id, wanted))
+        try:
+            answers = task.result() if task.done() else await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(partial(self._undo, user_id, wanted))
+            raise
+        for answer in answers:
+            if isinstance(answer, Failure):
+                self._note(f"claim_goal {answer}", notes)
+        return [None if isinstance(answer, Failure) else bool(answer) for answer in answers]
+
+    async def _claim_all(self, user_id: str, wanted: Sequence[tuple[str, str]]) -> list[object]:
+        assert self._claim_goal is not None
+        claims = [self._bounded(self._claim_goal(user_id, *one)) for one in wanted]
+        if len(claims) == 1:
+            return [await claims[0]]
+        return await asyncio.gather(*map(_begin, claims))
+
+    def _undo(
+        self, user_id: str, wanted: Sequence[tuple[str, str]], task: asyncio.Task[list[object]]
+    ) -> None:
+        if task.cancelled():
+            return
+        for (campaign_key, goal), answer in zip(wanted, task.result(), strict=True):
+            # A claim that failed may have been taken all the same.
+            if answer:
+                self.release_soon(user_id, campaign_key, goal)
+
+    async def _bounded(self, call: Awaitable[object]) -> object:
+        """Return what *call* returns, or how it failed."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answer = await call
+        except TimeoutError:
+            self._write_stall.begin()
+            return Failure("timed out")
+        except Exception as error:
+            answer = Failure(f"raised {type(error).__name__}")
+        self._write_stall.end()
+        return answer
+
+    # Taking back
 
     def release_soon(self, user_id: str, campaign_key: str, goal: str) -> None:
         """Take back that *goal* was tracked, in a task of its own: its event came to nothing."""
-        task = asyncio.create_task(self._release(user_id, campaign_key, goal))
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
+        self._keep(self._release(user_id, campaign_key, goal))
 
-    async def _release(self, user_id: str, campaign_key: str, goal: str) -> str:
+    async def _release(self, user_id: str, campaign_key: str, goal: str) -> None:
         notes: list[str] = []
-        async with self.serialised(user_id):
-            found = await self.read(user_id, [campaign_key], notes)
-            stored = None if found is None else found[campaign_key]
-            if stored is None or goal not in stored.goals:
-                return ""
+        with self.visit(user_id) as visit:
+            async with visit.turn():
+                if self._release_goal is not None:
+                    call = self._release_goal(user_id, campaign_key, goal)
+                    answer = await self._bounded(call)
+                    if isinstance(answer, Failure):
+                        self._note(f"release_goal {answer}", notes)
+                await self._unmark(user_id, campaign_key, goal, notes)
+                visit.forget(campaign_key)
+
+    async def _unmark(self, user_id: str, campaign_key: str, goal: str, notes: list[str]) -> None:
+        found = await self.read(user_id, [campaign_key], notes)
+        stored = found.records[campaign_key]
+        if stored is not None and goal in stored.goals:
             goals = tuple(one for one in stored.goals if one != goal)
             record = StoredDecision(user_id, campaign_key, stored.variation_name, goals)
-            await self.write(record, notes)
-        return notes[0] if notes else ""
+            await self.write([record], notes)
 
-    async def _set(self, record: StoredDecision) -> str:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._storage.set(record.as_dict())
-        except TimeoutError:
-            return "set timed out"
-        except Exception as error:
-            return f"set raised {type(error).__name__}"
-        return ""
+    # Housekeeping
+
+    def _keep(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start *coroutine* and hold its task until it has ended."""
+        task = _begin(coroutine)
+        if not task.done():
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return task
 
     def _note(self, fault: str, notes: list[str]) -> None:
         self.errors += 1
@@ -134,43 +238,27 @@ class StorageAccess:
             # The 1st, 2nd, 4th, 8th... failure: a storage that is down must not fill the log.
             log_warning("user storage: %s (%d failures so far)", fault, self.errors)
 
-    @asynccontextmanager
-    async def serialised(self, user_id: str) -> AsyncIterator[None]:
-        """Let calls for one user follow one another, so that two cannot both count one conversion."""
-        lock = self._locks.setdefault(user_id, _CountedLock())
-        lock.users += 1
-        try:
-            # A storage that hangs holds whoever has the lock: the others wait no longer than for itself.
-            has_lock = await _acquire(lock, self._timeout_s)
-            try:
-                yield
-            finally:
-                if has_lock:
-                    lock.release()
-        finally:
-            lock.users -= 1
-            if not lock.users:
-                del self._locks[user_id]
-
     async def settle(self, timeout_s: float) -> None:
-        """Wait for writes that outlived their callers, for at most *timeout_s*."""
+        """Wait for calls that outlived their callers, for at most *timeout_s*."""
         ends_at = time.monotonic() + timeout_s
-        while self._writes and time.monotonic() < ends_at:
-            await asyncio.wait(self._writes, timeout=ends_at - time.monotonic())
-        for late in self._writes:
+        while self._tasks and time.monotonic() < ends_at:
+            await asyncio.wait(self._tasks, timeout=ends_at - time.monotonic())
+        for late in self._tasks:
             late.cancel()
+        tries = [stall.cancel() for stall in (self._read_stall, self._write_stall)]
+        under_way = [one for one in tries if one is not None]
+        if under_way:
+            await asyncio.wait(under_way, timeout=timeout_s)
 
 
-class _CountedLock(asyncio.Lock):
-    users = 0
+class Failure(str):
+    """How a call of the storage failed, in place of what it would have returned."""
+
+    __slots__ = ()
 
 
-async def _acquire(lock: asyncio.Lock, timeout_s: float) -> bool:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await lock.acquire()
-    except TimeoutError:
-        return False
+def _silence(keys: Iterable[str]) -> Found:
+    return Found(dict.fromkeys(keys), frozenset(keys), is_silent=True)
 
 
 def _begin(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -178,32 +266,3 @@ def _begin(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     if sys.version_info >= (3, 12):
         return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), eager_start=True)
     return asyncio.create_task(coroutine)
-
-
-def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
-    """Return what *row* says of this user and campaign; a text where it belongs to another or is no record."""
-    if row is None:
-        return None
-    if not isinstance(row, (StoredDecision, Mapping)):
-        return f"get returned {type(row).__name__}"
-    # A record made by hand is read like any other: its fields may hold anything.
-    record = StoredDecision.from_mapping(row if isinstance(row, Mapping) else row.as_dict())
-    if record is None:
-        return None
-    if record.campaign_key != campaign_key or record.user_id not in ("", user_id):
-        return "get returned the record of another user or campaign"
-    return Stored(record.variation_name, record.goals)
-
-
-def read_given(
-    data: Mapping[str, Any], user_id: str, campaign_keys: Iterable[str]
-) -> dict[str, Stored | None]:
-    """Return the records that a caller's ``user_storage_data`` holds, which stand in for reading.
-
-    Args:
-        data: One record in the official shape.
-        user_id: The user.
-        campaign_keys: The campaigns asked about; those that the record is not of have none.
-    """
-    rows = {key: read_row(data, user_id, key) for key in campaign_keys}
-    return {key: None if isinstance(row, str) else row for key, row in rows.items()}

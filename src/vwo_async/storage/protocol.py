@@ -98,6 +98,20 @@ class UserStorage(Protocol):
         """Keep *data*, a record in the official shape (see `StoredDecision.as_dict`)."""
 
 
+class PlainUserStorage(Protocol):
+    """The same with plain functions, which may block; the storages of the official SDKs are of this kind.
+
+    Each call runs in a worker thread, so the functions must bear being called from several threads. A
+    thread cannot be stopped: one that never returns also holds the end of the process.
+    """
+
+    def get(self, user_id: str, campaign_key: str) -> Row:
+        """See `UserStorage.get`."""
+
+    def set(self, data: Mapping[str, Any]) -> object:
+        """See `UserStorage.set`."""
+
+
 @runtime_checkable
 class ManyReader(Protocol):
     """A storage that reads several records of one user at once."""

@@ -1,0 +1,41 @@
+"""Methods of a storage that are plain functions, as those of the official SDKs are."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+
+# How many calls of plain functions may be under way; who comes later waits, within the time-out.
+MAX_THREADS = 20
+
+
+class Threads:
+    """Runs plain functions in worker threads, so that none can hold the event loop."""
+
+    __slots__ = ("_limiter",)
+
+    def __init__(self) -> None:
+        self._limiter: CapacityLimiter | None = None
+
+    def adapt(self, method: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        """Return *method* as it is where it is async, else as one that runs it in a thread.
+
+        A function that returns something to be awaited has it awaited in the loop.
+        """
+        if inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(
+            getattr(method, "__call__", None)  # noqa: B004 - an object with an async __call__
+        ):
+            return method
+        return partial(self._run, method)
+
+    async def _run(self, method: Callable[..., Any], *arguments: object) -> Any:
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(MAX_THREADS)
+        call = partial(method, *arguments)
+        # A thread cannot be stopped: a call that times out leaves it behind.
+        returned = await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+        return await returned if inspect.isawaitable(returned) else returned

@@ -1,0 +1,38 @@
+"""Reading a record of which nothing may be taken on trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .._core.decision import Stored
+from .protocol import Row, StoredDecision
+
+
+def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
+    """Return what *row* says of this user and campaign; a text where it belongs to another or is no record."""
+    if row is None:
+        return None
+    if not isinstance(row, (StoredDecision, Mapping)):
+        return f"get returned {type(row).__name__}"
+    # A record made by hand is read like any other: its fields may hold anything.
+    record = StoredDecision.from_mapping(row if isinstance(row, Mapping) else row.as_dict())
+    if record is None:
+        return None
+    if record.campaign_key != campaign_key or record.user_id not in ("", user_id):
+        return "get returned the record of another user or campaign"
+    return Stored(record.variation_name, record.goals)
+
+
+def read_given(
+    data: Mapping[str, Any], user_id: str, campaign_keys: Iterable[str]
+) -> dict[str, Stored | None]:
+    """Return the records that a caller's ``user_storage_data`` holds, which stand in for reading.
+
+    Args:
+        data: One record in the official shape.
+        user_id: The user.
+        campaign_keys: The campaigns asked about; those that the record is not of have none.
+    """
+    rows = {key: read_row(data, user_id, key) for key in campaign_keys}
+    return {key: None if isinstance(row, str) else row for key, row in rows.items()}

@@ -1,0 +1,65 @@
+"""Leaving a storage alone that does not answer, until it does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+# How long a storage that timed out is left alone before it is tried again.
+STALL_S = 1.0
+
+
+class Stall:
+    """Whether a storage has stopped answering.
+
+    Nobody who waits for an answer tries it: a try runs beside the calls, which meanwhile go on at once.
+
+    Args:
+        timeout_s: How long a try may take.
+    """
+
+    __slots__ = ("_is_stalled", "_next_try_at", "_timeout_s", "_try")
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._is_stalled = False
+        self._next_try_at = 0.0
+        self._try: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Note that a call timed out."""
+        self._is_stalled = True
+        self._next_try_at = time.monotonic() + STALL_S
+
+    def end(self) -> None:
+        """Note that a call was answered."""
+        self._is_stalled = False
+
+    def is_stalled(self, ask: Callable[[], Awaitable[object]]) -> bool:
+        """Tell whether the storage is not to be asked; now and then set off a try with *ask*."""
+        if not self._is_stalled:
+            return False
+        if self._try is None and time.monotonic() >= self._next_try_at:
+            self._try = asyncio.create_task(self._run(ask), name="vwo_async storage try")
+        return True
+
+    async def _run(self, ask: Callable[[], Awaitable[object]]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await ask()
+        except TimeoutError:
+            self.begin()
+        except Exception:
+            # An error is an answer: whoever asks next hears of it at once.
+            self.end()
+        else:
+            self.end()
+        finally:
+            self._try = None
+
+    def cancel(self) -> asyncio.Task[None] | None:
+        """End a try that is under way, and return it."""
+        if self._try is not None:
+            self._try.cancel()
+        return self._try

@@ -1,0 +1,217 @@
+"""What happens without an answer of the storage, and with storages of plain functions."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from sample import settings
+
+from vwo_async import InvalidInputError, Reason, VWOClient
+from vwo_async.storage import MemoryUserStorage
+from vwo_async.testing import RecordingTransport
+
+pytestmark = pytest.mark.anyio
+
+ROW = {"userId": "Ashley", "campaignKey": "checkout", "variationName": "Variation-1"}
+
+
+class Broken(MemoryUserStorage):
+    """A storage that raises, or hangs, for some campaigns."""
+
+    def __init__(self, *keys: str, hangs: bool = False) -> None:
+        super().__init__([ROW])
+        self._keys = keys
+        self._hangs = hangs
+
+    async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
+        if campaign_key in self._keys:
+            if self._hangs:
+                await asyncio.sleep(3600)
+            raise ConnectionError("SECRETKEY123")
+        return await super().get(user_id, campaign_key)
+
+
+def client_with(storage: Any, **options: Any) -> VWOClient:
+    options.setdefault("transport", RecordingTransport())
+    options.setdefault("storage_timeout_s", 0.05)
+    return VWOClient(settings(), user_storage=storage, **options)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_refuse(hangs: bool) -> None:
+    """With refuse, nobody gets a variation, or is counted, by a record that could not be read."""
+    storage = Broken("checkout", hangs=hangs)
+    async with client_with(storage, on_storage_error="refuse") as client:
+        assert await client.activate("checkout", "Ashley") is None
+        result = await client.track("checkout", "Ashley", "signup")
+        assert result["checkout"].reason is Reason.STORAGE_ERROR
+        decisions = await client.decide_all("Ashley")
+        assert decisions["checkout"].reason is Reason.STORAGE_ERROR
+        explanation = await client.explain("checkout", "Ashley")
+        assert explanation.reason is Reason.STORAGE_ERROR
+        assert client.statistics().accepted == 0
+        assert client.statistics().storage_errors >= 4
+
+
+async def test_refuse_is_about_the_campaign() -> None:
+    """One record that cannot be read leaves the other campaigns alone."""
+    async with client_with(Broken("checkout"), on_storage_error="refuse") as client:
+        decisions = await client.decide_all("Ashley")
+        assert decisions["checkout"].variation_name is None
+        assert decisions["search"].variation_name is not None
+
+
+async def test_decide_is_the_default() -> None:
+    """Without a policy the user is decided by his hash, and is not stored over what was not read."""
+    storage = Broken("checkout", hangs=True)
+    async with client_with(storage) as client:
+        assert await client.activate("checkout", "Ashley") == "Control"
+    assert await MemoryUserStorage.get(storage, "Ashley", "checkout") == ROW
+
+
+def test_unknown_policy() -> None:
+    """A policy that does not exist is refused at launch."""
+    with pytest.raises(InvalidInputError, match="on_storage_error"):
+        client_with(Broken(), on_storage_error="ignore")
+
+
+class Official:
+    """A storage as one writes it for the official SDKs: plain functions, which may block."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], Any] = {("Ashley", "checkout"): ROW}
+        self.threads: set[int] = set()
+        self.delay_s = 0.0
+
+    def get(self, user_id: str, campaign_key: str) -> Any:
+        self.threads.add(threading.get_ident())
+        time.sleep(self.delay_s)
+        return self.rows.get((user_id, campaign_key))
+
+    def set(self, user_data: Mapping[str, Any]) -> None:
+        self.threads.add(threading.get_ident())
+        self.rows[user_data["userId"], user_data["campaignKey"]] = user_data
+
+
+async def test_plain_functions() -> None:
+    """The storage of an official SDK is used as it is, in threads that are not the loop's."""
+    storage = Official()
+    async with client_with(storage, storage_timeout_s=5) as client:
+        assert await client.activate("checkout", "Ashley") == "Variation-1"
+        assert await client.track("checkout", "Ashley", "signup")
+        assert not await client.track("checkout", "Ashley", "signup")
+        assert storage.rows["Ashley", "checkout"]["goalIdentifier"] == "signup"
+    assert threading.get_ident() not in storage.threads
+
+
+async def test_a_plain_function_that_blocks() -> None:
+    """A plain function that takes too long costs its time-out once, and the loop nothing."""
+    storage = Official()
+    storage.delay_s = 0.3
+    async with client_with(storage) as client:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        call = asyncio.create_task(client.activate("checkout", "Ashley"))
+        ticks = 0
+        while not call.done():
+            await asyncio.sleep(0.005)
+            ticks += 1
+        assert await call == "Control"
+        assert ticks >= 4
+        assert await client.activate("checkout", "Ashley") == "Control"
+        assert loop.time() - begun < 0.25
+        await asyncio.sleep(0.3)
+
+
+async def test_mixed_methods() -> None:
+    """Each method may be of its own kind, and a plain one may return what is to be awaited."""
+
+    class Mixed(Official):
+        async def set(self, user_data: Mapping[str, Any]) -> None:  # type: ignore[override]
+            super().set(user_data)
+
+        def get(self, user_id: str, campaign_key: str) -> Any:
+            async def answer() -> Any:
+                return self.rows.get((user_id, campaign_key))
+
+            return answer()
+
+    async with client_with(Mixed(), storage_timeout_s=5) as client:
+        assert await client.activate("checkout", "Ashley") == "Variation-1"
+        assert await client.activate("checkout", "Bill") is not None
+        assert await client.get_variation_name("checkout", "Bill") is not None
+
+
+async def test_many_records_in_one_call() -> None:
+    """A storage that can read many records at once is asked once for all campaigns of a call."""
+
+    class Many(MemoryUserStorage):
+        asked: list[list[str]]
+
+        async def get_many(self, user_id: str, campaign_keys: Any) -> Mapping[str, Any]:
+            self.asked.append(list(campaign_keys))
+            return {key: await self.get(user_id, key) for key in campaign_keys}
+
+    storage = Many([ROW])
+    storage.asked = []
+    async with client_with(storage) as client:
+        result = await client.track(["checkout", "search"], "Ashley", "signup")
+        assert result["checkout"].variation_name == "Variation-1"
+        assert storage.asked == [["checkout", "search"]]
+
+
+@pytest.mark.parametrize("answer", [OSError(), 5, None, {"checkout": 5}])
+async def test_broken_get_many(answer: Any) -> None:
+    """What get_many answers is trusted no more than what get does."""
+
+    class Many(MemoryUserStorage):
+        async def get_many(self, user_id: str, campaign_keys: Any) -> Any:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    async with client_with(Many([ROW])) as client:
+        result = await client.track(["checkout", "search"], "Ashley", "signup")
+        assert {one.reason for one in result.values()} == {Reason.NOT_ACTIVATED}
+        assert result.notes[0].startswith("user storage: get")
+
+
+async def test_memory_is_bounded() -> None:
+    """The least recently used record goes first, and its claims with it."""
+    storage = MemoryUserStorage(max_records=2)
+    rows = [{**ROW, "userId": name} for name in "abc"]
+    await storage.set(rows[0])
+    await storage.set(rows[1])
+    assert await storage.claim_goal("b", "checkout", "signup")
+    assert await storage.get("a", "checkout") == rows[0]
+    await storage.set(rows[2])
+    assert await storage.get("b", "checkout") is None
+    assert await storage.get("a", "checkout") == rows[0]
+    assert len(storage) == 2
+    assert await storage.claim_goal("b", "checkout", "signup")
+
+
+async def test_memory_forgets_in_time() -> None:
+    """A record is gone when its time is over, which begins anew with each write."""
+    now = 0.0
+    storage = MemoryUserStorage(ttl_s=10, clock=lambda: now)
+    await storage.set(ROW)
+    now = 9.0
+    await storage.set(ROW)
+    now = 18.0
+    assert await storage.get("Ashley", "checkout") == ROW
+    now = 19.0
+    assert await storage.get("Ashley", "checkout") is None
+    assert len(storage) == 0
+
+
+@pytest.mark.parametrize("bounds", [{"max_records": 0}, {"ttl_s": 0}, {"ttl_s": -1}])
+def test_memory_bounds(bounds: dict[str, Any]) -> None:
+    """A bound that would keep nothing is refused."""
+    with pytest.raises(InvalidInputError):
+        MemoryUserStorage(**bounds)

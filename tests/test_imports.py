@@ -55,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "_event.outbox.slot": set(),
     "_event.outbox.sqlite": {"_event.outbox.protocol", "_event.outbox.slot", "error"},
     "_event.transport": {"_event.answer", "_event.request", "error"},
+    "_event.lane": {"_event.answer", "_event.request", "_event.transport"},
     "_event.sender": {"_event.answer", "_event.event", "_event.queue", "_event.transport"},
     "storage.protocol": set(),
     "storage.memory": {"error"},
@@ -122,14 +123,22 @@ ALLOWED: dict[str, set[str]] = {
         "storage.protocol",
         "user",
     },
-    "fetch": {"_event.request", "_event.transport", "_version", "error", "options", "settings"},
+    "fetch": {
+        "_event.lane",
+        "_event.request",
+        "_event.transport",
+        "_version",
+        "error",
+        "options",
+        "settings",
+    },
     "engine": {
         "_core",
         "_event.event",
         "_event.journal",
         "_event.queue",
+        "_event.lane",
         "_event.sender",
-        "_event.transport",
         "callback",
         "consent",
         "decider",
@@ -165,7 +174,13 @@ ALLOWED: dict[str, set[str]] = {
         "tracking",
         "user",
     },
-    "transport": {"_event.answer", "_event.queue", "_event.request", "_event.transport"},
+    "transport": {
+        "_event.answer",
+        "_event.lane",
+        "_event.queue",
+        "_event.request",
+        "_event.transport",
+    },
     "": {"_version", "client", "error", "explanation", "fetch", "options", "result", "settings"},
     "outbox": {"_event.outbox.protocol", "_event.outbox.sqlite"},
     "testing": PUBLIC,
@@ -274,13 +289,17 @@ def test_core_is_pure(module: str, path: Path) -> None:
 
 
 def test_only_one_room_knows_httpx_and_one_mmh3() -> None:
-    """httpx is known to the transport alone, mmh3 to bucketing alone."""
-    users: dict[str, set[str]] = {"httpx": set(), "mmh3": set()}
+    """httpx and its engine are known to the transport alone, mmh3 to bucketing alone."""
+    users: dict[str, set[str]] = {"httpcore": set(), "httpx": set(), "mmh3": set()}
     for module, path in modules():
         for imported in imports_of(module, path):
             if imported.split(".")[0] in users:
                 users[imported.split(".")[0]].add(module)
-    assert users == {"httpx": {"_event.transport"}, "mmh3": {"_core.bucketing"}}
+    assert users == {
+        "httpcore": {"_event.lane"},
+        "httpx": {"_event.lane", "_event.transport"},
+        "mmh3": {"_core.bucketing"},
+    }
 
 
 def test_public_names_are_exported() -> None:

@@ -16,9 +16,9 @@ from ._core.goal import Target
 from ._core.plan import Campaign, Decision
 from ._event.event import Event
 from ._event.journal import Claim, Journal
+from ._event.lane import HttpxTransport
 from ._event.queue import Entry, Queue
 from ._event.sender import LOG_INTERVAL_S, Sender
-from ._event.transport import HttpxTransport
 from .callback import Callback
 from .consent import Consent
 from .decider import Reading

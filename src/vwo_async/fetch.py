@@ -6,8 +6,9 @@ import ssl
 
 from anyio import to_thread
 
+from ._event.lane import HttpxTransport
 from ._event.request import Request
-from ._event.transport import VWO_BASE_URL, HttpxTransport, Timeouts
+from ._event.transport import VWO_BASE_URL, Timeouts
 from ._version import __version__
 from .error import DeliveryError, InvalidInputError
 from .options import PACKAGE_NAME

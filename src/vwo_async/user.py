@@ -23,6 +23,7 @@ MAX_VARIABLES = 1000
 # A whole number longer than this cannot be compared as a double and could stall on printing.
 MAX_INT_BITS = 1023
 
+_MAX_PLAIN_NUMBER = 2**63
 _NO_VARIABLES: Variables = {}
 
 
@@ -89,19 +90,26 @@ def check_variables(variables: object, name: str) -> Variables:
     """
     if variables is None:
         return _NO_VARIABLES
-    if not isinstance(variables, Mapping):
-        raise InvalidInputError(f"{name} must be a mapping")
     checked = variables if type(variables) is dict else _copy(variables, name)
     if len(checked) > MAX_VARIABLES:
         raise InvalidInputError(f"{name} has more than {MAX_VARIABLES} entries")
+    # What nearly all keys and values are is seen at a glance; only the rest is looked at closely.
     for key, value in checked.items():
-        check_text(key, f"a key of {name}")
+        if type(key) is not str or not key.isascii() or len(key) > MAX_TEXT_BYTES:
+            check_text(key, f"a key of {name}")
+        kind = type(value)
+        if kind is str and value.isascii() and len(value) <= MAX_TEXT_BYTES:
+            continue
+        if (kind is int or kind is float) and -_MAX_PLAIN_NUMBER < value < _MAX_PLAIN_NUMBER:
+            continue
         check_scalar(value, f"a value of {name}")
     return checked
 
 
-def _copy(variables: Mapping[Any, Any], name: str) -> dict[Any, Any]:
+def _copy(variables: object, name: str) -> dict[Any, Any]:
     """A mapping of the caller's own make runs the caller's code, which may raise anything."""
+    if not isinstance(variables, Mapping):
+        raise InvalidInputError(f"{name} must be a mapping")
     try:
         return dict(variables.items())
     except Exception as error:
@@ -134,7 +142,6 @@ class User:
     def __init__(
         self,
         user_id: str,
-        *,
         custom_variables: Variables | None = None,
         variation_targeting_variables: Variables | None = None,
         user_agent: str | None = None,
@@ -161,17 +168,15 @@ class User:
             if variation_targeting_variables is None
             else check_variables(variation_targeting_variables, "variation_targeting_variables")
         )
-        self.user_agent = _optional_text(user_agent, "user_agent")
-        self.user_ip_address = _optional_text(user_ip_address, "user_ip_address")
+        self.user_agent = "" if user_agent is None else _read_text(user_agent, "user_agent")
+        self.user_ip_address = (
+            "" if user_ip_address is None else _read_text(user_ip_address, "user_ip_address")
+        )
 
     def __repr__(self) -> str:
         return "<User>"
 
 
-def _optional_text(value: str | None, name: str) -> str:
-    if not value:
-        if value is None or value == "":
-            return ""
-        raise InvalidInputError(f"{name} must be a str")
+def _read_text(value: str, name: str) -> str:
     check_text(value, name)
     return value

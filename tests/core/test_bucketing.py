@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from strategy import make_campaign, make_only_campaign, make_variations, weights
 
 from vwo_async._core.api import ACTIVATE
-from vwo_async._core.bucketing import Ranges, bucket_value, hash_seed, range_size
+from vwo_async._core.bucketing import (
+    MAX_HASH,
+    Draw,
+    Ranges,
+    bucket_value,
+    hash_seed,
+    last_hash,
+    range_size,
+)
 from vwo_async._core.decision import decide
 from vwo_async._core.plan import Campaign, Decision, Plan
 from vwo_async.reason import Reason
@@ -332,3 +340,43 @@ def test_more_traffic_keeps_users(user_id: str, traffic: int) -> None:
         plan, campaign = make_only_campaign(make_campaign(percentTraffic=percent))
         reasons.append(decide_for(plan, campaign, user_id).reason)
     assert reasons[0] is Reason.NOT_IN_TRAFFIC or reasons[1] is not Reason.NOT_IN_TRAFFIC
+
+
+@given(
+    st.floats(0, 100) | st.integers(0, 100),
+    st.sampled_from([100, 10_000]),
+    st.just(1.0) | st.floats(1, 100).map(lambda percent: 10_000 / percent / 100),
+    st.integers(0, 2**32 - 1),
+)
+def test_last_hash(percent: float, maximum: int, multiplier: float, hashed: int) -> None:
+    """Comparing hashes with the last one of a value is comparing bucket values, at every border too."""
+    value = percent * maximum / 100
+    last = last_hash(value, maximum, multiplier)
+    for one in (hashed, last, last + 1):
+        if 0 <= one <= MAX_HASH:
+            assert (one <= last) == (bucket_value(one, maximum, multiplier) <= value)
+
+
+@given(
+    st.lists(st.floats(0, 60), max_size=5),
+    st.floats(0, 100),
+    st.sampled_from([b"", b"7_"]),
+    st.sampled_from([b"", b"7_888_"]),
+    st.binary(min_size=1, max_size=20),
+)
+def test_draw_follows_the_formula(
+    shares: list[float], traffic: float, traffic_seed: bytes, bucket_seed: bytes, user: bytes
+) -> None:
+    """The compiled draw answers what traffic value, bucket value and ranges do one after the other."""
+    multiplier = 10_000 / traffic / 100 if traffic_seed == bucket_seed and traffic else 1.0
+    ranges = Ranges((weight, str(index)) for index, weight in enumerate(shares))
+    draw = Draw(
+        traffic_seed, traffic, bucket_seed, multiplier, ranges, outside="outside", nobody="nobody"
+    )
+    hashed = hash_seed(traffic_seed + user)
+    expected = "outside"
+    if bucket_value(hashed, 100) <= traffic:
+        value = bucket_value(hash_seed(bucket_seed + user), 10_000, multiplier)
+        expected = ranges.find(value) or "nobody"
+    assert draw.find(user) == expected
+    assert draw.admits(user) == (expected != "outside")

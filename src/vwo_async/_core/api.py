@@ -46,3 +46,11 @@ GET_FEATURE_VARIABLE_VALUE = Api(
 )
 DECIDE_ALL = Api("decide_all", "decideAll", CAMPAIGN_TYPES, assigns=True, refuses_mab=True)
 TRACK = Api("track", "track", frozenset({AB_TEST, FEATURE_TEST}), refuses_mab=True)
+APIS = (
+    ACTIVATE,
+    GET_VARIATION_NAME,
+    IS_FEATURE_ENABLED,
+    GET_FEATURE_VARIABLE_VALUE,
+    DECIDE_ALL,
+    TRACK,
+)

@@ -7,14 +7,15 @@ crashes the process.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
-from math import ceil
+from collections.abc import Iterable, Sequence
+from math import ceil, floor
 from typing import Generic, TypeVar
 
 import mmh3
 
 MAX_TRAFFIC_VALUE = 100
 MAX_BUCKET_VALUE = 10_000
+MAX_HASH = 2**32 - 1
 
 T = TypeVar("T")
 
@@ -33,6 +34,22 @@ def bucket_value(hashed: int, maximum: int, multiplier: float = 1) -> int:
     """
     # The value is positive, so int() rounds down as the formula asks.
     return int((maximum * hashed / 4294967296 + 1) * multiplier)
+
+
+def last_hash(value: float, maximum: int, multiplier: float = 1) -> int:
+    """Return the largest hash whose bucket value is at most *value*, -1 where there is none.
+
+    The bucket value never falls as the hash grows, so that comparing with this one hash is comparing
+    bucket values. Where doubles put the border, only the formula itself can tell: it has the last word.
+    """
+    whole = floor(value)
+    guess = ((whole + 1) / multiplier - 1) * 4294967296 / maximum
+    hashed = min(max(ceil(guess) - 1, -1), MAX_HASH)
+    while hashed < MAX_HASH and bucket_value(hashed + 1, maximum, multiplier) <= whole:
+        hashed += 1
+    while hashed >= 0 and bucket_value(hashed, maximum, multiplier) > whole:
+        hashed -= 1
+    return hashed
 
 
 def range_size(weight: float) -> int:
@@ -71,3 +88,59 @@ class Ranges(Generic[T]):
         if index == len(self._ends):
             return None
         return (self._ends[index - 1] + 1 if index else 1), self._ends[index]
+
+    def find_last_hashes(self, multiplier: float) -> list[int]:
+        """Return for each range the largest hash that is in it or below it."""
+        return [last_hash(end, MAX_BUCKET_VALUE, multiplier) for end in self._ends]
+
+    @property
+    def owners(self) -> Sequence[T]:
+        """The owners, in the order of their ranges."""
+        return self._owners
+
+
+class Draw(Generic[T]):
+    """What the hash alone makes of a user: whether the traffic has him, and whose he is then.
+
+    Args:
+        traffic_seed: What stands before the user id in the seed of the traffic.
+        percent_traffic: 0..100.
+        bucket_seed: What stands before it in the seed of the bucket.
+        multiplier: Stretches the bucket value.
+        ranges: Who owns which bucket value.
+        outside: The answer for users outside the traffic.
+        nobody: The answer where no range covers the user.
+    """
+
+    __slots__ = ("_bucket_seed", "_ends", "_outside", "_owners", "_traffic_end", "_traffic_seed")
+
+    def __init__(
+        self,
+        traffic_seed: bytes,
+        percent_traffic: float,
+        bucket_seed: bytes,
+        multiplier: float,
+        ranges: Ranges[T],
+        *,
+        outside: T,
+        nobody: T,
+    ) -> None:
+        self._traffic_seed = traffic_seed
+        self._traffic_end = last_hash(percent_traffic, MAX_TRAFFIC_VALUE)
+        self._bucket_seed = None if bucket_seed == traffic_seed else bucket_seed
+        self._ends = ranges.find_last_hashes(multiplier)
+        self._owners = [*ranges.owners, nobody]
+        self._outside = outside
+
+    def admits(self, hash_bytes: bytes) -> bool:
+        """Tell whether the traffic has the user."""
+        return _murmur(self._traffic_seed + hash_bytes, 1, False) <= self._traffic_end
+
+    def find(self, hash_bytes: bytes) -> T:
+        """Return the answer for the user."""
+        hashed = _murmur(self._traffic_seed + hash_bytes, 1, False)
+        if hashed > self._traffic_end:
+            return self._outside
+        if self._bucket_seed is not None:
+            hashed = _murmur(self._bucket_seed + hash_bytes, 1, False)
+        return self._owners[bisect_left(self._ends, hashed)]

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 from ..reason import Reason
 from ..user import User
 from .api import Api
-from .bucketing import MAX_BUCKET_VALUE, MAX_TRAFFIC_VALUE, Ranges, bucket_value, hash_seed
+from .bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed
 from .group import find_winner
 from .plan import Campaign, Decision, Group, Plan, Variation
 from .visitor import make_visitor_id
@@ -77,17 +77,11 @@ def decide(
             return campaign.refuse(Reason.NOT_ACTIVATED)
     if campaign.segment is not None and not campaign.segment(user.custom_variables, None):
         return campaign.refuse(Reason.NOT_IN_SEGMENT)
-    hashed = hash_seed(campaign.seed_prefix + user.hash_bytes)
-    if bucket_value(hashed, MAX_TRAFFIC_VALUE) > campaign.percent_traffic:
-        return campaign.refuse(Reason.NOT_IN_TRAFFIC)
-    if campaign.group is not None:
+    if campaign.group is not None and campaign.draw.admits(user.hash_bytes):
         loss = _find_loss(plan, campaign, campaign.group, user, records)
         if loss is not None:
             return loss
-    if campaign.bucket_prefix != campaign.seed_prefix:
-        hashed = hash_seed(campaign.bucket_prefix + user.hash_bytes)
-    owner = campaign.ranges.find(bucket_value(hashed, MAX_BUCKET_VALUE, campaign.bucket_multiplier))
-    return campaign.refuse(Reason.NO_VARIATION) if owner is None else owner.assigned
+    return campaign.draw.find(user.hash_bytes)
 
 
 def find_forced(plan: Plan, campaign: Campaign, user: User) -> Variation | None:
@@ -148,5 +142,4 @@ def _is_eligible(campaign: Campaign, user: User) -> bool:
     """Tell whether the user passes segments and traffic; a paused member competes all the same."""
     if campaign.segment is not None and not campaign.segment(user.custom_variables, None):
         return False
-    hashed = hash_seed(campaign.seed_prefix + user.hash_bytes)
-    return bucket_value(hashed, MAX_TRAFFIC_VALUE) <= campaign.percent_traffic
+    return campaign.draw.admits(user.hash_bytes)

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..reason import Reason
 from ..settings import model
-from .api import CAMPAIGN_TYPES
-from .bucketing import Ranges
+from .api import APIS, CAMPAIGN_TYPES, Api
+from .bucketing import Draw, Ranges
 from .segment import Predicate, compile_segment, find_refused_patterns
 from .visitor import make_namespace
 
@@ -116,6 +116,7 @@ class Campaign:
         bucket_multiplier: Stretches the bucket value where the seed is also that of the traffic.
         segment: Pre-segmentation, None when everybody passes.
         segment_tree: The same as it stands in the file.
+        draw: The decision by the user's hash alone.
         whitelist: (predicate, variation) for each variation that can be forced.
         group: The mutually exclusive group, if any.
     """
@@ -124,6 +125,7 @@ class Campaign:
         "_refusals",
         "bucket_multiplier",
         "bucket_prefix",
+        "draw",
         "goals",
         "group",
         "hashes_user_list",
@@ -159,9 +161,18 @@ class Campaign:
         self.group: Group | None = None
         self.goals = _index_goals(campaign.goals)
         self.variables = _index_variables(campaign.variables)
-        self._refusals = {reason: Decision(self, None, reason) for reason in Reason}
+        self._refusals: dict[Reason, Decision] = {}
         self._compile_variations(campaign)
         self._compile_seeds(settings, campaign)
+        self.draw: Draw[Decision] = Draw(
+            self.seed_prefix,
+            self.percent_traffic,
+            self.bucket_prefix,
+            self.bucket_multiplier,
+            Ranges((variation.weight, variation.assigned) for variation in self.variations),
+            outside=self.refuse(Reason.NOT_IN_TRAFFIC),
+            nobody=self.refuse(Reason.NO_VARIATION),
+        )
 
     def _compile_variations(self, campaign: model.Campaign) -> None:
         self.variations = tuple(
@@ -191,7 +202,11 @@ class Campaign:
 
     def refuse(self, reason: Reason) -> Decision:
         """Return the decision that this campaign has no variation for the user, and why."""
-        return self._refusals[reason]
+        decision = self._refusals.get(reason)
+        if decision is None:
+            # Made when first needed: of the reasons there are, a campaign gives few.
+            decision = self._refusals[reason] = Decision(self, None, reason)
+        return decision
 
     def __repr__(self) -> str:
         return f"<Campaign {self.key!r}>"
@@ -202,12 +217,14 @@ class Plan:
 
     Attributes:
         campaigns: By key, in the order of the file.
+        ready: For each API by its name, the campaigns that it applies to whether or not there is a user
+            storage.
         goals: For each goal identifier, the campaigns that have it with their goal.
         visitor_namespace: For the visitor ids of this account.
         notes: What of the file is not used, and why.
     """
 
-    __slots__ = ("campaigns", "goals", "is_event_arch", "notes", "visitor_namespace")
+    __slots__ = ("campaigns", "goals", "is_event_arch", "notes", "ready", "visitor_namespace")
 
     def __init__(self, settings: model.Settings) -> None:
         campaigns = [Campaign(settings, campaign) for campaign in settings.campaigns]
@@ -217,6 +234,14 @@ class Plan:
         self.is_event_arch = settings.is_event_arch_enabled
         self.notes = tuple(_notes(settings))
         _link_groups(settings, campaigns)
+        self.ready: Mapping[str, Mapping[str, Campaign]] = {
+            api.name: {one.key: one for one in campaigns if _is_ready(one, api)} for api in APIS
+        }
+
+
+def _is_ready(campaign: Campaign, api: Api) -> bool:
+    is_refused = campaign.refusal is not None or (campaign.is_mab and api.refuses_mab)
+    return not is_refused and campaign.type in api.types
 
 
 def _index_variables(variables: Sequence[model.Variable]) -> Mapping[str, tuple[str | None, Any]]:

@@ -89,6 +89,11 @@ def _compile_and(content: Any) -> Predicate:
     if not _is_list(content):
         return _malformed
     children = [_compile_node(child) for child in content]
+    if len(children) == 1:
+        return children[0]
+    if len(children) == 2:
+        first, second = children
+        return lambda variables, user_id: first(variables, user_id) and second(variables, user_id)
 
     def every(variables: Mapping[str, Any], user_id: str | None) -> bool:
         for child in children:  # noqa: SIM110 - a generator costs more than the children
@@ -103,6 +108,11 @@ def _compile_or(content: Any) -> Predicate:
     if not _is_list(content):
         return _malformed
     children = [_compile_node(child) for child in content]
+    if len(children) == 1:
+        return children[0]
+    if len(children) == 2:
+        first, second = children
+        return lambda variables, user_id: first(variables, user_id) or second(variables, user_id)
 
     def some(variables: Mapping[str, Any], user_id: str | None) -> bool:
         for child in children:  # noqa: SIM110 - a generator costs more than the children
@@ -130,9 +140,27 @@ def _compile_custom_variable(content: Any) -> Predicate:
         return _malformed
     name, operand = next(iter(content.items()))
     test = compile_operand(operand) if isinstance(operand, str) else _malformed_test
+    if (
+        isinstance(operand, str)
+        and _OPERAND.match(operand) is None
+        and parse_number(operand) is None
+    ):
+        return _compile_plain_equality(name, operand, test)
 
     def holds(variables: Mapping[str, Any], user_id: str | None) -> bool:
         value = variables.get(name)
+        return value is not None and test(value)
+
+    return holds
+
+
+def _compile_plain_equality(name: str, operand: str, test: Test) -> Predicate:
+    """Most operands are a plain text, and most values too: these are compared without another call."""
+
+    def holds(variables: Mapping[str, Any], user_id: str | None) -> bool:
+        value = variables.get(name)
+        if type(value) is str:
+            return value == operand
         return value is not None and test(value)
 
     return holds
@@ -186,6 +214,8 @@ def _compile_comparison(kind: str, content: str, operand: str) -> Test:
     compare = _COMPARISONS[kind]
 
     def holds(value: Any) -> bool:
+        if type(value) is int or type(value) is float:
+            return compare(float(value), number)
         other = to_number(value)
         return other is not None and compare(other, number)
 
@@ -229,7 +259,7 @@ def _compile_text_test(content: str, test: Callable[[str, str], bool]) -> Test:
     """Apply a test of texts, both in canonical spelling where both are numbers."""
     number = parse_number(content)
     if number is None:
-        return lambda value: test(to_text(value), content)
+        return lambda value: test(value if type(value) is str else to_text(value), content)
     canonical = format_number(number)
 
     def holds(value: Any) -> bool:

@@ -62,14 +62,13 @@ class _VisitorEvent:
     """What all events share: whose they are, and in whose name they go."""
 
     __slots__ = ("_id_bytes", "_visitor_id", "account", "ip", "random", "size", "user_agent")
-
-    def __init__(self, account: Account, user: User, number: float) -> None:
-        self.account = account
-        self._id_bytes = user.id_bytes
-        self._visitor_id = ""
-        self.user_agent = user.user_agent
-        self.ip = user.user_ip_address
-        self.random = number
+    _id_bytes: bytes
+    _visitor_id: str
+    account: Account
+    ip: str
+    random: float
+    size: int
+    user_agent: str
 
     def _visitor(self) -> str:
         if not self._visitor_id:
@@ -84,12 +83,18 @@ class _ClassicEvent(_VisitorEvent):
     is_batchable = True
 
     def __init__(
-        self, account: Account, user: User, seconds: int, number: float, *, is_batch_only: bool
+        self, account: Account, user: User, seconds: int, number: float, is_batch_only: bool
     ) -> None:
-        super().__init__(account, user, number)
+        # All in one place: this is most of what making an event costs.
+        self.account = account
+        self._id_bytes = user.id_bytes
+        self._visitor_id = ""
+        self.user_agent = agent = user.user_agent
+        self.ip = ip = user.user_ip_address
+        self.random = number
         self.seconds = seconds
         self.is_batch_only = is_batch_only
-        self.size = BASE_SIZE + len(user.user_agent) + len(user.user_ip_address)
+        self.size = BASE_SIZE + len(agent) + len(ip)
 
     def dump(self) -> dict[str, Any]:
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
@@ -141,9 +146,11 @@ class _ClassicEvent(_VisitorEvent):
         return f"visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
 
     def _item(self, kind: int, head: str, tail: str = "") -> str:
+        agent = json.dumps(self.user_agent) if self.user_agent else '""'
+        ip = json.dumps(self.ip) if self.ip else '""'
         return (
             f'{{{head}"sId":{self.seconds},"u":"{self._visitor()}","eT":{kind},'
-            f'"visitor_ua":{json.dumps(self.user_agent)},"visitor_ip":{json.dumps(self.ip)}{tail}}}'
+            f'"visitor_ua":{agent},"visitor_ip":{ip}{tail}}}'
         )
 
 
@@ -260,7 +267,12 @@ class ArchEvent(_VisitorEvent):
         visitor_props: str = "",
         has_usage: bool = False,
     ) -> None:
-        super().__init__(account, user, number)
+        self.account = account
+        self._id_bytes = user.id_bytes
+        self._visitor_id = ""
+        self.user_agent = user.user_agent
+        self.ip = user.user_ip_address
+        self.random = number
         self.millis = millis
         self.size = BASE_SIZE + len(props) + len(visitor_props) + len(user.user_agent)
         self._name = name

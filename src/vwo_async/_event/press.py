@@ -50,7 +50,9 @@ class EventPress:
         if self.is_arch:
             props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
             return self._make_arch(user, "vwo_variationShown", dump_json(props), has_usage=True)
-        event = Impression(self.account, user, *self._draw(), is_batch_only=self._is_batched)
+        event = Impression(
+            self.account, user, int(self._wall_clock()), random.random(), self._is_batched
+        )
         event.campaign_id = campaign.id
         event.variation_id = variation.id
         return event
@@ -66,8 +68,13 @@ class EventPress:
         is_batch_only: bool,
     ) -> Event:
         """Return the classic event that *user* reached *goal*."""
-        is_batch_only = is_batch_only or self._is_batched
-        event = Conversion(self.account, user, *self._draw(), is_batch_only=is_batch_only)
+        event = Conversion(
+            self.account,
+            user,
+            int(self._wall_clock()),
+            random.random(),
+            is_batch_only or self._is_batched,
+        )
         event.campaign_id = campaign.id
         event.variation_id = variation.id
         event.goal_id = goal.id
@@ -110,7 +117,8 @@ class EventPress:
         return [self._make_tag(user, key, tags[key], is_batch_only=is_batch_only) for key in tags]
 
     def _make_tag(self, user: User, key: str, value: str, *, is_batch_only: bool) -> Event:
-        event = Tag(self.account, user, *self._draw(), is_batch_only=is_batch_only)
+        now = int(self._wall_clock())
+        event = Tag(self.account, user, now, random.random(), is_batch_only)
         event.tags = json.dumps({"u": {key: value}}, ensure_ascii=False, separators=(",", ":"))
         event.size += 2 * len(event.tags)
         return event
@@ -129,9 +137,6 @@ class EventPress:
             visitor_props=visitor_props,
             has_usage=has_usage,
         )
-
-    def _draw(self) -> tuple[int, float]:
-        return int(self._wall_clock()), random.random()
 
 
 class _Stamp:

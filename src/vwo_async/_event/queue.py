@@ -75,7 +75,9 @@ class Entry(Receipt):
     __slots__ = ("at", "event")
 
     def __init__(self, event: Event, at: float) -> None:
-        super().__init__()
+        # What the base class would set: an entry is made for each event.
+        self.outcome = None
+        self._callbacks = None
         self.event = event
         self.at = at
 
@@ -161,17 +163,7 @@ class Queue:
 
         The newest is refused rather than the oldest dropped: its caller can still be told.
         """
-        limits = self._limits
-        entries: list[Entry | None] = []
-        for event in events:
-            if self._events >= limits.max_events or self._bytes + event.size > limits.max_bytes:
-                self.refused += 1
-                entries.append(None)
-                continue
-            self._events += 1
-            self._bytes += event.size
-            self.accepted += 1
-            entries.append(Entry(event, now))
+        entries = [self._accept(event, now) for event in events]
         bundle = tuple(entry for entry in entries if entry is not None)
         if self._batching is not None:
             # Here a request holds a number of events, whatever calls they are from.
@@ -180,9 +172,27 @@ class Queue:
             self._ready.extend(self._split(bundle))
         return entries
 
+    def put_one(self, event: Event, now: float) -> Entry | None:
+        """Accept *event* alone, see `put`."""
+        entry = self._accept(event, now)
+        if entry is not None:
+            self._ready.append((entry,))
+        return entry
+
+    def _accept(self, event: Event, now: float) -> Entry | None:
+        limits = self._limits
+        size = self._bytes + event.size
+        if self._events >= limits.max_events or size > limits.max_bytes:
+            self.refused += 1
+            return None
+        self._events += 1
+        self._bytes = size
+        self.accepted += 1
+        return Entry(event, now)
+
     def restore(self, event: Event, at: float) -> Entry | None:
         """Accept an event from before this process, accepted at *at* on its clock; None without room."""
-        (entry,) = self.put([event], at)
+        entry = self.put_one(event, at)
         if entry is None:
             self.refused -= 1
         return entry
@@ -285,13 +295,13 @@ class Queue:
     def _add_companions(self, entries: list[Entry]) -> None:
         """Add the bundles that follow while they can share the request and fit."""
         account = entries[0].event.account
-        size = sum(entry.event.size for entry in entries)
+        size = _weigh(entries)
         while self._ready:
             bundle = self._ready[0]
             first = bundle[0].event
             if first.account is not account or not first.is_batchable:
                 return
-            size += sum(entry.event.size for entry in bundle)
+            size += first.size if len(bundle) == 1 else _weigh(bundle)
             is_full = len(entries) + len(bundle) > self._max_batch_events
             if is_full or size > self._max_batch_bytes:
                 return
@@ -385,7 +395,7 @@ class Queue:
     def _end(self, parcel: Parcel, outcome: Outcome) -> list[Entry]:
         number = len(parcel.entries)
         self._events -= number
-        self._bytes -= sum(entry.event.size for entry in parcel.entries)
+        self._bytes -= _weigh(parcel.entries)
         if outcome.status is DeliveryStatus.DELIVERED:
             self.delivered += number
         elif outcome.status is DeliveryStatus.REJECTED:
@@ -424,3 +434,7 @@ class Queue:
         for entry in entries:
             entry.outcome = Outcome(DeliveryStatus.KEPT, reason, None, attempts)
         return entries
+
+
+def _weigh(entries: Sequence[Entry]) -> int:
+    return sum([entry.event.size for entry in entries])

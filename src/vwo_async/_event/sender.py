@@ -63,6 +63,13 @@ class Sender:
         self._wake()
         return entries
 
+    def put_one(self, event: Event) -> Entry | None:
+        """Put *event* on the queue, alone; see `Queue.put`. Never waits."""
+        entry = self._queue.put_one(event, self._clock())
+        if self._idle:
+            self._wake()
+        return entry
+
     def _wake(self) -> None:
         while self._idle:
             waiter = self._idle.popleft()

@@ -25,6 +25,7 @@ from .reason import Reason
 from .result import CampaignDecision, CloseReport, FlushReport, Statistics, TrackResult
 from .settings import Settings, parse_settings
 from .tracking import (
+    NO_PROPERTIES,
     TrackCall,
     read_campaign_keys,
     read_goal_choice,
@@ -74,6 +75,7 @@ class VWOClient:
         chosen = read_options({"sdk_version": __version__, **options})
         self._engine = Engine(parse_settings(settings), chosen)
         self._options = chosen
+        self._encoding = chosen.user_id_encoding
 
     # Life
 
@@ -194,10 +196,10 @@ class VWOClient:
             variation_targeting_variables,
             user_storage_data,
             meta_data,
-            user_agent=user_agent,
-            user_ip_address=user_ip_address,
-            resends=should_track_returning_user,
-            wait=wait,
+            user_agent,
+            user_ip_address,
+            should_track_returning_user,
+            wait,
         )
         return _variation_name(decision)
 
@@ -256,10 +258,10 @@ class VWOClient:
             variation_targeting_variables,
             user_storage_data,
             meta_data,
-            user_agent=user_agent,
-            user_ip_address=user_ip_address,
-            resends=should_track_returning_user,
-            wait=wait,
+            user_agent,
+            user_ip_address,
+            should_track_returning_user,
+            wait,
         )
         if decision is None or decision.variation is None:
             return False
@@ -410,40 +412,46 @@ class VWOClient:
             A result that is true where the documents say true, holds a reason for each campaign, and
             whose ``delivery`` can be awaited in either mode.
         """
-        self._engine.enter()
-        if self._engine.turn.is_over():
-            await self._engine.turn.next()
+        engine = self._engine
+        if engine.enter():
+            await engine.turn.next()
+        options = self._options
         try:
             _check_name(goal_identifier, "goal_identifier")
-            options = self._options
-            properties, properties_json = read_properties(event_properties)
+            user = User(
+                user_id,
+                custom_variables,
+                variation_targeting_variables,
+                user_agent,
+                user_ip_address,
+                self._encoding,
+            )
+            waits = self._read_wait("track", wait)
             call = TrackCall(
-                self._read_user(
-                    user_id,
-                    custom_variables,
-                    variation_targeting_variables,
-                    user_agent,
-                    user_ip_address,
-                ),
+                user,
                 read_campaign_keys(campaign_key),
                 goal_identifier,
-                read_goal_choice(goal_type_to_track, options.goal_type_to_track),
-                read_revenue(revenue_value),
-                properties,
-                properties_json,
-                _choose(
-                    should_track_returning_user,
-                    options.should_track_returning_user,
-                    "should_track_returning_user",
-                ),
-                _read_mapping(meta_data, "meta_data") or _NO_META_DATA,
+                options.goal_type_to_track
+                if goal_type_to_track is None
+                else read_goal_choice(goal_type_to_track),
+                None if revenue_value is None else read_revenue(revenue_value),
+                NO_PROPERTIES if event_properties is None else read_properties(event_properties),
+                options.should_track_returning_user
+                if should_track_returning_user is None
+                else _choose(should_track_returning_user, False, "should_track_returning_user"),
+                _NO_META_DATA
+                if meta_data is None
+                else _read_mapping(meta_data, "meta_data") or _NO_META_DATA,
             )
-            given = _read_record(user_storage_data)
-            waits = self._read_wait("track", wait)
+            given = None if user_storage_data is None else _read_record(user_storage_data)
         except InvalidInputError as error:
             self._refuse("track", error)
             return TrackResult({}, reason=Reason.INVALID_INPUT, detail=str(error))
-        return await self._engine.track(call, given, waits=waits)
+        if engine.is_simple and engine.consent.is_unasked and type(campaign_key) is str:
+            result = engine.track_now(campaign_key, call)
+            if result is not None:
+                return await engine.concluded(result) if waits else result
+        return await engine.track(call, given, waits=waits)
 
     @overload
     async def push(
@@ -475,8 +483,7 @@ class VWOClient:
         Returns:
             Whether all was accepted for delivery; awaited, whether VWO received it.
         """
-        self._engine.enter()
-        if self._engine.turn.is_over():
+        if self._engine.enter():
             await self._engine.turn.next()
         try:
             if isinstance(tag_key, Mapping) and user_id is None:
@@ -605,31 +612,39 @@ class VWOClient:
         variation_targeting_variables: Variables | None,
         user_storage_data: Mapping[str, Any] | None,
         meta_data: Mapping[str, Any] | None,
-        *,
         user_agent: str | None = None,
         user_ip_address: str | None = None,
         resends: bool | None = None,
         wait: bool | None = None,
     ) -> Decision | None:
-        self._engine.enter()
-        if self._engine.turn.is_over():
-            await self._engine.turn.next()
+        engine = self._engine
+        if engine.enter():
+            await engine.turn.next()
         try:
-            _check_name(campaign_key, "campaign_key")
-            user = self._read_user(
+            # A key that is there needs no other check.
+            campaign = engine.find_ready(api, campaign_key)
+            if campaign is None:
+                _check_name(campaign_key, "campaign_key")
+            user = User(
                 user_id,
                 custom_variables,
                 variation_targeting_variables,
                 user_agent,
                 user_ip_address,
+                self._encoding,
             )
-            given = _read_record(user_storage_data)
-            meta_data = _read_mapping(meta_data, "meta_data")
-            asked = _choose(resends, False, "should_track_returning_user")
-            waits = self._read_wait(api.name, wait)
+            given = None if user_storage_data is None else _read_record(user_storage_data)
+            meta_data = None if meta_data is None else _read_mapping(meta_data, "meta_data")
+            asked = resends is not None and _choose(resends, False, "should_track_returning_user")
+            waits = api.sends and self._read_wait(api.name, wait)
         except InvalidInputError as error:
             self._refuse(api.name, error)
             return None
+        if engine.is_simple and campaign is not None and engine.consent.is_unasked:
+            decision, delivery = engine.decide_now(api, campaign, user)
+            if waits:
+                await engine.wait_for(delivery)
+            return decision
         ask = Ask(
             api,
             campaign_key,
@@ -640,7 +655,7 @@ class VWOClient:
             resends=asked or self._options.should_track_returning_user,
             waits=waits,
         )
-        return await self._engine.decide(ask)
+        return await engine.decide(ask)
 
     def _read_user(
         self,

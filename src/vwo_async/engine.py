@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import time
+from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ._core import api as apis
 from ._core.api import Api
-from ._core.decision import find_refusal
+from ._core.decision import decide, find_refusal
 from ._core.goal import Target
 from ._core.plan import Campaign, Decision
 from ._event.event import Event
@@ -53,6 +54,7 @@ from .tracking import (
     accept,
     conclude,
     find_conversions,
+    find_one,
     in_order,
     make_events,
     sort_targets,
@@ -100,6 +102,13 @@ class Engine:
             if options.user_storage is None
             else StorageAccess(options.user_storage, options.storage_timeout_s)
         )
+        # Where nothing has to be waited for, deciding and reporting are plain functions.
+        self.is_simple = (
+            options.user_storage is None
+            and options.integrations is None
+            and options.outbox is None
+            and not options.development_mode
+        )
         self._refuses = options.on_storage_error == "refuse"
         self._marker = (
             None if self._storage is None else Marker(self._storage, refuses=self._refuses)
@@ -116,14 +125,26 @@ class Engine:
 
     # Life
 
-    def enter(self) -> None:
+    def enter(self) -> bool:
         """Pass in the loop of the client, open it on first use, refuse everything else.
+
+        Returns:
+            Whether the caller is to wait for a turn of its own first.
 
         Raises:
             ClosedError: It was closed.
             WrongLoopError: It is open in another loop.
         """
-        loop = asyncio.get_running_loop()
+        turn = self.turn
+        if get_running_loop() is self.loop and turn.ends_at:
+            return turn.is_over()
+        self._enter()
+        turn.begin()
+        return False
+
+    def _enter(self) -> None:
+        """Look closely, once in each turn of the loop: what is found holds until the next."""
+        loop = get_running_loop()
         if loop is self.loop and os.getpid() == self._pid:
             return
         if os.getpid() != self._pid:
@@ -269,16 +290,36 @@ class Engine:
 
     def find_campaign(self, campaign_key: str, api: Api) -> Campaign | Reason:
         """Return the campaign of that key, or why *api* does not apply to it."""
-        campaign = self.snapshot.plan.campaigns.get(campaign_key)
+        plan = self.snapshot.plan
+        ready = plan.ready[api.name].get(campaign_key)
+        if ready is not None:
+            return ready
+        campaign = plan.campaigns.get(campaign_key)
         refusal = find_refusal(campaign, api, has_storage=self._storage is not None)
         if refusal is not None:
             return refusal
         assert campaign is not None
         return campaign
 
+    def find_ready(self, api: Api, campaign_key: object) -> Campaign | None:
+        """Return the campaign of that key if *api* applies to it whatever the options are."""
+        if type(campaign_key) is not str:
+            return None
+        return self.snapshot.plan.ready[api.name].get(campaign_key)
+
+    def decide_now(self, api: Api, campaign: Campaign, user: User) -> tuple[Decision, Delivery]:
+        """Decide one campaign and report it as *api* does, where the client is simple."""
+        snapshot = self.snapshot
+        decision = decide(snapshot.plan, campaign, user, api, None)
+        assert isinstance(decision, Decision)
+        if not api.sends or decision.variation is None:
+            return decision, NO_DELIVERY
+        event = snapshot.press.make_impression(user, campaign, decision.variation)
+        return decision, _delivery_of(self._put([event]))
+
     async def decide(self, ask: Ask) -> Decision | None:
         """Decide one campaign, report and store as the API does; None where there is nothing to decide."""
-        if not self.consent.is_unasked() and await self.consent.refuses(ask.user.id):
+        if not self.consent.is_unasked and await self.consent.refuses(ask.user.id):
             return None
         snapshot = self.snapshot
         campaign = self.find_campaign(ask.campaign_key, ask.api)
@@ -312,7 +353,7 @@ class Engine:
         if recorded is not None:
             await recorded()
         if ask.waits:
-            await self._await(delivery)
+            await self.wait_for(delivery)
         return decision
 
     def _read(
@@ -324,7 +365,7 @@ class Engine:
         self, user: User, given: Mapping[str, Any] | None
     ) -> tuple[list[Decision], tuple[str, ...]]:
         """Decide every campaign that can be decided, in one round of the storage; report nothing."""
-        if not self.consent.is_unasked() and await self.consent.refuses(user.id):
+        if not self.consent.is_unasked and await self.consent.refuses(user.id):
             return [], ()
         plan = self.snapshot.plan
         found = [self.find_campaign(key, apis.DECIDE_ALL) for key in plan.campaigns]
@@ -346,7 +387,7 @@ class Engine:
         self, call: TrackCall, given: Mapping[str, Any] | None, *, waits: bool
     ) -> TrackResult:
         """Decide every campaign that *call* means, queue its conversions, then tell the storage."""
-        if not self.consent.is_unasked() and await self.consent.refuses(call.user.id):
+        if not self.consent.is_unasked and await self.consent.refuses(call.user.id):
             return TrackResult({}, reason=Reason.OPTED_OUT)
         snapshot = self.snapshot
         storage = self._storage
@@ -362,9 +403,35 @@ class Engine:
                 async with visit.turn():
                     delivery = await self._convert(snapshot, call, targets, reading, results)
         if waits:
-            await self._await(delivery)
+            await self.wait_for(delivery)
             results = conclude(results)
         return TrackResult(in_order(targets, results), delivery, notes=tuple(reading.notes))
+
+    def track_now(self, campaign_key: str, call: TrackCall) -> TrackResult | None:
+        """Decide and put the conversion of one campaign, where the client is simple; None if it is not so."""
+        snapshot = self.snapshot
+        found = find_one(snapshot.plan, campaign_key, call)
+        if found is None:
+            return None
+        campaign, goal = found
+        decision = decide(snapshot.plan, campaign, call.user, apis.TRACK, None)
+        assert isinstance(decision, Decision)
+        variation = decision.variation
+        if variation is None:
+            return TrackResult({campaign_key: CampaignTrack(False, decision.reason)})
+        revenue = call.revenue if goal.is_revenue else None
+        event = snapshot.press.make_conversion(call.user, campaign, variation, goal, revenue)
+        entry = self._put_one(event)
+        if entry is None:
+            refused = CampaignTrack(False, Reason.QUEUE_FULL, variation.name)
+            return TrackResult({campaign_key: refused})
+        tracked = CampaignTrack(True, Reason.TRACKED, variation.name, entry)
+        return TrackResult({campaign_key: tracked})
+
+    async def concluded(self, result: TrackResult) -> TrackResult:
+        """Await the delivery of *result*, and return it as it stands then."""
+        await self.wait_for(result.delivery)
+        return TrackResult(conclude(result))
 
     async def _convert(
         self,
@@ -404,7 +471,7 @@ class Engine:
 
     async def push(self, user: User, tags: Mapping[str, str], *, waits: bool) -> bool:
         """Report custom dimensions; true where all were accepted, or with *waits* received."""
-        if not self.consent.is_unasked() and await self.consent.refuses(user.id):
+        if not self.consent.is_unasked and await self.consent.refuses(user.id):
             return False
         receipts = self._put(self.snapshot.press.make_tags(user, tags))
         if receipts is None:
@@ -413,7 +480,7 @@ class Engine:
         if recorded is not None:
             await recorded()
         if waits:
-            await self._await(_delivery_of(receipts))
+            await self.wait_for(_delivery_of(receipts))
             return all(receipt is not None and receipt.outcome for receipt in receipts)
         return all(receipt is not None for receipt in receipts)
 
@@ -422,7 +489,7 @@ class Engine:
         if self._sender is None:
             return FlushReport(0, 0, 0, 0, 0)
         pending = self._sender.release()
-        await self._await(Delivery(tuple(pending)))
+        await self.wait_for(Delivery(tuple(pending)))
         outcomes = [entry.outcome for entry in pending]
         ends = ["pending" if one is None else one.status.value for one in outcomes]
         kinds = ("delivered", "rejected", "dropped", "pending")
@@ -430,9 +497,17 @@ class Engine:
 
     async def opt_out(self) -> bool:
         """Deliver what was accepted, then do nothing about anybody any more."""
-        self.consent.has_opted_out = True
+        self.consent.opt_out_everybody()
         await self.flush()
         return True
+
+    def _put_one(self, event: Event) -> Entry | None:
+        """Put *event* on the queue, alone."""
+        assert self._sender is not None
+        entry = self._sender.put_one(event)
+        if entry is None:
+            self._tell_refused(event)
+        return entry
 
     def _put(self, events: Sequence[Event]) -> Sequence[Receipt | None] | None:
         """Put *events* on the queue; None in development mode, which sends nothing."""
@@ -474,7 +549,7 @@ class Engine:
             outcome = Outcome(DeliveryStatus.DROPPED, "overflow")
             self._drop_callback.call_soon(outcome, event.dump())
 
-    async def _await(self, delivery: Delivery) -> None:
+    async def wait_for(self, delivery: Delivery) -> None:
         """Wait for the delivery, as long as launch allows; it goes on after that."""
         try:
             async with asyncio.timeout(self.options.wait_timeout_s):

@@ -13,7 +13,7 @@ from ._version import __version__
 from .error import DeliveryError, InvalidInputError
 from .options import PACKAGE_NAME
 from .settings import Settings
-from .settings.model import MAX_SETTINGS_BYTES
+from .settings.parse import MAX_SETTINGS_BYTES
 from .settings.source import PULL_PATH, SETTINGS_PATH, SMALL_BYTES, make_target, read_settings
 
 

@@ -221,7 +221,7 @@ class TrackResult(Mapping[str, CampaignTrack]):
     def __init__(
         self,
         campaigns: Mapping[str, CampaignTrack],
-        delivery: Delivery = NO_DELIVERY,
+        delivery: Delivery | None = None,
         *,
         reason: Reason | None = None,
         detail: str = "",
@@ -236,6 +236,11 @@ class TrackResult(Mapping[str, CampaignTrack]):
     @property
     def delivery(self) -> Delivery:
         """Await it for the outcome of the call's events."""
+        if self._delivery is None:
+            found = (one.receipt for one in self._campaigns.values())
+            # On the event architecture one event stands for all campaigns.
+            receipts = dict.fromkeys(receipt for receipt in found if receipt is not None)
+            self._delivery = Delivery(tuple(receipts))
         return self._delivery
 
     @property

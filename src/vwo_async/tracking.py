@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ._core.api import TRACK
 from ._core.decision import Stored
 from ._core.goal import Revenue, Target, find_targets, is_repeat, lacks_revenue
-from ._core.plan import Campaign, Decision, Goal, Variation
+from ._core.plan import Campaign, Decision, Goal, Plan, Variation
 from ._event.event import Event
 from ._event.press import dump_properties
 from .decider import Reading
@@ -28,21 +28,51 @@ from .user import User, check_text
 
 MAX_CAMPAIGN_KEYS = 1000
 MAX_DIGITS = 100
-_NO_PROPERTIES: Mapping[str, Any] = {}
 
 
-class TrackCall(NamedTuple):
-    """The checked arguments of one track call."""
+class Properties(NamedTuple):
+    """Event properties, and their JSON text less what only VWO's SDKs may set."""
 
-    user: User
-    campaign_keys: Sequence[str] | None
-    goal_identifier: str
-    goal_type: GoalType
-    revenue: Revenue
-    properties: Mapping[str, Any]
-    properties_json: str
-    tracks_returning_user: bool
-    meta_data: Mapping[str, Any]
+    given: Mapping[str, Any]
+    json: str
+
+
+NO_PROPERTIES = Properties({}, "")
+
+
+class TrackCall:
+    """The checked arguments of one track call; a plain class, since one is made for each."""
+
+    __slots__ = (
+        "campaign_keys",
+        "goal_identifier",
+        "goal_type",
+        "meta_data",
+        "properties",
+        "revenue",
+        "tracks_returning_user",
+        "user",
+    )
+
+    def __init__(
+        self,
+        user: User,
+        campaign_keys: Sequence[str] | None,
+        goal_identifier: str,
+        goal_type: GoalType,
+        revenue: Revenue,
+        properties: Properties,
+        tracks_returning_user: bool,
+        meta_data: Mapping[str, Any],
+    ) -> None:
+        self.user = user
+        self.campaign_keys = campaign_keys
+        self.goal_identifier = goal_identifier
+        self.goal_type = goal_type
+        self.revenue = revenue
+        self.properties = properties
+        self.tracks_returning_user = tracks_returning_user
+        self.meta_data = meta_data
 
 
 class Conversion(NamedTuple):
@@ -111,31 +141,43 @@ def _is_printable(value: float | Decimal) -> bool:
     return isfinite(value) if isinstance(value, float) else value.bit_length() < 3 * MAX_DIGITS
 
 
-def read_properties(properties: object) -> tuple[Mapping[str, Any], str]:
-    """Return event properties and their JSON text.
+def read_properties(properties: object) -> Properties:
+    """Return event properties with their JSON text.
 
     Raises:
-        InvalidInputError: Not a mapping, or not to be written as JSON.
+        InvalidInputError: Not a dict, or not to be written as JSON.
     """
-    if properties is None:
-        return _NO_PROPERTIES, ""
     if not isinstance(properties, dict):
         raise InvalidInputError("event_properties must be a dict")
-    return properties, dump_properties(properties)
+    return Properties(properties, dump_properties(properties))
 
 
-def read_goal_choice(value: object, default: GoalType) -> GoalType:
-    """Return the goal type of a call: its own, else that of launch.
+def read_goal_choice(value: object) -> GoalType:
+    """Return the goal type that a call asks for.
 
     Raises:
         InvalidInputError: It names no goal type.
     """
-    if value is None:
-        return default
     try:
         return read_goal_type(value)
     except InvalidInputError as error:
         raise InvalidInputError(f"goal_type_to_track {error}") from None
+
+
+def find_one(plan: Plan, campaign_key: str, call: TrackCall) -> tuple[Campaign, Goal] | None:
+    """Return the campaign and goal of a call about one campaign of a classic account.
+
+    None where there is anything more to say about it: `sort_targets` finds out what.
+    """
+    campaign = plan.ready[TRACK.name].get(campaign_key)
+    goal = None if campaign is None else campaign.goals.get(call.goal_identifier)
+    if campaign is None or goal is None or plan.is_event_arch:
+        return None
+    if goal.is_revenue and not call.revenue:
+        return None
+    if call.goal_type is not GoalType.ALL and call.goal_type != goal.type:
+        return None
+    return campaign, goal
 
 
 def sort_targets(
@@ -153,7 +195,7 @@ def sort_targets(
             refusal is None
             and target.goal is not None
             and lacks_revenue(
-                target.goal, call.revenue, call.properties, is_event_arch=plan.is_event_arch
+                target.goal, call.revenue, call.properties.given, is_event_arch=plan.is_event_arch
             )
         ):
             refusal = Reason.REVENUE_REQUIRED
@@ -214,7 +256,7 @@ def make_events(
         goals = [(one.campaign, one.goal) for one in conversions]
         return [
             press.make_arch_conversion(
-                call.user, call.goal_identifier, goals, call.revenue, call.properties_json
+                call.user, call.goal_identifier, goals, call.revenue, call.properties.json
             )
         ]
     return [
@@ -238,7 +280,7 @@ def _find_revenue(snapshot: Snapshot, call: TrackCall, goal: Goal) -> Revenue:
     if call.revenue and goal.is_revenue:
         return call.revenue
     if snapshot.plan.is_event_arch and goal.revenue_prop is not None:
-        value = call.properties.get(goal.revenue_prop)
+        value = call.properties.given.get(goal.revenue_prop)
         return value if isinstance(value, (str, int, float, Decimal)) else None
     return None
 

@@ -18,18 +18,16 @@ CALLS_PER_TURN = 64
 class Turn:
     """How long the calls of one client have held the current turn of the loop, and who waits for another."""
 
-    __slots__ = ("_ends_at", "_waiting")
+    __slots__ = ("_waiting", "ends_at")
 
     def __init__(self) -> None:
-        self._ends_at = 0.0
+        # 0 until the first call of a turn begins it.
+        self.ends_at = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def is_over(self) -> bool:
-        """Tell whether the calls of this turn have had their time; the first call begins it."""
-        if not self._ends_at:
-            self._begin()
-            return False
-        return bool(self._waiting) or monotonic() >= self._ends_at
+        """Tell whether the calls of this turn, which has begun, have had their time."""
+        return monotonic() >= self.ends_at or bool(self._waiting)
 
     async def next(self) -> None:
         """Wait for a turn of one's own, behind those who wait already."""
@@ -37,16 +35,17 @@ class Turn:
         self._waiting.append(waiter)
         await waiter
 
-    def _begin(self) -> None:
-        self._ends_at = monotonic() + MAX_TURN_S
+    def begin(self) -> None:
+        """Begin a turn: it lasts until the loop comes round again."""
+        self.ends_at = monotonic() + MAX_TURN_S
         asyncio.get_running_loop().call_soon(self._end)
 
     def _end(self) -> None:
         """Let the first of those who wait go on in the next turn of the loop, and look again after it."""
-        self._ends_at = 0.0
+        self.ends_at = 0.0
         for _ in range(min(len(self._waiting), CALLS_PER_TURN)):
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
         if self._waiting:
-            self._begin()
+            self.begin()

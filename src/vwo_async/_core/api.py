@@ -21,6 +21,7 @@ class Api:
         assigns: With a user storage, whether it may assign a variation to a user without a record
             ("activation is mandatory" for the others).
         refuses_mab: Whether a multi-armed bandit campaign without a user storage is refused.
+        sends: Whether it reports something, so that there can be a delivery to wait for.
     """
 
     name: str
@@ -28,9 +29,12 @@ class Api:
     types: frozenset[str]
     assigns: bool = False
     refuses_mab: bool = False
+    sends: bool = False
 
 
-ACTIVATE = Api("activate", "activate", frozenset({AB_TEST}), assigns=True, refuses_mab=True)
+ACTIVATE = Api(
+    "activate", "activate", frozenset({AB_TEST}), assigns=True, refuses_mab=True, sends=True
+)
 GET_VARIATION_NAME = Api("get_variation_name", "getVariation", frozenset({AB_TEST, FEATURE_TEST}))
 IS_FEATURE_ENABLED = Api(
     "is_feature_enabled",
@@ -38,6 +42,7 @@ IS_FEATURE_ENABLED = Api(
     frozenset({FEATURE_TEST, FEATURE_ROLLOUT}),
     assigns=True,
     refuses_mab=True,
+    sends=True,
 )
 GET_FEATURE_VARIABLE_VALUE = Api(
     "get_feature_variable_value",
@@ -45,7 +50,7 @@ GET_FEATURE_VARIABLE_VALUE = Api(
     frozenset({FEATURE_TEST, FEATURE_ROLLOUT}),
 )
 DECIDE_ALL = Api("decide_all", "decideAll", CAMPAIGN_TYPES, assigns=True, refuses_mab=True)
-TRACK = Api("track", "track", frozenset({AB_TEST, FEATURE_TEST}), refuses_mab=True)
+TRACK = Api("track", "track", frozenset({AB_TEST, FEATURE_TEST}), refuses_mab=True, sends=True)
 APIS = (
     ACTIVATE,
     GET_VARIATION_NAME,

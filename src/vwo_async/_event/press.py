@@ -65,7 +65,7 @@ class EventPress:
         goal: Goal,
         revenue: Revenue,
         *,
-        is_batch_only: bool,
+        is_batch_only: bool = False,
     ) -> Event:
         """Return the classic event that *user* reached *goal*."""
         event = Conversion(

@@ -12,11 +12,23 @@ nox.options.default_venv_backend = "venv"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
+DELIVERY_TESTS = [
+    "tests/test_transport.py",
+    "tests/test_cancellation.py",
+    "tests/faults/test_fault_server.py",
+]
 
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the package with all extras that these groups' tools need."""
-    session.install("-q", *nox.project.dependency_groups(PROJECT, *groups), "-e", ".[collector,postgres,redis,sqlite]")
+    session.install("-q", *nox.project.dependency_groups(PROJECT, *groups), "-e", ".[aiohttp,collector,httpx2,postgres,redis,sqlite]")
+
+
+def run_other_transports(session: nox.Session) -> None:
+    """Run the tests of delivery on the transports that are extras."""
+    for name in ("aiohttp", "httpx2"):
+        env = {"VWO_TEST_TRANSPORT": name}
+        session.run("python", "-X", "dev", "-m", "pytest", "-q", *DELIVERY_TESTS, env=env)
 
 
 @nox.session
@@ -24,6 +36,8 @@ def tests(session: nox.Session) -> None:
     """Run the test suite; arguments go to pytest."""
     install(session, "test", "demo")
     session.run("python", "-X", "dev", "-m", "pytest", *session.posargs)
+    if not session.posargs:
+        run_other_transports(session)
 
 
 @nox.session(python=PYTHONS)

@@ -6,11 +6,11 @@ import asyncio
 import random
 
 import pytest
+from chosen_transport import chosen_transport
 from sample import settings
 
 from vwo_async import VWOClient
 from vwo_async.collector import Collector, serve
-from vwo_async.transport import HttpxTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ async def test_random_cancellation() -> None:
     file = settings()
     collector = Collector(file, latency_s=0.002)
     async with serve(collector) as base_url:
-        transport = HttpxTransport(base_url)
+        transport = chosen_transport(base_url)
         async with VWOClient(file, transport=transport, return_promise_for={"all": True}) as client:
 
             async def handle(number: int) -> bool:

@@ -14,7 +14,9 @@ from ._core import api as apis
 from ._core.api import Api
 from ._core.decision import decide, find_refusal
 from ._core.goal import Target
-from ._core.plan import Campaign, Decision
+from ._core.plan import Campaign, Decision, Plan
+from ._core.sparse import SparsePlan
+from ._event.choice import make_transport
 from ._event.event import Event
 from ._event.journal import Claim, Journal
 from ._event.lane import HttpxTransport
@@ -25,10 +27,12 @@ from .consent import Consent
 from .decider import Reading
 from .error import ClosedError, DeliveryError, WrongLoopError
 from .explanation import Explanation
+from .freshness import Freshness
 from .integration import make_payload
 from .log import log_warning
 from .marking import Marker
 from .options import Options
+from .pace import Pace
 from .reason import Reason
 from .result import (
     DEVELOPMENT_DELIVERY,
@@ -59,7 +63,7 @@ from .tracking import (
     make_events,
     sort_targets,
 )
-from .turn import Turn
+from .turn import MAX_TURN_S, Turn
 from .user import User
 
 # What closing may take beyond its deadline to bring kept events to rest.
@@ -90,7 +94,9 @@ class Engine:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.is_closed = False
         self.options = options
-        self.snapshot = self.compile(settings)
+        source = options.settings_source
+        plan = None if source is None else source.take_plan(settings)
+        self.snapshot = Snapshot(settings, options, time.time, plan=plan)
         self.consent = Consent(options.consent, options.storage_timeout_s)
         self.queue = Queue(options.limits, batching=options.batch_events)
         self._sender: Sender | None = None
@@ -122,6 +128,7 @@ class Engine:
         self._flush_callback = (
             Callback(options.flush_callback, "flush_callback") if options.flush_callback else None
         )
+        self.freshness = Freshness(self, options, self.make_fetcher)
 
     # Life
 
@@ -157,7 +164,16 @@ class Engine:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         options = self.options
-        transport = options.transport or self.make_transport()
+        transport = options.transport
+        if isinstance(transport, str):
+            transport = make_transport(
+                transport,
+                options.base_url,
+                timeouts=options.timeouts,
+                user_agent=f"{options.sdk_name}/{options.sdk_version}",
+                ssl_context=options.ssl_context,
+                proxy=options.proxy,
+            )
         self._sender = Sender(
             self.queue,
             transport,
@@ -171,6 +187,7 @@ class Engine:
                 options.outbox, account, self._restore, timeout_s=options.storage_timeout_s
             )
             self._journal.start()
+        self.freshness.start()
         self.loop = loop
 
     async def opened(self) -> None:
@@ -191,12 +208,12 @@ class Engine:
             self._marker.release_on_failure(entry, claims)
         return entry
 
-    def compile(self, settings: Settings) -> Snapshot:
+    def compile(self, settings: Settings, pace: Pace) -> Snapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
-        return Snapshot(settings, self.options, time.time)
+        return Snapshot(settings, self.options, time.time, like=self.snapshot, pause=pace)
 
-    def make_transport(self) -> HttpxTransport:
-        """Return a transport as the options describe it."""
+    def make_fetcher(self) -> HttpxTransport:
+        """Return a transport for settings files, as the options describe it."""
         options = self.options
         return HttpxTransport(
             options.base_url,
@@ -227,6 +244,7 @@ class Engine:
 
     async def _close(self, timeout_s: float) -> None:
         ends_at = time.monotonic() + timeout_s
+        self.freshness.stop()
         # At the same time, so that a callback or storage that hangs costs no event its delivery.
         await asyncio.gather(
             self._close_delivery(ends_at),
@@ -236,6 +254,7 @@ class Engine:
         grace_s = max(ends_at - time.monotonic(), CLOSE_GRACE_S)
         storage = () if self._storage is None else (self._storage.settle(grace_s),)
         await asyncio.gather(*storage, *(one.settle(grace_s) for one in self._callbacks()))
+        await self.freshness.aclose()
 
     async def _close_delivery(self, ends_at: float) -> None:
         if self._sender is None:
@@ -264,7 +283,12 @@ class Engine:
         )
 
     def _callbacks(self) -> list[Callback]:
-        callbacks = (self._integration, self._flush_callback, self._drop_callback)
+        callbacks = (
+            self._integration,
+            self._flush_callback,
+            self._drop_callback,
+            self.freshness.callback,
+        )
         return [one for one in callbacks if one is not None]
 
     def statistics(self) -> Statistics:
@@ -284,6 +308,7 @@ class Engine:
             callback_errors=sum(callback.errors for callback in self._callbacks()),
             outbox_errors=0 if self._journal is None else self._journal.errors,
             restored=0 if self._journal is None else self._journal.restored,
+            **self.freshness.count(),
         )
 
     # Deciding
@@ -368,11 +393,23 @@ class Engine:
         if not self.consent.is_unasked and await self.consent.refuses(user.id):
             return [], ()
         plan = self.snapshot.plan
+        await self._prepare(plan, None)
         found = [self.find_campaign(key, apis.DECIDE_ALL) for key in plan.campaigns]
         campaigns = [one for one in found if not isinstance(one, Reason)]
         reading = self._read(user, given)
         await reading.prefetch(campaigns)
         return await reading.decide(plan, campaigns, apis.DECIDE_ALL), tuple(reading.notes)
+
+    async def _prepare(self, plan: Plan, keys: Iterable[str] | None) -> None:
+        """Compile what of a large file is about to be used for the first time, a few in each turn of the loop."""
+        if not isinstance(plan, SparsePlan):
+            return
+        ends_at = time.monotonic() + MAX_TURN_S
+        for key in plan.find_uncompiled(keys):
+            plan.campaigns.get(key)
+            if time.monotonic() >= ends_at:
+                await asyncio.sleep(0)
+                ends_at = time.monotonic() + MAX_TURN_S
 
     async def explain(
         self, campaign: Campaign, user: User, api: Api, given: Mapping[str, Any] | None
@@ -391,6 +428,11 @@ class Engine:
             return TrackResult({}, reason=Reason.OPTED_OUT)
         snapshot = self.snapshot
         storage = self._storage
+        if isinstance(snapshot.plan, SparsePlan):
+            keys = call.campaign_keys
+            if keys is None:
+                keys = snapshot.plan.find_goal_keys(call.goal_identifier)
+            await self._prepare(snapshot.plan, keys)
         targets, results = sort_targets(snapshot, call, has_storage=storage is not None)
         if len(results) == len(targets):
             return TrackResult(in_order(targets, results))
@@ -498,6 +540,7 @@ class Engine:
     async def opt_out(self) -> bool:
         """Deliver what was accepted, then do nothing about anybody any more."""
         self.consent.opt_out_everybody()
+        self.freshness.stop()
         await self.flush()
         return True
 

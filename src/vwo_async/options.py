@@ -10,16 +10,18 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, Literal, TypeAlias, TypedDict
 
+from ._event.choice import TransportName, check_transport_name
 from ._event.outbox.protocol import Outbox
 from ._event.outbox.sqlite import SqliteOutbox
 from ._event.queue import Batching, Limits
 from ._event.transport import VWO_BASE_URL, Timeouts, Transport, check_base_url
+from ._version import PACKAGE_NAME
 from .consent import ConsentHook
 from .error import DeliveryError, InvalidInputError
 from .result import Outcome
+from .settings.change import SettingsChange
+from .source import SettingsSource
 from .storage.protocol import PlainUserStorage, UserStorage
-
-PACKAGE_NAME = "vwo-async-python-sdk"
 
 
 class GoalType(StrEnum):
@@ -62,6 +64,7 @@ _ALL = "all"
 
 DropHook: TypeAlias = Callable[[Outcome, dict[str, Any]], object]
 FlushCallback: TypeAlias = Callable[[DeliveryError | None, list[dict[str, Any]]], object]
+SettingsHook: TypeAlias = Callable[[SettingsChange], object]
 UserIdEncoding: TypeAlias = Literal["utf-8", "node"]
 OnStorageError: TypeAlias = Literal["decide", "refuse"]
 
@@ -94,6 +97,8 @@ class LaunchOptions(TypedDict, total=False):
     outbox: str | os.PathLike[str] | Outbox | None
     on_drop: DropHook | None
     consent: ConsentHook | None
+    settings_source: SettingsSource | None
+    on_settings_change: SettingsHook | None
     user_id_encoding: UserIdEncoding
     development_mode: bool
     strict: bool
@@ -108,7 +113,7 @@ class LaunchOptions(TypedDict, total=False):
     workers: int
     ssl_context: ssl.SSLContext | None
     proxy: str | None
-    transport: Transport | None
+    transport: Transport | TransportName | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,9 @@ class Options:
         on_drop: Called with the outcome and a description of each event that did not reach VWO.
         consent: Asked with the user id on every call; where it does not answer true, nothing is
             decided, stored or sent.
+        settings_source: Keeps the settings fresh while the client is open, see `SettingsSource`.
+        on_settings_change: Called with a `SettingsChange` when settings were put in force that differ in
+            meaning from those before.
         user_id_encoding: ``utf-8``, or ``node`` to bucket ids outside ASCII as the Node SDK does.
         development_mode: Decide and store as usual, send nothing.
         strict: Raise `InvalidInputError` out of API methods instead of returning a falsy result.
@@ -147,7 +155,8 @@ class Options:
         workers: How many requests may be on their way at once.
         ssl_context: To trust other certificates; verification cannot be turned off.
         proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
-        transport: Sends in place of the built-in HTTP transport.
+        transport: ``httpx``, the default; ``httpx2`` or ``aiohttp``, extras that cost less time of the
+            processor; or an object with `Transport`'s methods.
     """
 
     user_storage: UserStorage | PlainUserStorage | None = None
@@ -161,6 +170,8 @@ class Options:
     outbox: Outbox | None = None
     on_drop: DropHook | None = None
     consent: ConsentHook | None = None
+    settings_source: SettingsSource | None = None
+    on_settings_change: SettingsHook | None = None
     user_id_encoding: UserIdEncoding = "utf-8"
     development_mode: bool = False
     strict: bool = False
@@ -175,7 +186,7 @@ class Options:
     workers: int = 4
     ssl_context: ssl.SSLContext | None = None
     proxy: str | None = field(default=None, repr=False)
-    transport: Transport | None = None
+    transport: Transport | TransportName = "httpx"
     usage: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
@@ -315,7 +326,9 @@ def _read_base_url(value: object) -> object:
 
 
 def _read_transport(value: object) -> object:
-    if not (value is None or callable(getattr(value, "send", None))):
+    if value is None or isinstance(value, str):
+        return check_transport_name(value or "httpx")
+    if not callable(getattr(value, "send", None)):
         raise InvalidInputError("must have the methods send and aclose")
     return value
 
@@ -327,6 +340,10 @@ def _read_instance(kind: type) -> Callable[[object], object]:
         return value
 
     return read
+
+
+def _read_source(value: object) -> object:
+    return None if value is None else _read_instance(SettingsSource)(value)
 
 
 def _read_ssl_context(value: object) -> object:
@@ -348,6 +365,8 @@ _READERS: Mapping[str, Callable[[Any], object]] = {
     "outbox": _read_outbox,
     "on_drop": _read_callable,
     "consent": _read_callable,
+    "settings_source": _read_source,
+    "on_settings_change": _read_callable,
     "user_id_encoding": _read_encoding,
     "development_mode": _read_bool,
     "strict": _read_bool,
@@ -389,6 +408,10 @@ def read_options(given: Mapping[str, Any]) -> Options:
     return Options(**values, flush_callback=flush_callback, usage=count_usage(given))
 
 
+def _is_polled(source: SettingsSource | None) -> bool:
+    return source is not None and source.poll_interval_s is not None
+
+
 def count_usage(given: Mapping[str, Any]) -> Mapping[str, int]:
     """Return the usage statistics that the official SDKs report: which options were given at all.
 
@@ -402,6 +425,7 @@ def count_usage(given: Mapping[str, Any]) -> Mapping[str, int]:
         "ss": given.get("user_storage") is not None,
         "tr": bool(given.get("should_track_returning_user")),
         "gt": "goal_type_to_track" in given,
+        "pi": _is_polled(given.get("settings_source")),
     }
     usage = {key: 1 for key, is_used in used.items() if is_used}
     return {**usage, "_l": 1} if usage else {}

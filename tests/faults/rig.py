@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import trustme
+from chosen_transport import chosen_transport
 from sample import ACCOUNT, KEY, settings
 
 from vwo_async import TrackResult
@@ -29,7 +30,7 @@ from vwo_async._event.queue import Batching, Entry, Limits, Queue
 from vwo_async._event.request import Account
 from vwo_async._event.sender import Sender
 from vwo_async.settings import parse_settings
-from vwo_async.transport import HttpxTransport, Timeouts
+from vwo_async.transport import Timeouts
 from vwo_async.user import User
 
 HERE = Path(__file__).parent
@@ -316,7 +317,7 @@ async def delivery_to(
     """Deliver to *server* as a client does, on clocks that can jump."""
     clock, wall_clock = Clock(), Clock(time.time)
     queue = Queue(limits, batching=batching)
-    transport = HttpxTransport(server.base_url, timeouts=timeouts)
+    transport = chosen_transport(server.base_url, timeouts)
     sender = Sender(queue, transport, workers=workers, clock=clock, wall_clock=wall_clock)
     account = Account(
         account_id=ACCOUNT,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chosen_transport import TRANSPORT
 from rig import (
     SLACK_S,
     Authority,
@@ -42,6 +43,7 @@ SINGLY = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S, coalesces=False)
 
 
 def client_of(server: FaultServer, limits: Limits = QUICK, **options: Any) -> VWOClient:
+    options.setdefault("transport", TRANSPORT)
     return VWOClient(settings(), base_url=server.base_url, limits=limits, **options)
 
 
@@ -76,7 +78,7 @@ async def test_row_01_failure_then_200(
     with fault_server(tmp_path) as server:
         async with (
             steady_loop(),
-            VWOClient(file, base_url=server.base_url, limits=limits) as client,
+            VWOClient(file, base_url=server.base_url, limits=limits, transport=TRANSPORT) as client,
         ):
             await server.answer(status, times=times)
             result = await client.track("checkout", "Ashley", "signup")
@@ -348,7 +350,7 @@ async def test_row_08_read_then_reset(tmp_path: Path, style: str, *, arch: bool)
     with fault_server(tmp_path) as server:
         async with (
             steady_loop(),
-            VWOClient(file, base_url=server.base_url, limits=QUICK) as client,
+            VWOClient(file, base_url=server.base_url, limits=QUICK, transport=TRANSPORT) as client,
         ):
             await server.misbehave(style, times=2)
             result = await client.track("checkout", "Ashley", "signup")
@@ -440,7 +442,9 @@ async def track_with_bad_dns(base_url: str, failure: str, times: str) -> None:
     chosen = {"fails": fail_to_resolve, "hangs": hang_for_long}[failure]
     socket.getaddrinfo = Resolver(chosen, int(times))
     timeouts = Timeouts(connect_s=0.2, total_s=2)
-    client = VWOClient(settings(), base_url=base_url, limits=QUICK, timeouts=timeouts)
+    client = VWOClient(
+        settings(), base_url=base_url, limits=QUICK, timeouts=timeouts, transport=TRANSPORT
+    )
     results = await track_users(client, 5)
     say(names_of(*results))
     async with asyncio.timeout(2):
@@ -575,7 +579,7 @@ async def test_row_13_huge_answer(tmp_path: Path, style: str) -> None:
 
 async def track_some(base_url: str) -> None:
     """In a child: track, say what was accepted, and close."""
-    client = VWOClient(settings(), base_url=base_url, limits=QUICK)
+    client = VWOClient(settings(), base_url=base_url, limits=QUICK, transport=TRANSPORT)
     results = await track_users(client, 5)
     report = await client.aclose()
     say([names_of(*results), report.delivered])

@@ -18,15 +18,11 @@ from typing import Any
 
 import httpcore
 import httpx
-from anyio import to_thread
 
 from .answer import Answer, Failure
+from .certificate import Certificates
 from .request import Request
-from .transport import VWO_BASE_URL, Timeouts, check_base_url, check_verifying
-
-MAX_ANSWER_BYTES = 64_000
-# Servers and what stands before them close idle connections after a minute or more.
-KEEPALIVE_S = 30.0
+from .transport import KEEPALIVE_S, MAX_ANSWER_BYTES, VWO_BASE_URL, Timeouts, check_base_url
 
 
 class HttpxTransport:
@@ -55,8 +51,7 @@ class HttpxTransport:
         self._url = check_base_url(base_url)
         self._path = self._url.raw_path.decode().rstrip("/")
         self._timeouts = timeouts or Timeouts()
-        self._ssl_context = check_verifying(ssl_context)
-        self._making_context: asyncio.Task[ssl.SSLContext] | None = None
+        self._certificates = Certificates(ssl_context)
         self._proxy = None if proxy is None else httpx.Proxy(proxy)
         self._idle: list[Any] = []
         self._headers = [
@@ -156,19 +151,8 @@ class HttpxTransport:
             if self._proxy is not None or (lane.is_available() and not lane.has_expired()):
                 return lane
             await _discard(lane)
-        context = self._ssl_context
-        if context is None and self._url.scheme == "https":
-            context = await self._make_context()
-        return self._open_lane(context)
-
-    async def _make_context(self) -> ssl.SSLContext:
-        """Load the certificate authorities, once, in a thread: it takes longer than a loop may be held."""
-        if self._making_context is None:
-            self._making_context = asyncio.create_task(
-                to_thread.run_sync(httpx.create_ssl_context), name="vwo_async certificates"
-            )
-        self._ssl_context = await asyncio.shield(self._making_context)
-        return self._ssl_context
+        is_tls = self._url.scheme == "https"
+        return self._open_lane(await self._certificates.load() if is_tls else None)
 
     def _open_lane(self, context: ssl.SSLContext | None) -> Any:
         core, url = self._core, self._url
@@ -192,8 +176,7 @@ class HttpxTransport:
 
     async def aclose(self) -> None:
         """Close every connection that is not in use."""
-        if self._making_context is not None:
-            await asyncio.wait([self._making_context])
+        await self._certificates.settle()
         while self._idle:
             await _discard(self._idle.pop())
 

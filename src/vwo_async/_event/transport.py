@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
@@ -15,6 +14,8 @@ from .request import Request
 
 VWO_BASE_URL = "https://dev.visualwebsiteoptimizer.com"
 MAX_ANSWER_BYTES = 64_000
+# Servers and what stands before them close idle connections after a minute or more.
+KEEPALIVE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,3 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def check_verifying(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    """Return *context*.
-
-    Raises:
-        InvalidInputError: It does not verify certificates and host names.
-    """
-    if context is not None and (context.verify_mode is ssl.CERT_NONE or not context.check_hostname):
-        raise InvalidInputError("ssl_context must verify certificates and host names")
-    return context

@@ -1,0 +1,17 @@
+"""Which built-in transport the tests of delivery run on: VWO_TEST_TRANSPORT, or the default one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from vwo_async._event.choice import check_transport_name, make_transport
+from vwo_async.transport import Timeouts, Transport
+
+TRANSPORT = check_transport_name(os.environ.get("VWO_TEST_TRANSPORT", "httpx"))
+
+
+def chosen_transport(base_url: str, timeouts: Timeouts | None = None, **options: Any) -> Transport:
+    """Return the transport under test, as a client makes it."""
+    given = {"user_agent": "vwo_async", "ssl_context": None, "proxy": None, **options}
+    return make_transport(TRANSPORT, base_url, timeouts=timeouts or Timeouts(), **given)

@@ -103,6 +103,25 @@ async def test_concurrent_close_is_one_drain() -> None:
         assert len(server.requests) == 1
 
 
+async def test_calls_that_wait_for_their_turn_while_closing() -> None:
+    """A burst that is closed in the middle: what was accepted is delivered, the other calls say why not."""
+    async with running_server() as server:
+        client = VWOClient(settings(), base_url=server.base_url)
+        await client.open()
+        calls = [
+            asyncio.create_task(client.track("checkout", f"u{number}", "signup"))
+            for number in range(2000)
+        ]
+        await asyncio.sleep(0)
+        await client.aclose()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        accepted = sum(1 for one in results if not isinstance(one, BaseException))
+        assert all(one or isinstance(one, ClosedError) for one in results)
+        assert 0 < accepted < 2000
+        statistics = client.statistics()
+        assert statistics.accepted == statistics.delivered == accepted
+
+
 async def test_close_drains() -> None:
     """Everything accepted before close is delivered by it."""
     async with running_server() as server:

@@ -7,17 +7,14 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack, overload
 
-from anyio import to_thread
-
 from ._core import api as apis
 from ._core.api import Api
 from ._core.feature import is_enabled, read_variable, read_variables
 from ._core.plan import Decision
 from ._version import __version__
 from .engine import Ask, Engine
-from .error import DeliveryError, InvalidInputError, OutboxError, SettingsError
+from .error import ClosedError, InvalidInputError, OutboxError
 from .explanation import Explanation, Step
-from .fetch import fetch_through
 from .log import log_warning
 from .options import GoalType, LaunchOptions, read_options
 from .pushing import read_tags
@@ -414,7 +411,7 @@ class VWOClient:
         """
         engine = self._engine
         if engine.enter():
-            await engine.turn.next()
+            await engine.next_turn()
         options = self._options
         try:
             _check_name(goal_identifier, "goal_identifier")
@@ -484,7 +481,7 @@ class VWOClient:
             Whether all was accepted for delivery; awaited, whether VWO received it.
         """
         if self._engine.enter():
-            await self._engine.turn.next()
+            await self._engine.next_turn()
         try:
             if isinstance(tag_key, Mapping) and user_id is None:
                 user_id = tag_value
@@ -531,27 +528,36 @@ class VWOClient:
         engine.enter()
         if engine.consent.has_opted_out:
             return None
-        current = self.settings
-        key = current.sdk_key.get_secret_value() if current.sdk_key else ""
-        transport = engine.make_transport()
         try:
-            fetched = await fetch_through(
-                transport,
-                current.account_id if account_id is None else account_id,
-                key if sdk_key is None else sdk_key,
-                sdk_name=self._options.sdk_name,
-                sdk_version=self._options.sdk_version,
-                via_webhook=via_webhook,
-            )
+            await engine.freshness.update(account_id, sdk_key, via_webhook=via_webhook)
         except InvalidInputError as error:
             self._refuse("get_and_update_settings_file", error)
-        except (DeliveryError, SettingsError) as error:
-            log_warning("the settings stay as they are: %s", error)
-        else:
-            engine.snapshot = await to_thread.run_sync(engine.compile, fetched)
-        finally:
-            await transport.aclose()
         return self.settings
+
+    async def refresh_settings(self) -> bool:
+        """Have the settings fetched as VWO's webhook asks one to, and put in force if they are others.
+
+        Made for webhook handlers, see `verify_webhook`: however often it is called, one request is under
+        way at a time, at most one follows for all who called meanwhile, and no more than one a second is
+        made (``min_refresh_interval_s`` of the `SettingsSource`). An answer that is no settings file of
+        this account and key, or none at all, changes nothing.
+
+        Returns:
+            Whether the settings in force are now those that VWO gave after this call. False after opting
+            out.
+        """
+        engine = self._engine
+        engine.enter()
+        if engine.consent.has_opted_out:
+            return False
+        try:
+            is_fresh = await engine.freshness.refresh()
+        except InvalidInputError as error:
+            self._refuse("refresh_settings", error)
+            return False
+        if engine.is_closed:
+            raise ClosedError("the client was closed during this call")
+        return is_fresh
 
     async def set_opt_out(self) -> bool:
         """Deliver what was accepted, then decide, store and send nothing any more, for anybody.
@@ -619,7 +625,7 @@ class VWOClient:
     ) -> Decision | None:
         engine = self._engine
         if engine.enter():
-            await engine.turn.next()
+            await engine.next_turn()
         try:
             # A key that is there needs no other check.
             campaign = engine.find_ready(api, campaign_key)

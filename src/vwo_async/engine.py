@@ -33,6 +33,7 @@ from .log import log_warning
 from .marking import Marker
 from .options import Options
 from .pace import Pace
+from .patience import Patience
 from .reason import Reason
 from .result import (
     DEVELOPMENT_DELIVERY,
@@ -102,6 +103,7 @@ class Engine:
         self._sender: Sender | None = None
         self._quiet_until = float("-inf")
         self.turn = Turn()
+        self._patience = Patience(options.wait_timeout_s)
         self._closing: asyncio.Task[None] | None = None
         self._storage = (
             None
@@ -148,6 +150,11 @@ class Engine:
         self._enter()
         turn.begin()
         return False
+
+    async def next_turn(self) -> None:
+        """Wait for a turn of one's own; `enter` again, since the client may have been closed meanwhile."""
+        await self.turn.next()
+        self._enter()
 
     def _enter(self) -> None:
         """Look closely, once in each turn of the loop: what is found holds until the next."""
@@ -594,10 +601,7 @@ class Engine:
 
     async def wait_for(self, delivery: Delivery) -> None:
         """Wait for the delivery, as long as launch allows; it goes on after that."""
-        try:
-            async with asyncio.timeout(self.options.wait_timeout_s):
-                await delivery
-        except TimeoutError:
+        if not await self._patience.wait_for(delivery.list_pending()):
             log_warning("a call waited %s s for its delivery", self.options.wait_timeout_s)
 
     def _tell_integration(

@@ -179,8 +179,10 @@ async def test_row_29_cancelled_while_closing(collector: CollectorProcess) -> No
         results = await asyncio.gather(*calls, return_exceptions=True)
         await closing
     assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    # Calls that were still waiting for their turn of the loop have put nothing.
     ledger = collector.read_ledger()
-    assert ledger.total() == len(ledger) == client.statistics().delivered == 50
+    assert ledger.total() == len(ledger) == client.statistics().delivered
+    assert len(ledger) == client.statistics().accepted > 0
 
 
 @pytest.mark.timeout(20)

@@ -46,7 +46,7 @@ class Limits:
 
     max_events: int = 10_000
     max_bytes: int = 16_000_000
-    max_batch_events: int = 100
+    max_batch_events: int = 500
     max_batch_bytes: int = 500_000
     max_attempts: int = 50
     max_age_s: float = 86_400.0

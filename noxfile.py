@@ -93,6 +93,16 @@ def chaos(session: nox.Session) -> None:
     session.run("python", "tests/faults/chaos.py", *session.posargs)
 
 
+@nox.session(python="3.11")  # as for parity
+def bench(session: nox.Session) -> None:
+    """Measure beside the official SDKs and others; arguments: --quick --only TOPIC --rounds N --report.
+
+    Needs Node.js with npm for the Node SDK.
+    """
+    work_dir = Path(session.cache_dir, "bench").resolve()
+    session.run("python", "benchmarks/run.py", "--work-dir", str(work_dir), *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
@@ -106,6 +116,8 @@ def types(session: nox.Session) -> None:
     """Check types, strictly, in source, tests and examples."""
     install(session, "types", "test", "demo")
     session.run("mypy")
+    # The SDKs beside which this one is measured are installed nowhere but in their own environments.
+    session.run("mypy", "--ignore-missing-imports", "benchmarks")
 
 
 @nox.session

@@ -299,7 +299,7 @@ def test_alone() -> None:
 
 def test_coalescing() -> None:
     """Events that wait together leave together, up to the limit of a request."""
-    queue = Queue()
+    queue = Queue(Limits(max_batch_events=100))
     events = impressions(250)
     put_each(queue, events)
     parcels = take_all(queue)
@@ -361,7 +361,7 @@ def test_event_architecture_goes_singly() -> None:
 
 def test_bundles_stay_together() -> None:
     """The events of one call are not spread over two requests."""
-    queue = Queue()
+    queue = Queue(Limits(max_batch_events=100))
     bundles = [impressions(60), impressions(30), impressions(20), impressions(80)]
     for bundle in bundles:
         put_bundle(queue, bundle)

@@ -1,0 +1,264 @@
+"""The sections of the report that show what was measured: a table or two for each topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from chart import format_value
+from peer import OURS
+from summary import Results
+
+NOT_MEASURED = "-"
+# Topics that share a section.
+_TOPICS_OF = {"open": ("open", "hold", "memory")}
+_DECISION_TEXT = """\
+From the id of a user, and his five attributes where there is a segment, to the name of the variation:
+the last campaign of a file, with no report. Medians of the wall time; *x* is how many times the CPU
+time of vwo_async it takes, which nothing else on the machine can lengthen.
+"""
+_TRACK_TEXT = """\
+Medians, and quartiles in brackets. Calls that do not wait for delivery: *held* is how long the call
+keeps its caller; events and CPU time are counted until the server has the last event. CPU time is that
+of the whole process.
+"""
+_AWAIT_TEXT = """\
+Each caller waits until the server has its event before it sends the next.
+"""
+_SLOW_TEXT = """\
+100 callers, each awaiting its own events, and a server that answers 50 ms after the request. *Round
+trips* is the time from call to answer divided by these 50 ms.
+"""
+_DRAIN_TEXT = """\
+One caller tracks without a pause, then everything is flushed: events a second from the first call to
+the last event's arrival.
+"""
+
+
+def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown: the first column is text, the others are figures."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    lines = ["| " + " | ".join(row) + " |" for row in (head, rule, *rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _show(results: Results, case: str, label: str, metric: str, *, divisor: float = 1.0) -> str:
+    """Return the median with its quartiles."""
+    found = results.spread(case, label, metric)
+    if found is None:
+        return NOT_MEASURED
+    low, middle, high = (
+        format_value(one / divisor) for one in (found.low, found.middle, found.high)
+    )
+    return f"{middle} ({low} to {high})"
+
+
+def _show_ratio(results: Results, metric: str, case: str, label: str) -> str:
+    """Return how many times as much as ourselves somebody needs."""
+    found = results.ratio(metric, (case, label), (case, OURS))
+    return NOT_MEASURED if found is None else f"{format_value(found.middle)}x"
+
+
+def _show_share(results: Results, case: str, label: str) -> str:
+    """Return how many times the events a second of somebody we deliver."""
+    found = results.ratio("events_per_s", (case, OURS), (case, label))
+    return NOT_MEASURED if found is None else f"{format_value(found.middle)}x"
+
+
+def _order(results: Results, case: str) -> list[str]:
+    return sorted(results.labels(case), key=lambda one: (not one.startswith(OURS), one))
+
+
+def _write_decisions(results: Results) -> Iterator[str]:
+    yield _DECISION_TEXT
+    for kind, title in (("plain", "no segment"), ("segment", "a segment of five leaves")):
+        cases = [one for one in results.cases("decision") if one.endswith(kind)]
+        if not cases:
+            continue
+        head = [title]
+        for case in cases:
+            head += [f"{_count(case, 'campaign')}, µs", "x"]
+        rows = []
+        for label in _order(results, cases[0]):
+            row = [label]
+            for case in cases:
+                row.append(_show_middle(results, case, label, "wall_us"))
+                row.append(_show_ratio(results, "cpu_us", case, label))
+            rows.append(row)
+        yield make_table(head, rows)
+    yield from _write_spreads(results)
+
+
+def _write_spreads(results: Results) -> Iterator[str]:
+    yield "<details><summary>Spread and CPU time of these decisions</summary>\n"
+    for case in results.cases("decision"):
+        kind = "no segment" if case.endswith("plain") else "five leaves"
+        head = [f"{_count(case, 'campaign')}, {kind}", "wall, µs", "least", "CPU, µs"]
+        rows = []
+        for label in _order(results, case):
+            found = results.spread(case, label, "wall_us")
+            assert found is not None
+            wall, cpu = (_show(results, case, label, one) for one in ("wall_us", "cpu_us"))
+            rows.append([label, wall, format_value(found.least), cpu])
+        yield make_table(head, rows)
+    yield "</details>\n"
+
+
+def _count(case: str, noun: str) -> str:
+    """Return how many there are in a case, by the number that is the second part of its name."""
+    number = int(case.split("/")[1])
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _show_middle(results: Results, case: str, label: str, metric: str) -> str:
+    found = results.middle(case, label, metric)
+    return NOT_MEASURED if found is None else format_value(found)
+
+
+def _write_calls(results: Results, topic: str) -> Iterator[str]:
+    for case in results.cases(topic):
+        head = [
+            _count(case, "caller"),
+            "held p50, µs",
+            "x",
+            "p99, µs",
+            "events/s",
+            "vwo_async has",
+            "CPU, µs/event",
+        ]
+        rows = [
+            [
+                label,
+                _show(results, case, label, "p50_us"),
+                _show_ratio(results, "p50_us", case, label),
+                _show_middle(results, case, label, "p99_us"),
+                _show(results, case, label, "events_per_s"),
+                _show_share(results, case, label),
+                _show(results, case, label, "cpu_us"),
+            ]
+            for label in _order(results, case)
+        ]
+        yield make_table(head, rows)
+
+
+def _write_tracks(results: Results) -> Iterator[str]:
+    yield _TRACK_TEXT
+    yield from _write_calls(results, "track")
+
+
+def _write_awaited(results: Results) -> Iterator[str]:
+    yield _AWAIT_TEXT
+    yield from _write_calls(results, "await")
+
+
+def _write_slow(results: Results) -> Iterator[str]:
+    yield _SLOW_TEXT
+    (case,) = results.cases("slow")
+    rows = [
+        [
+            label,
+            _show(results, case, label, "p50_us", divisor=50_000),
+            _show(results, case, label, "p99_us", divisor=50_000),
+            _show(results, case, label, "events_per_s"),
+        ]
+        for label in _order(results, case)
+    ]
+    yield make_table(["100 callers", "round trips p50", "p99", "events/s"], rows)
+
+
+def _write_drain(results: Results) -> Iterator[str]:
+    yield _DRAIN_TEXT
+    (case,) = results.cases("drain")
+    rows = [
+        [
+            label,
+            _show(results, case, label, "events_per_s"),
+            _show_share(results, case, label),
+            _show(results, case, label, "cpu_us"),
+        ]
+        for label in _order(results, case)
+    ]
+    yield make_table(["1 caller", "events/s", "vwo_async has", "CPU, µs/event"], rows)
+
+
+def _write_imports(results: Results) -> Iterator[str]:
+    yield "CPU time and memory of a fresh interpreter beyond those of one that imports nothing.\n"
+    rows = [
+        [
+            label,
+            _show(results, "import", label, "cpu_ms"),
+            _show_ratio(results, "cpu_ms", "import", label),
+            _show(results, "import", label, "rss_mb"),
+        ]
+        for label in _order(results, "import")
+    ]
+    yield make_table(["", "CPU, ms", "x", "memory, MB"], rows)
+
+
+def _write_start(results: Results) -> Iterator[str]:
+    case = "open/1000"
+    rows = [
+        [label, _show(results, case, label, "ms"), _show_ratio(results, "ms", case, label)]
+        for label in _order(results, case)
+    ]
+    yield make_table(["from the bytes of the file to the first decision", "ms", "x"], rows)
+    rows = [
+        [text, _show(results, "hold/1000", OURS, metric)]
+        for metric, text in (
+            ("open_ms", "fetched and opened"),
+            ("refresh_ms", "refreshed"),
+            ("idle_ms", "nothing at all, for comparison"),
+        )
+    ]
+    yield make_table(["longest time that the event loop was held", "ms"], rows)
+    rows = [
+        [text, _show(results, "memory/1000", OURS, metric)]
+        for metric, text in (
+            ("import_mb", "after import"),
+            ("open_mb", "added by opening 1,000 campaigns"),
+            ("growth_mb", "added while events were tracked and delivered"),
+        )
+    ]
+    yield make_table(["memory of the process", "MB"], rows)
+
+
+def _write_storages(results: Results) -> Iterator[str]:
+    yield (
+        "`track` of a user whom the storage knows: it reads the record, claims the conversion and "
+        "writes it down. Servers on this machine, with their own defaults.\n"
+    )
+    for case in results.cases("storage"):
+        rows = [
+            [
+                label,
+                _show(results, case, label, "p50_us"),
+                _show_middle(results, case, label, "p99_us"),
+                _show(results, case, label, "events_per_s"),
+                _show(results, case, label, "cpu_us"),
+            ]
+            for label in results.labels(case)
+        ]
+        head = [_count(case, "caller"), "p50, µs", "p99, µs"]
+        yield make_table([*head, "calls/s", "CPU, µs/call"], rows)
+
+
+_WRITERS: tuple[tuple[str, str, Callable[[Results], Iterator[str]]], ...] = (
+    ("Deciding", "decision", _write_decisions),
+    ("Tracking in the background", "track", _write_tracks),
+    ("Awaited tracking", "await", _write_awaited),
+    ("A distant server", "slow", _write_slow),
+    ("Many events at once", "drain", _write_drain),
+    ("Import", "import", _write_imports),
+    ("1,000 campaigns", "open", _write_start),
+    ("User storages", "storage", _write_storages),
+)
+
+
+def write_sections(results: Results, charts: Sequence[str]) -> Iterator[str]:
+    """Yield the sections of the topics that were measured, with the charts whose names begin so."""
+    for title, topic, writer in _WRITERS:
+        if any(results.cases(one) for one in _TOPICS_OF.get(topic, (topic,))):
+            yield f"## {title}\n"
+            yield from writer(results)
+            for name in charts:
+                if name.partition("-")[0] == topic:
+                    yield f"![{title}]({name}.svg)\n"

@@ -1,0 +1,229 @@
+"""What is aimed at, and whether it was reached: ratios within one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from case import LAUNCHDARKLY, LIMIT, NODE, ROUND_TRIP_MS, VWO_PYTHON
+from peer import OURS
+from summary import Results
+
+GET = f"{VWO_PYTHON}, GET"
+BATCHES = f"{VWO_PYTHON}, batches"
+PROMISE = f"{NODE}, promise"
+AIOHTTP = f"{OURS}, aiohttp"
+
+
+class Check(NamedTuple):
+    """One figure that is aimed at.
+
+    Attributes:
+        text: The aim in words.
+        measure: Returns what was reached, None where it was not measured.
+        bound: The aim.
+        is_least: Whether more than the bound is good, rather than less.
+        unit: Stands behind the figure.
+    """
+
+    text: str
+    measure: Callable[[Results], float | None]
+    bound: float
+    is_least: bool
+    unit: str = "x"
+
+    def is_met(self, value: float) -> bool:
+        """Tell whether *value* is as good as the bound."""
+        return value >= self.bound if self.is_least else value <= self.bound
+
+
+class Target(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        key: Under which a note on it is kept.
+        text: What is looked at.
+        aims: What must be reached.
+        beyond: What would be better still.
+    """
+
+    key: str
+    text: str
+    aims: tuple[Check, ...]
+    beyond: tuple[Check, ...] = ()
+
+
+def _ratio(
+    metric: str, over: tuple[str, str], under: tuple[str, str]
+) -> Callable[[Results], float | None]:
+    def measure(results: Results) -> float | None:
+        found = results.ratio(metric, over, under)
+        return None if found is None else found.middle
+
+    return measure
+
+
+def _value(
+    case: str, label: str, metric: str, divisor: float = 1.0
+) -> Callable[[Results], float | None]:
+    def measure(results: Results) -> float | None:
+        found = results.middle(case, label, metric)
+        return None if found is None else found / divisor
+
+    return measure
+
+
+def faster(case: str, peer: str, bound: float, metric: str) -> Check:
+    """Aim at *bound* times less of a metric than a peer needs."""
+    text = f"≥ {bound:g}x {peer}"
+    return Check(text, _ratio(metric, (case, peer), (case, OURS)), bound, is_least=True)
+
+
+def within(case: str, peer: str, bound: float, metric: str) -> Check:
+    """Aim at no more than *bound* times what a yardstick needs."""
+    text = f"≤ {bound:g}x {peer}"
+    return Check(text, _ratio(metric, (case, OURS), (case, peer)), bound, is_least=False)
+
+
+def more(case: str, peer: str, bound: float, label: str = OURS) -> Check:
+    """Aim at *bound* times the events a second of a peer."""
+    text = f"≥ {bound:g}x {peer}"
+    measure = _ratio("events_per_s", (case, label), (case, peer))
+    return Check(text, measure, bound, is_least=True)
+
+
+def _named(name: str, check: Check) -> Check:
+    return check._replace(text=f"{name}: {check.text}")
+
+
+def _callers(*checks: Callable[[str], Check]) -> tuple[Check, ...]:
+    """Aim at the same with 1 caller and with 100."""
+    names = {"1": "1 caller", "100": "100 callers"}
+    return tuple(_named(name, check(f"track/{n}")) for n, name in names.items() for check in checks)
+
+
+def _growth(bound: float, text: str) -> tuple[Check, ...]:
+    return tuple(
+        Check(
+            f"{name}: {text}",
+            _ratio("cpu_us", (f"decision/1000/{kind}", OURS), (f"decision/1/{kind}", OURS)),
+            bound,
+            is_least=False,
+        )
+        for kind, name in (("plain", "no segment"), ("segment", "5 leaves"))
+    )
+
+
+def _round_trips(bound: float) -> Check:
+    measure = _value("slow/100", OURS, "p99_us", ROUND_TRIP_MS * 1e3)
+    return Check(f"≤ {bound:g} at p99", measure, bound, is_least=False, unit=" round trips")
+
+
+def _import(bound: float) -> Check:
+    measure = _ratio("cpu_ms", ("import", OURS), ("import", "httpx, pydantic"))
+    return Check(f"≤ {bound:g}x import httpx, pydantic", measure, bound, is_least=False)
+
+
+def _p99(bound_us: float, text: str) -> Check:
+    measure = _value("track/100", OURS, "p99_us")
+    return Check(text, measure, bound_us, is_least=False, unit=" µs")
+
+
+def _held(metric: str, text: str) -> Check:
+    measure = _value("hold/1000", OURS, metric)
+    return Check(f"{text}: loop held ≤ 50 ms", measure, 50, is_least=False, unit=" ms")
+
+
+def _memory(metric: str, text: str, bound: float) -> Check:
+    measure = _value("memory/1000", OURS, metric)
+    return Check(text, measure, bound, is_least=False, unit=" MB")
+
+
+TARGETS = (
+    Target(
+        "decision",
+        "`get_variation_name`, whole public call, 1 campaign",
+        (
+            faster("decision/1/plain", VWO_PYTHON, 10, "cpu_us"),
+            faster("decision/1/plain", LAUNCHDARKLY, 4, "cpu_us"),
+            faster("decision/1/plain", "statsig, experiment", 2, "cpu_us"),
+        ),
+        (within("decision/1/plain", LIMIT, 3, "cpu_us"),),
+    ),
+    Target(
+        "segment",
+        "the same with the 5-leaf segment",
+        (faster("decision/1/segment", VWO_PYTHON, 12, "cpu_us"),),
+        (within("decision/1/segment", LIMIT, 3, "cpu_us"),),
+    ),
+    Target(
+        "growth",
+        "growth from 1 to 1,000 campaigns",
+        _growth(1.1, "≤ 1.1x"),
+        _growth(1.05, "1.0x, rounded"),
+    ),
+    Target(
+        "held",
+        "background `track`, time the caller is held",
+        _callers(
+            lambda case: faster(case, GET, 100, "p50_us"),
+            lambda case: within(case, LAUNCHDARKLY, 1, "p50_us"),
+        ),
+        _callers(lambda case: within(case, "prototype, httpx", 3, "p50_us")),
+    ),
+    Target(
+        "held_p99",
+        "… p99 under 100 callers",
+        (_p99(1000, "≤ 1 ms"),),
+        (_p99(100, "≤ 100 µs"),),
+    ),
+    Target(
+        "delivered",
+        "background events/s, httpx",
+        _callers(lambda case: more(case, GET, 25), lambda case: more(case, BATCHES, 2)),
+        _callers(lambda case: more(case, LAUNCHDARKLY, 1)),
+    ),
+    Target(
+        "delivered_aiohttp",
+        "background events/s, aiohttp transport",
+        _callers(lambda case: more(case, LAUNCHDARKLY, 2, AIOHTTP)),
+        _callers(lambda case: more(case, "prototype, raw", 0.7, AIOHTTP)),
+    ),
+    Target(
+        "await_1",
+        "awaited `track`, 1 caller, events/s",
+        (more("await/1", GET, 1.3),),
+        (_named("aiohttp", more("await/1", GET, 3, AIOHTTP)),),
+    ),
+    Target(
+        "await_100",
+        "awaited `track`, 100 callers, events/s",
+        (more("await/100", GET, 15), more("await/100", PROMISE, 4)),
+        (more("await/100", PROMISE, 10),),
+    ),
+    Target(
+        "slow",
+        f"server at {ROUND_TRIP_MS} ms, 100 awaiting callers",
+        (_round_trips(2.5),),
+        (_round_trips(2),),
+    ),
+    Target("import", "import, CPU over bare Python", (_import(1.25),), (_import(1.1),)),
+    Target(
+        "open",
+        "open with 1,000 campaigns: parse, validate, compile",
+        (
+            faster("open/1000", VWO_PYTHON, 3, "ms"),
+            _held("open_ms", "open"),
+            _held("refresh_ms", "refresh"),
+        ),
+        (faster("open/1000", VWO_PYTHON, 5, "ms"),),
+    ),
+    Target(
+        "memory",
+        "memory",
+        (
+            _memory("growth_mb", "flat: ≤ 1 MB over all events", 1),
+            _memory("open_mb", "1,000 campaigns: ≤ 20 MB above import", 20),
+        ),
+    ),
+)

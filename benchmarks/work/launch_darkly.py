@@ -1,0 +1,132 @@
+"""launchdarkly-server-sdk at work: its flags come from this process, its events go to the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ldclient
+from desk import (
+    GOAL,
+    USERS,
+    VARIABLES,
+    Line,
+    Request,
+    Samples,
+    check_split,
+    last_key,
+    serve,
+    time_decisions,
+    time_threads,
+)
+from ldclient.config import Config
+from ldclient.interfaces import UpdateProcessor
+from ldclient.versioned_data_kind import FEATURES, SEGMENTS
+
+FIVE_CLAUSES = [
+    ("plan", "contains", "prof", False),
+    ("age", "greaterThanOrEqual", 18, False),
+    ("country", "in", "DE", False),
+    ("browser", "in", "ie", True),
+    ("visits", "lessThan", 1000, False),
+]
+
+
+def make_flag(key: str, *, has_segment: bool) -> dict[str, Any]:
+    """Return a flag of two equal variations: for everybody, or for whom a rule of five clauses holds."""
+    rollout = {"rollout": {"variations": [{"variation": one, "weight": 50000} for one in (0, 1)]}}
+    clauses = [
+        {"attribute": name, "op": op, "values": [value], "negate": negated}
+        for name, op, value, negated in FIVE_CLAUSES
+    ]
+    rules = [{"id": "rule", "clauses": clauses, **rollout}] if has_segment else []
+    return {
+        "key": key,
+        "version": 1,
+        "on": True,
+        "salt": key,
+        "targets": [],
+        "prerequisites": [],
+        "rules": rules,
+        "fallthrough": {"variation": 2} if has_segment else rollout,
+        "offVariation": 2,
+        "variations": ["Control", "Variation-1", "nothing"],
+        "trackEvents": False,
+    }
+
+
+class Flags(UpdateProcessor):  # type: ignore[misc]
+    """Puts the flags into the SDK's store in place of a connection to LaunchDarkly."""
+
+    def __init__(self, store: Any, ready: Any, flags: dict[str, Any]) -> None:
+        self._store, self._ready, self._flags = store, ready, flags
+
+    def start(self) -> None:
+        """Put them there."""
+        self._store.init({FEATURES: self._flags, SEGMENTS: {}})
+        self._ready.set()
+
+    def stop(self) -> None:
+        """Nothing is running."""
+
+    def initialized(self) -> bool:
+        """The flags are there from the start."""
+        return True
+
+
+def make_client(campaigns: int, *, has_segment: bool, url: str | None) -> Any:
+    """Return a client with that many flags; without *url* it sends no events."""
+    flags = {
+        f"campaign-{number}": make_flag(f"campaign-{number}", has_segment=has_segment)
+        for number in range(1, campaigns + 1)
+    }
+    config = Config(
+        "sdk-key",
+        update_processor_class=lambda _, store, ready: Flags(store, ready, flags),
+        events_uri=url or "http://127.0.0.1:9",
+        send_events=url is not None,
+        events_max_pending=2_000_000,
+        diagnostic_opt_out=True,
+        flush_interval=3600,
+    )
+    return ldclient.LDClient(config, start_wait=10)
+
+
+def measure_decision(request: Request) -> Samples:
+    """Time `variation` for the last flag; a context is made for each call, as for each visitor."""
+    has_segment, key = request["segment"], last_key(request["campaigns"])
+    client = make_client(request["campaigns"], has_segment=has_segment, url=None)
+    builder, create, decide = ldclient.Context.builder, ldclient.Context.create, client.variation
+
+    def decide_in_segment(user: str) -> Any:
+        made = builder(user)
+        for name, value in VARIABLES.items():
+            made.set(name, value)
+        return decide(key, made.build(), None)
+
+    def decide_for_all(user: str) -> Any:
+        return decide(key, create(user), None)
+
+    work = decide_in_segment if has_segment else decide_for_all
+    check_split(map(work, USERS[:100]), ("Control", "Variation-1"))
+    samples = time_decisions(request, work)
+    client.close()
+    return samples
+
+
+def measure_track(request: Request) -> Samples:
+    """Time `track`, then flush what has gathered."""
+    client = make_client(1, has_segment=False, url=request["url"])
+    create, track = ldclient.Context.create, client.track
+    # The first request opens the connection, which is no part of what is measured.
+    line = Line(request["url"])
+    line.reset()
+    track(GOAL, create("warm-up"))
+    client.flush()
+    line.wait(1)
+    line.close()
+    samples = time_threads(request, lambda user: track(GOAL, create(user)), client.flush)
+    client.close()
+    return samples
+
+
+serve({"decision": measure_decision, "track": measure_track}, "launchdarkly-server-sdk", "urllib3")

@@ -1,0 +1,293 @@
+"""vwo_async at work; the requests name the settings file, and the variant: its transport and event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from desk import (
+    GOAL,
+    USERS,
+    VARIABLES,
+    WARM_UPS,
+    Line,
+    Request,
+    Samples,
+    Stopwatch,
+    UnmeasuredError,
+    check_split,
+    enter,
+    last_key,
+    make_sample,
+    serve,
+    settle,
+)
+
+import vwo_async
+from vwo_async import VWOClient
+from vwo_async.storage import MemoryUserStorage
+from vwo_async.transport import Limits
+
+# Raised for every SDK that has such a bound, so that none drops what the others deliver.
+ROOMY = Limits(max_events=2_000_000, max_bytes=4_000_000_000)
+TICK_S = 0.001
+T = TypeVar("T")
+
+
+def run(request: Request, work: Callable[[Request], Coroutine[Any, Any, Samples]]) -> Samples:
+    """Run *work* in an event loop of the kind that is asked for."""
+    if request.get("loop") != "uvloop":
+        return asyncio.run(work(request))
+    import uvloop  # noqa: PLC0415 - only where it is asked for
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work(request))
+
+
+def make_client(request: Request, **options: Any) -> VWOClient:
+    """Return a client as the request describes it."""
+    settings = Path(request["settings"]).read_bytes()
+    if "url" in request:
+        options["base_url"] = request["url"]
+    if request.get("transport"):
+        options["transport"] = request["transport"]
+    return VWOClient(settings, limits=ROOMY, **options)
+
+
+async def measure_decision(request: Request) -> Samples:
+    """Time `get_variation_name` for the last campaign."""
+    key = last_key(request["campaigns"])
+    given: dict[str, Any] = {"custom_variables": VARIABLES} if request["segment"] else {}
+    users = [USERS[number % len(USERS)] for number in range(request["calls"])]
+    samples: Samples = {"wall_us": [], "cpu_us": []}
+    async with make_client(request) as client:
+        names = [await client.get_variation_name(key, user, **given) for user in USERS[:100]]
+        check_split(names, ("Control", "Variation-1"))
+        decide = client.get_variation_name
+        for _ in range(WARM_UPS + request["samples"]):
+            await asyncio.sleep(0)
+            watch = Stopwatch()
+            if given:
+                for user in users:
+                    await decide(key, user, custom_variables=VARIABLES)
+            else:
+                for user in users:
+                    await decide(key, user)
+            enter(samples, watch, len(users))
+    return settle(samples)
+
+
+async def measure_track(request: Request) -> Samples:
+    """Time `track`, from one caller or several, until the server has every event."""
+    line = Line(request["url"])
+    waits = request.get("waits", False)
+    async with make_client(request) as client:
+        # The first request opens the connection, which is no part of what is measured.
+        await client.track("campaign-1", "warm-up", GOAL, wait=True)
+        line.reset()
+        watch = Stopwatch()
+        held = await call_from_all(client, request, waits=waits)
+        report = await client.flush_events()
+        sample = make_sample(held, watch)
+        counts = line.ask("/bench/wait?count=0")
+    line.close()
+    if not report or counts["events"] != len(held):
+        raise UnmeasuredError(f"{counts['events']} of {len(held)} events arrived")
+    sample["events_per_request"] = [counts["events"] / counts["requests"]]
+    return sample
+
+
+async def call_from_all(client: VWOClient, request: Request, *, waits: bool) -> list[float]:
+    """Return how long each call held its caller, in seconds."""
+    callers, calls = request["callers"], request["calls"]
+    held: list[float] = []
+    clock = time.perf_counter
+    track = client.track
+
+    async def call(number: int) -> None:
+        for index in range(calls):
+            user = USERS[(number + index) % len(USERS)]
+            began = clock()
+            await track("campaign-1", user, GOAL, wait=waits)
+            held.append(clock() - began)
+            if callers > 1:
+                # As between two requests of a service, where the other callers go on.
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*map(call, range(callers)))
+    return held
+
+
+async def measure_open(request: Request) -> Samples:
+    """Time what stands between the bytes of a settings file and a client that decides."""
+    samples: Samples = {"ms": []}
+    for _ in range(request["samples"]):
+        began = time.perf_counter()
+        async with make_client(request) as client:
+            await client.get_variation_name(last_key(request["campaigns"]), USERS[0])
+            samples["ms"].append((time.perf_counter() - began) * 1e3)
+    return samples
+
+
+async def measure_hold(request: Request) -> Samples:
+    """Find the longest time that opening and refreshing a large file hold the event loop."""
+    url = request["url"]
+    account = offer_settings(request)
+    samples: Samples = {"idle_ms": [], "open_ms": [], "refresh_ms": []}
+
+    async def fetch_and_open() -> VWOClient:
+        settings = await vwo_async.fetch_settings(*account, base_url=url)
+        return await VWOClient(settings, base_url=url).open()
+
+    for _ in range(request["samples"]):
+        _, idle_ms = await watch_loop(lambda: asyncio.sleep(0.1))
+        client, open_ms = await watch_loop(fetch_and_open)
+        async with client:
+            _, refresh_ms = await watch_loop(client.get_and_update_settings_file)
+        for name, value in zip(samples, (idle_ms, open_ms, refresh_ms), strict=True):
+            samples[name].append(value)
+    return samples
+
+
+def offer_settings(request: Request) -> tuple[int, str]:
+    """Let the server answer with the settings file, and return its account and key."""
+    text = Path(request["settings"]).read_bytes()
+    line = Line(request["url"])
+    line.ask("/bench/settings", text)
+    line.close()
+    settings = json.loads(text)
+    return settings["accountId"], settings["sdkKey"]
+
+
+async def watch_loop(work: Callable[[], Awaitable[T]]) -> tuple[T, float]:
+    """Return the result of *work*, and by how many ms a ticking task was late at worst meanwhile."""
+    latest = 0.0
+
+    async def tick() -> None:
+        nonlocal latest
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(TICK_S)
+            latest = max(latest, time.perf_counter() - began - TICK_S)
+
+    ticker = asyncio.create_task(tick())
+    await asyncio.sleep(5 * TICK_S)
+    result = await work()
+    await asyncio.sleep(5 * TICK_S)
+    ticker.cancel()
+    return result, latest * 1e3
+
+
+def read_rss() -> float:
+    """Return the resident memory of this process in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+async def measure_memory(request: Request) -> Samples:
+    """Find what a large settings file and very many events add to the memory of a fresh process."""
+    events, key = request["events"], last_key(request["campaigns"])
+    at_first = read_rss()
+    async with make_client(request) as client:
+        after_open = read_rss()
+        # The first of them fill what Python keeps for the next.
+        await track_many(client, key, events // 10)
+        before = read_rss()
+        await track_many(client, key, events)
+        after = read_rss()
+        if client.statistics().delivered != events + events // 10:
+            raise UnmeasuredError("not every event was delivered")
+    return {
+        "import_mb": [at_first],
+        "open_mb": [after_open - at_first],
+        "growth_mb": [after - before],
+    }
+
+
+async def track_many(client: VWOClient, key: str, events: int) -> None:
+    """Track events of as many users, and let a thousand at a time be delivered."""
+    for number in range(events):
+        await client.track(key, f"visitor-{number}", GOAL)
+        if number % 1000 == 0:
+            await client.flush_events()
+    await client.flush_events()
+
+
+def make_storage(request: Request) -> Any:
+    """Return the storage that the request names, at the address that it gives."""
+    kind, address = request["storage"], request.get("address", "")
+    if kind == "memory":
+        return MemoryUserStorage()
+    if kind == "redis":
+        from vwo_async.storage.redis import RedisUserStorage  # noqa: PLC0415 - an optional extra
+
+        return RedisUserStorage.from_url(address)
+    if kind == "sql":
+        from vwo_async.storage.sql import SqlUserStorage  # noqa: PLC0415 - an optional extra
+
+        return SqlUserStorage.from_url(address)
+    return None
+
+
+async def measure_storage(request: Request) -> Samples:
+    """Time `track` of users that a storage knows, from one caller or several."""
+    storage = make_storage(request)
+    if hasattr(storage, "create_tables"):
+        await storage.create_tables()
+    callers, calls = request["callers"], request["calls"]
+    # Each conversion is counted once, so every call is another user's.
+    users = [f"{time.time_ns()}-{number}" for number in range(callers * calls)]
+    held: list[float] = []
+    options = {} if storage is None else {"user_storage": storage, "storage_timeout_s": 30.0}
+    async with make_client(request, **options) as client:
+        for user in users:
+            await client.activate("campaign-1", user)
+        await client.flush_events()
+
+        async def call(mine: list[str]) -> None:
+            for user in mine:
+                began = time.perf_counter()
+                result = await client.track("campaign-1", user, GOAL)
+                held.append(time.perf_counter() - began)
+                if not result or result.notes:
+                    raise UnmeasuredError(f"not tracked: {result.reason} {result.notes}")
+
+        watch = Stopwatch()
+        await asyncio.gather(*(call(users[number::callers]) for number in range(callers)))
+        sample = make_sample(held, watch)
+    if hasattr(storage, "aclose"):
+        await storage.aclose()
+    return sample
+
+
+def in_loop(
+    work: Callable[[Request], Coroutine[Any, Any, Samples]],
+) -> Callable[[Request], Samples]:
+    """Return a plain function that runs *work* in the loop that its request asks for."""
+    return lambda request: run(request, work)
+
+
+serve(
+    {
+        "decision": in_loop(measure_decision),
+        "track": in_loop(measure_track),
+        "open": in_loop(measure_open),
+        "hold": in_loop(measure_hold),
+        "memory": in_loop(measure_memory),
+        "storage": in_loop(measure_storage),
+    },
+    "vwo-async",
+    "httpx",
+    "httpcore",
+    "anyio",
+    "pydantic",
+    "mmh3",
+    "sniffio",
+    "aiohttp",
+    "httpx2",
+    "uvloop",
+)

@@ -1,0 +1,124 @@
+"""What a call costs, counted instead of timed: functions called, which a slow machine does not change.
+
+The bounds are about twice what is needed, so that Python versions fit and a slip by a factor does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from sample import campaign, settings
+
+from vwo_async import VWOClient
+from vwo_async.storage import MemoryUserStorage
+from vwo_async.testing import RecordingTransport
+
+SEGMENT = {
+    "and": [
+        {"or": [{"custom_variable": {"plan": "pro"}}, {"custom_variable": {"plan": "team"}}]},
+        {"custom_variable": {"age": "gte(18)"}},
+        {"not": {"custom_variable": {"country": "wildcard(x*)"}}},
+        {"custom_variable": {"language": "lower(de)"}},
+    ]
+}
+VARIABLES = {"plan": "team", "age": 33, "country": "DE", "language": "De"}
+
+
+async def count_calls(call: Callable[[], Awaitable[Any]]) -> int:
+    """Return how many functions, of Python and of C, one *call* runs in this thread."""
+    calls = 0
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    # The first calls fill caches and begin the turn of the loop that the counted one is in.
+    await call()
+    sys.setprofile(note)
+    try:
+        await call()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def run_counted(body: Callable[[VWOClient], Awaitable[int]], file: Any, **options: Any) -> int:
+    """Return what *body* counts with an open client, on a loop without debugging."""
+
+    async def main() -> int:
+        async with VWOClient(file, transport=RecordingTransport(), **options) as client:
+            return await body(client)
+
+    return asyncio.run(main(), debug=False)
+
+
+def file_of(number: int, **more: Any) -> dict[str, Any]:
+    """Return a settings file of so many campaigns, of which the last is asked for."""
+    others = [campaign(100 + one, f"other {one}") for one in range(number - 1)]
+    return settings(*others, campaign(11, "checkout", **more))
+
+
+def count_decision(number: int, variables: dict[str, Any] | None = None, **more: Any) -> int:
+    async def body(client: VWOClient) -> int:
+        return await count_calls(
+            lambda: client.get_variation_name("checkout", "Ashley", custom_variables=variables)
+        )
+
+    return run_counted(body, file_of(number, **more))
+
+
+def test_a_decision() -> None:
+    """A decision runs a handful of functions, as many with 500 campaigns as with one."""
+    assert count_decision(1) <= 40
+    assert count_decision(500) == count_decision(1)
+
+
+def test_a_decision_with_a_segment() -> None:
+    """A segment of five leaves adds a few calls for each leaf, and nothing is parsed."""
+    assert count_decision(1, VARIABLES, segments=SEGMENT) <= 110
+
+
+@pytest.mark.parametrize(("options", "bound"), [({}, 100), ({"user_storage": True}, 1000)])
+def test_a_conversion(options: dict[str, Any], bound: int) -> None:
+    """A conversion in the background does little in its caller's time."""
+
+    async def body(client: VWOClient) -> int:
+        return await count_calls(lambda: client.track("checkout", "Ashley", "often"))
+
+    if options:
+        row = {"userId": "Ashley", "campaignKey": "checkout", "variationName": "Control"}
+        options = {"user_storage": MemoryUserStorage([row])}
+    assert run_counted(body, file_of(1), **options) <= bound
+
+
+def test_delivery() -> None:
+    """An event that waits with others adds little to the request that they share."""
+
+    async def count_flush(client: VWOClient, number: int) -> int:
+        async def flush() -> None:
+            for user in range(number):
+                await client.track("checkout", f"u{user}", "often")
+            await client.flush_events()
+
+        return await count_calls(flush)
+
+    few = run_counted(lambda client: count_flush(client, 50), file_of(1))
+    many = run_counted(lambda client: count_flush(client, 150), file_of(1))
+    assert (many - few) / 100 <= 180
+
+
+def test_opening() -> None:
+    """Reading and compiling a file takes time in proportion to its campaigns."""
+
+    def count(number: int) -> int:
+        async def open_client() -> None:
+            VWOClient(file_of(number, segments=SEGMENT), transport=RecordingTransport())
+
+        return asyncio.run(count_calls(open_client))
+
+    few, many = count(20), count(200)
+    assert (many - few) / 180 <= 1300

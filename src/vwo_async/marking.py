@@ -7,6 +7,7 @@ that none is marked as tracked that was never sent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import copy_context
 
 from ._core.decision import Stored
 from ._core.goal import counts_once
@@ -127,12 +128,13 @@ class Marker:
         """Unmark conversions if their event is refused or given up, so that they can be tracked again."""
         if not claims:
             return
+        context = copy_context()
 
         def settled() -> None:
             outcome = receipt.outcome
             if outcome is not None and not outcome and outcome.status is not DeliveryStatus.KEPT:
                 for claim in claims:
-                    self._storage.release_soon(*claim)
+                    self._storage.release_soon(*claim, context)
 
         if receipt.outcome is None:
             receipt.on_settled(settled)

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from contextvars import Context
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from .._core.decision import Stored
 from ..log import log_warning
 from .line import Lines, Visit
+from .memory import MemoryUserStorage
 from .plain import Threads
 from .protocol import GoalClaims, ManyReader, PlainUserStorage, StoredDecision, UserStorage
 from .record import read_row
@@ -57,6 +59,8 @@ class StorageAccess:
             adapt(storage.release_goal) if isinstance(storage, GoalClaims) else None
         )
         self._timeout_s = timeout_s
+        # Nothing to bound, and nothing that could be cancelled half-way.
+        self._never_waits = type(storage) is MemoryUserStorage
         self._lines = Lines(timeout_s)
         self._tasks: set[asyncio.Task[Any]] = set()
         # Apart, since there are storages that read and cannot write, as a replica without its primary.
@@ -88,8 +92,11 @@ class StorageAccess:
             self._note(STALLED, notes)
             return _silence(keys)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            if self._never_waits:
                 rows = await self._read_rows(user_id, keys)
+            else:
+                async with asyncio.timeout(self._timeout_s):
+                    rows = await self._read_rows(user_id, keys)
         except TimeoutError:
             self._read_stall.begin()
             self._note("get timed out", notes)
@@ -103,8 +110,8 @@ class StorageAccess:
         return Found(records, frozenset(faults))
 
     async def _read_rows(self, user_id: str, keys: Sequence[str]) -> Sequence[Stored | str | None]:
-        if len(keys) == 1:
-            return [await self._read_row(user_id, keys[0])]
+        if len(keys) == 1 or self._never_waits:
+            return [await self._read_row(user_id, key) for key in keys]
         if self._get_many is None:
             return await asyncio.gather(*(_begin(self._read_row(user_id, key)) for key in keys))
         try:
@@ -133,6 +140,10 @@ class StorageAccess:
             self._note(STALLED, notes)
             if len(self._tasks) + len(records) > MAX_TASKS:
                 return
+        if self._never_waits:
+            for one in records:
+                await self._set(one.as_dict())
+            return
         tasks = [self._keep(self._bounded(self._set(one.as_dict()))) for one in records]
         for task in () if is_stalled else tasks:
             answer = task.result() if task.done() else await asyncio.shield(task)
@@ -154,6 +165,8 @@ class StorageAccess:
         if self._write_stall.is_stalled(partial(self._get, user_id, wanted[0][0])):
             self._note(STALLED, notes)
             return [None] * len(wanted)
+        if self._never_waits and self._claim_goal is not None:
+            return [bool(await self._claim_goal(user_id, *one)) for one in wanted]
         task = self._keep(self._claim_all(user_id, wanted))
         try:
             answers = task.result() if task.done() else await asyncio.shield(task)
@@ -197,9 +210,21 @@ class StorageAccess:
 
     # Taking back
 
-    def release_soon(self, user_id: str, campaign_key: str, goal: str) -> None:
-        """Take back that *goal* was tracked, in a task of its own: its event came to nothing."""
-        self._keep(self._release(user_id, campaign_key, goal))
+    def release_soon(
+        self, user_id: str, campaign_key: str, goal: str, context: Context | None = None
+    ) -> None:
+        """Take back that *goal* was tracked, in a task of its own: its event came to nothing.
+
+        Args:
+            user_id: The user.
+            campaign_key: The campaign.
+            goal: Its identifier.
+            context: That of the call which tracked it, for storages that keep something there.
+        """
+        release = self._release(user_id, campaign_key, goal)
+        task = asyncio.create_task(release, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _release(self, user_id: str, campaign_key: str, goal: str) -> None:
         notes: list[str] = []

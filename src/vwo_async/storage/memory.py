@@ -59,7 +59,7 @@ class MemoryUserStorage:
     async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
         """Return a copy of the record, or None."""
         entry = self._find(user_id, campaign_key)
-        return None if entry is None else copy.deepcopy(entry.row)
+        return None if entry is None or entry.row is None else _copy(entry.row)
 
     async def set(self, data: Mapping[str, Any]) -> None:
         """Keep a copy of the record."""
@@ -79,7 +79,7 @@ class MemoryUserStorage:
             entry.claims.discard(goal_identifier)
 
     def _keep(self, row: Mapping[str, Any]) -> None:
-        self._touch(row["userId"], row["campaignKey"]).row = copy.deepcopy(dict(row))
+        self._touch(row["userId"], row["campaignKey"]).row = _copy(row)
 
     def _find(self, user_id: str, campaign_key: str) -> _Entry | None:
         """Return what is kept and has not expired."""
@@ -108,3 +108,11 @@ class MemoryUserStorage:
 
     def __repr__(self) -> str:
         return f"<MemoryUserStorage {len(self)} records>"
+
+
+def _copy(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy that shares nothing that could be changed: only the meta data can hold such."""
+    own = dict(row)
+    if "metaData" in own:
+        own["metaData"] = copy.deepcopy(own["metaData"])
+    return own

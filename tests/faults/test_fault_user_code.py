@@ -15,14 +15,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from redis.asyncio import Redis
-from redis_storage import RedisServer, RedisUserStorage, running_redis
+from database import RedisServer, running_redis
 from rig import FaultServer, fault_server, names_of, steady_loop, until
 from sample import SECRET, campaign, settings, variation
 from server import Received, Server, answer, running_server
 
 from vwo_async import ClosedError, Reason, TrackResult, VWOClient
 from vwo_async.storage import MemoryUserStorage, StoredDecision
+from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.transport import Limits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
@@ -874,11 +874,11 @@ async def test_row_34_workers_survive(
 class Service:
     """A client on a Redis storage, whose every answer is timed."""
 
-    def __init__(self, vwo: FaultServer, redis: Redis) -> None:
+    def __init__(self, vwo: FaultServer, storage: RedisUserStorage) -> None:
         self.client = VWOClient(
             settings(),
             base_url=vwo.base_url,
-            user_storage=RedisUserStorage(redis),
+            user_storage=storage,
             storage_timeout_s=TIMEOUT_S,
         )
 
@@ -916,28 +916,54 @@ def hurt(redis: RedisServer, fault: str) -> Callable[[], None]:
     return redis.start
 
 
+async def assert_costs_nothing(service: Service) -> None:
+    """Assert that of 50 calls that follow one another, all without a storage, none waits for it."""
+    begin = time.monotonic()
+    for number in range(50):
+        result = await service.track(f"later{number}")
+        assert result["checkout"].reason is Reason.NOT_ACTIVATED
+    assert time.monotonic() - begin < TIMEOUT_S
+
+
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
 async def test_row_35_redis(vwo: FaultServer, tmp_path: Path, fault: str) -> None:
-    """Redis killed or stopped: every call answers in time, and all is as before once it is back."""
-    with running_redis(tmp_path) as server:
-        redis = Redis(port=server.port)
-        await redis.ping()
-        service = Service(vwo, redis)
-        async with service.client, steady_loop():
-            assert await service.visit("u0") is Reason.TRACKED
-            assert await service.is_healed()
-            heal = hurt(server, fault)
-            users = [f"{fault}{number}" for number in range(20)]
-            reasons = await asyncio.gather(*map(service.visit, users))
-            assert set(reasons) == {Reason.NOT_ACTIVATED}
-            assert service.client.statistics().storage_errors >= len(users)
-            await asyncio.to_thread(heal)
-            await until(service.is_healed)
-            # Who came while it was away is assigned once more, and is known from then on.
-            for user in users:
-                assert await service.visit(user) in (Reason.TRACKED, Reason.ALREADY_TRACKED)
-            again = await asyncio.gather(*map(service.visit, users))
-            assert set(again) == {Reason.ALREADY_TRACKED}
-        await redis.aclose()
+    """Redis killed or stopped: only the first calls wait, and all is as before once it is back."""
+    with running_redis(tmp_path / "redis") as server:
+        async with RedisUserStorage.from_url(server.url) as storage:
+            service = Service(vwo, storage)
+            async with service.client, steady_loop():
+                assert await service.visit("u0") is Reason.TRACKED
+                assert await service.is_healed()
+                heal = hurt(server, fault)
+                users = [f"{fault}{number}" for number in range(20)]
+                reasons = await asyncio.gather(*map(service.visit, users))
+                assert set(reasons) == {Reason.NOT_ACTIVATED}
+                assert service.client.statistics().storage_errors >= len(users)
+                await assert_costs_nothing(service)
+                await asyncio.to_thread(heal)
+                await until(service.is_healed)
+                # Who came while it was away is assigned once more, and is known from then on.
+                for user in users:
+                    assert await service.visit(user) in (Reason.TRACKED, Reason.ALREADY_TRACKED)
+                again = await asyncio.gather(*map(service.visit, users))
+                assert set(again) == {Reason.ALREADY_TRACKED}
     statistics = service.client.statistics()
+    assert vwo.ledger().total() == statistics.delivered == statistics.accepted
+
+
+async def test_row_35_redis_restarted(vwo: FaultServer, tmp_path: Path) -> None:
+    """Redis restarted between two calls: the second is answered like the first."""
+    with running_redis(tmp_path / "redis") as server:
+        async with RedisUserStorage.from_url(server.url, ttl_s=600) as storage:
+            service = Service(vwo, storage)
+            users = [f"u{number}" for number in range(20)]
+            async with service.client, steady_loop():
+                reasons = await asyncio.gather(*map(service.visit, users))
+                assert set(reasons) == {Reason.TRACKED}
+                server.kill()
+                await asyncio.to_thread(server.start)
+                again = await asyncio.gather(*map(service.visit, users))
+                assert set(again) == {Reason.ALREADY_TRACKED}
+    statistics = service.client.statistics()
+    assert statistics.storage_errors == 0
     assert vwo.ledger().total() == statistics.delivered == statistics.accepted

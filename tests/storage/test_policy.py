@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -126,6 +127,45 @@ async def test_a_plain_function_that_blocks() -> None:
         assert await client.activate("checkout", "Ashley") == "Control"
         assert loop.time() - begun < 0.25
         await asyncio.sleep(0.3)
+
+
+async def test_a_storage_that_swallows_cancellation() -> None:
+    """A call that cannot be cancelled costs its time-out all the same, and ends when it will."""
+    ended = asyncio.Event()
+
+    class Stubborn(MemoryUserStorage):
+        async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+            await asyncio.sleep(0.3)
+            ended.set()
+            raise OSError
+
+    async with client_with(Stubborn()) as client:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        assert await client.activate("checkout", "Ashley") == "Control"
+        assert loop.time() - begun < 0.25
+        assert not ended.is_set()
+    assert ended.is_set()
+
+
+async def test_a_storage_with_a_shorter_time_out_of_its_own() -> None:
+    """A storage that gives up by itself, but late, is left alone like one that does not answer."""
+
+    class GivingUp(MemoryUserStorage):
+        asked = 0
+
+        async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
+            self.asked += 1
+            await asyncio.sleep(0.04)
+            raise ConnectionError
+
+    storage = GivingUp()
+    async with client_with(storage) as client:
+        for number in range(20):
+            assert await client.activate("checkout", f"u{number}") is not None
+        assert storage.asked == 1
 
 
 async def test_mixed_methods() -> None:

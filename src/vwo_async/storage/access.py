@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
 from functools import partial
@@ -91,20 +91,20 @@ class StorageAccess:
         if self._read_stall.is_stalled(partial(self._get, user_id, keys[0])):
             self._note(STALLED, notes)
             return _silence(keys)
-        try:
-            if self._never_waits:
-                rows = await self._read_rows(user_id, keys)
-            else:
-                async with asyncio.timeout(self._timeout_s):
-                    rows = await self._read_rows(user_id, keys)
-        except TimeoutError:
-            self._read_stall.begin()
-            self._note("get timed out", notes)
-            return _silence(keys)
-        self._read_stall.end()
+        begun = time.monotonic()
+        if self._never_waits:
+            rows = await self._read_rows(user_id, keys)
+        else:
+            found = await self._bounded(self._read_rows(user_id, keys), self._read_stall)
+            if isinstance(found, Failure):
+                self._note(f"get {found}", notes)
+                return _silence(keys)
+            rows = found
         faults = {key: row for key, row in zip(keys, rows, strict=True) if isinstance(row, str)}
         for fault in faults.values():
             self._note(fault, notes)
+        if faults:
+            self._note_slow_failure(begun, self._read_stall)
         pairs = zip(keys, rows, strict=True)
         records = {key: None if isinstance(row, str) else row for key, row in pairs}
         return Found(records, frozenset(faults))
@@ -144,7 +144,10 @@ class StorageAccess:
             for one in records:
                 await self._set(one.as_dict())
             return
-        tasks = [self._keep(self._bounded(self._set(one.as_dict()))) for one in records]
+        tasks = [
+            self._keep(self._bounded(self._set(one.as_dict()), self._write_stall))
+            for one in records
+        ]
         for task in () if is_stalled else tasks:
             answer = task.result() if task.done() else await asyncio.shield(task)
             if isinstance(answer, Failure):
@@ -180,10 +183,11 @@ class StorageAccess:
 
     async def _claim_all(self, user_id: str, wanted: Sequence[tuple[str, str]]) -> list[object]:
         assert self._claim_goal is not None
-        claims = [self._bounded(self._claim_goal(user_id, *one)) for one in wanted]
+        claim, stall = self._claim_goal, self._write_stall
+        claims = [self._bounded(claim(user_id, *one), stall) for one in wanted]
         if len(claims) == 1:
             return [await claims[0]]
-        return await asyncio.gather(*map(_begin, claims))
+        return list(await asyncio.gather(*map(_begin, claims)))
 
     def _undo(
         self, user_id: str, wanted: Sequence[tuple[str, str]], task: asyncio.Task[list[object]]
@@ -195,18 +199,43 @@ class StorageAccess:
             if answer:
                 self.release_soon(user_id, campaign_key, goal)
 
-    async def _bounded(self, call: Awaitable[object]) -> object:
-        """Return what *call* returns, or how it failed."""
+    async def _bounded(self, call: Coroutine[Any, Any, T], stall: Stall) -> T | Failure:
+        """Return what *call* returns, or how it failed.
+
+        It runs in a task of its own, for there are storages that swallow being cancelled.
+        """
+        begun = time.monotonic()
+        task = _begin(call)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await call
-        except TimeoutError:
-            self._write_stall.begin()
+            if not task.done():
+                await asyncio.wait((task,), timeout=self._timeout_s)
+        finally:
+            if not task.done():
+                self._abandon(task)
+        if not task.done() or task.cancelled():
+            stall.begin()
             return Failure("timed out")
-        except Exception as error:
-            answer = Failure(f"raised {type(error).__name__}")
-        self._write_stall.end()
-        return answer
+        error = task.exception()
+        if error is None:
+            stall.end()
+            return task.result()
+        if not isinstance(error, Exception):
+            raise error
+        stall.end()
+        self._note_slow_failure(begun, stall)
+        return Failure(f"raised {type(error).__name__}")
+
+    def _note_slow_failure(self, begun: float, stall: Stall) -> None:
+        """Leave a storage alone whose own time-out is shorter than ours: it stalls all the same."""
+        if time.monotonic() - begun > self._timeout_s / 2:
+            stall.begin()
+
+    def _abandon(self, task: asyncio.Task[Any]) -> None:
+        """Cancel *task* and let it end when it will."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_forget)
+        task.cancel()
 
     # Taking back
 
@@ -232,7 +261,7 @@ class StorageAccess:
             async with visit.turn():
                 if self._release_goal is not None:
                     call = self._release_goal(user_id, campaign_key, goal)
-                    answer = await self._bounded(call)
+                    answer = await self._bounded(call, self._write_stall)
                     if isinstance(answer, Failure):
                         self._note(f"release_goal {answer}", notes)
                 await self._unmark(user_id, campaign_key, goal, notes)
@@ -280,6 +309,12 @@ class Failure(str):
     """How a call of the storage failed, in place of what it would have returned."""
 
     __slots__ = ()
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    """Look at how an abandoned task ended, so that asyncio does not report it as unseen."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _silence(keys: Iterable[str]) -> Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ class Threads:
     def __init__(self) -> None:
         self._limiter: CapacityLimiter | None = None
 
-    def adapt(self, method: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    def adapt(self, method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
         """Return *method* as it is where it is async, else as one that runs it in a thread.
 
         A function that returns something to be awaited has it awaited in the loop.

@@ -72,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     "storage.access": {
         "_core",
         "storage.line",
+        "storage.memory",
         "storage.plain",
         "storage.protocol",
         "storage.record",
@@ -181,6 +182,7 @@ ALLOWED: dict[str, set[str]] = {
         "integration",
         "marking",
         "options",
+        "patience",
         "pace",
         "reason",
         "result",
@@ -194,6 +196,7 @@ ALLOWED: dict[str, set[str]] = {
         "user",
     },
     "turn": set(),
+    "patience": {"result"},
     "client": {
         "_core",
         "_version",

@@ -28,6 +28,9 @@ from .result import (
     TrackResult,
 )
 from .settings import Settings, parse_settings
+from .settings.change import SettingsChange, compare_settings
+from .source import SettingsSource
+from .webhook import verify_webhook
 
 __all__ = [
     "CampaignDecision",
@@ -45,7 +48,9 @@ __all__ = [
     "Outcome",
     "Reason",
     "Settings",
+    "SettingsChange",
     "SettingsError",
+    "SettingsSource",
     "Statistics",
     "Step",
     "StorageError",
@@ -55,7 +60,9 @@ __all__ = [
     "VWOError",
     "WrongLoopError",
     "__version__",
+    "compare_settings",
     "fetch_settings",
     "launch",
     "parse_settings",
+    "verify_webhook",
 ]

@@ -9,9 +9,9 @@ from anyio import to_thread
 from ._event.lane import HttpxTransport
 from ._event.request import Request
 from ._event.transport import VWO_BASE_URL, Timeouts
-from ._version import __version__
-from .error import DeliveryError, InvalidInputError
-from .options import PACKAGE_NAME
+from ._version import PACKAGE_NAME, __version__
+from .error import DeliveryError, InvalidInputError, SettingsError
+from .pace import Pace
 from .settings import Settings
 from .settings.parse import MAX_SETTINGS_BYTES
 from .settings.source import PULL_PATH, SETTINGS_PATH, SMALL_BYTES, make_target, read_settings
@@ -51,28 +51,30 @@ async def fetch_settings(
         proxy=proxy,
     )
     try:
-        return await fetch_through(
-            transport,
-            account_id,
-            sdk_key,
-            sdk_name=PACKAGE_NAME,
-            sdk_version=__version__,
-            via_webhook=via_webhook,
-        )
+        body = await fetch_body(transport, account_id, sdk_key, via_webhook=via_webhook)
     finally:
         await transport.aclose()
+    if len(body) <= SMALL_BYTES:
+        return read_settings(body, account_id, sdk_key)
+    return await to_thread.run_sync(read_settings, body, account_id, sdk_key, Pace())
 
 
-async def fetch_through(
+async def fetch_body(
     transport: HttpxTransport,
     account_id: int | str,
     sdk_key: str,
     *,
-    sdk_name: str,
-    sdk_version: str,
+    sdk_name: str = PACKAGE_NAME,
+    sdk_version: str = __version__,
     via_webhook: bool,
-) -> Settings:
-    """Return the settings file fetched with *transport*; see `fetch_settings` for the rest."""
+) -> bytes:
+    """Return what VWO answers to a request for the settings file.
+
+    Raises:
+        InvalidInputError: The account or key is missing.
+        DeliveryError: VWO could not be reached, or refused.
+        SettingsError: The answer is empty, or larger than any settings file.
+    """
     if not isinstance(sdk_key, str) or not sdk_key or not str(account_id):
         raise InvalidInputError("account_id and sdk_key are required")
     path = PULL_PATH if via_webhook else SETTINGS_PATH
@@ -82,6 +84,6 @@ async def fetch_through(
         raise DeliveryError("the settings could not be fetched: no answer from VWO")
     if answer.status != 200:
         raise DeliveryError(f"the settings could not be fetched: status {answer.status}")
-    if len(body) <= SMALL_BYTES:
-        return read_settings(body, account_id, sdk_key)
-    return await to_thread.run_sync(read_settings, body, account_id, sdk_key)
+    if not body:
+        raise SettingsError(f"the answer is empty, or larger than {MAX_SETTINGS_BYTES} bytes")
+    return body

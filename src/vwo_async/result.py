@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Iterator, Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .log import log_error
 from .reason import Reason
@@ -121,6 +121,10 @@ class Delivery:
     def outcomes(self) -> tuple[Outcome | None, ...]:
         """The outcome of each event of the call, None while it is not known."""
         return tuple(receipt.outcome for receipt in self._receipts)
+
+    def list_pending(self) -> list[Receipt]:
+        """Return the receipts whose outcome is not known."""
+        return [receipt for receipt in self._receipts if receipt.outcome is None]
 
     def done(self) -> bool:
         """Tell whether the outcome is known."""
@@ -346,6 +350,12 @@ class Statistics(NamedTuple):
         callback_errors: Calls of the user's functions that raised.
         outbox_errors: Events that the outbox could not keep, or not at once.
         restored: Events from before this client, found in the outbox; part of *accepted*.
+        settings_refreshes: Settings files put in force since the client was made.
+        settings_errors: Refreshes of the settings that failed; the file in force stayed.
+        settings_keep_errors: Times that the settings could not be kept on disk.
+        settings_age_s: Seconds since VWO last gave the file in force, None where that is not known.
+        settings_origin: Where the file in force is from: ``given`` to the client, ``vwo``, or ``disk``,
+            which is the last known good.
     """
 
     accepted: int
@@ -361,6 +371,11 @@ class Statistics(NamedTuple):
     callback_errors: int
     outbox_errors: int = 0
     restored: int = 0
+    settings_refreshes: int = 0
+    settings_errors: int = 0
+    settings_keep_errors: int = 0
+    settings_age_s: float | None = None
+    settings_origin: Literal["given", "vwo", "disk"] = "given"
 
 
 class CloseReport(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ._core.plan import Plan
+from ._core.sparse import compile_plan
 from ._event.press import EventPress
 from ._event.request import Account
 from .options import Options
@@ -20,16 +21,31 @@ class Snapshot:
         settings: The file.
         plan: Compiled for deciding.
         press: Makes events in the name of this account.
+
+    Args:
+        settings: The file.
+        options: Launch options.
+        wall_clock: Seconds since the epoch.
+        plan: The plan of *settings*, where it is compiled already.
+        like: The snapshot that this one is to replace.
+        pause: Called between two small steps of the work.
     """
 
     __slots__ = ("plan", "press", "settings")
 
     def __init__(
-        self, settings: Settings, options: Options, wall_clock: Callable[[], float]
+        self,
+        settings: Settings,
+        options: Options,
+        wall_clock: Callable[[], float],
+        *,
+        plan: Plan | None = None,
+        like: Snapshot | None = None,
+        pause: Callable[[], object] = lambda: None,
     ) -> None:
         key = settings.sdk_key
         self.settings = settings
-        self.plan = Plan(settings)
+        self.plan: Plan = plan or compile_plan(settings, None if like is None else like.plan, pause)
         account = Account(
             account_id=settings.account_id,
             sdk_key=None if key is None else key.get_secret_value(),

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Annotated, Any, TypeAlias
 
@@ -20,18 +19,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetPydanticSchema,
     SecretStr,
+    SerializerFunctionWrapHandler,
     Strict,
-    ValidationError,
+    WrapSerializer,
 )
-from pydantic_core import ErrorDetails
 
-from ..error import SettingsError
-
-MAX_SETTINGS_BYTES = 10_000_000
 MAX_TREE_DEPTH = 50
 MAX_TREE_NODES = 100_000
-MAX_FAULTS = 20
 # The largest whole number that every SDK's language can hold exactly.
 MAX_ID = 2**53 - 1
 
@@ -228,18 +224,33 @@ class Group(_Model):
     wt: Annotated[dict[Text, Weight], BeforeValidator(_to_map)] = Field(default_factory=dict)
 
 
+def _dump_campaigns(campaigns: Sequence[Campaign], dump: SerializerFunctionWrapHandler) -> Any:
+    return dump(tuple(campaigns))
+
+
+# A tuple, except in a large file, see `CampaignTexts`.
+Campaigns: TypeAlias = Annotated[
+    Sequence[Campaign],
+    GetPydanticSchema(lambda _, handler: handler(tuple[Campaign, ...])),
+    BeforeValidator(_to_campaign_list),
+    WrapSerializer(_dump_campaigns),
+]
+
+
 class Settings(_Model):
     """A whole settings file.
 
     Attributes:
         sdk_key: Held as a secret: it appears in no repr.
         account_id: Number or text, as given: its text form is part of what is hashed.
+        campaigns: In the order of the file. Those of a large file are kept as text, and each is read
+            anew whenever it is asked for.
     """
 
     sdk_key: Annotated[SecretStr | None, BeforeValidator(_to_key)] = Field(None, alias="sdkKey")
     account_id: AccountId = Field(alias="accountId")
     version: Annotated[Any, AfterValidator(_check_version)]
-    campaigns: Annotated[tuple[Campaign, ...], BeforeValidator(_to_campaign_list)] = ()
+    campaigns: Campaigns = ()
     campaign_groups: Annotated[dict[Text, Annotated[int, Strict()]], BeforeValidator(_to_map)] = (
         Field(default_factory=dict, alias="campaignGroups")
     )
@@ -252,88 +263,7 @@ class Settings(_Model):
     )
 
 
-def parse_settings(source: Settings | bytes | bytearray | str | Mapping[str, Any]) -> Settings:
-    """Return the settings that *source* describes.
+class CampaignList(_Model):
+    """Some of a file's campaigns, as an object of their own."""
 
-    Args:
-        source: The file's bytes or text, its decoded form, or settings already parsed.
-
-    Raises:
-        SettingsError: It is too large, not JSON, or some field cannot be used. Every fault is named
-            by its path, and no value of the file is shown.
-    """
-    if isinstance(source, Settings):
-        return source
-    settings = _validate(source)
-    # Raised outside any handler: the error of pydantic holds the file, and would be the context of ours.
-    faults = list(_duplicates(settings)) if isinstance(settings, Settings) else settings
-    if faults:
-        raise SettingsError(faults[:MAX_FAULTS])
-    assert isinstance(settings, Settings)
-    return settings
-
-
-def _validate(source: bytes | bytearray | str | Mapping[str, Any]) -> Settings | list[str]:
-    """Return the settings, or what is wrong with the file."""
-    try:
-        if isinstance(source, Mapping):
-            return Settings.model_validate(dict(source))
-        return Settings.model_validate_json(_bounded(source))
-    except ValidationError as error:
-        return _faults(error)
-    except _UnreadableError as error:
-        return [str(error)]
-    except RecursionError:
-        return ["the file is nested too deeply"]
-
-
-class _UnreadableError(Exception):
-    """The source is nothing that could be parsed."""
-
-
-def _bounded(source: object) -> bytes:
-    if isinstance(source, str):
-        try:
-            source = source.encode()
-        except UnicodeEncodeError:
-            raise _UnreadableError("the text holds a lone surrogate") from None
-    if not isinstance(source, (bytes, bytearray)):
-        raise _UnreadableError("settings must be bytes, a str or a mapping")
-    if len(source) > MAX_SETTINGS_BYTES:
-        raise _UnreadableError(f"the file is larger than {MAX_SETTINGS_BYTES} bytes")
-    return bytes(source)
-
-
-def _faults(error: ValidationError) -> list[str]:
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    return [_fault(detail) for detail in details[:MAX_FAULTS]]
-
-
-def _fault(detail: ErrorDetails) -> str:
-    path = ".".join(
-        ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in detail["loc"]
-    )
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{path[:200]}: {message}" if path else message
-
-
-def _duplicates(settings: Settings) -> Iterable[str]:
-    campaigns = settings.campaigns
-    yield from _repeated("campaigns", "id", (campaign.id for campaign in campaigns))
-    yield from _repeated("campaigns", "key", (campaign.key for campaign in campaigns))
-    for index, campaign in enumerate(campaigns):
-        path = f"campaigns.{index}"
-        yield from _repeated(f"{path}.variations", "id", _numbers(campaign.variations))
-        yield from _repeated(f"{path}.goals", "id", (goal.id for goal in campaign.goals))
-
-
-def _numbers(variations: tuple[Variation, ...]) -> Iterable[int]:
-    for position, variation in enumerate(variations, start=1):
-        yield position if variation.id is None else variation.id
-
-
-def _repeated(path: str, field: str, values: Iterable[object]) -> Iterable[str]:
-    counts = Counter(value for value in values if value is not None)
-    for times in counts.values():
-        if times > 1:
-            yield f"{path}: {times} entries have the same {field}"
+    campaigns: Campaigns

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from urllib.parse import quote
 
 from ..error import SettingsError
-from .model import Settings, parse_settings
+from .model import Settings
+from .parse import parse_paced
 
 SETTINGS_PATH = "/server-side/settings"
 PULL_PATH = "/server-side/pull"
@@ -25,13 +27,24 @@ def make_target(
     )
 
 
-def read_settings(body: bytes, account_id: int | str, sdk_key: str) -> Settings:
+def read_settings(
+    body: bytes,
+    account_id: int | str,
+    sdk_key: str,
+    pause: Callable[[], object] = lambda: None,
+) -> Settings:
     """Return the settings of an answer, if they are those that were asked for.
+
+    Args:
+        body: The answer.
+        account_id: Whose settings were asked for.
+        sdk_key: With which key.
+        pause: Called between two small steps.
 
     Raises:
         SettingsError: The body is no settings file, or that of another account or key.
     """
-    settings = parse_settings(body)
+    settings = parse_paced(body, pause)
     if str(settings.account_id) != str(account_id):
         raise SettingsError("accountId: the file is of another account")
     if settings.sdk_key is not None and settings.sdk_key.get_secret_value() != sdk_key:

@@ -1,13 +1,11 @@
-"""What tests of services that use this package need: a transport that records instead of sending."""
+"""A transport that records instead of sending."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
 
-from .transport import Answer, Request
-
-__all__ = ["RecordingTransport"]
+from ..transport import Answer, Request
 
 
 class RecordingTransport:

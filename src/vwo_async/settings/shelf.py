@@ -1,0 +1,65 @@
+"""The campaigns of a large file, kept as text.
+
+Read as models, thousands of campaigns are hundreds of thousands of objects, and every full garbage
+collection of the process would look at each of them while everything else stands still. A text is one
+object, at which the collector does not look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import overload
+
+from .model import Campaign
+
+
+class CampaignTexts(Sequence[Campaign]):
+    """Campaigns that were validated once, and are read anew whenever they are asked for.
+
+    Attributes:
+        texts: The JSON of each campaign.
+        ids: The id of each.
+        keys: The key of each.
+        goals: For each identifier of a goal that has an id, the positions of the campaigns that have it.
+    """
+
+    __slots__ = ("goals", "ids", "keys", "texts")
+
+    def __init__(
+        self,
+        texts: Sequence[bytes],
+        ids: Sequence[int],
+        keys: Sequence[str],
+        goals: Mapping[str, Sequence[int]],
+    ) -> None:
+        self.texts = tuple(texts)
+        self.ids = tuple(ids)
+        self.keys = tuple(keys)
+        self.goals: Mapping[str, Sequence[int]] = {
+            identifier: tuple(positions) for identifier, positions in goals.items()
+        }
+
+    @overload
+    def __getitem__(self, index: int) -> Campaign: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Campaign, ...]: ...
+    def __getitem__(self, index: int | slice) -> Campaign | tuple[Campaign, ...]:
+        if isinstance(index, slice):
+            return tuple(map(Campaign.model_validate_json, self.texts[index]))
+        return Campaign.model_validate_json(self.texts[index])
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (CampaignTexts, tuple)):
+            return NotImplemented
+        if isinstance(other, CampaignTexts) and other.texts == self.texts:
+            return True
+        pairs = zip(self, other, strict=False)
+        return len(other) == len(self) and all(one == another for one, another in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} campaigns>"

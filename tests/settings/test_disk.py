@@ -1,0 +1,405 @@
+"""The last known good on disk: private, without the key, whole or not at all, and refused if in doubt."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import random
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sample import ACCOUNT, KEY
+from sample import settings as make_file
+
+from vwo_async import parse_settings
+from vwo_async.settings.disk import LastKnownGood, UnusableError
+
+NOW = 1_800_000_000.0
+DAY_S = 86_400.0
+BODY = json.dumps(make_file(future={"sdkKey": "not the key"})).encode()
+HERE = Path(__file__)
+WRITER = str(HERE.with_name("writer.py"))
+
+
+def keep_at(path: Path, **changes: Any) -> LastKnownGood:
+    """Return the file at *path* as a client of the account sees it."""
+    given_: dict[str, Any] = {
+        "account_id": ACCOUNT,
+        "sdk_key": KEY,
+        "max_age_s": DAY_S,
+        "wall_clock": lambda: NOW,
+    }
+    return LastKnownGood(path, **{**given_, **changes})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file with a good settings file in it."""
+    found = tmp_path / "settings.json"
+    keep_at(found).save(BODY, NOW - 10)
+    return found
+
+
+def refusal(path: Path, **changes: Any) -> str:
+    """Return why what is at *path* cannot be used."""
+    with pytest.raises(UnusableError) as caught:
+        keep_at(path, **changes).load()
+    assert KEY not in repr(caught.value)
+    return str(caught.value)
+
+
+# Saving
+
+
+def test_round_trip(path: Path) -> None:
+    """What was kept is the settings file without its key, with the time when it was fetched."""
+    kept = keep_at(path).load()
+    assert kept.wall_s == NOW - 10
+    file = json.loads(BODY)
+    del file["sdkKey"]
+    assert json.loads(kept.body) == file
+    assert parse_settings(kept.body) == parse_settings(file)
+
+
+def test_mode(path: Path) -> None:
+    """Only the owner can read it, whatever it replaced."""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o666)
+    keep_at(path).save(BODY, NOW)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_private_from_the_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary file is private before anything is in it, and stands in the same folder."""
+    seen: list[tuple[int, Path]] = []
+    real = os.fsync
+
+    def look(number: int) -> None:
+        seen.extend((stat.S_IMODE(one.stat().st_mode), one.parent) for one in tmp_path.iterdir())
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", look)
+    keep_at(tmp_path / "settings.json").save(BODY, NOW)
+    assert seen
+    assert set(seen) == {(0o600, tmp_path)}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BODY,
+        json.dumps(make_file(), indent=2).encode(),
+        json.dumps(make_file()).replace('"sdkKey"', '"sdk\\u004bey"').encode(),
+        json.dumps(make_file()).replace('"sdkKey"', '"sdkKey": "x", "sdkKey"').encode(),
+        json.dumps(make_file()).replace(f'"{KEY}"', '"\\u0053' + KEY[1:] + '"').encode(),
+        json.dumps(dict(reversed(make_file().items()))).encode(),
+        b'{"sdkKey":"' + KEY.encode() + b'"}',
+    ],
+    ids=["usual", "indented", "escaped name", "twice", "escaped key", "last", "alone"],
+)
+def test_no_key(tmp_path: Path, body: bytes) -> None:
+    """The SDK key is in no byte of the file, however the settings file spells it."""
+    path = tmp_path / "settings.json"
+    keep_at(path).save(body, NOW)
+    content = path.read_bytes()
+    assert KEY.encode() not in content
+    assert KEY[1:].encode() not in content
+    assert b"sdkKey" not in content.replace(b'"future": {"sdkKey": "not the key"}', b"")
+    kept = json.loads(keep_at(path).load().body)
+    assert "sdkKey" not in kept
+    assert kept == {name: one for name, one in json.loads(body).items() if name != "sdkKey"}
+
+
+def test_key_elsewhere(path: Path) -> None:
+    """A file with the key where it cannot be taken out is not kept, and the one before stays."""
+    before = path.read_bytes()
+    with pytest.raises(UnusableError):
+        keep_at(path).save(json.dumps(make_file(note=f"see {KEY}")).encode(), NOW)
+    assert path.read_bytes() == before
+
+
+def test_key_cannot_be_guessed(path: Path) -> None:
+    """What stands for the key is no plain hash of it, and differs between accounts."""
+    header = json.loads(path.read_bytes().partition(b"\n")[0])
+    assert set(header) == {"format", "fingerprint", "fetched_at", "seal"}
+    plain = hashlib.sha256(KEY.encode()).hexdigest()
+    assert header["fingerprint"] not in plain
+    keep_at(path, account_id=5).save(BODY, NOW)
+    other = json.loads(path.read_bytes().partition(b"\n")[0])
+    assert other["fingerprint"] != header["fingerprint"]
+
+
+def test_nothing_else_is_left(path: Path) -> None:
+    """Writing leaves one file, and takes away what writers that were killed long ago have left."""
+    folder = path.parent
+    stale, fresh, other = (
+        folder / ".settings.json.0.tmp",
+        folder / ".settings.json.1.tmp",
+        folder / ".other.json.2.tmp",
+    )
+    for one in (stale, fresh, other):
+        one.write_text("x")
+    long_ago = time.time() - 4000
+    os.utime(stale, (long_ago, long_ago))
+    os.utime(other, (long_ago, long_ago))
+    keep_at(path).save(BODY, NOW)
+    assert set(folder.iterdir()) == {path, fresh, other}
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir()
+    (path / "x").touch()
+    return path
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: folder / "missing" / "settings.json",
+        lambda folder: make_folder(folder / "settings.json"),
+        lambda folder: Path("/proc/settings.json"),
+        lambda folder: Path("/dev/null/settings.json"),
+        lambda folder: folder / ("x" * 300),
+    ],
+    ids=["no folder", "a folder", "read-only", "no folder at all", "long name"],
+)
+def test_unwritable(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    """Where it cannot be written an OSError says so, and no temporary file is left."""
+    path = make(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OSError):  # noqa: PT011 - which one is the system's affair
+        keep_at(path).save(BODY, NOW)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_full_disk(path: Path) -> None:
+    """On a full disk the file before stays as it is, and nothing is left of the new one."""
+    before = path.read_bytes()
+    code = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(HERE.parent)!r}); sys.path.insert(0, {str(HERE.parent.parent)!r})\n"
+        "import test_disk\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: test_disk.keep_at(Path(sys.argv[1])).save(test_disk.BODY, test_disk.NOW)\n"
+        "except OSError as error: print(error.errno)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().isdigit()
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_link_is_not_written_through(tmp_path: Path) -> None:
+    """A link in the place of the file is replaced; what it points to stays as it is."""
+    victim, path = tmp_path / "victim", tmp_path / "settings.json"
+    victim.write_text("precious")
+    path.symlink_to(victim)
+    keep_at(path).save(BODY, NOW)
+    assert victim.read_text() == "precious"
+    assert not path.is_symlink()
+    assert keep_at(path).load()
+
+
+def test_one_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one write hangs another one fails at once instead of piling up."""
+    opened, entered = threading.Event(), threading.Event()
+    real = os.fsync
+
+    def hang(number: int) -> None:
+        entered.set()
+        opened.wait()
+        real(number)
+
+    keeper = keep_at(path)
+    monkeypatch.setattr(os, "fsync", hang)
+    thread = threading.Thread(target=keeper.save, args=(BODY, NOW))
+    thread.start()
+    assert entered.wait(5)
+    with pytest.raises(OSError, match="goes on"):
+        keeper.save(BODY, NOW)
+    opened.set()
+    thread.join()
+    keeper.save(BODY, NOW)
+    assert keeper.load().wall_s == NOW
+
+
+# Loading
+
+
+def rewrite(path: Path, **fields: Any) -> None:
+    """Change fields of the header."""
+    header, _, body = path.read_bytes().partition(b"\n")
+    path.write_bytes(json.dumps({**json.loads(header), **fields}).encode() + b"\n" + body)
+
+
+def cut(path: Path, size: int) -> None:
+    os.truncate(path, size)
+
+
+def link(path: Path) -> None:
+    target = path.with_name("target")
+    path.rename(target)
+    path.symlink_to(target)
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.truncate(10_001_001)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+
+
+def extend(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def forge(path: Path) -> None:
+    """Seal other settings without knowing the key."""
+    header, _, body = path.read_bytes().partition(b"\n")
+    other = body.replace(b'"percentTraffic": 100', b'"percentTraffic": 0')
+    fields = json.loads(header)
+    fields["seal"] = hmac.new(b"guess", other, hashlib.sha256).hexdigest()
+    path.write_bytes(json.dumps(fields).encode() + b"\n" + other)
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (Path.unlink, "there is none"),
+        (lambda path: path.write_bytes(b""), "it is damaged"),
+        (lambda path: path.write_bytes(BODY), "it is damaged"),
+        (lambda path: path.write_bytes(b"\n" + BODY), "it is damaged"),
+        (lambda path: path.write_bytes(b"[" * 900 + b"\n{}"), "it is damaged"),
+        (lambda path: path.write_bytes(b"\xff\xfe\0" * 99), "it is damaged"),
+        (lambda path: path.write_bytes(b" " * 100_000), "it is damaged"),
+        (lambda path: path.write_bytes(b"[1]\n{}"), "it is damaged"),
+        (lambda path: cut(path, path.stat().st_size - 1), "it is damaged"),
+        (lambda path: cut(path, 50), "it is damaged"),
+        (flip, "it is damaged"),
+        (extend, "it is damaged"),
+        (forge, "it is damaged"),
+        (lambda path: rewrite(path, fetched_at=NOW - 5), "it is damaged"),
+        (lambda path: rewrite(path, fetched_at=None), "it is damaged"),
+        (lambda path: rewrite(path, fetched_at=float("nan")), "it is damaged"),
+        (lambda path: rewrite(path, fetched_at=10**400), "it is damaged"),
+        (lambda path: rewrite(path, seal="\ud800"), "it is damaged"),
+        (lambda path: rewrite(path, seal=None), "it is damaged"),
+        (lambda path: rewrite(path, fingerprint=5), "it is of another account or SDK key"),
+        (lambda path: rewrite(path, format=2), "it is of another version"),
+        (lambda path: rewrite(path, format="x"), "it is damaged"),
+        (grow, "it is too large"),
+        (link, "it is not a regular file"),
+        (pipe, "it is not a regular file"),
+        (folder, "it is not a regular file"),
+    ],
+    ids=range(26),
+)
+def test_unusable(path: Path, harm: Callable[[Path], object], why: str) -> None:
+    """Whatever is wrong with the file, it is refused with a word why, in no time."""
+    harm(path)
+    began = time.monotonic()
+    assert refusal(path) == why
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"account_id": 5}, "it is of another account or SDK key"),
+        ({"sdk_key": "other"}, "it is of another account or SDK key"),
+        ({"sdk_key": KEY.lower()}, "it is of another account or SDK key"),
+        ({"wall_clock": lambda: NOW + DAY_S}, "it is too old"),
+        ({"max_age_s": 9}, "it is too old"),
+        ({"wall_clock": lambda: NOW - 400}, "it is dated in the future"),
+        ({"wall_clock": lambda: 0.0}, "it is dated in the future"),
+    ],
+    ids=range(7),
+)
+def test_not_for_this_client(path: Path, changes: dict[str, Any], why: str) -> None:
+    """Settings of another account or key, too old or from the future are not used."""
+    assert refusal(path, **changes) == why
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"account_id": str(ACCOUNT)},
+        {"wall_clock": lambda: NOW + DAY_S - 11},
+        {"wall_clock": lambda: NOW - 300},
+        {"max_age_s": 10},
+    ],
+    ids=range(4),
+)
+def test_just_good_enough(path: Path, changes: dict[str, Any]) -> None:
+    """The account in its other spelling, and times within the limits, are good."""
+    assert keep_at(path, **changes).load().wall_s == NOW - 10
+
+
+@given(st.binary(max_size=300), st.integers(0, 500), st.integers(0, 30))
+@settings(
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_damage(tmp_path: Path, scrap: bytes, place: int, length: int) -> None:
+    """Whatever stands in the file, it is what was written, or refused."""
+    path = tmp_path / "settings.json"
+    keep_at(path).save(BODY, NOW)
+    good = keep_at(path).load()
+    content = path.read_bytes()
+    path.write_bytes(content[:place] + scrap + content[place + length :])
+    try:
+        kept = keep_at(path).load()
+    except UnusableError:
+        return
+    assert kept == good
+
+
+# Killed in the middle
+
+
+def test_killed(path: Path) -> None:
+    """Killed at any moment, a writer leaves a whole file: the one before or the new one."""
+    numbers = []
+    for _ in range(20):
+        with subprocess.Popen(
+            [sys.executable, WRITER, str(path), str(NOW)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(random.uniform(0.0, 0.1))
+            process.kill()
+        file = json.loads(keep_at(path).load().body)
+        number = file.get("number", 0)
+        numbers.append(number)
+        assert len(file.get("padding", "")) == number % 7 * 100_000
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        for left in path.parent.iterdir():
+            assert KEY.encode() not in left.read_bytes()
+    assert max(numbers) > 1

@@ -1,0 +1,264 @@
+"""When settings are fetched again: at intervals that give way to trouble, and together for all who ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vwo_async.refresh import MAX_BACK_OFF_S, Refresher
+
+pytestmark = pytest.mark.anyio
+
+
+class Time:
+    """A clock that goes on when somebody sleeps, by as much."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.sleeps: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+class Work:
+    """What a refresh does: notes when it began, and succeeds or not as it was told."""
+
+    def __init__(self, time: Time, results: list[bool] | None = None) -> None:
+        self.time = time
+        self.results = results or []
+        self.began: list[float] = []
+        self.asked: list[bool] = []
+        self.gate: asyncio.Event | None = None
+        self.ended = asyncio.Event()
+
+    async def __call__(self, via_webhook: bool) -> bool:
+        self.began.append(self.time.now)
+        self.asked.append(via_webhook)
+        if self.gate is not None:
+            await self.gate.wait()
+        if len(self.began) >= len(self.results):
+            self.ended.set()
+        return self.results[len(self.began) - 1] if self.results else True
+
+
+def make(time: Time, work: Callable[[bool], Awaitable[bool]], **changes: Any) -> Refresher:
+    options: dict[str, Any] = {
+        "min_interval_s": 1.0,
+        "poll_interval_s": None,
+        "clock": time,
+        "sleep": time.sleep,
+        "draw": lambda low, high: (low + high) / 2,
+    }
+    return Refresher(work, **{**options, **changes})
+
+
+async def poll(results: list[bool], **changes: Any) -> tuple[Time, Work]:
+    """Poll until there were that many results."""
+    time = Time()
+    work = Work(time, results)
+    refresher = make(time, work, **{"poll_interval_s": 60.0, **changes})
+    refresher.start()
+    async with asyncio.timeout(5):
+        await work.ended.wait()
+    refresher.stop()
+    await refresher.settle()
+    return time, work
+
+
+# Polling
+
+
+async def test_interval() -> None:
+    """The first poll is one interval away, and so is each that follows a success."""
+    time, work = await poll([True] * 5)
+    assert time.sleeps[:5] == [60.0] * 5
+    assert work.began[0] == 1060.0
+    assert work.asked == [False] * 5
+
+
+async def test_back_off() -> None:
+    """Failures double the interval up to ten minutes; after one success it is as before."""
+    time, _ = await poll([True, False, False, False, False, False, False, True, False, True])
+    assert time.sleeps[:10] == [60, 60, 120, 240, 480, 600, 600, 600, 60, 120]
+    assert MAX_BACK_OFF_S == 600
+
+
+async def test_long_interval() -> None:
+    """An interval that is longer than the longest back-off stays as it is."""
+    time, _ = await poll([False] * 4, poll_interval_s=3600.0)
+    assert time.sleeps[:4] == [3600.0] * 4
+
+
+async def test_long_outage() -> None:
+    """However many polls failed, the next one is ten minutes away."""
+    time, _ = await poll([False] * 200)
+    assert set(time.sleeps[10:200]) == {600.0}
+
+
+async def test_jitter() -> None:
+    """Each wait is drawn anew from a tenth about the interval, so that processes do not poll together."""
+    asked: list[tuple[float, float]] = []
+    draws = iter([0.9, 1.1, 1.05, 0.93])
+
+    def draw(low: float, high: float) -> float:
+        asked.append((low, high))
+        return next(draws, 1.0)
+
+    time, _ = await poll([True, True, False, True], draw=draw)
+    assert time.sleeps[:4] == pytest.approx([54.0, 66.0, 63.0, 111.6])
+    assert set(asked) == {(0.9, 1.1)}
+
+
+async def test_real_jitter() -> None:
+    """The waits of a hundred polls fill the tenth about the interval."""
+    time = Time()
+    work = Work(time, [True] * 100)
+    refresher = Refresher(
+        work, min_interval_s=0.0, poll_interval_s=10.0, clock=time, sleep=time.sleep
+    )
+    refresher.start()
+    await work.ended.wait()
+    refresher.stop()
+    await refresher.settle()
+    assert 9 <= min(time.sleeps) < 9.5
+    assert 10.5 < max(time.sleeps) <= 11
+
+
+async def test_no_polling() -> None:
+    """Without an interval nothing is started."""
+    time = Time()
+    refresher = make(time, Work(time))
+    before = asyncio.all_tasks()
+    refresher.start()
+    assert asyncio.all_tasks() == before
+
+
+async def test_stop() -> None:
+    """Stopped, it polls no more, and who asks is told that nothing was done."""
+    time = Time()
+    work = Work(time)
+    refresher = make(time, work, poll_interval_s=60.0, sleep=lambda _: asyncio.sleep(3600))
+    refresher.start()
+    await asyncio.sleep(0)
+    refresher.stop()
+    await refresher.settle()
+    assert await refresher.refresh(via_webhook=True) is False
+    refresher.start()
+    assert not work.began
+    refresher.stop()
+    await refresher.settle()
+
+
+# Asking
+
+
+@pytest.mark.parametrize("number", [1, 2, 100])
+async def test_together(number: int) -> None:
+    """All who ask before the request begins are served by one."""
+    time = Time()
+    work = Work(time)
+    refresher = make(time, work)
+    results = await asyncio.gather(*(refresher.refresh(via_webhook=True) for _ in range(number)))
+    assert results == [True] * number
+    assert work.asked == [True]
+
+
+async def test_one_more() -> None:
+    """Who asks after the request began is served by the next one, of which there is only one."""
+    time = Time()
+    work = Work(time, [True, False])
+    work.gate = asyncio.Event()
+    refresher = make(time, work)
+    first = asyncio.create_task(refresher.refresh(via_webhook=False))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(work.began) == 1
+    others = []
+    for number in range(100):
+        others.append(asyncio.create_task(refresher.refresh(via_webhook=number == 50)))
+        await asyncio.sleep(0)
+    assert len(work.began) == 1
+    work.gate.set()
+    assert await first is True
+    assert await asyncio.gather(*others) == [False] * 100
+    assert work.asked == [False, True]
+
+
+async def test_rate() -> None:
+    """Between the beginnings of two requests there is the shortest interval at least."""
+    time = Time()
+    work = Work(time)
+    refresher = make(time, work, min_interval_s=7.0)
+    for _ in range(5):
+        assert await refresher.refresh(via_webhook=True)
+    assert [after - before for before, after in pairwise(work.began)] == [7.0] * 4
+    time.now += 100
+    await refresher.refresh(via_webhook=True)
+    assert work.began[-1] == work.began[-2] + 100
+
+
+async def test_cancelled_caller() -> None:
+    """A caller that gives up ends nothing for the others."""
+    time = Time()
+    work = Work(time)
+    work.gate = asyncio.Event()
+    refresher = make(time, work)
+    calls = [asyncio.create_task(refresher.refresh(via_webhook=True)) for _ in range(3)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    calls[0].cancel()
+    await asyncio.sleep(0)
+    work.gate.set()
+    assert await asyncio.gather(*calls[1:]) == [True, True]
+    assert calls[0].cancelled()
+    assert len(work.began) == 1
+
+
+async def test_stopped_under_way() -> None:
+    """Who waits while it is stopped is told that nothing was done, and waits no longer."""
+    time = Time()
+    work = Work(time)
+    work.gate = asyncio.Event()
+    refresher = make(time, work)
+    first = asyncio.create_task(refresher.refresh(via_webhook=True))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    second = asyncio.create_task(refresher.refresh(via_webhook=True))
+    await asyncio.sleep(0)
+    refresher.stop()
+    assert [await first, await second] == [False, False]
+    await refresher.settle()
+
+
+@given(st.lists(st.floats(0, 5), max_size=30), st.floats(0.1, 3))
+def test_any_calls(gaps: list[float], least: float) -> None:
+    """Whenever it is asked, requests keep their distance, each caller is served by one that began later."""
+
+    async def run() -> None:
+        time = Time()
+        work = Work(time)
+        refresher = make(time, work, min_interval_s=least)
+        asked = []
+        for gap in gaps:
+            time.now += gap
+            asked.append((time.now, asyncio.create_task(refresher.refresh(via_webhook=True))))
+            await asyncio.sleep(0)
+        for at, call in asked:
+            assert await call is True
+            assert any(began >= at for began in work.began)
+        assert all(after - before >= least - 1e-9 for before, after in pairwise(work.began))
+        assert len(work.began) <= len(gaps)
+
+    asyncio.run(run())

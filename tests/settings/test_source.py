@@ -1,0 +1,839 @@
+"""Settings that are kept fresh and cannot hurt: loading, polling, webhooks, and starting without VWO."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from sample import ACCOUNT, KEY, campaign, settings
+from server import Received, Server, answer, running_server
+
+from vwo_async import (
+    ClosedError,
+    DeliveryError,
+    InvalidInputError,
+    Settings,
+    SettingsChange,
+    SettingsError,
+    SettingsSource,
+    VWOClient,
+    WrongLoopError,
+)
+from vwo_async import source as source_module
+from vwo_async.settings.disk import LastKnownGood, UnusableError
+from vwo_async.testing import RecordingTransport
+from vwo_async.transport import Timeouts
+
+pytestmark = pytest.mark.anyio
+
+OLD = settings()
+NEW = settings(campaign(11, "checkout", percentTraffic=30), campaign(17, "fresh"), version=2)
+QUICK = Timeouts(connect_s=1, read_s=1, write_s=1, total_s=1)
+
+
+def serve(server: Server, file: Any, status: int = 200) -> None:
+    """Have *server* answer *file* from now on."""
+    server.default = answer(status, body=file if isinstance(file, bytes) else dump(file))
+
+
+def dump(file: Any) -> bytes:
+    return json.dumps(file).encode()
+
+
+def make_source(server: Server | None = None, **changes: Any) -> SettingsSource:
+    """Return a source that is asked as fast as a test likes; without a server, of a closed port."""
+    base_url = find_closed_port() if server is None else server.base_url
+    options: dict[str, Any] = {
+        "poll_interval_s": None,
+        "min_refresh_interval_s": 0.0,
+        "base_url": base_url,
+        "timeouts": QUICK,
+    }
+    return SettingsSource(ACCOUNT, KEY, **{**options, **changes})
+
+
+def find_closed_port() -> str:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{one.getsockname()[1]}"
+
+
+def make_client(found: Any, source: SettingsSource | None, **options: Any) -> VWOClient:
+    return VWOClient(found, settings_source=source, transport=RecordingTransport(), **options)
+
+
+@asynccontextmanager
+async def serving(
+    source_options: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[tuple[VWOClient, Server]]:
+    """Run a server with the old file, and a client that loaded it."""
+    async with running_server() as server:
+        serve(server, OLD)
+        source = make_source(server, **(source_options or {}))
+        async with make_client(await source.load(), source, **options) as client:
+            yield client, server
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def paths_of(server: Server) -> list[str]:
+    return [urlsplit(one.target).path for one in server.requests]
+
+
+def mentions(caplog: pytest.LogCaptureFixture, text: str) -> int:
+    return sum(text in record.getMessage() for record in caplog.records)
+
+
+# Loading
+
+
+async def test_load() -> None:
+    """Settings are loaded from VWO, and the statistics say so."""
+    async with serving() as (client, server):
+        assert client.settings.account_id == ACCOUNT
+        assert await client.get_variation_name("checkout", "Ashley") == "Control"
+        statistics = client.statistics()
+        assert statistics.settings_origin == "vwo"
+        assert statistics.settings_age_s is not None
+        assert 0 <= statistics.settings_age_s < 5
+        assert statistics.settings_refreshes == statistics.settings_errors == 0
+        assert paths_of(server) == ["/server-side/settings"]
+
+
+async def test_settings_that_were_given() -> None:
+    """Settings that the source did not load are of unknown age."""
+    async with make_client(settings(), make_source()) as client:
+        assert client.statistics().settings_origin == "given"
+        assert client.statistics().settings_age_s is None
+    async with make_client(settings(), None) as client:
+        assert client.statistics().settings_origin == "given"
+
+
+async def test_load_fails() -> None:
+    """Without VWO and without a last known good, loading says why."""
+    with pytest.raises(DeliveryError):
+        await make_source().load()
+    async with running_server() as server:
+        serve(server, b"<html>")
+        with pytest.raises(SettingsError):
+            await make_source(server).load()
+        serve(server, b"", 503)
+        with pytest.raises(DeliveryError):
+            await make_source(server).load()
+
+
+async def test_start_without_vwo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A service starts and decides from the last known good, says so, and goes on to VWO's when it can."""
+    path = tmp_path / "settings.json"
+    async with running_server() as server:
+        serve(server, OLD)
+        await make_source(server, last_known_good=path).load()
+    source = make_source(last_known_good=path, wall_clock=lambda: time.time() + 100)
+    heard: list[SettingsChange] = []
+    found = await source.load()
+    assert mentions(caplog, "the last known good ones are used, 10") == 1
+    async with make_client(found, source, on_settings_change=heard.append) as client:
+        assert await client.get_variation_name("checkout", "Ashley") == "Control"
+        result = await client.track("checkout", "Ashley", "signup", wait=True)
+        assert result["checkout"].variation_name == "Control"
+        statistics = client.statistics()
+        assert statistics.settings_origin == "disk"
+        assert statistics.settings_age_s == pytest.approx(100, abs=20)
+        # Events are sent with the key, although the file has none.
+        assert client.settings.sdk_key is not None
+        assert client.settings.sdk_key.get_secret_value() == KEY
+        assert await client.refresh_settings() is False
+        assert client.statistics().settings_errors == 1
+    async with running_server() as server:
+        serve(server, OLD)
+        source = make_source(server, last_known_good=path)
+        server.replies = [answer(503)]
+        async with make_client(
+            await source.load(), source, on_settings_change=heard.append
+        ) as client:
+            assert client.statistics().settings_origin == "disk"
+            assert await client.refresh_settings() is True
+            assert client.statistics().settings_origin == "vwo"
+            assert client.statistics().settings_refreshes == 1
+            assert client.statistics().settings_age_s == pytest.approx(0, abs=5)
+    assert not heard
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"account_id": 5}, "of another account or SDK key"),
+        ({"sdk_key": "other"}, "of another account or SDK key"),
+        ({"max_age_s": 50}, "too old"),
+        ({"last_known_good": "elsewhere"}, "there is none"),
+    ],
+    ids=range(4),
+)
+async def test_start_with_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], why: str
+) -> None:
+    """A last known good that cannot be used is as good as none; one line says why, without any value."""
+    path = tmp_path / "settings.json"
+    LastKnownGood(path, ACCOUNT, KEY, max_age_s=1).save(dump(OLD), time.time() - 100)
+    options = {"account_id": ACCOUNT, "sdk_key": KEY, "last_known_good": path, **changes}
+    if isinstance(options["last_known_good"], str):
+        options["last_known_good"] = tmp_path / options["last_known_good"]
+    source = SettingsSource(base_url=find_closed_port(), timeouts=QUICK, **options)
+    with pytest.raises(DeliveryError):
+        await source.load()
+    lines = [one.getMessage() for one in caplog.records if one.name == "vwo_async"]
+    assert len(lines) == 1
+    assert why in lines[0]
+    assert str(tmp_path) not in lines[0]
+
+
+async def test_start_with_no_settings_on_disk(tmp_path: Path) -> None:
+    """What is sealed but no settings file any more, after an upgrade perhaps, is refused like the rest."""
+    path = tmp_path / "settings.json"
+    LastKnownGood(path, ACCOUNT, KEY, max_age_s=1).save(b'{"accountId": 1}', time.time())
+    with pytest.raises(DeliveryError):
+        await make_source(last_known_good=path).load()
+
+
+async def test_bad_answer_at_start(tmp_path: Path) -> None:
+    """Where VWO answers nonsense, the last known good is used as well."""
+    path = tmp_path / "settings.json"
+    LastKnownGood(path, ACCOUNT, KEY, max_age_s=1).save(dump(OLD), time.time())
+    async with running_server() as server:
+        serve(server, b"{}")
+        source = make_source(server, last_known_good=path)
+        async with make_client(await source.load(), source) as client:
+            assert client.statistics().settings_origin == "disk"
+            assert json.loads(path.read_bytes().partition(b"\n")[2])["version"] == 1
+
+
+async def test_two_loops() -> None:
+    """Settings loaded in one loop can be used in another, as by a server that makes its own."""
+
+    def run() -> None:
+        async def load() -> Settings:
+            async with running_server() as server:
+                serve(server, OLD)
+                nonlocal source
+                source = make_source(server)
+                return await source.load()
+
+        async def use() -> str:
+            async with make_client(found, source) as client:
+                await client.refresh_settings()
+                return client.statistics().settings_origin
+
+        source: SettingsSource
+        found = asyncio.run(load())
+        origins.append(asyncio.run(use()))
+
+    origins: list[str] = []
+    await asyncio.to_thread(run)
+    assert origins == ["vwo"]
+
+
+# Refreshing
+
+BAD: dict[str, tuple[int, bytes]] = {
+    "empty": (200, b""),
+    "empty object": (200, b"{}"),
+    "list": (200, b"[]"),
+    "page": (200, b"<!DOCTYPE html><html><body>502 Bad Gateway</body></html>"),
+    "cut off": (200, dump(NEW)[:-10]),
+    "other account": (200, dump(settings(accountId=5))),
+    "other key": (200, dump(settings(sdkKey="other"))),
+    "no version": (200, b'{"accountId": 888888, "campaigns": []}'),
+    "campaign without status": (200, dump(settings({"id": 1, "key": "a", "type": "VISUAL_AB"}))),
+    "weight too high": (200, dump(NEW).replace(b'"weight": 50', b'"weight": 500')),
+    "two of one key": (200, dump(settings(campaign(1, "a"), campaign(2, "a")))),
+    "not UTF-8": (200, dump(NEW).replace(b"fresh", b"fr\xffsh")),
+    "too deep": (
+        200,
+        dump(NEW).replace(b'"segments": {}', b'"segments": ' + b'{"not":' * 60 + b"{}" + b"}" * 60),
+    ),
+    "oversized": (200, b"{" + b" " * 10_000_001),
+    "400": (400, dump(NEW)),
+    "404": (404, b"not found"),
+    "500": (500, dump(NEW)),
+    "redirect": (307, dump(NEW)),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_bad_answers(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No bad answer replaces a good file, in memory or on disk; each is counted, and logged now and then."""
+    heard: list[SettingsChange] = []
+    path = tmp_path / "settings.json"
+    async with serving({"last_known_good": path}, on_settings_change=heard.append) as (
+        client,
+        server,
+    ):
+        good, on_disk = client.settings, path.read_bytes()
+        status, body = BAD[name]
+        serve(server, body, status)
+        for _ in range(5):
+            assert await client.refresh_settings() is False
+        assert client.settings is good
+        assert await client.get_variation_name("checkout", "Ashley") == "Control"
+        assert client.statistics().settings_errors == 5
+        assert client.statistics().settings_refreshes == 0
+        assert client.statistics().settings_origin == "vwo"
+        # The 1st, 2nd and 4th.
+        assert mentions(caplog, "the settings stay as they are") == 3
+        serve(server, NEW)
+        assert await client.refresh_settings() is True
+        assert client.settings.version == 2
+    assert [change.started for change in heard] == [("fresh",)]
+    assert path.read_bytes() != on_disk
+
+
+async def test_log_tells_kinds_apart(caplog: pytest.LogCaptureFixture) -> None:
+    """A failure of another kind is logged at once, however many there were of the first."""
+    async with serving() as (client, server):
+        for status in [500] * 9 + [503] + [500] * 3:
+            serve(server, b"", status)
+            await client.refresh_settings()
+        assert mentions(caplog, "status 500") == 4
+        assert mentions(caplog, "status 503") == 1
+
+
+async def test_no_answer() -> None:
+    """A server that hangs or hangs up costs a refresh its time-out, and nothing else."""
+
+    async def hang(_: Received, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(3600)
+
+    async def hang_up(_: Received, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with serving({"timeouts": Timeouts(total_s=0.3)}) as (client, server):
+        for reply in (hang, hang_up):
+            server.default = reply
+            async with asyncio.timeout(5):
+                assert await client.refresh_settings() is False
+        serve(server, NEW)
+        assert await client.refresh_settings() is True
+
+
+async def test_same_file() -> None:
+    """To the letter the same file, nothing is read, compiled or put in force anew; it is fresh again."""
+    heard: list[SettingsChange] = []
+    async with serving(on_settings_change=heard.append) as (client, _):
+        snapshot = client._engine.snapshot
+        await asyncio.sleep(0.3)
+        before = client.statistics().settings_age_s
+        assert await client.refresh_settings() is True
+        assert client._engine.snapshot is snapshot
+        after = client.statistics().settings_age_s
+        assert before is not None and after is not None and after < before
+        assert client.statistics().settings_refreshes == 0
+    assert not heard
+
+
+async def test_same_meaning() -> None:
+    """A file that is written differently is put in force, but nobody is told of a change."""
+    heard: list[SettingsChange] = []
+    async with serving(on_settings_change=heard.append) as (client, server):
+        serve(server, json.dumps(OLD, indent=1).encode())
+        assert await client.refresh_settings() is True
+        assert client.statistics().settings_refreshes == 1
+    assert not heard
+
+
+async def test_change() -> None:
+    """The function is told what changed, once, after the new file is in force."""
+    heard: list[tuple[SettingsChange, object]] = []
+
+    def hear(change: SettingsChange) -> None:
+        heard.append((change, client.settings.version))
+
+    async with serving(on_settings_change=hear) as (client, server):
+        serve(server, NEW)
+        assert await client.refresh_settings() is True
+        assert await client.refresh_settings() is True
+        await asyncio.sleep(0)
+    ((change, version),) = heard
+    assert change.started == ("fresh",)
+    assert change.traffic == {"checkout": (100, 30)}
+    assert "search" in change.stopped
+    assert version == 2
+
+
+async def test_change_in_async_function() -> None:
+    """The function may be async, fail, ask for another refresh, or close the client."""
+    steps: list[str] = []
+
+    async def hear(change: SettingsChange) -> None:
+        steps.append("called")
+        await client.refresh_settings()
+        steps.append("refreshed")
+        await client.aclose()
+        raise ValueError
+
+    async with serving(on_settings_change=hear) as (client, server):
+        serve(server, NEW)
+        await client.refresh_settings()
+        await until(lambda: client.statistics().callback_errors == 1)
+    assert steps == ["called", "refreshed"]
+
+
+async def test_webhook_path() -> None:
+    """A refresh asks as VWO's webhook asks one to, and names account and key."""
+    async with serving() as (client, server):
+        await client.refresh_settings()
+        assert paths_of(server)[1:] == ["/server-side/pull"]
+        query = parse_qs(urlsplit(server.requests[1].target).query)
+        assert query["a"] == [str(ACCOUNT)]
+        assert query["i"] == [KEY]
+
+
+async def test_many_at_once() -> None:
+    """A hundred webhook calls at once are one request, or two where they come while it is under way."""
+    async with serving() as (client, server):
+        server.requests.clear()
+        results = await asyncio.gather(*(client.refresh_settings() for _ in range(100)))
+        assert results == [True] * 100
+        assert len(server.requests) == 1
+        opened = asyncio.Event()
+
+        async def wait(_: Received, writer: asyncio.StreamWriter) -> None:
+            await opened.wait()
+            await answer(body=dump(NEW))(_, writer)
+
+        server.replies = [wait]
+        server.requests.clear()
+        calls = [asyncio.create_task(client.refresh_settings())]
+        await until(lambda: len(server.requests) == 1)
+        calls += [asyncio.create_task(client.refresh_settings()) for _ in range(100)]
+        await asyncio.sleep(0.05)
+        opened.set()
+        assert await asyncio.gather(*calls) == [True] * 101
+        assert len(server.requests) == 2
+
+
+async def test_rate() -> None:
+    """However fast it is called, requests keep their distance."""
+    times: list[float] = []
+
+    async def note(request: Received, writer: asyncio.StreamWriter) -> None:
+        times.append(time.monotonic())
+        await answer(body=dump(OLD))(request, writer)
+
+    async with serving({"min_refresh_interval_s": 0.2}) as (client, server):
+        server.default = note
+        ends_at = time.monotonic() + 1
+        while time.monotonic() < ends_at:
+            await client.refresh_settings()
+    assert 2 <= len(times) <= 7
+    assert all(after - before > 0.15 for before, after in zip(times, times[1:], strict=False))
+
+
+async def test_overtaken() -> None:
+    """An answer that comes after that to a later request is not put in force."""
+    async with serving() as (client, server):
+        opened = asyncio.Event()
+
+        async def late(request: Received, writer: asyncio.StreamWriter) -> None:
+            await opened.wait()
+            await answer(body=dump(settings(version="late")))(request, writer)
+
+        server.replies = [late]
+        server.requests.clear()
+        slow = asyncio.create_task(client.get_and_update_settings_file())
+        await until(lambda: len(server.requests) == 1)
+        serve(server, NEW)
+        assert await client.refresh_settings() is True
+        opened.set()
+        assert await slow is client.settings
+        assert client.settings.version == 2
+
+
+async def test_without_source() -> None:
+    """A client without a source is refreshed as well, for the account and key of its settings."""
+    async with running_server() as server:
+        serve(server, NEW)
+        client = VWOClient(settings(), base_url=server.base_url, sdk_name="x")
+        async with client:
+            assert await client.refresh_settings() is True
+            assert client.settings.version == 2
+            assert client.statistics().settings_origin == "vwo"
+        query = parse_qs(urlsplit(server.requests[0].target).query)
+        assert (query["a"], query["i"], query["sdk"]) == ([str(ACCOUNT)], [KEY], ["x"])
+
+
+async def test_without_key() -> None:
+    """Settings without a key cannot be asked for: false, or an error with strict."""
+    file = settings()
+    del file["sdkKey"]
+    async with make_client(file, None) as client:
+        assert await client.refresh_settings() is False
+        assert await client.get_and_update_settings_file() is client.settings
+    async with make_client(file, None, strict=True) as client:
+        for call in (client.refresh_settings, client.get_and_update_settings_file):
+            with pytest.raises(InvalidInputError):
+                await call()
+    async with running_server() as server:
+        serve(server, OLD)
+        async with make_client(file, make_source(server)) as client:
+            assert await client.refresh_settings() is True
+
+
+# Polling
+
+SOON = {"poll_interval_s": 1.0}
+
+
+async def test_polling() -> None:
+    """While the client is open a change is picked up, its function is told, and calls go by the new file."""
+    heard: list[SettingsChange] = []
+    async with serving(SOON, on_settings_change=heard.append) as (client, server):
+        serve(server, NEW)
+        began = time.monotonic()
+        assert client.settings.version == 1
+        await until(lambda: client.settings.version == 2)
+        assert 0.5 < time.monotonic() - began < 3
+        assert await client.track("fresh", "Ashley", "signup", wait=True)
+        polls = len(server.requests)
+        assert set(paths_of(server)) == {"/server-side/settings"}
+        await asyncio.sleep(1.3)
+        assert len(server.requests) - polls in (1, 2)
+    closed_with = len(server.requests)
+    assert [change.started for change in heard] == [("fresh",)]
+    await asyncio.sleep(1.2)
+    assert len(server.requests) == closed_with
+
+
+async def test_polling_survives() -> None:
+    """Neither bad answers nor an error of our own ends polling."""
+    async with serving(SOON) as (client, server):
+        real = client._engine.freshness.renewal._prepare
+        failures = iter([RuntimeError(KEY)])
+
+        def prepare(*arguments: Any) -> Any:
+            for failure in failures:
+                raise failure
+            return real(*arguments)
+
+        client._engine.freshness.renewal._prepare = prepare  # type: ignore[method-assign]
+        serve(server, NEW)
+        await until(lambda: client.settings.version == 2)
+        assert client.statistics().settings_errors == 1
+
+
+async def test_polling_ends_with_opting_out() -> None:
+    """After opting out there is no request any more, and a refresh is refused."""
+    async with serving(SOON) as (client, server):
+        await client.set_opt_out()
+        server.requests.clear()
+        assert await client.refresh_settings() is False
+        assert await client.get_and_update_settings_file() is None
+        await asyncio.sleep(1.3)
+        assert not server.requests
+
+
+async def test_closing_does_not_wait() -> None:
+    """A poll or refresh under way holds no closing; who waits for it is told."""
+
+    async def hang(_: Received, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(3600)
+
+    async with serving({**SOON, "timeouts": Timeouts()}) as (client, server):
+        server.default = hang
+        server.requests.clear()
+        await until(lambda: len(server.requests) == 1)
+        waiting = asyncio.create_task(client.refresh_settings())
+        await asyncio.sleep(0.01)
+        began = time.monotonic()
+        await client.aclose()
+        assert time.monotonic() - began < 1
+        with pytest.raises(ClosedError):
+            await waiting
+
+
+async def test_usage() -> None:
+    """Polling is reported among the usage statistics, as by the official SDKs; a source alone is not."""
+    for interval, expected in ((60.0, "1"), (None, None)):
+        async with running_server() as server:
+            source = make_source(server, poll_interval_s=interval)
+            client = VWOClient(settings(), settings_source=source, base_url=server.base_url)
+            async with client:
+                await client.activate("checkout", "Ashley", wait=True)
+            query = parse_qs(urlsplit(server.requests[-1].target).query)
+            assert query.get("pi", [None])[0] == expected
+            assert query.get("_l", [None])[0] == expected
+
+
+# Keeping
+
+
+def read_version(path: Path) -> object:
+    """Return the version of the settings file that is kept at *path*."""
+    kept = LastKnownGood(path, ACCOUNT, KEY, max_age_s=3600).load()
+    return json.loads(kept.body)["version"]
+
+
+async def test_keeping(tmp_path: Path) -> None:
+    """Each new file is kept, without the key; the same file is not written again."""
+    path = tmp_path / "settings.json"
+    async with serving({"last_known_good": path}) as (client, server):
+        assert read_version(path) == 1
+        before = path.stat()
+        await client.refresh_settings()
+        assert path.stat().st_ino == before.st_ino
+        serve(server, NEW)
+        await client.refresh_settings()
+        assert read_version(path) == 2
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert KEY.encode() not in path.read_bytes()
+        serve(server, settings(version=3))
+        await client.get_and_update_settings_file()
+        assert read_version(path) == 3
+
+
+async def test_keeping_of_another_account(tmp_path: Path) -> None:
+    """Settings of another account that a call asks for are put in force, but not kept as this one's."""
+    path = tmp_path / "settings.json"
+    async with serving({"last_known_good": path}) as (client, server):
+        serve(server, settings(accountId=5, version=2))
+        await client.get_and_update_settings_file(5)
+        assert client.settings.account_id == 5
+        assert read_version(path) == 1
+
+
+async def test_time_is_renewed(tmp_path: Path) -> None:
+    """While VWO goes on to give the same file, the one on disk does not grow old."""
+    path = tmp_path / "settings.json"
+    now = [time.time()]
+    changes = {"last_known_good": path, "wall_clock": lambda: now[0]}
+
+    def read_time() -> float:
+        keeper = LastKnownGood(path, ACCOUNT, KEY, max_age_s=1e9, wall_clock=lambda: now[0])
+        return keeper.load().wall_s
+
+    async with serving(changes) as (client, _):
+        first = read_time()
+        now[0] += 1800
+        await client.refresh_settings()
+        assert read_time() == first
+        now[0] += 1801
+        await client.refresh_settings()
+        assert read_time() == now[0]
+        # The clock was put back.
+        now[0] -= 7200
+        await client.refresh_settings()
+        assert read_time() == now[0]
+
+
+async def test_keeping_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where nothing can be written settings are loaded and refreshed all the same, counted and logged."""
+    path = tmp_path / "missing" / "settings.json"
+    async with serving({"last_known_good": path}) as (client, server):
+        assert client.statistics().settings_keep_errors == 1
+        for version in range(2, 7):
+            serve(server, settings(version=version))
+            assert await client.refresh_settings() is True
+            assert client.settings.version == version
+        assert client.statistics().settings_keep_errors == 6
+        assert client.statistics().settings_errors == 0
+        assert mentions(caplog, "the settings could not be kept: ENOENT") == 3
+        assert str(tmp_path) not in caplog.text
+        path.parent.mkdir()
+        assert await client.refresh_settings() is True
+        assert read_version(path) == 6
+
+
+@contextmanager
+def hanging_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let every sync of a file hang until the body ends; yields what tells that one does."""
+    freed, entered = threading.Event(), threading.Event()
+
+    def hang(number: int) -> None:
+        entered.set()
+        freed.wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", hang)
+        patch.setattr(source_module, "DISK_TIMEOUT_S", 0.2)
+        try:
+            yield entered
+        finally:
+            freed.set()
+
+
+async def test_hanging_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that hangs holds neither the start nor a refresh nor the end, and heals."""
+    path = tmp_path / "settings.json"
+    async with running_server() as server:
+        serve(server, OLD)
+        source = make_source(server, last_known_good=path)
+        with hanging_disk(monkeypatch) as entered:
+            began = time.monotonic()
+            client = make_client(await source.load(), source)
+            assert entered.is_set()
+            async with client:
+                for version in (2, 3, 4):
+                    serve(server, settings(version=version))
+                    assert await client.refresh_settings() is True
+            assert time.monotonic() - began < 2
+            assert client.statistics().settings_keep_errors == 4
+            assert not path.exists()
+        await until(path.exists)
+        await source.load()
+        assert read_version(path) == 4
+
+
+async def test_hanging_disk_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without VWO and with a disk that hangs, a start fails in time."""
+    freed = threading.Event()
+
+    def hang(_: LastKnownGood) -> Any:
+        freed.wait()
+        raise UnusableError("there is none")
+
+    monkeypatch.setattr(LastKnownGood, "load", hang)
+    monkeypatch.setattr(source_module, "DISK_TIMEOUT_S", 0.2)
+    source = make_source(last_known_good=tmp_path / "settings.json")
+    with pytest.raises(DeliveryError):
+        await source.load()
+    freed.set()
+
+
+# Wrong use
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"account_id": None},
+        {"account_id": ""},
+        {"account_id": True},
+        {"account_id": 1.5},
+        {"sdk_key": ""},
+        {"sdk_key": None},
+        {"sdk_key": "a\r\nb"},
+        {"sdk_key": "\u00e9"},
+        {"poll_interval_s": 0},
+        {"poll_interval_s": 0.5},
+        {"poll_interval_s": -1},
+        {"poll_interval_s": float("nan")},
+        {"poll_interval_s": float("inf")},
+        {"poll_interval_s": "60"},
+        {"poll_interval_s": True},
+        {"max_age_s": -1},
+        {"max_age_s": None},
+        {"min_refresh_interval_s": -1},
+        {"base_url": "http://example.com"},
+        {"base_url": "ftp://127.0.0.1"},
+    ],
+    ids=repr,
+)
+def test_wrong_arguments(changes: dict[str, Any]) -> None:
+    """What cannot be used is refused when the source is made, without showing the key."""
+    with pytest.raises(InvalidInputError) as caught:
+        SettingsSource(**{"account_id": ACCOUNT, "sdk_key": KEY, **changes})
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"settings_source": "x"},
+        {"settings_source": KEY},
+        {"on_settings_change": 5},
+        {"settings_source": SettingsSource(5, KEY)},
+        {"settings_source": SettingsSource(ACCOUNT, "other")},
+    ],
+    ids=range(5),
+)
+def test_wrong_options(options: dict[str, Any]) -> None:
+    """What is no source, or that of another account or key, is refused at launch."""
+    with pytest.raises(InvalidInputError, match="settings_source|on_settings_change") as caught:
+        VWOClient(settings(), **options)
+    assert KEY not in str(caught.value)
+
+
+def test_source_hides_the_key() -> None:
+    """What a source is printed as says what it is, but not the key."""
+    text = repr(SettingsSource(ACCOUNT, KEY))
+    assert text == f"<SettingsSource of account {ACCOUNT}, polled every 60 s>"
+    assert "not polled" in repr(SettingsSource(ACCOUNT, KEY, poll_interval_s=None))
+
+
+async def test_closed() -> None:
+    """After close a refresh says so, like every method."""
+    async with serving() as (client, server):
+        pass
+    server.requests.clear()
+    for call in (client.refresh_settings, client.get_and_update_settings_file):
+        with pytest.raises(ClosedError):
+            await call()
+    assert not server.requests
+
+
+async def test_other_loop() -> None:
+    """In another loop than the client's a refresh is refused, and the client goes on."""
+    async with serving() as (client, _):
+
+        def use() -> None:
+            with pytest.raises(WrongLoopError):
+                asyncio.run(client.refresh_settings())
+
+        await asyncio.to_thread(use)
+        assert await client.refresh_settings() is True
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked() -> None:
+    """In a forked child a refresh is refused."""
+
+    async def run() -> int:
+        async with serving() as (client, _):
+            if child := os.fork():
+                return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            try:
+                client.refresh_settings().send(None)
+            except ClosedError:
+                os._exit(7)
+            os._exit(1)
+
+    assert asyncio.run(run()) == 7
+
+
+async def test_one_source_for_two_clients() -> None:
+    """Several clients can share a source; each has settings of its own in force."""
+    async with running_server() as server:
+        serve(server, OLD)
+        source = make_source(server)
+        found = await source.load()
+        async with make_client(found, source) as one, make_client(found, source) as other:
+            assert one._engine.snapshot.plan is not other._engine.snapshot.plan
+            serve(server, NEW)
+            assert await one.refresh_settings() is True
+            assert (one.settings.version, other.settings.version) == (2, 1)
+            assert other.statistics().settings_origin == "vwo"
+
+
+async def test_loaded_settings_are_let_go() -> None:
+    """A source does not hold on to settings that its client has replaced."""
+    async with serving() as (client, server):
+        source = client._engine.options.settings_source
+        assert source is not None
+        first = source._loaded
+        assert first is not None and first[0]() is client.settings
+        serve(server, NEW)
+        await client.refresh_settings()
+        await until(lambda: first[0]() is None)

@@ -414,7 +414,6 @@ class VWOClient:
             await engine.next_turn()
         options = self._options
         try:
-            _check_name(goal_identifier, "goal_identifier")
             user = User(
                 user_id,
                 custom_variables,
@@ -424,6 +423,23 @@ class VWOClient:
                 self._encoding,
             )
             waits = self._read_wait("track", wait)
+            # Most calls name one campaign and goal and ask for nothing else.
+            if (
+                engine.is_simple
+                and engine.consent.is_unasked
+                and type(campaign_key) is str
+                and type(goal_identifier) is str
+                and goal_type_to_track is None
+                and event_properties is None
+                and user_storage_data is None
+                and should_track_returning_user is None
+                and meta_data is None
+            ):
+                revenue = None if revenue_value is None else read_revenue(revenue_value)
+                result = engine.track_now(campaign_key, goal_identifier, user, revenue)
+                if result is not None:
+                    return await engine.concluded(result) if waits else result
+            _check_name(goal_identifier, "goal_identifier")
             call = TrackCall(
                 user,
                 read_campaign_keys(campaign_key),
@@ -444,10 +460,6 @@ class VWOClient:
         except InvalidInputError as error:
             self._refuse("track", error)
             return TrackResult({}, reason=Reason.INVALID_INPUT, detail=str(error))
-        if engine.is_simple and engine.consent.is_unasked and type(campaign_key) is str:
-            result = engine.track_now(campaign_key, call)
-            if result is not None:
-                return await engine.concluded(result) if waits else result
         return await engine.track(call, given, waits=waits)
 
     @overload

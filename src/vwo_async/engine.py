@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ._core import api as apis
 from ._core.api import Api
 from ._core.decision import decide, find_refusal
-from ._core.goal import Target
+from ._core.goal import Revenue, Target
 from ._core.plan import Campaign, Decision, Plan
 from ._core.sparse import SparsePlan
 from ._event.choice import make_transport
@@ -343,7 +343,6 @@ class Engine:
         """Decide one campaign and report it as *api* does, where the client is simple."""
         snapshot = self.snapshot
         decision = decide(snapshot.plan, campaign, user, api, None)
-        assert isinstance(decision, Decision)
         if not api.sends or decision.variation is None:
             return decision, NO_DELIVERY
         event = snapshot.press.make_impression(user, campaign, decision.variation)
@@ -456,22 +455,26 @@ class Engine:
             results = conclude(results)
         return TrackResult(in_order(targets, results), delivery, notes=tuple(reading.notes))
 
-    def track_now(self, campaign_key: str, call: TrackCall) -> TrackResult | None:
+    def track_now(
+        self, campaign_key: str, goal_identifier: str, user: User, revenue: Revenue
+    ) -> TrackResult | None:
         """Decide and put the conversion of one campaign, where the client is simple; None if it is not so."""
+        assert self._sender is not None
         snapshot = self.snapshot
-        found = find_one(snapshot.plan, campaign_key, call)
+        goal_type = self.options.goal_type_to_track
+        found = find_one(snapshot.plan, campaign_key, goal_identifier, goal_type, revenue)
         if found is None:
             return None
         campaign, goal = found
-        decision = decide(snapshot.plan, campaign, call.user, apis.TRACK, None)
-        assert isinstance(decision, Decision)
+        decision = decide(snapshot.plan, campaign, user, apis.TRACK, None)
         variation = decision.variation
         if variation is None:
             return TrackResult({campaign_key: CampaignTrack(False, decision.reason)})
-        revenue = call.revenue if goal.is_revenue else None
-        event = snapshot.press.make_conversion(call.user, campaign, variation, goal, revenue)
-        entry = self._put_one(event)
+        sent = revenue if goal.is_revenue else None
+        event = snapshot.press.make_conversion(user, campaign, variation, goal, sent)
+        entry = self._sender.put_one(event)
         if entry is None:
+            self._tell_refused(event)
             refused = CampaignTrack(False, Reason.QUEUE_FULL, variation.name)
             return TrackResult({campaign_key: refused})
         tracked = CampaignTrack(True, Reason.TRACKED, variation.name, entry)
@@ -550,14 +553,6 @@ class Engine:
         self.freshness.stop()
         await self.flush()
         return True
-
-    def _put_one(self, event: Event) -> Entry | None:
-        """Put *event* on the queue, alone."""
-        assert self._sender is not None
-        entry = self._sender.put_one(event)
-        if entry is None:
-            self._tell_refused(event)
-        return entry
 
     def _put(self, events: Sequence[Event]) -> Sequence[Receipt | None] | None:
         """Put *events* on the queue; None in development mode, which sends nothing."""

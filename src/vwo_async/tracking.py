@@ -164,18 +164,20 @@ def read_goal_choice(value: object) -> GoalType:
         raise InvalidInputError(f"goal_type_to_track {error}") from None
 
 
-def find_one(plan: Plan, campaign_key: str, call: TrackCall) -> tuple[Campaign, Goal] | None:
+def find_one(
+    plan: Plan, campaign_key: str, goal_identifier: str, goal_type: GoalType, revenue: Revenue
+) -> tuple[Campaign, Goal] | None:
     """Return the campaign and goal of a call about one campaign of a classic account.
 
     None where there is anything more to say about it: `sort_targets` finds out what.
     """
-    campaign = plan.ready[TRACK.name].get(campaign_key)
-    goal = None if campaign is None else campaign.goals.get(call.goal_identifier)
+    campaign = plan.ready["track"].get(campaign_key)
+    goal = None if campaign is None else campaign.goals.get(goal_identifier)
     if campaign is None or goal is None or plan.is_event_arch:
         return None
-    if goal.is_revenue and not call.revenue:
+    if goal.is_revenue and not revenue:
         return None
-    if call.goal_type is not GoalType.ALL and call.goal_type != goal.type:
+    if goal_type is not GoalType.ALL and goal_type != goal.type:
         return None
     return campaign, goal
 

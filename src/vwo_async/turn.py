@@ -10,9 +10,9 @@ import asyncio
 from collections import deque
 from time import monotonic
 
-# How long calls may go on in one turn of the loop, and how many of those that wait then follow. Both are
-# short, so that a call that has to wait for its turn waits for less than a millisecond or so.
-MAX_TURN_S = 0.0003
+# How long calls may go on in one turn of the loop, and how many of those that wait then follow: some
+# hundred calls in all, so that few have to wait, and those for no more than a few milliseconds.
+MAX_TURN_S = 0.001
 CALLS_PER_TURN = 100
 
 

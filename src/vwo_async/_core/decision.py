@@ -8,7 +8,7 @@ know about; the caller reads them and asks again with more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, overload
 
 from ..reason import Reason
 from ..user import User
@@ -48,6 +48,12 @@ def find_refusal(campaign: Campaign | None, api: Api, *, has_storage: bool) -> R
     return None
 
 
+@overload
+def decide(plan: Plan, campaign: Campaign, user: User, api: Api, records: None) -> Decision: ...
+@overload
+def decide(
+    plan: Plan, campaign: Campaign, user: User, api: Api, records: Records | None
+) -> Decision | Lookup: ...
 def decide(
     plan: Plan, campaign: Campaign, user: User, api: Api, records: Records | None
 ) -> Decision | Lookup:

@@ -104,7 +104,9 @@ def listening() -> Iterator[Listener]:
 
 
 @pytest.fixture(autouse=True)
-def no_secret(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+def no_secret(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> Iterator[None]:
     """No logger of any package, at any level, and no stream of this process or a child shows a secret."""
     caplog.set_level(logging.DEBUG)
     with listening() as listener:

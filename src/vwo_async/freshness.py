@@ -25,7 +25,7 @@ class Freshness:
     Args:
         holder: The client.
         options: Launch options.
-        make_transport: Returns a transport for settings files, as the options describe it.
+        make_transport: Returns a transport for settings files, where there is no source.
 
     Attributes:
         callback: The function that is called when settings changed, None where there is none.
@@ -37,10 +37,10 @@ class Freshness:
     ) -> None:
         self._holder = holder
         self._options = options
-        self._make_transport = make_transport
         self._source = source = options.settings_source
         if source is not None:
             _check_source(source, holder.snapshot.settings)
+        self._make_transport = make_transport if source is None else source.make_transport
         hook = options.on_settings_change
         self.callback = None if hook is None else Callback(hook, "on_settings_change")
         self.renewal = Renewal(holder, source, self.callback)
@@ -69,8 +69,7 @@ class Freshness:
     async def _refresh(self, via_webhook: bool) -> bool:
         source = self._source
         if self._transport is None:
-            make = self._make_transport if source is None else source.make_transport
-            self._transport = make()
+            self._transport = self._make_transport()
         if source is None:
             account_id, key = self._holder.snapshot.settings.account_id, self._read_key()
         else:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -82,6 +83,12 @@ async def serving(
         source = make_source(server, **(source_options or {}))
         async with make_client(await source.load(), source, **options) as client:
             yield client, server
+
+
+async def keep(path: Path, body: bytes, wall_s: float) -> None:
+    """Keep a settings file as an earlier process did."""
+    keeper = LastKnownGood(path, ACCOUNT, KEY, max_age_s=1)
+    await asyncio.to_thread(keeper.save, body, wall_s)
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
@@ -188,7 +195,7 @@ async def test_start_with_nothing(
 ) -> None:
     """A last known good that cannot be used is as good as none; one line says why, without any value."""
     path = tmp_path / "settings.json"
-    LastKnownGood(path, ACCOUNT, KEY, max_age_s=1).save(dump(OLD), time.time() - 100)
+    await keep(path, dump(OLD), time.time() - 100)
     options = {"account_id": ACCOUNT, "sdk_key": KEY, "last_known_good": path, **changes}
     if isinstance(options["last_known_good"], str):
         options["last_known_good"] = tmp_path / options["last_known_good"]
@@ -204,7 +211,7 @@ async def test_start_with_nothing(
 async def test_start_with_no_settings_on_disk(tmp_path: Path) -> None:
     """What is sealed but no settings file any more, after an upgrade perhaps, is refused like the rest."""
     path = tmp_path / "settings.json"
-    LastKnownGood(path, ACCOUNT, KEY, max_age_s=1).save(b'{"accountId": 1}', time.time())
+    await keep(path, b'{"accountId": 1}', time.time())
     with pytest.raises(DeliveryError):
         await make_source(last_known_good=path).load()
 
@@ -212,7 +219,7 @@ async def test_start_with_no_settings_on_disk(tmp_path: Path) -> None:
 async def test_bad_answer_at_start(tmp_path: Path) -> None:
     """Where VWO answers nonsense, the last known good is used as well."""
     path = tmp_path / "settings.json"
-    LastKnownGood(path, ACCOUNT, KEY, max_age_s=1).save(dump(OLD), time.time())
+    await keep(path, dump(OLD), time.time())
     async with running_server() as server:
         serve(server, b"{}")
         source = make_source(server, last_known_good=path)
@@ -224,26 +231,21 @@ async def test_bad_answer_at_start(tmp_path: Path) -> None:
 async def test_two_loops() -> None:
     """Settings loaded in one loop can be used in another, as by a server that makes its own."""
 
-    def run() -> None:
-        async def load() -> Settings:
-            async with running_server() as server:
-                serve(server, OLD)
-                nonlocal source
-                source = make_source(server)
-                return await source.load()
+    async def load() -> tuple[Settings, SettingsSource]:
+        async with running_server() as server:
+            serve(server, OLD)
+            source = make_source(server)
+            return await source.load(), source
 
-        async def use() -> str:
-            async with make_client(found, source) as client:
-                await client.refresh_settings()
-                return client.statistics().settings_origin
+    async def use(found: Settings, source: SettingsSource) -> str:
+        async with make_client(found, source) as client:
+            await client.refresh_settings()
+            return client.statistics().settings_origin
 
-        source: SettingsSource
-        found = asyncio.run(load())
-        origins.append(asyncio.run(use()))
+    def run() -> str:
+        return asyncio.run(use(*asyncio.run(load())))
 
-    origins: list[str] = []
-    await asyncio.to_thread(run)
-    assert origins == ["vwo"]
+    assert await asyncio.to_thread(run) == "vwo"
 
 
 # Refreshing
@@ -439,7 +441,7 @@ async def test_rate() -> None:
         while time.monotonic() < ends_at:
             await client.refresh_settings()
     assert 2 <= len(times) <= 7
-    assert all(after - before > 0.15 for before, after in zip(times, times[1:], strict=False))
+    assert all(after - before > 0.15 for before, after in pairwise(times))
 
 
 async def test_overtaken() -> None:
@@ -520,7 +522,8 @@ async def test_polling() -> None:
 async def test_polling_survives() -> None:
     """Neither bad answers nor an error of our own ends polling."""
     async with serving(SOON) as (client, server):
-        real = client._engine.freshness.renewal._prepare
+        renewal: Any = client._engine.freshness.renewal
+        real = renewal._prepare
         failures = iter([RuntimeError(KEY)])
 
         def prepare(*arguments: Any) -> Any:
@@ -528,7 +531,7 @@ async def test_polling_survives() -> None:
                 raise failure
             return real(*arguments)
 
-        client._engine.freshness.renewal._prepare = prepare  # type: ignore[method-assign]
+        renewal._prepare = prepare
         serve(server, NEW)
         await until(lambda: client.settings.version == 2)
         assert client.statistics().settings_errors == 1
@@ -580,9 +583,9 @@ async def test_usage() -> None:
 # Keeping
 
 
-def read_version(path: Path) -> object:
+async def read_version(path: Path) -> object:
     """Return the version of the settings file that is kept at *path*."""
-    kept = LastKnownGood(path, ACCOUNT, KEY, max_age_s=3600).load()
+    kept = await asyncio.to_thread(LastKnownGood(path, ACCOUNT, KEY, max_age_s=3600).load)
     return json.loads(kept.body)["version"]
 
 
@@ -590,18 +593,18 @@ async def test_keeping(tmp_path: Path) -> None:
     """Each new file is kept, without the key; the same file is not written again."""
     path = tmp_path / "settings.json"
     async with serving({"last_known_good": path}) as (client, server):
-        assert read_version(path) == 1
+        assert await read_version(path) == 1
         before = path.stat()
         await client.refresh_settings()
         assert path.stat().st_ino == before.st_ino
         serve(server, NEW)
         await client.refresh_settings()
-        assert read_version(path) == 2
+        assert await read_version(path) == 2
         assert path.stat().st_mode & 0o777 == 0o600
         assert KEY.encode() not in path.read_bytes()
         serve(server, settings(version=3))
         await client.get_and_update_settings_file()
-        assert read_version(path) == 3
+        assert await read_version(path) == 3
 
 
 async def test_keeping_of_another_account(tmp_path: Path) -> None:
@@ -611,7 +614,7 @@ async def test_keeping_of_another_account(tmp_path: Path) -> None:
         serve(server, settings(accountId=5, version=2))
         await client.get_and_update_settings_file(5)
         assert client.settings.account_id == 5
-        assert read_version(path) == 1
+        assert await read_version(path) == 1
 
 
 async def test_time_is_renewed(tmp_path: Path) -> None:
@@ -620,22 +623,22 @@ async def test_time_is_renewed(tmp_path: Path) -> None:
     now = [time.time()]
     changes = {"last_known_good": path, "wall_clock": lambda: now[0]}
 
-    def read_time() -> float:
+    async def read_time() -> float:
         keeper = LastKnownGood(path, ACCOUNT, KEY, max_age_s=1e9, wall_clock=lambda: now[0])
-        return keeper.load().wall_s
+        return (await asyncio.to_thread(keeper.load)).wall_s
 
     async with serving(changes) as (client, _):
-        first = read_time()
+        first = await read_time()
         now[0] += 1800
         await client.refresh_settings()
-        assert read_time() == first
+        assert await read_time() == first
         now[0] += 1801
         await client.refresh_settings()
-        assert read_time() == now[0]
+        assert await read_time() == now[0]
         # The clock was put back.
         now[0] -= 7200
         await client.refresh_settings()
-        assert read_time() == now[0]
+        assert await read_time() == now[0]
 
 
 async def test_keeping_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -653,7 +656,7 @@ async def test_keeping_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         assert str(tmp_path) not in caplog.text
         path.parent.mkdir()
         assert await client.refresh_settings() is True
-        assert read_version(path) == 6
+        assert await read_version(path) == 6
 
 
 @contextmanager
@@ -693,7 +696,7 @@ async def test_hanging_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             assert not path.exists()
         await until(path.exists)
         await source.load()
-        assert read_version(path) == 4
+        assert await read_version(path) == 4
 
 
 async def test_hanging_disk_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -761,7 +764,7 @@ def test_wrong_arguments(changes: dict[str, Any]) -> None:
 )
 def test_wrong_options(options: dict[str, Any]) -> None:
     """What is no source, or that of another account or key, is refused at launch."""
-    with pytest.raises(InvalidInputError, match="settings_source|on_settings_change") as caught:
+    with pytest.raises(InvalidInputError, match=r"settings_source|on_settings_change") as caught:
         VWOClient(settings(), **options)
     assert KEY not in str(caught.value)
 
@@ -798,19 +801,23 @@ async def test_other_loop() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked() -> None:
-    """In a forked child a refresh is refused."""
+    """In a forked child a refresh is refused; the parent goes on."""
 
-    async def run() -> int:
-        async with serving() as (client, _):
-            if child := os.fork():
-                return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            try:
-                client.refresh_settings().send(None)
-            except ClosedError:
-                os._exit(7)
-            os._exit(1)
+    async def open_client() -> VWOClient:
+        return await make_client(settings(), make_source()).open()
 
-    assert asyncio.run(run()) == 7
+    with asyncio.Runner() as runner:
+        client = runner.run(open_client())
+        if child := os.fork():
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            assert runner.run(client.refresh_settings()) is False
+            runner.run(client.aclose())
+            return
+        try:
+            asyncio.run(client.refresh_settings())
+        except ClosedError as error:
+            os._exit(7 if "fork" in str(error) else 1)
+        os._exit(2)
 
 
 async def test_one_source_for_two_clients() -> None:

@@ -299,6 +299,7 @@ class ClaimsAgain(Sound):
     """Takes a second claim for the first answer that was lost."""
 
     async def claim_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> bool:
+        await asyncio.sleep(0)
         await super().claim_goal(user_id, campaign_key, goal_identifier)
         return True
 

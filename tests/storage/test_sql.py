@@ -11,6 +11,7 @@ import logging
 import random
 import re
 import secrets
+import sqlite3
 import sys
 import time
 import traceback
@@ -545,6 +546,8 @@ def test_engines_that_cannot_be_used() -> None:
         "mysql+aiomysql://user:secret@host/database",
         "postgresql+psycopg2://user:secret@host/database",
         "sqlite://",
+        "sqlite://user:secret@host/x.db",
+        "sqlite:////x.db?timeout=secret",
         "sqlite:///:memory:",
         "sqlite+aiosqlite:///file:secret?mode=memory&uri=true",
     ],
@@ -614,6 +617,24 @@ async def test_closing(url: str, tables: dict[str, str]) -> None:
         with pytest.raises(StorageError, match="closed"):
             await call
     await storage.aclose()
+
+
+@pytest.mark.parametrize("kind", ["no server", "no folder", "a folder", "no database"])
+async def test_databases_that_are_none(tmp_path: Path, kind: str) -> None:
+    """Where there is no database, all of many calls at once fail within a moment."""
+    (tmp_path / "other").write_bytes(b"text" * 1000)
+    urls = {
+        "no server": "postgresql://u:p@127.0.0.1:1/x?ssl=disable",
+        "no folder": f"sqlite:///{tmp_path}/none/x.db",
+        "a folder": f"sqlite:///{tmp_path}",
+        "no database": f"sqlite:///{tmp_path}/other",
+    }
+    began_at = time.monotonic()
+    async with SqlUserStorage.from_url(urls[kind]) as storage:
+        calls = [storage.get("u", "c") for _ in range(20)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StorageError}
+    assert time.monotonic() - began_at < 5
 
 
 # Calls that are cancelled, servers that stop
@@ -718,6 +739,40 @@ async def test_a_server_that_hangs(
         for _ in range(10):
             assert await storage.get("u", "c") == record()
             assert await storage.get("v", "c") is None
+
+
+async def test_a_file_that_is_locked(tmp_path: Path) -> None:
+    """While another process writes for long, calls end when they are cancelled; later they go on."""
+    path = tmp_path / "vwo.db"
+    async with SqlUserStorage.from_url(f"sqlite:///{path}") as storage:
+        await storage.create_tables()
+        await storage.set(record(name="old"))
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        began_at = time.monotonic()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await storage.set(record(name="new"))
+        assert await storage.get("u", "c") == record(name="old")
+        assert time.monotonic() - began_at < 0.6
+        other.execute("ROLLBACK")
+        other.close()
+        await storage.set(record(name="newer"))
+        assert await storage.get("u", "c") == record(name="newer")
+
+
+async def test_no_answer(own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call whose caller has no time-out of his own ends all the same."""
+    async with on_own_server(own_postgres) as storage:
+        monkeypatch.setattr(sql, "ANSWER_S", 0.2)
+        own_postgres.pause()
+        try:
+            with pytest.raises(StorageError, match=r"no answer within 0\.2 s"):
+                await storage.get("u", "c")
+        finally:
+            own_postgres.resume()
+        monkeypatch.setattr(sql, "ANSWER_S", 10)
+        assert await storage.get("u", "c") == record()
 
 
 async def test_a_server_that_restarts(own_postgres: PostgresServer) -> None:

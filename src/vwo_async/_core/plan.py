@@ -232,7 +232,7 @@ class Plan:
         self.goals = _index_by_goal(campaigns)
         self.visitor_namespace = make_namespace(settings.account_id)
         self.is_event_arch = settings.is_event_arch_enabled
-        self.notes = tuple(_notes(settings))
+        self.notes = (*note_groups(settings), *_note_all(settings))
         _link_groups(settings, campaigns)
         self.ready: Mapping[str, Mapping[str, Campaign]] = {
             api.name: {one.key: one for one in campaigns if _is_ready(one, api)} for api in APIS
@@ -296,18 +296,27 @@ def _link_groups(settings: model.Settings, campaigns: Sequence[Campaign]) -> Non
             campaign.refusal = Reason.NOT_GROUP_WINNER
 
 
-def _notes(settings: model.Settings) -> Iterator[str]:
+def note_groups(settings: model.Settings) -> Iterator[str]:
+    """Yield what of the groups is not used, and why."""
     for campaign_id, group_id in settings.campaign_groups.items():
         if str(group_id) not in settings.groups:
             text = "the group is not there, so nobody gets this campaign"
             yield f"campaignGroups.{ascii(campaign_id[:20])[1:-1]}: {text}"
+
+
+def _note_all(settings: model.Settings) -> Iterator[str]:
     for index, campaign in enumerate(settings.campaigns):
-        if campaign.type not in CAMPAIGN_TYPES:
-            yield f"campaigns.{index}.type: not known, so no API applies to this campaign"
-        trees = {"segments": campaign.segments}
-        for number, variation in enumerate(campaign.variations):
-            trees[f"variations.{number}.segments"] = variation.segments
-        for name, tree in trees.items():
-            for pattern in find_refused_patterns(tree):
-                text = "is invalid or could run away, so it matches nothing"
-                yield f"campaigns.{index}.{name}: regex {pattern[:100]!a} {text}"
+        yield from note_campaign(index, campaign)
+
+
+def note_campaign(index: int, campaign: model.Campaign) -> Iterator[str]:
+    """Yield what of the campaign at that place of the file is not used, and why."""
+    if campaign.type not in CAMPAIGN_TYPES:
+        yield f"campaigns.{index}.type: not known, so no API applies to this campaign"
+    trees = {"segments": campaign.segments}
+    for number, variation in enumerate(campaign.variations):
+        trees[f"variations.{number}.segments"] = variation.segments
+    for name, tree in trees.items():
+        for pattern in find_refused_patterns(tree) if tree else ():
+            text = "is invalid or could run away, so it matches nothing"
+            yield f"campaigns.{index}.{name}: regex {pattern[:100]!a} {text}"

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ..settings.model import Settings
 from ..settings.shelf import CampaignTexts
-from .plan import Campaign, Goal, Plan, _notes
+from .api import CAMPAIGN_TYPES
+from .plan import Campaign, Goal, Plan, note_campaign, note_groups
 
 
 class SparsePlan(Plan):
@@ -38,8 +39,7 @@ class SparsePlan(Plan):
         self._ready: dict[str, dict[str, Campaign]] = {name: {} for name in self.ready}
         self.campaigns = _Campaigns(self, texts.keys)
         self.goals = _Goals(self.campaigns, texts)
-        paced = settings.model_copy(update={"campaigns": _pace(texts, pause)})
-        self.notes = tuple(_notes(paced))
+        self.notes = (*note_groups(settings), *_note_some(texts, pause))
         self.ready = self._ready
 
     def find_uncompiled(self, keys: Iterable[str] | None = None) -> list[str]:
@@ -118,10 +118,13 @@ def compile_plan(
     return plan
 
 
-def _pace(campaigns: CampaignTexts, pause: Callable[[], object]) -> Iterator[object]:
-    for campaign in campaigns:
+def _note_some(campaigns: CampaignTexts, pause: Callable[[], object]) -> Iterator[str]:
+    """Yield the notes of all campaigns; only those are read anew that can give any."""
+    for index, text in enumerate(campaigns.texts):
         pause()
-        yield campaign
+        # A regex may also be spelled with escapes.
+        if b"regex(" in text or b"\\u" in text or campaigns.types[index] not in CAMPAIGN_TYPES:
+            yield from note_campaign(index, campaigns[index])
 
 
 class _Campaigns(Mapping[str, Campaign]):

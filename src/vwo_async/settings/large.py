@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from sys import intern
 from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -20,7 +21,7 @@ from .outline import BrokenError, Span, find_outline
 from .shelf import CampaignTexts
 
 # How much is read in one go.
-PIECE_BYTES = 5_000
+PIECE_BYTES = 20_000
 _BEFORE, _AFTER = b'{"campaigns":[', b"]}"
 # The fields that are validated before the campaigns, and whose faults are named first.
 _FIRST_FIELDS = frozenset({"sdkKey", "accountId", "version"})
@@ -84,6 +85,7 @@ class _Reader:
         self._pause = pause
         self._ids: list[int] = []
         self._keys: list[str] = []
+        self._types: list[str] = []
         self._goals: dict[str, list[int]] = {}
         self._faults: list[str] = []
         self._twins: list[str] = []
@@ -100,7 +102,7 @@ class _Reader:
             return self._faults
         twins = [*find_twins(self._ids, self._keys), *self._twins]
         texts = [self._body[span.start : span.end] for span in spans]
-        campaigns = CampaignTexts(texts, self._ids, self._keys, self._goals)
+        campaigns = CampaignTexts(texts, self._ids, self._keys, self._types, self._goals)
         return twins or shell.model_copy(update={"campaigns": campaigns})
 
     def _read_shell(self, listed: Span) -> Settings | list[ErrorDetails]:
@@ -135,6 +137,7 @@ class _Reader:
     def _note(self, position: int, campaign: Campaign) -> None:
         self._ids.append(campaign.id)
         self._keys.append(campaign.key)
+        self._types.append(intern(campaign.type))
         self._twins += find_inner_twins(position, campaign)
         for identifier in {
             one.identifier for one in campaign.goals if one.identifier and one.id is not None

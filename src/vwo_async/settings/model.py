@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from typing import Annotated, Any, TypeAlias
 
@@ -37,6 +37,8 @@ _KEY = re.compile(r"[!-~]{1,256}")
 
 
 def _check_encodable(text: str) -> str:
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -123,28 +125,31 @@ def _check_tree(value: Any) -> Any:
     """Bound depth and size of a free-form JSON value without recursion."""
     level, nodes = [value], 0
     for _ in range(MAX_TREE_DEPTH):
-        children = [child for parent in level for child in _children(parent)]
-        nodes += len(children)
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, str):
+                _check_encodable(one)
+            elif isinstance(one, dict):
+                below += one
+                below += one.values()
+            elif isinstance(one, (list, tuple)):
+                below += one
+            elif one is not None:
+                _check_number(one)
+        if not below:
+            return value
+        nodes += len(below)
         if nodes > MAX_TREE_NODES:
             raise ValueError(f"has more than {MAX_TREE_NODES} nodes")
-        if not children:
-            return value
-        level = children
+        level = below
     raise ValueError(f"is nested deeper than {MAX_TREE_DEPTH}")
 
 
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return (*value.keys(), *value.values())
-    if isinstance(value, (list, tuple)):
-        return value
-    if isinstance(value, str):
-        _check_encodable(value)
-    elif isinstance(value, float) and not isfinite(value):
-        raise ValueError("holds a number that is not finite")
-    elif value is not None and not isinstance(value, (bool, int, float)):
+def _check_number(value: object) -> None:
+    if not isinstance(value, (bool, int, float)):
         raise ValueError("holds a value that JSON does not know")
-    return ()
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError("holds a number that is not finite")
 
 
 Text: TypeAlias = Annotated[str, Strict(), AfterValidator(_check_encodable)]

@@ -20,21 +20,24 @@ class CampaignTexts(Sequence[Campaign]):
         texts: The JSON of each campaign.
         ids: The id of each.
         keys: The key of each.
+        types: The type of each.
         goals: For each identifier of a goal that has an id, the positions of the campaigns that have it.
     """
 
-    __slots__ = ("goals", "ids", "keys", "texts")
+    __slots__ = ("goals", "ids", "keys", "texts", "types")
 
     def __init__(
         self,
         texts: Sequence[bytes],
         ids: Sequence[int],
         keys: Sequence[str],
+        types: Sequence[str],
         goals: Mapping[str, Sequence[int]],
     ) -> None:
         self.texts = tuple(texts)
         self.ids = tuple(ids)
         self.keys = tuple(keys)
+        self.types = tuple(types)
         self.goals: Mapping[str, Sequence[int]] = {
             identifier: tuple(positions) for identifier, positions in goals.items()
         }

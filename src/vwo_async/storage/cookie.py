@@ -76,7 +76,7 @@ class CookieUserStorage:
         max_age_s: Seconds for which a cookie is trusted after it was signed. Where the visitor comes
             back after half of them, it is signed anew.
         max_bytes: Bound of name and value together, from 256 to 4096, which is what browsers keep.
-            Where a record does not fit in, the oldest of other campaigns make room.
+            Where a record does not fit in, those that have not changed for longest make room.
         secure: Whether browsers send it over https only.
         clock: Returns the seconds since the epoch.
 

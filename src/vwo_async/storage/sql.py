@@ -63,6 +63,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, Final, Self, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -103,18 +104,22 @@ from .protocol import SEPARATOR
 T = TypeVar("T")
 Result: TypeAlias = CursorResult[Any]
 Values: TypeAlias = Mapping[str, Any]
+_Turns: TypeAlias = AbstractAsyncContextManager[None]
 
 POOL_SIZE: Final = 5
 # SQLite has one writer at a time; more of them would only wait for one another.
 SQLITE_POOL_SIZE: Final = 2
 # A connection to a server that was since taken out of service is not kept for ever.
 RECYCLE_S: Final = 1800
-CONNECT_S: Final = 5.0
+CONNECT_S: Final = 3.0
+# What waits for an answer longer than that is given up, where the caller has no time-out of his own.
+ANSWER_S: Final = 30.0
 # How long SQLite waits for another process to finish writing.
 BUSY_S: Final = 5.0
 CLOSE_S: Final = 2.0
 # How long after its caller was cancelled a statement may still end by itself.
 GRACE_S: Final = 1.0
+# No row is older, and the dates of databases have an end.
 MAX_AGE_S: Final = 100 * 365.25 * 86400
 
 _DRIVERS = {
@@ -149,6 +154,8 @@ class SqlUserStorage:
 
     Args:
         engine: An engine of SQLAlchemy for PostgreSQL or SQLite. It stays open when the storage closes.
+            It is used as it is: how many connections it has, how long it waits for one, and how it gets
+            on with a PgBouncer are its own settings.
         record_table: Name of the table of records.
         claim_table: Name of the table of claimed conversions.
         schema: The schema of both, which must exist; None for the database's default.
@@ -180,6 +187,7 @@ class SqlUserStorage:
         self._statements = _Statements(engine.dialect.name, records, claims)
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._is_own_engine = False
+        self._turns: _Turns = nullcontext()
         self._calls: dict[asyncio.Task[Any], _Call] = {}
         self._is_closed = False
 
@@ -208,9 +216,11 @@ class SqlUserStorage:
         """
         engine = _make_engine(_read_url(url))
         storage = cls(engine, record_table=record_table, claim_table=claim_table, schema=schema)
-        # It commits by itself already. To tell SQLite so for each call takes as long as half the call.
+        # It commits by itself already. To tell SQLite so for each call would take a third of the call.
         storage._engine = engine
         storage._is_own_engine = True
+        # Who waits in SQLAlchemy's pool is not told when another failed to connect.
+        storage._turns = asyncio.Semaphore(_choose_size(engine.url))
         return storage
 
     async def create_tables(self) -> None:
@@ -291,8 +301,9 @@ class SqlUserStorage:
         await self._settle(BUSY_S)
         if self._is_own_engine:
             await self._engine.dispose()
-            # Sockets are closed in the next turn of the loop, which may be at its end.
-            await asyncio.sleep(0)
+            # Sockets end in the next turn of the loop, and a thread of aiosqlite that could not open its
+            # file a moment later; after the loop, both would complain.
+            await asyncio.sleep(0.01)
 
     async def __aenter__(self) -> Self:
         return self
@@ -309,15 +320,18 @@ class SqlUserStorage:
         """Return what *read* makes of the answer."""
         if self._is_closed:
             raise StorageError("sql: the storage is closed")
-        call = _Call(self._engine)
+        call = _Call(self._engine, self._turns)
         task = asyncio.create_task(call.run(statement, values, read))
         self._calls[task] = call
         task.add_done_callback(self._end)
         try:
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=ANSWER_S)
         except asyncio.CancelledError:
             call.abandon()
             raise
+        if not task.done():
+            call.abandon()
+            raise StorageError(f"sql: no answer within {ANSWER_S:g} s")
         if task.cancelled():
             raise StorageError("sql: the storage was closed meanwhile")
         error = task.exception()
@@ -364,19 +378,21 @@ class _Call:
 
     Args:
         engine: Where its connection comes from.
+        turns: What it takes to ask for one.
     """
 
-    __slots__ = ("_driver", "_engine", "_is_abandoned", "_timer")
+    __slots__ = ("_driver", "_engine", "_is_abandoned", "_timer", "_turns")
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, turns: _Turns) -> None:
         self._engine = engine
+        self._turns = turns
         self._driver: Any = None
         self._is_abandoned = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, statement: Executable, values: Values, read: Callable[[Result], T]) -> T:
         """Return what *read* makes of the answer."""
-        async with self._engine.connect() as connection:
+        async with self._turns, self._engine.connect() as connection:
             if self._is_abandoned:
                 raise asyncio.CancelledError
             self._driver = (await connection.get_raw_connection()).driver_connection
@@ -410,27 +426,38 @@ def _make_engine(url: URL) -> AsyncEngine:
 
     Args:
         url: As `_read_url` returns it.
+
+    Raises:
+        InvalidInputError: *url* has parts that make no sense for its database.
     """
     is_sqlite = url.get_backend_name() == "sqlite"
-    engine = create_async_engine(
-        url,
-        connect_args={"timeout": BUSY_S if is_sqlite else CONNECT_S},
-        hide_parameters=True,
-        isolation_level="AUTOCOMMIT",
-        max_overflow=0,
-        pool_recycle=RECYCLE_S,
-        # Statements that commit themselves leave nothing to roll back.
-        pool_reset_on_return=None,
-        pool_size=SQLITE_POOL_SIZE if is_sqlite else POOL_SIZE,
-        pool_use_lifo=True,
-        poolclass=AsyncAdaptedQueuePool,
-    )
+    try:
+        engine = create_async_engine(
+            url,
+            connect_args={"timeout": BUSY_S if is_sqlite else CONNECT_S},
+            hide_parameters=True,
+            isolation_level="AUTOCOMMIT",
+            max_overflow=0,
+            pool_recycle=RECYCLE_S,
+            # Statements that commit themselves leave nothing to roll back.
+            pool_reset_on_return=None,
+            pool_size=_choose_size(url),
+            pool_use_lifo=True,
+            poolclass=AsyncAdaptedQueuePool,
+        )
+    except (ArgumentError, ValueError):
+        raise InvalidInputError("url has parts that its database does not know") from None
     if is_sqlite:
         event.listen(engine.sync_engine, "connect", _set_wal)
     else:
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         event.listen(engine.sync_engine, "close", _close_now)
     return engine
+
+
+def _choose_size(url: URL) -> int:
+    """Return how many connections there may be."""
+    return SQLITE_POOL_SIZE if url.get_backend_name() == "sqlite" else POOL_SIZE
 
 
 def _set_wal(connection: Any, record: object) -> None:

@@ -1,5 +1,8 @@
 """vwo_async: the asyncio-native SDK for VWO FullStack."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from ._version import __version__
 from .client import UserHandle, VWOClient, launch
 from .error import (
@@ -27,10 +30,13 @@ from .result import (
     Statistics,
     TrackResult,
 )
-from .settings import Settings, parse_settings
+from .settings import parse_settings
 from .settings.change import SettingsChange, compare_settings
 from .source import SettingsSource
 from .webhook import verify_webhook
+
+if _TYPE_CHECKING:
+    from .settings import Settings
 
 __all__ = [
     "CampaignDecision",
@@ -66,3 +72,9 @@ __all__ = [
     "parse_settings",
     "verify_webhook",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Settings":
+        return _import_module(".settings", __name__).Settings
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from ._core import api as apis
 from ._core.api import Api
@@ -20,7 +20,7 @@ from .options import GoalType, LaunchOptions, read_options
 from .pushing import read_tags
 from .reason import Reason
 from .result import CampaignDecision, CloseReport, FlushReport, Statistics, TrackResult
-from .settings import Settings, parse_settings
+from .settings import parse_settings
 from .tracking import (
     NO_PROPERTIES,
     TrackCall,
@@ -30,6 +30,9 @@ from .tracking import (
     read_revenue,
 )
 from .user import User, Variables, check_text, encode_id
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 _NO_META_DATA: Mapping[str, Any] = {}
 _APIS = {

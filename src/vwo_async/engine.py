@@ -8,7 +8,7 @@ import os
 import time
 from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._core import api as apis
 from ._core.api import Api
@@ -16,12 +16,12 @@ from ._core.decision import decide, find_refusal
 from ._core.goal import Revenue, Target
 from ._core.plan import Campaign, Decision, Plan
 from ._core.sparse import SparsePlan
-from ._event.choice import make_transport
+from ._event.choice import load_transport, make_fetcher, make_transport
 from ._event.event import Event
 from ._event.journal import Claim, Journal
-from ._event.lane import HttpxTransport
 from ._event.queue import Entry, Queue
 from ._event.sender import LOG_INTERVAL_S, Sender
+from ._event.transport import Fetcher
 from .callback import Callback
 from .consent import Consent
 from .decider import Reading
@@ -48,7 +48,6 @@ from .result import (
     Statistics,
     TrackResult,
 )
-from .settings import Settings
 from .snapshot import Snapshot
 from .storage.access import StorageAccess
 from .storage.line import Visit
@@ -66,6 +65,9 @@ from .tracking import (
 )
 from .turn import MAX_TURN_S, Turn
 from .user import User
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 # What closing may take beyond its deadline to bring kept events to rest.
 CLOSE_GRACE_S = 0.4
@@ -102,6 +104,8 @@ class Engine:
         self.queue = Queue(options.limits, batching=options.batch_events)
         self._sender: Sender | None = None
         self._quiet_until = float("-inf")
+        if isinstance(options.transport, str):
+            load_transport(options.transport)
         self.turn = Turn()
         self._patience = Patience(options.wait_timeout_s)
         self._closing: asyncio.Task[None] | None = None
@@ -219,10 +223,10 @@ class Engine:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
         return Snapshot(settings, self.options, time.time, like=self.snapshot, pause=pace)
 
-    def make_fetcher(self) -> HttpxTransport:
+    def make_fetcher(self) -> Fetcher:
         """Return a transport for settings files, as the options describe it."""
         options = self.options
-        return HttpxTransport(
+        return make_fetcher(
             options.base_url,
             timeouts=options.timeouts,
             user_agent=f"{options.sdk_name}/{options.sdk_version}",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ssl
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from ._event.lane import HttpxTransport
+from ._event.choice import load_transport, make_fetcher
 from ._event.request import Request
-from ._event.transport import VWO_BASE_URL, Timeouts
+from ._event.transport import VWO_BASE_URL, Fetcher, Timeouts
 from ._version import PACKAGE_NAME, __version__
 from .error import DeliveryError, InvalidInputError, SettingsError
 from .pace import Pace
-from .settings import Settings
-from .settings.parse import MAX_SETTINGS_BYTES
-from .settings.source import PULL_PATH, SETTINGS_PATH, SMALL_BYTES, make_target, read_settings
+from .settings.bound import MAX_SETTINGS_BYTES
+from .settings.source import PULL_PATH, SETTINGS_PATH, make_target, read_settings
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 
 async def fetch_settings(
@@ -43,7 +46,9 @@ async def fetch_settings(
         DeliveryError: VWO could not be reached, or refused.
         SettingsError: What it answered is no settings file of this account and key, or too large.
     """
-    transport = HttpxTransport(
+    # What is imported first takes longer than an event loop may be held.
+    await to_thread.run_sync(load_transport, "httpx")
+    transport = make_fetcher(
         base_url,
         timeouts=timeouts,
         user_agent=f"{PACKAGE_NAME}/{__version__}",
@@ -54,13 +59,11 @@ async def fetch_settings(
         body = await fetch_body(transport, account_id, sdk_key, via_webhook=via_webhook)
     finally:
         await transport.aclose()
-    if len(body) <= SMALL_BYTES:
-        return read_settings(body, account_id, sdk_key)
     return await to_thread.run_sync(read_settings, body, account_id, sdk_key, Pace())
 
 
 async def fetch_body(
-    transport: HttpxTransport,
+    transport: Fetcher,
     account_id: int | str,
     sdk_key: str,
     *,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._event.lane import HttpxTransport
+from ._event.transport import Fetcher
 from .callback import Callback
 from .error import InvalidInputError
 from .fetch import fetch_body
 from .options import Options
 from .refresh import Refresher
 from .renewal import Holder, Renewal
-from .settings import Settings
 from .source import SettingsSource
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 # Between two refreshes of a client that has no source.
 MIN_INTERVAL_S = 1.0
@@ -33,7 +35,7 @@ class Freshness:
     """
 
     def __init__(
-        self, holder: Holder, options: Options, make_transport: Callable[[], HttpxTransport]
+        self, holder: Holder, options: Options, make_transport: Callable[[], Fetcher]
     ) -> None:
         self._holder = holder
         self._options = options
@@ -50,7 +52,7 @@ class Freshness:
             poll_interval_s=None if source is None else source.poll_interval_s,
         )
         # One for as long as the client lives, since loading certificates takes its time.
-        self._transport: HttpxTransport | None = None
+        self._transport: Fetcher | None = None
 
     def start(self) -> None:
         """Begin to poll, if that is wanted."""
@@ -94,7 +96,7 @@ class Freshness:
             await transport.aclose()
 
     async def _renew(
-        self, transport: HttpxTransport, account_id: int | str, sdk_key: str, *, via_webhook: bool
+        self, transport: Fetcher, account_id: int | str, sdk_key: str, *, via_webhook: bool
     ) -> bool:
         async def fetch() -> bytes:
             return await fetch_body(

@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from ._event.choice import TransportName, check_transport_name
 from ._event.outbox.protocol import Outbox
-from ._event.outbox.sqlite import SqliteOutbox
 from ._event.queue import Batching, Limits
 from ._event.transport import VWO_BASE_URL, Timeouts, Transport, check_base_url
 from ._version import PACKAGE_NAME
@@ -267,6 +266,8 @@ def _is_number(value: object, kind: type | tuple[type, ...], low: float, high: f
 
 def _read_outbox(value: object) -> object:
     if isinstance(value, (str, os.PathLike)):
+        from ._event.outbox.sqlite import SqliteOutbox  # noqa: PLC0415 - not before it is needed
+
         return SqliteOutbox(value)
     if not (value is None or callable(getattr(value, "append", None))):
         raise InvalidInputError("must be a path or an outbox")

@@ -7,6 +7,8 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+from .log import log_error
+
 JITTER = 0.1
 # How long polling waits at most after failures, where its interval is not longer.
 MAX_BACK_OFF_S = 600.0
@@ -17,7 +19,7 @@ class Refresher:
     """Runs one refresh at a time, and at most one more after it for all who asked meanwhile.
 
     Args:
-        renew: Does one refresh, asked for by VWO's webhook or not; true where it succeeded. Raises nothing.
+        renew: Does one refresh, asked for by VWO's webhook or not; true where it succeeded.
         min_interval_s: Between the beginnings of two refreshes.
         poll_interval_s: Between two refreshes that nobody asked for; None for none.
         clock: Monotonic seconds.
@@ -60,7 +62,13 @@ class Refresher:
             wait_s = interval_s * 2.0 ** min(failures, _MAX_DOUBLINGS)
             wait_s = min(wait_s, max(interval_s, MAX_BACK_OFF_S))
             await self._sleep(wait_s * self._draw(1 - JITTER, 1 + JITTER))
-            failures = 0 if await self.refresh(via_webhook=False) else failures + 1
+            try:
+                is_fresh = await self.refresh(via_webhook=False)
+            except Exception as error:
+                # Whatever it is, it must not be the last poll.
+                log_error("a settings poll raised %s", type(error).__name__)
+                is_fresh = False
+            failures = 0 if is_fresh else failures + 1
 
     async def refresh(self, *, via_webhook: bool) -> bool:
         """Wait for a refresh that begins after this call; tell whether it succeeded.

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from anyio import to_thread
 
@@ -16,11 +16,13 @@ from .callback import Callback
 from .error import DeliveryError, InvalidInputError, SettingsError
 from .log import log_info, log_warning
 from .pace import Pace
-from .settings import Settings
 from .settings.change import SettingsChange, compare_settings
 from .settings.source import read_settings
 from .snapshot import Snapshot
 from .source import GIVEN, VWO, SettingsSource
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 MAX_DETAIL = 300
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ._core.plan import Plan
 from ._core.sparse import compile_plan
 from ._event.press import EventPress
 from ._event.request import Account
 from .options import Options
-from .settings import Settings
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 
 class Snapshot:

@@ -13,23 +13,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import isfinite
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from anyio import to_thread
-from pydantic import SecretStr
 
 from ._core.plan import Plan
 from ._core.sparse import compile_plan
-from ._event.lane import HttpxTransport
-from ._event.transport import VWO_BASE_URL, Timeouts
+from ._event.choice import make_fetcher
+from ._event.transport import VWO_BASE_URL, Fetcher, Timeouts
 from ._version import PACKAGE_NAME, __version__
 from .error import DeliveryError, InvalidInputError, SettingsError
 from .fetch import fetch_body
 from .log import log_warning
 from .pace import Pace
-from .settings import Settings
 from .settings.disk import LastKnownGood, UnusableError, describe_os_error
 from .settings.source import read_settings
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 GIVEN, VWO, DISK = "given", "vwo", "disk"
 DAY_S = 86_400.0
@@ -122,7 +123,7 @@ class SettingsSource:
             )
         )
         self._make_transport = partial(
-            HttpxTransport,
+            make_fetcher,
             base_url,
             timeouts=timeouts,
             user_agent=f"{PACKAGE_NAME}/{__version__}",
@@ -157,13 +158,16 @@ class SettingsSource:
         await self.keep(body, digest)
         return settings
 
-    async def _read(self, body: bytes, **changes: object) -> Settings:
-        """Return the settings of *body* with *changes*, and have their plan ready for the client."""
+    async def _read(self, body: bytes, *, lacks_key: bool = False) -> Settings:
+        """Return the settings of *body*, with the key if they lack it, and have their plan ready."""
         pace = Pace()
 
         def work() -> tuple[Settings, Plan]:
             settings = read_settings(body, self.account_id, self._sdk_key, pace)
-            settings = settings.model_copy(update=changes)
+            if lacks_key:
+                from pydantic import SecretStr  # noqa: PLC0415 - as in `settings`: not before it is needed
+
+                settings = settings.model_copy(update={"sdk_key": SecretStr(self._sdk_key)})
             return settings, compile_plan(settings, pause=pace)
 
         try:
@@ -180,7 +184,7 @@ class SettingsSource:
             async with asyncio.timeout(DISK_TIMEOUT_S):
                 kept = await _run_apart(self._disk.load)
             # It is kept without its key.
-            settings = await self._read(kept.body, sdk_key=SecretStr(self._sdk_key))
+            settings = await self._read(kept.body, lacks_key=True)
         except UnusableError as unusable:
             log_warning("the last known good settings cannot be used: %s", unusable)
             raise error from None
@@ -197,7 +201,7 @@ class SettingsSource:
 
     # What a client needs
 
-    def make_transport(self) -> HttpxTransport:
+    def make_transport(self) -> Fetcher:
         """Return a transport for the settings file."""
         return self._make_transport()
 

@@ -107,6 +107,30 @@ async def test_long_outage() -> None:
     assert set(time.sleeps[10:200]) == {600.0}
 
 
+async def test_error() -> None:
+    """A refresh that raises counts as failed: polling goes on, and who asked is told."""
+    time = Time()
+    work = Work(time, [True] * 4)
+
+    async def renew(via_webhook: bool) -> bool:
+        await work(via_webhook)
+        if len(work.began) in (2, 3):
+            raise OSError
+        return True
+
+    refresher = make(time, renew, poll_interval_s=60.0)
+    refresher.start()
+    async with asyncio.timeout(5):
+        await work.ended.wait()
+    refresher.stop()
+    await refresher.settle()
+    assert time.sleeps[:4] == [60, 60, 120, 240]
+    refresher = make(time, renew)
+    work.began[:] = [0.0]
+    with pytest.raises(OSError):  # noqa: PT011 - it is the one above
+        await refresher.refresh(via_webhook=True)
+
+
 async def test_jitter() -> None:
     """Each wait is drawn anew from a tenth about the interval, so that processes do not poll together."""
     asked: list[tuple[float, float]] = []

@@ -452,6 +452,7 @@ def test_a_forged_or_foreign_cookie_is_no_record() -> None:
     cookie = bake(storage, record())
     assert read(storage, cookie) == "Control"
     assert read(storage, cookie.encode()) == "Control"
+    assert read(CookieUserStorage(TOKEN.encode()), cookie) == "Control"
     assert read(CookieUserStorage("another secret of length"), cookie) is None
     assert read(CookieUserStorage(TOKEN.encode() + b"!"), cookie) is None
     other = CookieUserStorage(TOKEN, name="other")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..reason import Reason
-from ..settings import model
 from .api import APIS, CAMPAIGN_TYPES, Api
 from .bucketing import Draw, Ranges
 from .segment import Predicate, compile_segment, find_refused_patterns
 from .visitor import make_namespace
+
+if TYPE_CHECKING:
+    from ..settings import model
 
 _IS_NUMBER = re.compile(r"[0-9]{1,17}").fullmatch
 RUNNING = "RUNNING"

@@ -7,11 +7,14 @@ collection hold the whole process for a good part of a second.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ..settings.model import Settings
 from ..settings.shelf import CampaignTexts
 from .api import CAMPAIGN_TYPES
 from .plan import Campaign, Goal, Plan, note_campaign, note_groups
+
+if TYPE_CHECKING:
+    from ..settings.model import Settings
 
 
 class SparsePlan(Plan):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Protocol
-
-from httpx import URL, InvalidURL
+from typing import TYPE_CHECKING, Protocol
 
 from ..error import InvalidInputError
 from .answer import Answer
 from .request import Request
+
+if TYPE_CHECKING:
+    from httpx import URL
 
 VWO_BASE_URL = "https://dev.visualwebsiteoptimizer.com"
 MAX_ANSWER_BYTES = 64_000
@@ -47,12 +48,24 @@ class Transport(Protocol):
         """Close every connection."""
 
 
+class Fetcher(Transport, Protocol):
+    """A transport that also returns what was answered."""
+
+    async def fetch(self, request: Request, max_bytes: int = ...) -> tuple[Answer, bytes]:
+        """Send *request* once and return the answer with its body.
+
+        A body of more than *max_bytes* is left unread and comes back empty.
+        """
+
+
 def check_base_url(base_url: str) -> URL:
     """Return the parsed *base_url*: https, or http on a loopback host.
 
     Raises:
         InvalidInputError: It is not such a URL, or holds a user name, query or fragment.
     """
+    from httpx import URL, InvalidURL  # noqa: PLC0415 - not before it is needed
+
     try:
         url = URL(base_url)
     except (InvalidURL, TypeError):

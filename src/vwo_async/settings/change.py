@@ -6,10 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .model import Campaign, Goal, Settings, Variable, Variation
 from .shelf import CampaignTexts
+
+if TYPE_CHECKING:
+    from .model import Campaign, Goal, Settings, Variable, Variation
 
 RUNNING = "RUNNING"
 _ACCOUNT_FIELDS = (

@@ -1,5 +1,7 @@
 """Reading a large settings file campaign by campaign, with the result of reading it in one go.
 
+Of several places in which a file is no JSON, another one may be named.
+
 Whatever reads or builds much in one go holds Python's lock meanwhile, and with it the event loop, also
 from another thread. So the file is cut into documents that are read in a fraction of a millisecond each,
 and of a campaign no more is kept than its text.

@@ -8,26 +8,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..error import SettingsError
+from .bound import MAX_SETTINGS_BYTES
 from .fault import MAX_FAULTS, describe, find_inner_twins, find_twins, list_errors
 from .large import read_large
 from .model import Settings
 from .shelf import CampaignTexts
 
-MAX_SETTINGS_BYTES = 10_000_000
 # From here on a file is read campaign by campaign, and its campaigns are kept as text.
 LARGE_BYTES = 250_000
 
 
-def parse_settings(source: Settings | bytes | bytearray | str | Mapping[str, Any]) -> Settings:
-    """Return the settings that *source* describes.
-
-    Args:
-        source: The file's bytes or text, its decoded form, or settings already parsed.
-
-    Raises:
-        SettingsError: It is too large, not JSON, or some field cannot be used. Every fault is named
-            by its path, and no value of the file is shown.
-    """
+def read_any(source: Settings | bytes | bytearray | str | Mapping[str, Any]) -> Settings:
+    """Return *source*, or the settings that it describes: see `vwo_async.parse_settings`."""
     return source if isinstance(source, Settings) else parse_paced(source, lambda: None)
 
 
@@ -37,7 +29,7 @@ def parse_paced(
     """Return the settings that *source* describes; *pause* is called between two small steps.
 
     Raises:
-        SettingsError: See `parse_settings`.
+        SettingsError: See `vwo_async.parse_settings`.
     """
     settings = _read(source, pause)
     # Raised outside any handler: the error of pydantic holds the file, and would be the context of ours.

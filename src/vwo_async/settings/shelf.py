@@ -8,12 +8,13 @@ object, at which the collector does not look.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
-from .model import Campaign
+if TYPE_CHECKING:
+    from .model import Campaign
 
 
-class CampaignTexts(Sequence[Campaign]):
+class CampaignTexts(Sequence["Campaign"]):
     """Campaigns that were validated once, and are read anew whenever they are asked for.
 
     Attributes:
@@ -47,6 +48,8 @@ class CampaignTexts(Sequence[Campaign]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Campaign, ...]: ...
     def __getitem__(self, index: int | slice) -> Campaign | tuple[Campaign, ...]:
+        from .model import Campaign  # noqa: PLC0415 - as in the package's door
+
         if isinstance(index, slice):
             return tuple(map(Campaign.model_validate_json, self.texts[index]))
         return Campaign.model_validate_json(self.texts[index])

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..error import SettingsError
-from .model import Settings
-from .parse import parse_paced
+
+if TYPE_CHECKING:
+    from .model import Settings
 
 SETTINGS_PATH = "/server-side/settings"
 PULL_PATH = "/server-side/pull"
-# Files above this size are parsed off the loop: below it, parsing takes a few milliseconds.
-SMALL_BYTES = 20_000
 
 
 def make_target(
@@ -44,6 +44,8 @@ def read_settings(
     Raises:
         SettingsError: The body is no settings file, or that of another account or key.
     """
+    from .parse import parse_paced  # noqa: PLC0415 - as in the package's door
+
     settings = parse_paced(body, pause)
     if str(settings.account_id) != str(account_id):
         raise SettingsError("accountId: the file is of another account")

@@ -145,8 +145,9 @@ class SqlUserStorage:
     Each call is one statement that commits itself, and on PostgreSQL one round trip. Users, campaigns
     and goals are told apart by every byte of their texts, whatever the collation of the database.
 
-    A call that is cancelled ends at once, and what it asked for may still happen. Its connection is not
-    used by another call before it has its answer; if none comes within a second, it is closed.
+    A call that is cancelled ends at once, and what it asked for may still happen, even after what was
+    asked for later. Its connection is not used by another call before it has its answer; if none comes
+    within a second, it is closed.
 
     Every method raises `StorageError` where the database fails or the storage is closed. Its text names
     the kind of the error alone, since the texts of databases hold user ids. The logs of SQLAlchemy and of

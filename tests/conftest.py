@@ -15,6 +15,10 @@ from blockbuster import blockbuster_ctx
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
 from sample import SECRET
 
+# What a service's first client imports takes longer than a loop may be held; no test is to be the first.
+import vwo_async.settings.parse
+import vwo_async.transport  # noqa: F401
+
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:

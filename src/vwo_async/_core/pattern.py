@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from math import log
 from re import _constants as codes  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
@@ -64,9 +65,11 @@ def compile_pattern(text: str, share: float = 1.0) -> Pattern | None:
     if len(text) > MAX_PATTERN_LENGTH or text.count("(") > MAX_GROUPS:
         return None
     try:
-        with warnings.catch_warnings():
-            # What a pattern of the file may mean one day is no concern of the process.
-            warnings.simplefilter("ignore")
+        # Their filters are the whole process's, so they are left alone where nothing can warn.
+        with warnings.catch_warnings() if _may_warn(text) else nullcontext():
+            if _may_warn(text):
+                # What a pattern of the file may mean one day is no concern of the process.
+                warnings.simplefilter("ignore")
             tree = parser.parse(text)
             if sum(map(_is_wide, _find_sets(tree))) > MAX_WIDE_SETS:
                 return None
@@ -74,6 +77,11 @@ def compile_pattern(text: str, share: float = 1.0) -> Pattern | None:
         return _bound(tree, compiled, share) or _bound_linear(tree, compiled.flags, share)
     except (re.error, ValueError, OverflowError, RuntimeError):
         return None
+
+
+def _may_warn(text: str) -> bool:
+    """Tell whether Python could warn that *text* may one day mean something else: signs within a set."""
+    return "[" in text and any(sign in text for sign in ("[[", "[^[", "--", "&&", "||", "~~"))
 
 
 def _bound(tree: Any, compiled: re.Pattern[str], share: float) -> Pattern | None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
+from postgres import own_postgres, postgres_url  # noqa: F401 - the same
 from sample import SECRET
 
 # What a service's first client imports takes longer than a loop may be held; no test is to be the first.

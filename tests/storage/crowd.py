@@ -22,9 +22,7 @@ STORAGES: dict[str, Any] = {"redis": RedisUserStorage, "sql": SqlUserStorage}
 async def main(kind: str, url: str, server: str, calls: int, users: int) -> None:
     """Say ``ready``, wait for a line, track, and print what became of it."""
     async with STORAGES[kind].from_url(url) as storage:
-        client = VWOClient(
-            settings(), user_storage=storage, base_url=server, storage_timeout_s=20
-        )
+        client = VWOClient(settings(), user_storage=storage, base_url=server, storage_timeout_s=20)
         async with client:
             names = [f"crowd{number % users}" for number in range(calls)]
             print("ready", flush=True)

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from database import any_redis, find_free_port, running_cluster
-from postgres import postgres_url  # noqa: F401 - a fixture
 from redis import Redis as SyncRedis
 from redis.asyncio import RedisCluster
 from sqlalchemy.ext.asyncio import create_async_engine

@@ -14,7 +14,6 @@ from urllib.parse import parse_qs
 
 import pytest
 from database import any_redis
-from postgres import postgres_url  # noqa: F401 - a fixture, found by its name
 from server import Server, running_server
 
 from vwo_async.storage.redis import RedisUserStorage

@@ -1,7 +1,5 @@
 """The storage in PostgreSQL and SQLite: no id lost or confused, no call lost to another, nothing shown."""
 
-# ruff: noqa: F811 - fixtures are found by name
-
 from __future__ import annotations
 
 import asyncio
@@ -22,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres import PostgresServer, own_postgres, postgres_url  # noqa: F401 - fixtures
+from postgres import PostgresServer
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite

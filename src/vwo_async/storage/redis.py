@@ -56,6 +56,8 @@ class RedisUserStorage:
     A client that was passed in is used as it is, whether it decodes responses or not. Give it a socket
     time-out above the launch option ``storage_timeout_s`` and no retries of its own; those of redis-py's
     defaults go on for seconds after a server was killed.
+    A `RedisCluster` has a bound of its own, 100 connections to a node by default, above which calls fail at
+    once: ``max_connections`` raises it.
 
     Args:
         client: A client of redis-py; it stays open when this storage is closed.

@@ -21,7 +21,12 @@ DELIVERY_TESTS = [
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the package with all extras that these groups' tools need."""
-    session.install("-q", *nox.project.dependency_groups(PROJECT, *groups), "-e", ".[aiohttp,collector,httpx2,postgres,redis,sqlite]")
+    session.install(
+        "-q",
+        *nox.project.dependency_groups(PROJECT, *groups),
+        "-e",
+        ".[aiohttp,collector,httpx2,postgres,redis,sqlite]",
+    )
 
 
 def run_other_transports(session: nox.Session) -> None:

@@ -25,7 +25,8 @@ async def main(kind: str, url: str, server: str, calls: int, users: int) -> None
         client = VWOClient(settings(), user_storage=storage, base_url=server, storage_timeout_s=20)
         async with client:
             names = [f"crowd{number % users}" for number in range(calls)]
-            print("ready", flush=True)
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
             await asyncio.to_thread(sys.stdin.readline)
             results = await asyncio.gather(
                 *(client.track("checkout", name, "signup") for name in names)
@@ -37,7 +38,8 @@ async def main(kind: str, url: str, server: str, calls: int, users: int) -> None
                 "notes": sorted({note for one in results for note in one.notes}),
                 "delivered": client.statistics().delivered,
             }
-    print(json.dumps(report), flush=True)
+    sys.stdout.write(json.dumps(report) + "\n")
 
 
-asyncio.run(main(*sys.argv[1:4], *map(int, sys.argv[4:6])))
+kind, url, server, calls, users = sys.argv[1:]
+asyncio.run(main(kind, url, server, int(calls), int(users)))

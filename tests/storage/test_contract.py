@@ -1,7 +1,5 @@
 """Every storage of the package keeps the contract, and so does one in the style of the official SDKs."""
 
-# ruff: noqa: F811 - fixtures are found by name
-
 from __future__ import annotations
 
 import asyncio

@@ -56,7 +56,14 @@ ALLOWED: dict[str, set[str]] = {
     "_event.outbox.sqlite": {"_event.outbox.protocol", "_event.outbox.slot", "error"},
     "_event.transport": {"_event.answer", "_event.request", "error"},
     "_event.certificate": {"error"},
-    "_event.lane": {"_event.answer", "_event.certificate", "_event.request", "_event.transport"},
+    "_event.hush": set(),
+    "_event.lane": {
+        "_event.answer",
+        "_event.certificate",
+        "_event.hush",
+        "_event.request",
+        "_event.transport",
+    },
     "_event.aiohttp": {"_event.answer", "_event.certificate", "_event.request", "_event.transport"},
     "_event.choice": {"_event.aiohttp", "_event.lane", "_event.transport", "error"},
     "_event.sender": {"_event.answer", "_event.event", "_event.queue", "_event.transport"},
@@ -164,6 +171,7 @@ ALLOWED: dict[str, set[str]] = {
         "error",
         "pace",
         "settings",
+        "user",
     },
     "engine": {
         "_core",

@@ -29,7 +29,8 @@ class Callback:
 
     def call_soon(self, *arguments: object) -> None:
         """Call the function from the loop, so that nothing that it raises can end a worker."""
-        asyncio.get_running_loop().call_soon(self.call, *arguments)
+        # No arguments for the loop to know of: its debug log would show them, and they are about visitors.
+        asyncio.get_running_loop().call_soon(lambda: self.call(*arguments))
 
     def call(self, *arguments: object) -> None:
         """Call the function."""

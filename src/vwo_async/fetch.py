@@ -15,6 +15,7 @@ from .error import DeliveryError, InvalidInputError, SettingsError
 from .pace import Pace
 from .settings.bound import MAX_SETTINGS_BYTES
 from .settings.source import PULL_PATH, SETTINGS_PATH, make_target, read_settings
+from .user import check_text
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -80,6 +81,8 @@ async def fetch_body(
     """
     if not isinstance(sdk_key, str) or not sdk_key or not str(account_id):
         raise InvalidInputError("account_id and sdk_key are required")
+    for text in (sdk_key, str(account_id)):
+        check_text(text, "account_id or sdk_key")
     path = PULL_PATH if via_webhook else SETTINGS_PATH
     target = make_target(path, account_id, sdk_key, sdk_name, sdk_version)
     answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)

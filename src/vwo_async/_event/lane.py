@@ -21,6 +21,7 @@ import httpx
 
 from .answer import Answer, Failure
 from .certificate import Certificates
+from .hush import hush_logger, hushed
 from .request import Request
 from .transport import KEEPALIVE_S, MAX_ANSWER_BYTES, VWO_BASE_URL, Timeouts, check_base_url
 
@@ -48,6 +49,7 @@ class HttpxTransport:
         core: ModuleType = httpcore,
     ) -> None:
         self._core: Any = core
+        hush_logger(core.__name__)
         self._url = check_base_url(base_url)
         self._path = self._url.raw_path.decode().rstrip("/")
         self._timeouts = timeouts or Timeouts()
@@ -94,8 +96,9 @@ class HttpxTransport:
         """
         lane = await self._find_lane()
         try:
-            async with asyncio.timeout(self._timeouts.total_s):
-                answer, body = await self._try(lane, request, max_bytes)
+            with hushed():
+                async with asyncio.timeout(self._timeouts.total_s):
+                    answer, body = await self._try(lane, request, max_bytes)
         except TimeoutError:
             await _discard(lane)
             return Answer(failure=Failure.UNKNOWN), b""
@@ -208,5 +211,5 @@ async def _read(stream: AsyncIterable[bytes], max_bytes: int) -> bytes | None:
 
 async def _discard(lane: Any) -> None:
     # A connection that cannot even be closed is gone.
-    with suppress(Exception):
+    with suppress(Exception), hushed():
         await lane.aclose()

@@ -33,6 +33,10 @@ class Request(NamedTuple):
     headers: tuple[Header, ...] = ()
     body: bytes = b""
 
+    def __repr__(self) -> str:
+        """Show no query and no header: they hold the SDK key."""
+        return f"<Request {self.method} {self.target.partition('?')[0]}>"
+
 
 class Account:
     """What is the same in all requests of one settings file: rendered once."""

@@ -8,7 +8,6 @@ import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from .._core.decision import Stored
@@ -88,7 +87,7 @@ class StorageAccess:
             notes: Takes a text for each failure.
         """
         keys = tuple(campaign_keys)
-        if self._read_stall.is_stalled(partial(self._get, user_id, keys[0])):
+        if self._read_stall.is_stalled(lambda: self._get(user_id, keys[0])):
             self._note(STALLED, notes)
             return _silence(keys)
         begun = time.monotonic()
@@ -134,8 +133,10 @@ class StorageAccess:
 
         Where writes have timed out of late, this one is not waited for.
         """
-        probe = partial(self._get, records[0].user_id, records[0].campaign_key)
-        is_stalled = self._write_stall.is_stalled(probe)
+        first = records[0]
+        is_stalled = self._write_stall.is_stalled(
+            lambda: self._get(first.user_id, first.campaign_key)
+        )
         if is_stalled:
             self._note(STALLED, notes)
             if len(self._tasks) + len(records) > MAX_TASKS:
@@ -165,7 +166,7 @@ class StorageAccess:
             wanted: Campaign key and goal identifier of each.
             notes: Takes a text for each failure.
         """
-        if self._write_stall.is_stalled(partial(self._get, user_id, wanted[0][0])):
+        if self._write_stall.is_stalled(lambda: self._get(user_id, wanted[0][0])):
             self._note(STALLED, notes)
             return [None] * len(wanted)
         if self._never_waits and self._claim_goal is not None:
@@ -174,7 +175,7 @@ class StorageAccess:
         try:
             answers = task.result() if task.done() else await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(partial(self._undo, user_id, wanted))
+            task.add_done_callback(lambda ended: self._undo(user_id, wanted, ended))
             raise
         for answer in answers:
             if isinstance(answer, Failure):
@@ -205,7 +206,7 @@ class StorageAccess:
         It runs in a task of its own, for there are storages that swallow being cancelled.
         """
         begun = time.monotonic()
-        task = _begin(call)
+        task = _begin(_settle(call))
         try:
             if not task.done():
                 await asyncio.wait((task,), timeout=self._timeout_s)
@@ -215,15 +216,11 @@ class StorageAccess:
         if not task.done() or task.cancelled():
             stall.begin()
             return Failure("timed out")
-        error = task.exception()
-        if error is None:
-            stall.end()
-            return task.result()
-        if not isinstance(error, Exception):
-            raise error
+        answer = task.result()
         stall.end()
-        self._note_slow_failure(begun, stall)
-        return Failure(f"raised {type(error).__name__}")
+        if isinstance(answer, Failure):
+            self._note_slow_failure(begun, stall)
+        return answer
 
     def _note_slow_failure(self, begun: float, stall: Stall) -> None:
         """Leave a storage alone whose own time-out is shorter than ours: it stalls all the same."""
@@ -309,6 +306,14 @@ class Failure(str):
     """How a call of the storage failed, in place of what it would have returned."""
 
     __slots__ = ()
+
+
+async def _settle(call: Coroutine[Any, Any, T]) -> T | Failure:
+    """Return what *call* returns, or what it raised: asyncio's debug log shows what a task raised."""
+    try:
+        return await call
+    except Exception as error:
+        return Failure(f"raised {type(error).__name__}")
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -35,7 +35,18 @@ class Threads:
     async def _run(self, method: Callable[..., Any], *arguments: object) -> Any:
         if self._limiter is None:
             self._limiter = CapacityLimiter(MAX_THREADS)
-        call = partial(method, *arguments)
+        ended: list[tuple[Any, Exception | None]] = []
+
+        def call() -> None:
+            # Nothing is passed, returned or raised that asyncio's debug log could show.
+            try:
+                ended.append((method(*arguments), None))
+            except Exception as error:
+                ended.append((None, error))
+
         # A thread cannot be stopped: a call that times out leaves it behind.
-        returned = await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+        await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+        returned, error = ended[0]
+        if error is not None:
+            raise error
         return await returned if inspect.isawaitable(returned) else returned

@@ -32,6 +32,11 @@ class StoredDecision:
     goals: tuple[str, ...] = ()
     meta_data: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Show neither the user nor what the caller stored of him."""
+        goals = f", {len(self.goals)} goals" if self.goals else ""
+        return f"<StoredDecision {self.campaign_key!a}: {self.variation_name!a}{goals}>"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the official record: userId, campaignKey, variationName, and where there are any,
         goalIdentifier (identifiers joined by ``_vwo_``) and metaData.

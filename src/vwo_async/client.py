@@ -352,7 +352,7 @@ class VWOClient:
         self._engine.enter()
         try:
             _check_name(campaign_key, "campaign_key")
-            if api not in _APIS:
+            if not isinstance(api, str) or api not in _APIS:
                 raise InvalidInputError(f"api must be one of {', '.join(_APIS)}")
             user = self._read_user(user_id, custom_variables, variation_targeting_variables)
             given = _read_record(user_storage_data)
@@ -813,7 +813,8 @@ def _unexplained(campaign_key: str, reason: Reason, text: str) -> Explanation:
 
 
 def _check_name(value: object, name: str) -> None:
-    if not value:
+    # An object of the caller's own may answer anything, or raise, when asked whether it is true.
+    if not isinstance(value, str) or not value:
         raise InvalidInputError(f"{name} must be a non-empty str")
     check_text(value, name)
 

@@ -195,10 +195,9 @@ def read_goal_type(value: Any) -> GoalType:
     Raises:
         InvalidInputError: It names none.
     """
-    try:
+    if isinstance(value, str) and value in tuple(GoalType):
         return GoalType(value)
-    except ValueError:
-        raise InvalidInputError(f"must be one of {', '.join(GoalType)}") from None
+    raise InvalidInputError(f"must be one of {', '.join(GoalType)}")
 
 
 def read_promises(value: object) -> frozenset[str]:

@@ -27,10 +27,10 @@ def read_tags(key_or_map: object, value: object) -> dict[str, str]:
     if isinstance(key_or_map, Mapping):
         return _read_map(dict(key_or_map))
     for name, text in (("tag_key", key_or_map), ("tag_value", value)):
-        if not text:
+        if not isinstance(text, str) or not text:
             raise InvalidInputError(f"{name} must be a non-empty str")
         check_text(text, name)
-        if isinstance(text, str) and len(text.encode("utf-16-le")) > 2 * MAX_TAG_LENGTH:
+        if len(text.encode("utf-16-le")) > 2 * MAX_TAG_LENGTH:
             raise InvalidInputError(f"{name} is longer than {MAX_TAG_LENGTH} characters")
     return {str(key_or_map): str(value)}
 

@@ -143,7 +143,9 @@ class StorageAccess:
                 return
         if self._never_waits:
             for one in records:
-                await self._set(one.as_dict())
+                answer = await _settle(self._set(one.as_dict()))
+                if isinstance(answer, Failure):
+                    self._note(f"set {answer}", notes)
             return
         tasks = [
             self._keep(self._bounded(self._set(one.as_dict()), self._write_stall))

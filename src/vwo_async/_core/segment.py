@@ -38,7 +38,8 @@ def compile_segment(tree: Any) -> Predicate | None:
     """Return the predicate of *tree*, or None for an empty tree, which everybody passes."""
     if not tree and isinstance(tree, (dict, list)):
         return None
-    predicate = _compile_node(tree)
+    # The patterns of one segment share the work that one decision may take.
+    predicate = _compile_node(tree, 1 / max(_count_patterns(tree), 1))
 
     def holds(variables: Mapping[str, Any], user_id: str | None) -> bool:
         try:
@@ -65,12 +66,21 @@ def _is_malformed(tree: Any) -> bool:
     return kind == "user" and not isinstance(content, str)
 
 
-def _compile_node(node: Any) -> Predicate:
+def _count_patterns(tree: Any) -> int:
+    """Count the regex operands of *tree*."""
+    if isinstance(tree, str):
+        return tree.startswith("regex(")
+    if isinstance(tree, (dict, list)):
+        return sum(map(_count_patterns, tree.values() if isinstance(tree, dict) else tree))
+    return 0
+
+
+def _compile_node(node: Any, share: float) -> Predicate:
     if not isinstance(node, dict) or not node:
         return _malformed
     kind, content = next(iter(node.items()))
     compile_kind = _KINDS.get(kind)
-    return _never if compile_kind is None else compile_kind(content)
+    return _never if compile_kind is None else compile_kind(content, share)
 
 
 def _malformed(variables: Mapping[str, Any], user_id: str | None) -> bool:
@@ -86,10 +96,10 @@ def _is_list(content: Any) -> bool:
     return isinstance(content, list) or content == {}
 
 
-def _compile_and(content: Any) -> Predicate:
+def _compile_and(content: Any, share: float) -> Predicate:
     if not _is_list(content):
         return _malformed
-    children = [_compile_node(child) for child in content]
+    children = [_compile_node(child, share) for child in content]
     if len(children) == 1:
         return children[0]
     if len(children) == 2:
@@ -105,10 +115,10 @@ def _compile_and(content: Any) -> Predicate:
     return every
 
 
-def _compile_or(content: Any) -> Predicate:
+def _compile_or(content: Any, share: float) -> Predicate:
     if not _is_list(content):
         return _malformed
-    children = [_compile_node(child) for child in content]
+    children = [_compile_node(child, share) for child in content]
     if len(children) == 1:
         return children[0]
     if len(children) == 2:
@@ -124,23 +134,23 @@ def _compile_or(content: Any) -> Predicate:
     return some
 
 
-def _compile_not(content: Any) -> Predicate:
-    child = _compile_node(content)
+def _compile_not(content: Any, share: float) -> Predicate:
+    child = _compile_node(content, share)
     return lambda variables, user_id: not child(variables, user_id)
 
 
-def _compile_user(content: Any) -> Predicate:
+def _compile_user(content: Any, share: float) -> Predicate:
     if not isinstance(content, str):
         return _malformed
     listed = frozenset(part.strip() for part in content.split(","))
     return lambda variables, user_id: user_id in listed
 
 
-def _compile_custom_variable(content: Any) -> Predicate:
+def _compile_custom_variable(content: Any, share: float) -> Predicate:
     if not isinstance(content, dict) or not content:
         return _malformed
     name, operand = next(iter(content.items()))
-    test = compile_operand(operand) if isinstance(operand, str) else _malformed_test
+    test = compile_operand(operand, share) if isinstance(operand, str) else _malformed_test
     if (
         isinstance(operand, str)
         and _OPERAND.match(operand) is None
@@ -171,7 +181,7 @@ def _malformed_test(value: Any) -> bool:
     raise _MalformedTreeError
 
 
-_KINDS: Mapping[str, Callable[[Any], Predicate]] = {
+_KINDS: Mapping[str, Callable[[Any, float], Predicate]] = {
     "and": _compile_and,
     "or": _compile_or,
     "not": _compile_not,
@@ -180,8 +190,8 @@ _KINDS: Mapping[str, Callable[[Any], Predicate]] = {
 }
 
 
-def compile_operand(operand: str) -> Test:
-    """Return the test that *operand* means for the value of a custom variable."""
+def compile_operand(operand: str, share: float = 1.0) -> Test:
+    """Return the test that *operand* means for the value of a custom variable; see `compile_pattern`."""
     match = _OPERAND.match(operand)
     if match is None:
         return _compile_equality(operand)
@@ -192,7 +202,7 @@ def compile_operand(operand: str) -> Test:
         return _compile_text_test(content.lower(), lambda text, wanted: text.lower() == wanted)
     if kind == "wildcard":
         return _compile_wildcard(content)
-    return _compile_regex(content)
+    return _compile_regex(content, share)
 
 
 def _compile_equality(content: str) -> Test:
@@ -235,8 +245,8 @@ def _compile_wildcard(content: str) -> Test:
     return _compile_equality(inner)
 
 
-def _compile_regex(content: str) -> Test:
-    patterns = {one: compile_pattern(one) for one in (content, _canonical(content))}
+def _compile_regex(content: str, share: float) -> Test:
+    patterns = {one: compile_pattern(one, share) for one in (content, _canonical(content))}
 
     def search(text: str, wanted: str) -> bool:
         pattern = patterns[wanted]
@@ -247,13 +257,17 @@ def _compile_regex(content: str) -> Test:
 
 def find_refused_patterns(tree: Any) -> Iterator[str]:
     """Yield the regex operands of *tree* that match nothing, because they are invalid or could run away."""
+    return _find_refused(tree, 1 / max(_count_patterns(tree), 1))
+
+
+def _find_refused(tree: Any, share: float) -> Iterator[str]:
     if isinstance(tree, str):
         match = _OPERAND.match(tree)
-        if match is not None and match[1] == "regex" and compile_pattern(match[2]) is None:
+        if match is not None and match[1] == "regex" and compile_pattern(match[2], share) is None:
             yield match[2]
     elif isinstance(tree, (dict, list)):
         for part in tree.values() if isinstance(tree, dict) else tree:
-            yield from find_refused_patterns(part)
+            yield from _find_refused(part, share)
 
 
 def _compile_text_test(content: str, test: Callable[[str, str], bool]) -> Test:

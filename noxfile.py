@@ -25,7 +25,7 @@ def install(session: nox.Session, *groups: str) -> None:
         "-q",
         *nox.project.dependency_groups(PROJECT, *groups),
         "-e",
-        ".[aiohttp,collector,httpx2,postgres,redis,sqlite]",
+        ".[aiohttp,collector,httpx2,postgres,re2,redis,sqlite]",
     )
 
 

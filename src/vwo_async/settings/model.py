@@ -102,7 +102,7 @@ def _check_version(value: object) -> object:
         raise ValueError("must be a number or text")
     if isinstance(value, str):
         return _check_encodable(value)
-    if not isfinite(value):
+    if isinstance(value, float) and not isfinite(value):
         raise ValueError("must be finite")
     return value
 

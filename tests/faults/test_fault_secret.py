@@ -630,6 +630,7 @@ def test_row_57_streams_of_a_process(tmp_path: Path) -> None:
     assert not lines, lines[0][:500]
 
 
+@pytest.mark.shows_secrets
 async def test_row_57_the_listener_hears() -> None:
     """What these tests listen with would notice a secret, wherever it were logged."""
     cause = RuntimeError("plain")

@@ -562,7 +562,8 @@ def test_urls_that_cannot_be_used(url: str) -> None:
 async def test_urls_of_postgres(postgres_url: str, scheme: str) -> None:
     """The URL may be as other tools want it, with their parameter for TLS."""
     url = postgres_url.replace("postgresql+asyncpg", scheme).replace("ssl=", "sslmode=")
-    async with SqlUserStorage.from_url(url) as storage:
+    tables = {"record_table": "vwo_nowhere", "claim_table": "vwo_nowhere_either"}
+    async with SqlUserStorage.from_url(url, **tables) as storage:
         assert await storage.get_many("u", []) == {}
         with pytest.raises(StorageError, match="42P01"):
             await SqlUserStorage.get(storage, "u", "c")

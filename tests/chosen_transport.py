@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from vwo_async._event.choice import check_transport_name, make_transport
+from vwo_async._event.choice import check_transport_name, load_transport, make_transport
 from vwo_async.transport import Timeouts, Transport
 
 TRANSPORT = check_transport_name(os.environ.get("VWO_TEST_TRANSPORT", "httpx"))
+# As a client does when it is made: not on the event loop.
+load_transport(TRANSPORT)
 
 
 def chosen_transport(base_url: str, timeouts: Timeouts | None = None, **options: Any) -> Transport:

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "user": {"error"},
     "_core": {"error", "explanation", "reason", "settings", "user"},
     "_event.request": {"_core"},
-    "_event.event": {"_core", "_event.request", "user"},
+    "_event.event": {"_core", "_event.request", "result", "user"},
     "_event.press": {"_core", "_event.event", "_event.request", "error", "user"},
     "_event.answer": set(),
     "_event.breaker": set(),
@@ -46,7 +46,6 @@ ALLOWED: dict[str, set[str]] = {
     "_event.journal": {
         "_event.event",
         "_event.outbox.protocol",
-        "_event.queue",
         "_event.request",
         "error",
         "result",

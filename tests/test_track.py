@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sample import campaign, settings, variation
-from server import Server, answer, running_server
+from server import Reply, Server, answer, running_server
 
 from vwo_async import (
     CampaignTrack,
@@ -450,6 +450,52 @@ async def test_waiting_events_share_a_request() -> None:
         assert all(results)
         assert len(server.requests) <= 3
         assert client.statistics().delivered == 50
+
+
+async def test_events_join_while_a_request_is_on_its_way() -> None:
+    """What comes while the server is busy leaves together, and not one request for each call."""
+    async with serving(limits=Limits(linger_s=30)) as (client, server):
+        go_on = asyncio.Event()
+        server.replies = [held_until(go_on)]
+        await client.track("checkout", "first", "signup")
+        await until(lambda: len(server.requests) == 1)
+        results = []
+        for number in range(20):
+            results.append(await client.track("checkout", f"user {number}", "signup"))
+            await asyncio.sleep(0.001)
+        assert len(server.requests) == 1
+        go_on.set()
+        assert all([await result.delivery for result in results])
+        assert len(server.requests) == 2
+
+
+async def test_a_hanging_request_holds_up_nothing_else() -> None:
+    """Events wait for others only moments: full requests leave at once, and so does what is left over."""
+    async with serving(limits=Limits(max_batch_events=3), close_timeout_s=0.1) as (client, server):
+        server.default = held_until(asyncio.Event())
+        await client.track("checkout", "first", "signup")
+        await until(lambda: len(server.requests) == 1)
+        for number in range(5):
+            await client.track("checkout", f"user {number}", "signup")
+        await until(lambda: len(server.requests) == 3)
+        assert [one.body.count(b'"eT"') or 1 for one in server.requests] == [1, 3, 2]
+
+
+def held_until(go_on: asyncio.Event) -> Reply:
+    """Return a reply that is not given before *go_on* is set."""
+
+    async def reply(request: Any, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        await answer()(request, writer)
+
+    return reply
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until *condition* holds."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 # Modes

@@ -76,6 +76,7 @@ class VWOClient:
         self._engine = Engine(parse_settings(settings), chosen)
         self._options = chosen
         self._encoding = chosen.user_id_encoding
+        self._track_waits = "track" in chosen.return_promise_for
 
     # Life
 
@@ -425,7 +426,7 @@ class VWOClient:
                 user_ip_address,
                 self._encoding,
             )
-            waits = self._read_wait("track", wait)
+            waits = self._track_waits if wait is None else _choose(wait, False, "wait")
             # Most calls name one campaign and goal and ask for nothing else.
             if (
                 engine.is_simple

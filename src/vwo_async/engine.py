@@ -8,6 +8,7 @@ import os
 import time
 from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._core import api as apis
@@ -19,7 +20,7 @@ from ._core.sparse import SparsePlan
 from ._event.choice import load_transport, make_fetcher, make_transport
 from ._event.event import Event
 from ._event.journal import Claim, Journal
-from ._event.queue import Entry, Queue
+from ._event.queue import Queue
 from ._event.sender import LOG_INTERVAL_S, Sender
 from ._event.transport import Fetcher
 from .callback import Callback
@@ -45,6 +46,7 @@ from .result import (
     FlushReport,
     Outcome,
     Receipt,
+    SingleTrack,
     Statistics,
     TrackResult,
 )
@@ -58,7 +60,6 @@ from .tracking import (
     accept,
     conclude,
     find_conversions,
-    find_one,
     in_order,
     make_events,
     sort_targets,
@@ -69,6 +70,8 @@ from .user import User
 if TYPE_CHECKING:
     from .settings import Settings
 
+# A global is found sooner than a module's attribute.
+_TRACK = apis.TRACK
 # What closing may take beyond its deadline to bring kept events to rest.
 CLOSE_GRACE_S = 0.4
 
@@ -149,8 +152,9 @@ class Engine:
             WrongLoopError: It is open in another loop.
         """
         turn = self.turn
-        if get_running_loop() is self.loop and turn.ends_at:
-            return turn.is_over()
+        if turn.ends_at and get_running_loop() is self.loop:
+            turn.now = now = monotonic()
+            return now >= turn.ends_at
         self._enter()
         turn.begin()
         return False
@@ -210,14 +214,14 @@ class Engine:
         if self._journal is not None:
             await self._journal.opened()
 
-    def _restore(self, event: Event, wall_s: float, claims: Sequence[Claim]) -> Entry | None:
+    def _restore(self, event: Event, wall_s: float, claims: Sequence[Claim]) -> bool:
         """Put an event of an earlier process on the queue, as old as the wall clock says."""
         assert self._sender is not None
         age = max(time.time() - wall_s, 0.0)
-        entry = self._sender.restore(event, time.monotonic() - age)
-        if entry is not None and self._marker is not None:
-            self._marker.release_on_failure(entry, claims)
-        return entry
+        is_accepted = self._sender.restore(event, time.monotonic() - age)
+        if is_accepted and self._marker is not None:
+            self._marker.release_on_failure(event, claims)
+        return is_accepted
 
     def compile(self, settings: Settings, pace: Pace) -> Snapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
@@ -463,26 +467,26 @@ class Engine:
         self, campaign_key: str, goal_identifier: str, user: User, revenue: Revenue
     ) -> TrackResult | None:
         """Decide and put the conversion of one campaign, where the client is simple; None if it is not so."""
-        assert self._sender is not None
         snapshot = self.snapshot
-        goal_type = self.options.goal_type_to_track
-        found = find_one(snapshot.plan, campaign_key, goal_identifier, goal_type, revenue)
-        if found is None:
+        target = snapshot.targets[campaign_key, goal_identifier]
+        if target is None:
             return None
-        campaign, goal = found
-        decision = decide(snapshot.plan, campaign, user, apis.TRACK, None)
+        campaign, goal = target
+        if goal.is_revenue and not revenue:
+            return None
+        decision = decide(snapshot.plan, campaign, user, _TRACK, None)
         variation = decision.variation
         if variation is None:
             return TrackResult({campaign_key: CampaignTrack(False, decision.reason)})
         sent = revenue if goal.is_revenue else None
         event = snapshot.press.make_conversion(user, campaign, variation, goal, sent)
-        entry = self._sender.put_one(event)
-        if entry is None:
-            self._tell_refused(event)
-            refused = CampaignTrack(False, Reason.QUEUE_FULL, variation.name)
-            return TrackResult({campaign_key: refused})
-        tracked = CampaignTrack(True, Reason.TRACKED, variation.name, entry)
-        return TrackResult({campaign_key: tracked})
+        sender = self._sender
+        assert sender is not None
+        if sender.put_one(event, self.turn.now):
+            return SingleTrack(campaign_key, variation.name, event)
+        self._tell_refused(event)
+        refused = CampaignTrack(False, Reason.QUEUE_FULL, variation.name)
+        return TrackResult({campaign_key: refused})
 
     async def concluded(self, result: TrackResult) -> TrackResult:
         """Await the delivery of *result*, and return it as it stands then."""
@@ -546,7 +550,7 @@ class Engine:
             return FlushReport(0, 0, 0, 0, 0)
         pending = self._sender.release()
         await self.wait_for(Delivery(tuple(pending)))
-        outcomes = [entry.outcome for entry in pending]
+        outcomes = [event.outcome for event in pending]
         ends = ["pending" if one is None else one.status.value for one in outcomes]
         kinds = ("delivered", "rejected", "dropped", "pending")
         return FlushReport(len(pending), *(ends.count(kind) for kind in kinds))
@@ -581,13 +585,13 @@ class Engine:
         """Begin to keep accepted events in the outbox; return how to wait for that before the call returns."""
         if self._journal is None:
             return None
-        entries = [one for one in receipts or () if isinstance(one, Entry)]
-        if not entries:
+        events = [one for one in receipts or () if isinstance(one, Event)]
+        if not events:
             return None
         claims: Mapping[Receipt, Sequence[Claim]] = {}
         if call is not None and self._marker is not None:
             claims = _find_claims(call, accepted, receipts)
-        return self._journal.record(entries, [claims.get(entry, ()) for entry in entries])
+        return self._journal.record(events, [claims.get(event, ()) for event in events])
 
     def _tell_refused(self, event: Event) -> None:
         now = time.monotonic()
@@ -618,18 +622,18 @@ class Engine:
                 make_payload(namespace, decision, user, api, version, goal_identifier)
             )
 
-    def _on_ended(self, ended: Sequence[Entry]) -> None:
+    def _on_ended(self, ended: Sequence[Event]) -> None:
         """Take note of events that ended."""
         if self._journal is not None:
             self._journal.forget([one for one in ended if not _is_kept(one)])
         if self._drop_callback is not None:
-            for entry in ended:
-                if entry.outcome is not None and not entry.outcome and not _is_kept(entry):
-                    self._drop_callback.call_soon(entry.outcome, entry.event.dump())
+            for event in ended:
+                if event.outcome is not None and not event.outcome and not _is_kept(event):
+                    self._drop_callback.call_soon(event.outcome, event.dump())
         if self._flush_callback is not None:
             self._tell_flush(ended)
 
-    def _tell_flush(self, ended: Sequence[Entry]) -> None:
+    def _tell_flush(self, ended: Sequence[Event]) -> None:
         """Tell the flush callback of the events of one request, with the error where they failed."""
         assert self._flush_callback is not None
         outcome = ended[0].outcome
@@ -638,12 +642,12 @@ class Engine:
             status = "" if outcome is None else f"{outcome.status} {outcome.reason}"
             code = None if outcome is None else outcome.status_code
             error = DeliveryError(f"{status} after status {code}" if code else status)
-        events = [json.loads(entry.event.render_item()) for entry in ended]
+        events = [json.loads(event.render_item()) for event in ended]
         self._flush_callback.call_soon(error, events)
 
 
-def _is_kept(entry: Entry) -> bool:
-    return entry.outcome is not None and entry.outcome.status is DeliveryStatus.KEPT
+def _is_kept(event: Event) -> bool:
+    return event.outcome is not None and event.outcome.status is DeliveryStatus.KEPT
 
 
 def _find_claims(

@@ -220,7 +220,7 @@ class TrackResult(Mapping[str, CampaignTrack]):
     least one of the conversions, or it was not and at least one was accepted for delivery.
     """
 
-    __slots__ = ("_campaigns", "_delivery", "_detail", "_notes", "_reason")
+    __slots__ = ("_delivery", "_detail", "_made", "_notes", "_reason")
 
     def __init__(
         self,
@@ -231,11 +231,15 @@ class TrackResult(Mapping[str, CampaignTrack]):
         detail: str = "",
         notes: tuple[str, ...] = (),
     ) -> None:
-        self._campaigns = campaigns
+        self._made: Mapping[str, CampaignTrack] | None = campaigns
         self._delivery = delivery
         self._reason = reason
         self._detail = detail
         self._notes = notes
+
+    @property
+    def _campaigns(self) -> Mapping[str, CampaignTrack]:
+        return self._made or {}
 
     @property
     def delivery(self) -> Delivery:
@@ -287,6 +291,36 @@ class TrackResult(Mapping[str, CampaignTrack]):
 
     def __repr__(self) -> str:
         return f"TrackResult({bool(self)}, {self.reason.value!r}, {dict(self._campaigns)!r})"
+
+
+class SingleTrack(TrackResult):
+    """That of a call that tracked one campaign: most are, so the mapping is made when it is asked for.
+
+    Args:
+        campaign_key: The campaign.
+        variation_name: The user's variation.
+        receipt: The delivery of the conversion.
+    """
+
+    __slots__ = ("_key", "_name", "_receipt")
+
+    def __init__(self, campaign_key: str, variation_name: str, receipt: Receipt) -> None:
+        self._key = campaign_key
+        self._name = variation_name
+        self._receipt = receipt
+        self._made = self._delivery = self._reason = None
+        self._detail = ""
+        self._notes = ()
+
+    @property
+    def _campaigns(self) -> Mapping[str, CampaignTrack]:
+        if self._made is None:
+            one = CampaignTrack(True, Reason.TRACKED, self._name, self._receipt)
+            self._made = {self._key: one}
+        return self._made
+
+    def __bool__(self) -> bool:
+        return True
 
 
 class CampaignDecision(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ._core.goal import ReadyTargets
 from ._core.plan import Plan
 from ._core.sparse import compile_plan
 from ._event.press import EventPress
@@ -24,6 +25,7 @@ class Snapshot:
         settings: The file.
         plan: Compiled for deciding.
         press: Makes events in the name of this account.
+        targets: What plain track calls mean.
 
     Args:
         settings: The file.
@@ -34,7 +36,7 @@ class Snapshot:
         pause: Called between two small steps of the work.
     """
 
-    __slots__ = ("plan", "press", "settings")
+    __slots__ = ("plan", "press", "settings", "targets")
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Snapshot:
         key = settings.sdk_key
         self.settings = settings
         self.plan: Plan = plan or compile_plan(settings, None if like is None else like.plan, pause)
+        self.targets = ReadyTargets(self.plan, options.goal_type_to_track)
         account = Account(
             account_id=settings.account_id,
             sdk_key=None if key is None else key.get_secret_value(),

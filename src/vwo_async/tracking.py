@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ._core.api import TRACK
 from ._core.decision import Stored
 from ._core.goal import Revenue, Target, find_targets, is_repeat, lacks_revenue
-from ._core.plan import Campaign, Decision, Goal, Plan, Variation
+from ._core.plan import Campaign, Decision, Goal, Variation
 from ._event.event import Event
 from ._event.press import dump_properties
 from .decider import Reading
@@ -162,24 +162,6 @@ def read_goal_choice(value: object) -> GoalType:
         return read_goal_type(value)
     except InvalidInputError as error:
         raise InvalidInputError(f"goal_type_to_track {error}") from None
-
-
-def find_one(
-    plan: Plan, campaign_key: str, goal_identifier: str, goal_type: GoalType, revenue: Revenue
-) -> tuple[Campaign, Goal] | None:
-    """Return the campaign and goal of a call about one campaign of a classic account.
-
-    None where there is anything more to say about it: `sort_targets` finds out what.
-    """
-    campaign = plan.ready["track"].get(campaign_key)
-    goal = None if campaign is None else campaign.goals.get(goal_identifier)
-    if campaign is None or goal is None or plan.is_event_arch:
-        return None
-    if goal.is_revenue and not revenue:
-        return None
-    if goal_type is not GoalType.ALL and goal_type != goal.type:
-        return None
-    return campaign, goal
 
 
 def sort_targets(

@@ -321,9 +321,10 @@ def test_weights_below_a_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("traffic", "admitted"), [(0, False), (49, False), (50, True), (100, True)]
+    ("traffic", "admitted"),
+    [(0, False), (5e-324, False), (0.5, False), (49, False), (50, True), (100, True)],
 )
-def test_traffic(traffic: int, *, admitted: bool) -> None:
+def test_traffic(traffic: float, *, admitted: bool) -> None:
     """A user is in the campaign if and only if his value is at most its traffic; 0 admits nobody."""
     plan, campaign = make_only_campaign(make_campaign(percentTraffic=traffic), isNB=False)
     reason = decide_for(plan, campaign, "Ashley").reason
@@ -368,7 +369,7 @@ def test_draw_follows_the_formula(
     shares: list[float], traffic: float, traffic_seed: bytes, bucket_seed: bytes, user: bytes
 ) -> None:
     """The compiled draw answers what traffic value, bucket value and ranges do one after the other."""
-    multiplier = 10_000 / traffic / 100 if traffic_seed == bucket_seed and traffic else 1.0
+    multiplier = 10_000 / traffic / 100 if traffic_seed == bucket_seed and traffic >= 1 else 1.0
     ranges = Ranges((weight, str(index)) for index, weight in enumerate(shares))
     draw = Draw(
         traffic_seed, traffic, bucket_seed, multiplier, ranges, outside="outside", nobody="nobody"

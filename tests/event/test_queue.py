@@ -23,7 +23,7 @@ from vwo_async._core.plan import Plan
 from vwo_async._event.answer import Answer, Failure
 from vwo_async._event.event import Event
 from vwo_async._event.press import EventPress
-from vwo_async._event.queue import Batching, Entry, Limits, Parcel, Queue
+from vwo_async._event.queue import Batching, Limits, Parcel, Queue
 from vwo_async._event.request import Account, Request
 from vwo_async.result import DeliveryStatus, Outcome
 from vwo_async.settings import parse_settings
@@ -90,18 +90,18 @@ def impressions(number: int, press: EventPress = PRESS) -> list[Event]:
 
 
 BASE = impression().size
+LINGER_S = Limits().linger_s
 
 
-def put_each(queue: Queue, events: Sequence[Event], now: float = 0.0) -> list[Entry]:
+def put_each(queue: Queue, events: Sequence[Event], now: float = 0.0) -> list[Event]:
     """Put *events* one by one, all of which must be accepted."""
-    entries = [entry for event in events for entry in queue.put([event], now)]
-    return [entry for entry in entries if entry is not None]
+    taken = [one for event in events for one in queue.put([event], now)]
+    return [one for one in taken if one is not None]
 
 
-def put_bundle(queue: Queue, events: Sequence[Event], now: float = 0.0) -> list[Entry]:
+def put_bundle(queue: Queue, events: Sequence[Event], now: float = 0.0) -> list[Event]:
     """Put *events* to share a request, all of which must be accepted."""
-    entries = queue.put(events, now)
-    return [entry for entry in entries if entry is not None]
+    return [one for one in queue.put(events, now) if one is not None]
 
 
 def take(queue: Queue, now: float = 0.0) -> Parcel:
@@ -111,18 +111,18 @@ def take(queue: Queue, now: float = 0.0) -> Parcel:
 
 
 def take_all(queue: Queue, now: float = 0.0) -> list[Parcel]:
-    """Return every parcel that may go now, as any number of workers would take them."""
+    """Return every parcel that may go now, as any number of workers would take them who linger no longer."""
     parcels = []
-    while (parcel := queue.take(now)) is not None:
+    while (parcel := queue.take(now) or queue.take(now + LINGER_S)) is not None:
         parcels.append(parcel)
     return parcels
 
 
 def events_of(parcels: Sequence[Parcel]) -> list[list[Event]]:
-    return [[entry.event for entry in parcel.entries] for parcel in parcels]
+    return [list(parcel.events) for parcel in parcels]
 
 
-def settle(queue: Queue, parcel: Parcel, answer: Answer = OK, now: float = 0.0) -> list[Entry]:
+def settle(queue: Queue, parcel: Parcel, answer: Answer = OK, now: float = 0.0) -> list[Event]:
     return queue.settle(parcel, answer, now, WALL + now)
 
 
@@ -154,10 +154,10 @@ def deliver(queue: Queue, server: Server, now: float = 0.0, *, requests: int = 1
     pytest.fail(f"not at an end after {requests} requests")
 
 
-def statuses(entries: Sequence[Entry]) -> list[tuple[DeliveryStatus | None, str]]:
+def statuses(events: Sequence[Event]) -> list[tuple[DeliveryStatus | None, str]]:
     return [
         (None, "") if one.outcome is None else (one.outcome.status, one.outcome.reason)
-        for one in entries
+        for one in events
     ]
 
 
@@ -175,14 +175,14 @@ def dropped(reason: str) -> tuple[DeliveryStatus, str]:
 def test_delivered() -> None:
     """An event that the server takes is delivered: its outcome, the ledger and the bytes say so."""
     queue = Queue()
-    (entry,) = put_each(queue, [impression()])
-    assert entry.outcome is None
+    (event,) = put_each(queue, [impression()])
+    assert event.outcome is None
     assert (queue.accepted, queue.pending, queue.pending_bytes) == (1, 1, BASE)
     parcel = take(queue)
     assert_balanced(queue)
     assert queue.pending == 1
-    assert settle(queue, parcel) == [entry]
-    assert entry.outcome == Outcome(DeliveryStatus.DELIVERED, "", 200, 1)
+    assert settle(queue, parcel) == [event]
+    assert event.outcome == Outcome(DeliveryStatus.DELIVERED, "", 200, 1)
     assert (queue.accepted, queue.delivered, queue.pending, queue.pending_bytes) == (1, 1, 0, 0)
     assert queue.requests == 1
 
@@ -192,7 +192,7 @@ def test_empty() -> None:
     queue = Queue()
     assert queue.take(0) is None
     assert queue.next_at() is None
-    assert not queue.has_ready(0)
+    assert not queue.has_waiting()
     assert queue.put([], 0) == []
     assert queue.take(0) is None
 
@@ -205,16 +205,17 @@ def test_order() -> None:
     assert events_of(take_all(queue)) == [[event] for event in events]
 
 
-def test_has_ready() -> None:
-    """What waits for nothing but a worker is ready; what is on its way or waits for a retry is not."""
+def test_has_waiting() -> None:
+    """What waits for a worker is told from what is on its way or waits for a retry."""
     queue = Queue(draw=lambda: 0.0)
     put_each(queue, [impression()])
-    assert queue.has_ready(0)
+    assert queue.has_waiting()
     parcel = take(queue)
-    assert not queue.has_ready(0)
+    assert not queue.has_waiting()
     settle(queue, parcel, DOWN)
-    assert not queue.has_ready(0)
+    assert not queue.has_waiting()
     assert queue.next_at() == 0.5
+    assert queue.take(0.5) is not None
 
 
 # Bounds
@@ -262,8 +263,8 @@ def test_part_of_a_bundle_is_refused() -> None:
     """Where a call's events do not all fit, each is told for itself, and those accepted go together."""
     queue = Queue(Limits(max_events=2))
     events = impressions(4)
-    entries = queue.put(events, 0)
-    assert [entry is not None for entry in entries] == [True, True, False, False]
+    taken = queue.put(events, 0)
+    assert [one is not None for one in taken] == [True, True, False, False]
     assert events_of(take_all(queue)) == [events[:2]]
 
 
@@ -272,7 +273,7 @@ def test_an_outage_does_not_grow_the_queue() -> None:
     queue = Queue(Limits(max_events=50))
     kept = []
     for second in range(1000):
-        kept += [entry for entry in queue.put([impression()], second) if entry is not None]
+        kept += [event for event in queue.put([impression()], second) if event is not None]
         for parcel in take_all(queue, second):
             settle(queue, parcel, DOWN, second)
         assert queue.pending <= 50
@@ -289,7 +290,9 @@ def test_alone() -> None:
     """An event alone goes in its own form; one that is for batches only in the batch form."""
     queue = Queue()
     put_each(queue, [impression()])
-    assert take(queue).render().method == "GET"
+    first = take(queue)
+    assert first.render().method == "GET"
+    settle(queue, first)
     put_each(queue, [conversion(is_batch_only=True)])
     request = take(queue).render()
     assert request.method == "POST"
@@ -320,14 +323,62 @@ def test_no_coalescing() -> None:
     """Where it is turned off, each event has its own request."""
     queue = Queue(Limits(coalesces=False))
     put_each(queue, impressions(5))
-    assert [len(parcel.entries) for parcel in take_all(queue)] == [1] * 5
+    assert [len(parcel.events) for parcel in take_all(queue)] == [1] * 5
 
 
 def test_an_event_alone_leaves_at_once() -> None:
-    """Coalescing never waits for more."""
+    """With no request on its way, coalescing does not wait for more."""
     queue = Queue()
     put_each(queue, [impression()])
-    assert len(take(queue).entries) == 1
+    assert len(take(queue).events) == 1
+
+
+def test_lingering() -> None:
+    """With a request on its way events wait for others, but not long."""
+    queue = Queue()
+    put_each(queue, [impression()])
+    take(queue)
+    later = put_each(queue, impressions(2), now=1.0) + put_each(queue, impressions(1), now=1.001)
+    assert queue.take(1.001) is None
+    assert queue.lingers(1.001)
+    assert queue.next_at() == 1.0 + LINGER_S
+    assert list(take(queue, 1.0 + LINGER_S).events) == later
+    assert not queue.lingers(1.0 + LINGER_S)
+    assert queue.next_at() is None
+
+
+def test_lingering_ends_with_the_request() -> None:
+    """Once nothing is on its way, what waits leaves at once."""
+    queue = Queue()
+    put_each(queue, [impression()])
+    first = take(queue)
+    put_each(queue, [impression()])
+    assert queue.take(0) is None
+    settle(queue, first)
+    assert len(take(queue).events) == 1
+
+
+def test_nothing_lingers_that_gains_nothing_by_it() -> None:
+    """A full request, one of the event architecture, what a flush asks for and uncoalesced events go at once."""
+    full = Queue(Limits(max_batch_events=3))
+    put_each(full, impressions(6))
+    assert events_sent_at_once(full) == [3, 3]
+    arch = Queue()
+    put_each(arch, impressions(2, ARCH_PRESS))
+    assert events_sent_at_once(arch) == [1, 1]
+    alone = Queue(Limits(coalesces=False))
+    put_each(alone, impressions(2))
+    assert events_sent_at_once(alone) == [1, 1]
+    flushed = Queue()
+    put_each(flushed, [impression()])
+    take(flushed)
+    put_each(flushed, [impression()])
+    flushed.release()
+    assert events_sent_at_once(flushed) == [1]
+
+
+def events_sent_at_once(queue: Queue) -> list[int]:
+    return [len(parcel.events) for parcel in iter(lambda: queue.take(0), None)]
 
 
 def test_coalescing_of_kinds() -> None:
@@ -383,15 +434,15 @@ def test_bundle_above_the_limit_of_events() -> None:
     queue = Queue(Limits(max_batch_events=100))
     put_bundle(queue, impressions(150))
     parcels = take_all(queue)
-    assert sum(len(parcel.entries) for parcel in parcels) == 150
-    assert max(len(parcel.entries) for parcel in parcels) <= 100
+    assert sum(len(parcel.events) for parcel in parcels) == 150
+    assert max(len(parcel.events) for parcel in parcels) <= 100
 
 
 def test_bundle_above_the_limit_of_bytes() -> None:
     """No request of several events is larger than the limit, not even where one call made it so."""
     queue = Queue(Limits(max_batch_bytes=10 * BASE))
     put_bundle(queue, impressions(25))
-    sizes = [sum(entry.event.size for entry in parcel.entries) for parcel in take_all(queue)]
+    sizes = [sum(event.size for event in parcel.events) for parcel in take_all(queue)]
     assert sum(sizes) == 25 * BASE
     assert max(sizes) <= 10 * BASE
 
@@ -414,12 +465,12 @@ def test_bundle_above_the_limit_of_bytes() -> None:
 def test_retries_are_identical(make: Callable[[], list[Event]], answer: Answer) -> None:
     """Every try of an event sends the same bytes, and nothing that came later joins it."""
     queue = Queue()
-    entries = put_each(queue, make())
+    accepted = put_each(queue, make())
     sent, now = [], 0.0
     for _ in range(10):
         parcel = take(queue, now)
         sent.append(parcel.render())
-        assert list(parcel.entries) == entries
+        assert list(parcel.events) == accepted
         settle(queue, parcel, answer, now)
         queue.put(impressions(3, OTHER_PRESS), now)
         next_at = queue.next_at()
@@ -440,20 +491,20 @@ def test_retries_are_identical(make: Callable[[], list[Event]], answer: Answer) 
 def test_retried_until_it_arrives(answer: Answer) -> None:
     """An event that may arrive later is sent again, and its outcome counts the tries."""
     queue = Queue()
-    (entry,) = put_each(queue, [impression()])
+    (event,) = put_each(queue, [impression()])
     answers = iter([answer, answer, answer, OK])
     deliver(queue, lambda _: next(answers))
-    assert entry.outcome == Outcome(DeliveryStatus.DELIVERED, "", 200, 4)
+    assert event.outcome == Outcome(DeliveryStatus.DELIVERED, "", 200, 4)
     assert queue.unknown == (3 if answer.failure is Failure.UNKNOWN else 0)
 
 
 def test_not_retried_where_it_may_have_arrived() -> None:
     """On request an event that may have arrived is given up instead, and nothing else is."""
     queue = Queue(Limits(on_unknown="drop", coalesces=False))
-    entries = put_each(queue, impressions(2))
+    accepted = put_each(queue, impressions(2))
     answers = iter([Answer(failure=Failure.NOT_SENT), Answer(failure=Failure.UNKNOWN), DOWN, OK])
     deliver(queue, lambda _: next(answers))
-    assert statuses(entries) == [DELIVERED, dropped("unknown")]
+    assert statuses(accepted) == [DELIVERED, dropped("unknown")]
     assert queue.unknown == 1
 
 
@@ -553,9 +604,9 @@ def test_others_go_meanwhile() -> None:
 def test_expired_by_attempts() -> None:
     """After so many tries an event is dropped as expired, with the last status."""
     queue = Queue(Limits(max_attempts=3))
-    (entry,) = put_each(queue, [impression()])
+    (event,) = put_each(queue, [impression()])
     deliver(queue, lambda _: DOWN)
-    assert entry.outcome == Outcome(DeliveryStatus.DROPPED, "expired", 503, 3)
+    assert event.outcome == Outcome(DeliveryStatus.DROPPED, "expired", 503, 3)
     assert queue.dropped == {"expired": 1}
     assert queue.requests == 3
     assert queue.next_at() is None
@@ -564,11 +615,11 @@ def test_expired_by_attempts() -> None:
 def test_expired_by_age() -> None:
     """An event that failed at its maximal age or later is dropped as expired."""
     queue = Queue(Limits(max_age_s=100))
-    (entry,) = put_each(queue, [impression()], now=1000)
+    (event,) = put_each(queue, [impression()], now=1000)
     settle(queue, take(queue, 1000), DOWN, 1000)
     parcel = take(queue, 1090)
-    assert settle(queue, parcel, Answer(failure=Failure.NOT_SENT), 1100) == [entry]
-    assert entry.outcome == Outcome(DeliveryStatus.DROPPED, "expired", None, 2)
+    assert settle(queue, parcel, Answer(failure=Failure.NOT_SENT), 1100) == [event]
+    assert event.outcome == Outcome(DeliveryStatus.DROPPED, "expired", None, 2)
     assert_balanced(queue)
 
 
@@ -578,12 +629,12 @@ def test_expired_alone() -> None:
     old = put_each(queue, impressions(2), now=0)
     young = put_each(queue, impressions(2), now=60)
     parcel = take(queue, 70)
-    assert list(parcel.entries) == old + young
+    assert list(parcel.events) == old + young
     assert settle(queue, parcel, DOWN, 110) == old
     assert statuses(old + young) == [dropped("expired")] * 2 + [(None, "")] * 2
     assert_balanced(queue)
     again = take(queue, 150)
-    assert list(again.entries) == young
+    assert list(again.events) == young
     settle(queue, again, OK, 150)
     assert statuses(young) == [DELIVERED] * 2
 
@@ -600,9 +651,9 @@ def test_never_sent_again_past_its_age() -> None:
 def test_no_limit_of_age_for_the_first_try() -> None:
     """An event that was never sent is sent, however long it waited."""
     queue = Queue(Limits(max_age_s=100))
-    (entry,) = put_each(queue, [impression()], now=0)
+    (event,) = put_each(queue, [impression()], now=0)
     settle(queue, take(queue, 5000), OK, 5000)
-    assert statuses([entry]) == [DELIVERED]
+    assert statuses([event]) == [DELIVERED]
 
 
 # Refusals
@@ -612,10 +663,10 @@ def test_no_limit_of_age_for_the_first_try() -> None:
 def test_rejected(status: int) -> None:
     """A refusal that is not about the content ends the whole request, without a second try."""
     queue = Queue()
-    entries = put_each(queue, impressions(10))
+    accepted = put_each(queue, impressions(10))
     deliver(queue, lambda _: Answer(status))
-    assert statuses(entries) == [REJECTED] * 10
-    assert all(one.outcome is not None and one.outcome.status_code == status for one in entries)
+    assert statuses(accepted) == [REJECTED] * 10
+    assert all(one.outcome is not None and one.outcome.status_code == status for one in accepted)
     assert (queue.requests, queue.rejected) == (1, 10)
 
 
@@ -636,11 +687,11 @@ def test_one_bad_event_in_a_batch(status: int, position: int) -> None:
     queue = Queue()
     events = impressions(100)
     events[position] = impression(agent="marked")
-    entries = put_each(queue, events)
+    accepted = put_each(queue, events)
     deliver(queue, lambda request: Answer(status) if is_marked(request) else OK)
     expected = [DELIVERED] * 100
     expected[position] = REJECTED
-    assert statuses(entries) == expected
+    assert statuses(accepted) == expected
     assert (queue.delivered, queue.rejected) == (99, 1)
     assert queue.requests <= 15
 
@@ -648,9 +699,9 @@ def test_one_bad_event_in_a_batch(status: int, position: int) -> None:
 def test_all_events_are_bad() -> None:
     """A server that refuses everything ends everything, within twice as many requests as events."""
     queue = Queue()
-    entries = put_each(queue, impressions(100))
+    accepted = put_each(queue, impressions(100))
     deliver(queue, lambda _: Answer(400))
-    assert statuses(entries) == [REJECTED] * 100
+    assert statuses(accepted) == [REJECTED] * 100
     assert queue.requests < 200
 
 
@@ -658,7 +709,7 @@ def test_all_events_are_bad() -> None:
 def test_too_large_is_halved(largest: int) -> None:
     """A request that is too large is halved until it is not; everything arrives, once, in order."""
     queue = Queue()
-    entries = put_each(queue, impressions(100))
+    accepted = put_each(queue, impressions(100))
     taken: list[int] = []
 
     def server(request: Request) -> Answer:
@@ -669,7 +720,7 @@ def test_too_large_is_halved(largest: int) -> None:
         return OK
 
     deliver(queue, server)
-    assert statuses(entries) == [DELIVERED] * 100
+    assert statuses(accepted) == [DELIVERED] * 100
     assert sum(taken) == 100
 
 
@@ -690,20 +741,20 @@ def test_too_large_alone() -> None:
     queue = Queue()
     events = impressions(30)
     events[17] = impression(agent="marked" * 500)
-    entries = put_each(queue, events)
+    accepted = put_each(queue, events)
     deliver(queue, lambda request: Answer(413) if is_marked(request) else OK)
     expected = [DELIVERED] * 30
     expected[17] = dropped("too_large")
-    assert statuses(entries) == expected
+    assert statuses(accepted) == expected
     assert queue.dropped == {"too_large": 1}
 
 
 def test_everything_is_too_large() -> None:
     """A server that finds everything too large ends the matter too."""
     queue = Queue()
-    entries = put_each(queue, impressions(64))
+    accepted = put_each(queue, impressions(64))
     deliver(queue, lambda _: Answer(413))
-    assert statuses(entries) == [dropped("too_large")] * 64
+    assert statuses(accepted) == [dropped("too_large")] * 64
     assert queue.requests == 127
 
 
@@ -712,40 +763,40 @@ def test_unsendable() -> None:
     queue = Queue()
     events = impressions(8)
     events[3] = impression(agent="marked")
-    entries = put_each(queue, events)
+    accepted = put_each(queue, events)
     unsendable = Answer(failure=Failure.UNSENDABLE)
     deliver(queue, lambda request: unsendable if is_marked(request) else OK)
     expected = [DELIVERED] * 8
     expected[3] = dropped("unserializable")
-    assert statuses(entries) == expected
+    assert statuses(accepted) == expected
 
 
 def test_retries_of_halves() -> None:
     """A half that meets a server which is down is sent again as it is."""
     queue = Queue()
-    entries = put_each(queue, impressions(8))
+    accepted = put_each(queue, impressions(8))
     answers = iter([Answer(413), DOWN, OK, OK])
     deliver(queue, lambda _: next(answers))
-    assert statuses(entries) == [DELIVERED] * 8
+    assert statuses(accepted) == [DELIVERED] * 8
 
 
 # The breaker
 
 
-def open_breaker(queue: Queue, failures: int = 5) -> list[Entry]:
+def open_breaker(queue: Queue, failures: int = 5) -> list[Event]:
     """Let *failures* requests fail at time 0 and return their events."""
-    entries = []
+    accepted = []
     for _ in range(failures):
-        entries += put_each(queue, [impression()])
+        accepted += put_each(queue, [impression()])
         settle(queue, take(queue), DOWN)
-    return entries
+    return accepted
 
 
 def test_breaker_opens() -> None:
     """After five failures in a row nothing goes, and then one request at a time."""
     queue = Queue(draw=lambda: 0.0)
-    entries = open_breaker(queue)
-    entries += put_each(queue, impressions(3))
+    accepted = open_breaker(queue)
+    accepted += put_each(queue, impressions(3))
     assert queue.take(0) is None
     assert queue.next_at() == 0.5
     assert queue.take(0.49) is None
@@ -850,14 +901,14 @@ def test_pause(status: int) -> None:
 def test_pause_is_never_for_good() -> None:
     """An account that is refused for a day costs one event a minute, and recovers."""
     queue = Queue(Limits(coalesces=False))
-    entries = put_each(queue, impressions(200))
+    accepted = put_each(queue, impressions(200))
     now = 0.0
     for _ in range(100):
         settle(queue, take(queue, now), Answer(403), now)
         assert queue.next_at() == now + 60
         now += 60
     deliver(queue, lambda _: OK, now)
-    assert statuses(entries) == [REJECTED] * 100 + [DELIVERED] * 100
+    assert statuses(accepted) == [REJECTED] * 100 + [DELIVERED] * 100
 
 
 def test_paused_queue_that_is_empty() -> None:
@@ -905,12 +956,10 @@ def test_batching_holds_back() -> None:
     events = impressions(7)
     put_each(queue, events[:2])
     assert queue.take(0) is None
-    assert not queue.has_ready(0)
     assert queue.next_at() == 50
     put_each(queue, events[2:])
-    assert queue.has_ready(0)
     assert events_of(take_all(queue)) == [events[:3], events[3:6]]
-    assert not queue.has_ready(0)
+    assert queue.next_at() == 50
     assert_balanced(queue)
 
 
@@ -942,7 +991,7 @@ def test_release() -> None:
     parcel = take(queue)
     waiting = put_each(queue, impressions(5))
     assert set(queue.release()) == {*on_its_way, *waiting}
-    assert [list(one.entries) for one in take_all(queue)] == [waiting]
+    assert [list(one.events) for one in take_all(queue)] == [waiting]
     later = put_each(queue, impressions(2))
     assert queue.take(0) is None
     settle(queue, parcel)
@@ -961,10 +1010,10 @@ def test_release_of_nothing() -> None:
 def test_batching_is_retried_at_once() -> None:
     """A batch that failed does not wait to be full again."""
     queue = Queue(draw=lambda: 0.0, batching=Batching(events=3, interval_s=50))
-    entries = put_each(queue, impressions(3))
+    accepted = put_each(queue, impressions(3))
     settle(queue, take(queue), DOWN)
     again = take(queue, 0.5)
-    assert list(again.entries) == entries
+    assert list(again.events) == accepted
 
 
 def test_batching_with_an_open_breaker() -> None:
@@ -983,17 +1032,17 @@ def test_batching_with_an_open_breaker() -> None:
 def test_abandon() -> None:
     """All that is pending is dropped, wherever it is, and late answers change nothing."""
     queue = Queue(Limits(coalesces=False), lambda: 0.0)
-    entries = put_each(queue, impressions(4))
+    accepted = put_each(queue, impressions(4))
     due_soon, due_later, on_its_way = take(queue), take(queue), take(queue)
     settle(queue, due_soon, DOWN)
     settle(queue, due_later, Answer(503, retry_after="100"))
     ended = queue.abandon("closed")
-    assert set(ended) == set(entries)
-    assert statuses(entries) == [dropped("closed")] * 4
-    assert [one.outcome.attempts for one in entries if one.outcome is not None] == [1, 1, 1, 0]
+    assert set(ended) == set(accepted)
+    assert statuses(accepted) == [dropped("closed")] * 4
+    assert [one.outcome.attempts for one in accepted if one.outcome is not None] == [1, 1, 1, 0]
     assert (queue.pending, queue.pending_bytes, queue.dropped) == (0, 0, {"closed": 4})
     assert settle(queue, on_its_way) == []
-    assert statuses(entries) == [dropped("closed")] * 4
+    assert statuses(accepted) == [dropped("closed")] * 4
     assert queue.take(1000) is None
     assert queue.next_at() is None
     assert queue.abandon("closed") == []
@@ -1003,11 +1052,11 @@ def test_abandon() -> None:
 def test_an_answer_counts_once() -> None:
     """A parcel that is settled twice is settled once."""
     queue = Queue()
-    (entry,) = put_each(queue, [impression()])
+    (event,) = put_each(queue, [impression()])
     parcel = take(queue)
     settle(queue, parcel)
     assert settle(queue, parcel, Answer(400)) == []
-    assert statuses([entry]) == [DELIVERED]
+    assert statuses([event]) == [DELIVERED]
     assert_balanced(queue)
 
 
@@ -1042,10 +1091,10 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.queue = Queue()
         self.now = 100.0
-        self.entries: list[Entry] = []
-        self.ended: dict[Entry, Outcome] = {}
+        self.accepted: list[Event] = []
+        self.ended: dict[Event, Outcome] = {}
         self.on_their_way: list[Parcel] = []
-        self.sent: dict[Parcel, tuple[list[Entry], Request]] = {}
+        self.sent: dict[Parcel, tuple[list[Event], Request]] = {}
         self.refused = 0
         self.may_abandon = self.was_abandoned = False
         self.batching: Batching | None = None
@@ -1056,6 +1105,7 @@ class QueueMachine(RuleBasedStateMachine):
         seed=st.randoms(use_true_random=False),
         may_abandon=st.sampled_from([False, False, True]),
         on_unknown=st.sampled_from(["retry", "drop"]),
+        linger_s=st.sampled_from([0.0, 0.002, 2.0]),
     )
     def launch(
         self,
@@ -1065,6 +1115,7 @@ class QueueMachine(RuleBasedStateMachine):
         seed: Any,
         may_abandon: bool,
         on_unknown: Any,
+        linger_s: float,
     ) -> None:
         self.may_abandon = may_abandon
         limits = Limits(
@@ -1075,6 +1126,7 @@ class QueueMachine(RuleBasedStateMachine):
             max_attempts=4,
             max_age_s=200,
             coalesces=coalesces,
+            linger_s=linger_s,
             on_unknown=on_unknown,
         )
         self.batching = batching
@@ -1092,16 +1144,16 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _put(self, events: list[Event]) -> None:
         room = MAX_BYTES - self.queue.pending_bytes
-        entries = self.queue.put(events, self.now)
-        assert len(entries) == len(events)
-        for entry, event in zip(entries, events, strict=True):
-            if entry is None:
+        taken = self.queue.put(events, self.now)
+        assert len(taken) == len(events)
+        for one, event in zip(taken, events, strict=True):
+            if one is None:
                 self.refused += 1
                 assert self.queue.pending == MAX_EVENTS or event.size > room
             else:
                 room -= event.size
-                assert entry.event is event and entry.at == self.now
-                self.entries.append(entry)
+                assert one is event and event.at == self.now
+                self.accepted.append(event)
 
     @rule(number=st.integers(1, 4))
     def take(self, number: int) -> None:
@@ -1116,13 +1168,11 @@ class QueueMachine(RuleBasedStateMachine):
             next_at = self.queue.next_at()
             assert next_at is None or next_at > self.now
             return None
-        assert parcel.entries
-        assert not [one for one in parcel.entries if one in self.ended or one not in self.entries]
-        assert not set(parcel.entries) & {
-            one for other in self.on_their_way for one in other.entries
-        }
-        assert len({id(one.event.account) for one in parcel.entries}) == 1
-        assert len(parcel.entries) <= MAX_BATCH_EVENTS
+        assert parcel.events
+        assert not [one for one in parcel.events if one in self.ended or one not in self.accepted]
+        assert not set(parcel.events) & {one for other in self.on_their_way for one in other.events}
+        assert len({id(one.account) for one in parcel.events}) == 1
+        assert len(parcel.events) <= MAX_BATCH_EVENTS
         self._render(parcel)
         self.on_their_way.append(parcel)
         return parcel
@@ -1130,9 +1180,9 @@ class QueueMachine(RuleBasedStateMachine):
     def _render(self, parcel: Parcel) -> None:
         request = parcel.render()
         before = self.sent.get(parcel)
-        if before is not None and before[0] == list(parcel.entries):
+        if before is not None and before[0] == list(parcel.events):
             assert request == before[1]
-        self.sent[parcel] = (list(parcel.entries), request)
+        self.sent[parcel] = (list(parcel.events), request)
 
     @precondition(lambda self: self.on_their_way)
     @rule(index=st.integers(0, 100), answer=answers)
@@ -1155,11 +1205,11 @@ class QueueMachine(RuleBasedStateMachine):
         self._end(ended)
         assert self.queue.settle(parcel, OK, self.now, WALL + self.now) == []
 
-    def _end(self, ended: list[Entry]) -> None:
-        for entry in ended:
-            assert entry not in self.ended
-            assert entry.outcome is not None
-            self.ended[entry] = entry.outcome
+    def _end(self, ended: list[Event]) -> None:
+        for event in ended:
+            assert event not in self.ended
+            assert event.outcome is not None
+            self.ended[event] = event.outcome
 
     @rule(seconds=st.sampled_from([0.01, 0.4, 1, 10, 61, 301]))
     def advance(self, seconds: float) -> None:
@@ -1168,9 +1218,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def release(self) -> None:
         pending = self.queue.release()
-        assert set(pending) == set(self.entries) - self.ended.keys()
+        assert set(pending) == set(self.accepted) - self.ended.keys()
 
-    @precondition(lambda self: self.may_abandon and len(self.entries) > 3)
+    @precondition(lambda self: self.may_abandon and len(self.accepted) > 3)
     @rule()
     def abandon(self) -> None:
         self._end(self.queue.abandon("closed"))
@@ -1181,17 +1231,17 @@ class QueueMachine(RuleBasedStateMachine):
     def balances(self) -> None:
         queue = self.queue
         assert_balanced(queue)
-        assert queue.accepted == len(self.entries)
+        assert queue.accepted == len(self.accepted)
         assert queue.refused == self.refused
-        assert queue.pending == len(self.entries) - len(self.ended)
+        assert queue.pending == len(self.accepted) - len(self.ended)
         assert queue.pending <= MAX_EVENTS
-        waiting = sum(one.event.size for one in self.entries if one not in self.ended)
+        waiting = sum(one.size for one in self.accepted if one not in self.ended)
         assert queue.pending_bytes == waiting <= MAX_BYTES
         counts: dict[DeliveryStatus, int] = dict.fromkeys(DeliveryStatus, 0)
-        for entry in self.entries:
-            assert entry.outcome is self.ended.get(entry)
-            if entry.outcome is not None:
-                counts[entry.outcome.status] += 1
+        for event in self.accepted:
+            assert event.outcome is self.ended.get(event)
+            if event.outcome is not None:
+                counts[event.outcome.status] += 1
         assert counts[DeliveryStatus.DELIVERED] == queue.delivered
         assert counts[DeliveryStatus.REJECTED] == queue.rejected
         assert counts[DeliveryStatus.DROPPED] == queue.dropped.total()
@@ -1220,9 +1270,10 @@ def test_retry_times_are_in_order() -> None:
     put_each(queue, events)
     for parcel in take_all(queue):
         settle(queue, parcel, DOWN)
-    order, times = [], []
+    order: list[Event] = []
+    times = []
     while (next_at := queue.next_at()) is not None:
         times.append(next_at)
-        order += [entry.event for entry in take(queue, next_at).entries]
+        order += take(queue, next_at).events
     assert order == [events[1], events[2], events[0]]
     assert all(before <= after for before, after in pairwise(times))

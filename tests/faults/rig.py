@@ -26,7 +26,7 @@ from vwo_async import TrackResult
 from vwo_async._core.plan import Plan
 from vwo_async._event.event import Event
 from vwo_async._event.press import EventPress
-from vwo_async._event.queue import Batching, Entry, Limits, Queue
+from vwo_async._event.queue import Batching, Limits, Queue
 from vwo_async._event.request import Account
 from vwo_async._event.sender import Sender
 from vwo_async.settings import parse_settings
@@ -181,8 +181,8 @@ def name_event(event: Event) -> str:
 def names_of(*results: TrackResult) -> Counter[str]:
     """Return the names of the events that track calls accepted."""
     receipts = {id(one.receipt): one.receipt for result in results for one in result.values()}
-    entries = [receipt for receipt in receipts.values() if isinstance(receipt, Entry)]
-    return Counter(name_event(entry.event) for entry in entries)
+    events = [receipt for receipt in receipts.values() if isinstance(receipt, Event)]
+    return Counter(name_event(event) for event in events)
 
 
 def gaps_of(tries: list[Try]) -> list[float]:
@@ -286,17 +286,16 @@ class Delivery:
     wall_clock: Clock
     accepted: Counter[str] = field(default_factory=Counter)
 
-    def put(self, user_id: str) -> Entry:
+    def put(self, user_id: str) -> Event:
         """Accept a conversion of *user_id*."""
         campaign = PLAN.campaigns["checkout"]
         goal = campaign.goals["signup"]
         event = self.press.make_conversion(
             User(user_id), campaign, campaign.variations[0], goal, None, is_batch_only=False
         )
-        (entry,) = self.sender.put([event])
-        assert entry is not None
+        assert self.sender.put([event]) == [event]
         self.accepted[name_event(event)] += 1
-        return entry
+        return event
 
     def jump(self, seconds: float) -> None:
         """Let *seconds* pass, and have the workers look at the clock."""

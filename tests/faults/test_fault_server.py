@@ -150,14 +150,14 @@ async def test_row_02_retry_after_is_capped(tmp_path: Path, header: Callable[[],
     with fault_server(tmp_path) as server:
         await server.answer(429, [("Retry-After", header())], times=1)
         async with steady_loop(), delivery_to(server, QUICK) as delivery:
-            entry = delivery.put("Ashley")
+            event = delivery.put("Ashley")
             await until(lambda: delivery.queue.requests == 1)
             await asyncio.sleep(0.2)
             delivery.jump(298)
             await asyncio.sleep(0.3)
             assert len(await server.tries()) == 1
             delivery.jump(2)
-            await until(lambda: entry.outcome is not None)
+            await until(lambda: event.outcome is not None)
             assert len(await server.tries()) == 2
             assert server.ledger() == delivery.accepted
 
@@ -233,7 +233,7 @@ async def test_row_05_account_refused_for_a_minute(tmp_path: Path, status: int) 
         async with steady_loop(), delivery_to(server, SINGLY) as delivery:
             first = delivery.put("first")
             await until(lambda: first.outcome is not None)
-            entries = [delivery.put(f"user {number}") for number in range(50)]
+            events = [delivery.put(f"user {number}") for number in range(50)]
             await asyncio.sleep(0.2)
             delivery.jump(58)
             await asyncio.sleep(0.3)
@@ -244,7 +244,7 @@ async def test_row_05_account_refused_for_a_minute(tmp_path: Path, status: int) 
             assert len(await server.tries()) == 2
             await server.answer(200)
             delivery.jump(61)
-            await until(lambda: all(entry.outcome is not None for entry in entries))
+            await until(lambda: all(event.outcome is not None for event in events))
             tries = await server.tries()
         assert [one.status for one in tries] == [status] * 2 + [200] * 49
         refused = Counter(name for one in tries[:2] for name in one.events)

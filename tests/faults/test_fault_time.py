@@ -47,13 +47,13 @@ async def test_row_42_retries_when_the_wall_clock_jumps(tmp_path: Path, jump: fl
     with fault_server(tmp_path) as server:
         await server.answer(503, times=3)
         async with steady_loop(), delivery_to(server, limits) as delivery:
-            entry = delivery.put("Ashley")
+            event = delivery.put("Ashley")
             for tries in (1, 2, 3):
                 await until(lambda wanted=tries: delivery.queue.requests == wanted)
                 delivery.wall_clock.jump(jump)
-            await until(lambda: entry.outcome is not None)
+            await until(lambda: event.outcome is not None)
             found = await server.tries()
-        assert entry.outcome
+        assert event.outcome
         assert_same_bytes(found)
         assert all(BASE_S - 0.001 <= gap <= CAP_S + SLACK_S for gap in gaps_of(found))
         assert server.ledger() == delivery.accepted
@@ -67,11 +67,11 @@ async def test_row_42_retry_after_when_the_wall_clock_jumps(tmp_path: Path, jump
         date = formatdate(time.time() + 3, usegmt=True)
         await server.answer(429, [("Retry-After", date)], times=1)
         async with steady_loop(), delivery_to(server, PATIENT) as delivery:
-            entry = delivery.put("Ashley")
+            event = delivery.put("Ashley")
             await until(lambda: delivery.queue.requests == 1)
             await asyncio.sleep(0.3)
             delivery.wall_clock.jump(jump)
-            await until(lambda: entry.outcome is not None)
+            await until(lambda: event.outcome is not None)
             (gap,) = gaps_of(await server.tries())
         assert 1.9 <= gap <= 3 + SLACK_S
         assert server.ledger() == delivery.accepted
@@ -85,11 +85,11 @@ async def test_row_42_flushing_when_the_wall_clock_jumps(tmp_path: Path, jump: f
         async with steady_loop(), delivery_to(server, batching=batching) as delivery:
             for number in range(4):
                 begun = time.monotonic()
-                entry = delivery.put(f"user {number}")
+                event = delivery.put(f"user {number}")
                 delivery.put(f"other {number}")
                 await asyncio.sleep(0.1)
                 delivery.wall_clock.jump(jump)
-                await until(lambda one=entry: one.outcome is not None)
+                await until(lambda one=event: one.outcome is not None)
                 assert 0.599 <= time.monotonic() - begun <= 0.6 + SLACK_S
             tries = await server.tries()
         assert [len(one.events) for one in tries] == [2] * 4

@@ -128,6 +128,9 @@ class Draw(Generic[T]):
         self._traffic_seed = traffic_seed
         self._traffic_end = last_hash(percent_traffic, MAX_TRAFFIC_VALUE)
         self._bucket_seed = None if bucket_seed == traffic_seed else bucket_seed
+        if self._traffic_end == MAX_HASH and self._bucket_seed is not None:
+            # The traffic has everybody, so that only the hash of the bucket says anything.
+            self._traffic_seed, self._bucket_seed = self._bucket_seed, None
         self._ends = ranges.find_last_hashes(multiplier)
         self._owners = [*ranges.owners, nobody]
         self._outside = outside

@@ -57,6 +57,35 @@ def find_targets(
     return targets
 
 
+class ReadyTargets(dict[tuple[str, str], "tuple[Campaign, Goal] | None"]):
+    """Campaign and goal by campaign key and goal identifier, for calls of which no more need be said.
+
+    None where `find_targets` has more to say, and on the event architecture. What is there is found
+    once; what is not there is not kept, so that bad input takes no memory.
+
+    Args:
+        plan: The compiled settings.
+        goal_type: ``ALL``, or the one type that the goal must have.
+    """
+
+    __slots__ = ("_goal_type", "_plan")
+
+    def __init__(self, plan: Plan, goal_type: str) -> None:
+        self._plan = plan
+        self._goal_type = goal_type
+
+    def __missing__(self, pair: tuple[str, str]) -> tuple[Campaign, Goal] | None:
+        key, goal_identifier = pair
+        campaign = self._plan.ready[TRACK.name].get(key)
+        goal = None if campaign is None else campaign.goals.get(goal_identifier)
+        if campaign is None or goal is None or self._plan.is_event_arch:
+            return None
+        if self._goal_type not in (ANY_GOAL, goal.type):
+            return None
+        self[pair] = found = campaign, goal
+        return found
+
+
 def _check(
     key: str, campaign: Campaign | None, goal: Goal | None, goal_type: str, *, has_storage: bool
 ) -> Target:

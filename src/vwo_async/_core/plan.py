@@ -195,7 +195,8 @@ class Campaign:
         self.bucket_multiplier = 1.0
         if not (settings.is_nb or settings.is_nbv2) or (settings.is_nb and campaign.is_ob):
             self.bucket_prefix = self.seed_prefix
-            if campaign.percent_traffic:
+            # Below one percent the traffic has nobody, and dividing by next to nothing gives no number.
+            if campaign.percent_traffic >= 1:
                 self.bucket_multiplier = 10_000 / campaign.percent_traffic / 100
         elif campaign.is_obv2 if settings.is_nbv2 else True:
             self.bucket_prefix = b""

@@ -6,6 +6,8 @@ from hashlib import sha1
 from uuid import NAMESPACE_URL, uuid5
 
 VWO_URL = "https://vwo.com"
+# The digit of the variant that stands for each digit of the hash.
+_VARIANTS = dict(zip("0123456789ABCDEF", "89AB" * 4, strict=True))
 
 
 def make_namespace(account_id: int | str) -> bytes:
@@ -19,5 +21,4 @@ def make_visitor_id(namespace: bytes, id_bytes: bytes) -> str:
     Written out because uuid.uuid5 spends most of its time on making UUID objects.
     """
     digest = sha1(namespace + id_bytes, usedforsecurity=False).hexdigest().upper()
-    variant = "89AB"[int(digest[16], 16) & 3]
-    return f"{digest[:12]}5{digest[13:16]}{variant}{digest[17:32]}"
+    return f"{digest[:12]}5{digest[13:16]}{_VARIANTS[digest[16]]}{digest[17:32]}"

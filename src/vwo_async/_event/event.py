@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from .._core.goal import Revenue
 from .._core.visitor import make_visitor_id
+from ..result import Receipt
 from ..user import User
 from .request import (
     Account,
@@ -33,59 +34,70 @@ _USER, _GOAL, _PUSH = 1, 2, 3
 ENVIRONMENT = "vwo_fs_environment"
 
 
-class Event(Protocol):
-    """Something to deliver.
+class Event(Receipt):
+    """Something to deliver, and the receipt for it: one object, since one is made for each call.
 
     Attributes:
         account: Events of the same account may share a request.
+        at: When the queue accepted it, in monotonic seconds.
         size: Its approximate weight in bytes.
         is_batchable: Whether it has a batch form.
         is_batch_only: Whether it goes in batch form even when alone.
     """
 
+    __slots__ = (
+        "_id_bytes",
+        "_visitor_id",
+        "account",
+        "at",
+        "ip",
+        "random",
+        "size",
+        "user_agent",
+    )
+    _id_bytes: bytes
+    _visitor_id: str
     account: Account
+    at: float
+    ip: str
+    random: float
     size: int
+    user_agent: str
     is_batchable: bool
     is_batch_only: bool
 
     def render(self) -> Request:
         """Return the request of this event alone."""
+        raise NotImplementedError
 
     def render_item(self) -> str:
         """Return its JSON text for a batch request."""
+        raise NotImplementedError
 
     def dump(self) -> dict[str, Any]:
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
-
-
-class _VisitorEvent:
-    """What all events share: whose they are, and in whose name they go."""
-
-    __slots__ = ("_id_bytes", "_visitor_id", "account", "ip", "random", "size", "user_agent")
-    _id_bytes: bytes
-    _visitor_id: str
-    account: Account
-    ip: str
-    random: float
-    size: int
-    user_agent: str
+        raise NotImplementedError
 
     def _visitor(self) -> str:
+        """Return the visitor id, made when an event is first written: off the caller's time."""
         if not self._visitor_id:
             self._visitor_id = make_visitor_id(self.account.namespace, self._id_bytes)
         return self._visitor_id
 
 
-class _ClassicEvent(_VisitorEvent):
+class _ClassicEvent(Event):
     """What the events of the classic endpoints share."""
 
     __slots__ = ("is_batch_only", "seconds")
     is_batchable = True
 
+    seconds: int
+
     def __init__(
         self, account: Account, user: User, seconds: int, number: float, is_batch_only: bool
     ) -> None:
-        # All in one place: this is most of what making an event costs.
+        # All in one place, the base's too: this is most of what making an event costs.
+        self.outcome = self._callbacks = None
         self.account = account
         self._id_bytes = user.id_bytes
         self._visitor_id = ""
@@ -94,7 +106,7 @@ class _ClassicEvent(_VisitorEvent):
         self.random = number
         self.seconds = seconds
         self.is_batch_only = is_batch_only
-        self.size = BASE_SIZE + len(agent) + len(ip)
+        self.size = BASE_SIZE + len(agent) + len(ip) if agent or ip else BASE_SIZE
 
     def dump(self) -> dict[str, Any]:
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
@@ -108,14 +120,6 @@ class _ClassicEvent(_VisitorEvent):
             **self._dump_own(),
         }
 
-    def render(self) -> Request:
-        """Return the request of this event alone."""
-        raise NotImplementedError
-
-    def render_item(self) -> str:
-        """Return its batch form."""
-        raise NotImplementedError
-
     def _dump_own(self) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -123,6 +127,7 @@ class _ClassicEvent(_VisitorEvent):
     def restore(cls, account: Account, data: Mapping[str, Any]) -> Self:
         """Return the event that `dump` was made of; it raises KeyError or TypeError where it was not."""
         event = cls.__new__(cls)
+        Receipt.__init__(event)
         event.account = account
         event._visitor_id = data["visitor"]
         event.user_agent, event.ip = data["user_agent"], data["ip"]
@@ -145,22 +150,28 @@ class _ClassicEvent(_VisitorEvent):
     def _agent_query(self) -> str:
         return f"visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
 
-    def _item(self, kind: int, head: str, tail: str = "") -> str:
-        agent = json.dumps(self.user_agent) if self.user_agent else '""'
-        ip = json.dumps(self.ip) if self.ip else '""'
-        return (
-            f'{{{head}"sId":{self.seconds},"u":"{self._visitor()}","eT":{kind},'
-            f'"visitor_ua":{agent},"visitor_ip":{ip}{tail}}}'
-        )
 
-
-class Impression(_ClassicEvent):
-    """A user was given a variation."""
+class _CampaignEvent(_ClassicEvent):
+    """What the events about a variation of a campaign share."""
 
     __slots__ = ("campaign_id", "variation_id")
 
     campaign_id: int
     variation_id: int
+
+    def _item(self, kind: int, tail: str = "") -> str:
+        agent = json.dumps(self.user_agent) if self.user_agent else '""'
+        ip = json.dumps(self.ip) if self.ip else '""'
+        return (
+            f'{{"e":{self.campaign_id},"c":{self.variation_id},"sId":{self.seconds},'
+            f'"u":"{self._visitor()}","eT":{kind},"visitor_ua":{agent},"visitor_ip":{ip}{tail}}}'
+        )
+
+
+class Impression(_CampaignEvent):
+    """A user was given a variation."""
+
+    __slots__ = ()
 
     def render(self) -> Request:
         """Return GET track-user."""
@@ -177,16 +188,14 @@ class Impression(_ClassicEvent):
 
     def render_item(self) -> str:
         """Return its batch form, eT 1."""
-        return self._item(_USER, f'"e":{self.campaign_id},"c":{self.variation_id},')
+        return self._item(_USER)
 
 
-class Conversion(_ClassicEvent):
+class Conversion(_CampaignEvent):
     """A user reached a goal in one campaign."""
 
-    __slots__ = ("campaign_id", "goal_id", "revenue", "variation_id")
+    __slots__ = ("goal_id", "revenue")
 
-    campaign_id: int
-    variation_id: int
     goal_id: int
     revenue: Revenue
 
@@ -220,7 +229,7 @@ class Conversion(_ClassicEvent):
         tail = f',"g":{self.goal_id}'
         if self.revenue is not None:
             tail = f'{tail},"r":{revenue_json(self.revenue)}'
-        return self._item(_GOAL, f'"e":{self.campaign_id},"c":{self.variation_id},', tail)
+        return self._item(_GOAL, tail)
 
 
 class Tag(_ClassicEvent):
@@ -248,7 +257,7 @@ class Tag(_ClassicEvent):
         return f'{{"sId":{self.seconds},"u":"{visitor}","eT":{_PUSH},"t":{tags}}}'
 
 
-class ArchEvent(_VisitorEvent):
+class ArchEvent(Event):
     """An event of the event architecture; its properties have no place in the batch form."""
 
     __slots__ = ("_has_usage", "_name", "_props", "_visitor_props", "millis")
@@ -267,6 +276,7 @@ class ArchEvent(_VisitorEvent):
         visitor_props: str = "",
         has_usage: bool = False,
     ) -> None:
+        super().__init__()
         self.account = account
         self._id_bytes = user.id_bytes
         self._visitor_id = ""
@@ -314,6 +324,7 @@ class ArchEvent(_VisitorEvent):
     def restore(cls, account: Account, data: Mapping[str, Any]) -> Self:
         """Return the event that `dump` was made of; it raises KeyError or TypeError where it was not."""
         event = cls.__new__(cls)
+        Receipt.__init__(event)
         event.account = account
         event._visitor_id = data["visitor"]
         event.user_agent, event.ip = data["user_agent"], data["ip"]

@@ -15,7 +15,6 @@ from ..log import log_error
 from ..result import DeliveryStatus
 from .event import Event, restore_event
 from .outbox.protocol import Outbox, Row
-from .queue import Entry
 from .request import Account
 
 LOAD_LIMIT = 500
@@ -32,7 +31,7 @@ class Claim(NamedTuple):
     goal_identifier: str
 
 
-Restore = Callable[[Event, float, Sequence[Claim]], Entry | None]
+Restore = Callable[[Event, float, Sequence[Claim]], bool]
 
 
 class Journal:
@@ -41,8 +40,8 @@ class Journal:
     Args:
         outbox: Where events are kept.
         account: In whose name restored events are sent.
-        restore: Puts a restored event, accepted at a time of the wall clock, on the queue; None where
-            there is no room.
+        restore: Puts a restored event, accepted at a time of the wall clock, on the queue; false
+            where there is no room.
         timeout_s: How long a call waits for its event to be kept.
         wall_clock: Seconds since the epoch.
     """
@@ -61,8 +60,8 @@ class Journal:
         self._restore = restore
         self._timeout_s = timeout_s
         self._wall_clock = wall_clock
-        self._ids: dict[Entry, int] = {}
-        self._appending: set[Entry] = set()
+        self._ids: dict[Event, int] = {}
+        self._appending: set[Event] = set()
         self._ended: set[int] = set()
         self._removing: asyncio.Task[None] | None = None
         self._appends: set[asyncio.Task[None]] = set()
@@ -92,9 +91,9 @@ class Journal:
         """Return where the events are."""
         return self._outbox.describe()
 
-    def holds(self, entry: Entry) -> bool:
-        """Tell whether the outbox has *entry*, or is about to, so that it outlives this process."""
-        return entry in self._ids or entry in self._appending
+    def holds(self, event: Event) -> bool:
+        """Tell whether the outbox has *event*, or is about to, so that it outlives this process."""
+        return event in self._ids or event in self._appending
 
     async def verify(self, timeout_s: float) -> None:
         """Find out whether what was kept is still there, so that closing does not promise what is gone."""
@@ -106,53 +105,51 @@ class Journal:
             return
         except Exception:
             found = set()
-        self._ids = {entry: id_ for entry, id_ in self._ids.items() if id_ in found}
+        self._ids = {event: id_ for event, id_ in self._ids.items() if id_ in found}
 
     def record(
-        self, entries: Sequence[Entry], claims: Sequence[Sequence[Claim]]
+        self, events: Sequence[Event], claims: Sequence[Sequence[Claim]]
     ) -> Callable[[], Awaitable[None]]:
-        """Begin to keep *entries*, each with its claims; return a function to wait for the end with.
+        """Begin to keep *events*, each with its claims; return a function to wait for the end with.
 
         A cancelled caller does not undo it. Where it fails or takes too long, that is counted.
         """
-        self._appending.update(entries)
-        task = asyncio.create_task(self._append(entries, claims))
+        self._appending.update(events)
+        task = asyncio.create_task(self._append(events, claims))
         self._appends.add(task)
         task.add_done_callback(self._appends.discard)
-        return partial(self._recorded, task, len(entries))
+        return partial(self._recorded, task, len(events))
 
     async def _recorded(self, task: asyncio.Task[None], number: int) -> None:
-        """Wait until the entries would survive the process."""
+        """Wait until the events would survive the process."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.shield(task)
         except TimeoutError:
             self._failed("append timed out", number)
 
-    async def _append(self, entries: Sequence[Entry], claims: Sequence[Sequence[Claim]]) -> None:
+    async def _append(self, events: Sequence[Event], claims: Sequence[Sequence[Claim]]) -> None:
         now = self._wall_clock()
         try:
             await self.opened()
-            rows = [
-                (now, dump(entry.event, own)) for entry, own in zip(entries, claims, strict=True)
-            ]
+            rows = [(now, dump(event, own)) for event, own in zip(events, claims, strict=True)]
             ids = await self._outbox.append(rows)
         except Exception as error:
-            self._failed(f"append raised {type(error).__name__}", len(entries))
+            self._failed(f"append raised {type(error).__name__}", len(events))
             return
         finally:
-            self._appending.difference_update(entries)
-        for entry, id_ in zip(entries, ids, strict=True):
-            if entry.outcome is None or entry.outcome.status is DeliveryStatus.KEPT:
-                self._ids[entry] = id_
+            self._appending.difference_update(events)
+        for event, id_ in zip(events, ids, strict=True):
+            if event.outcome is None or event.outcome.status is DeliveryStatus.KEPT:
+                self._ids[event] = id_
             else:
                 self._ended.add(id_)
         self._remove_soon()
 
-    def forget(self, ended: Collection[Entry]) -> None:
+    def forget(self, ended: Collection[Event]) -> None:
         """Let go of what has ended."""
-        for entry in ended:
-            id_ = self._ids.pop(entry, None)
+        for event in ended:
+            id_ = self._ids.pop(event, None)
             if id_ is not None:
                 self._ended.add(id_)
         self._remove_soon()
@@ -197,9 +194,9 @@ class Journal:
             self._ended.add(row.id)
             self._remove_soon()
             return
-        while (entry := self._restore(event, wall_s, claims)) is None:  # noqa: ASYNC110 - no end is signalled
+        while not self._restore(event, wall_s, claims):  # noqa: ASYNC110 - no end is signalled
             await asyncio.sleep(ROOM_INTERVAL_S)
-        self._ids[entry] = row.id
+        self._ids[event] = row.id
         self.restored += 1
 
     def _failed(self, what: str, number: int) -> None:

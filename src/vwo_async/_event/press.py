@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from random import random
 from typing import Any
 
 from .._core.goal import Revenue
@@ -50,9 +50,7 @@ class EventPress:
         if self.is_arch:
             props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
             return self._make_arch(user, "vwo_variationShown", dump_json(props), has_usage=True)
-        event = Impression(
-            self.account, user, int(self._wall_clock()), random.random(), self._is_batched
-        )
+        event = Impression(self.account, user, int(self._wall_clock()), random(), self._is_batched)
         event.campaign_id = campaign.id
         event.variation_id = variation.id
         return event
@@ -72,7 +70,7 @@ class EventPress:
             self.account,
             user,
             int(self._wall_clock()),
-            random.random(),
+            random(),
             is_batch_only or self._is_batched,
         )
         event.campaign_id = campaign.id
@@ -118,7 +116,7 @@ class EventPress:
 
     def _make_tag(self, user: User, key: str, value: str, *, is_batch_only: bool) -> Event:
         now = int(self._wall_clock())
-        event = Tag(self.account, user, now, random.random(), is_batch_only)
+        event = Tag(self.account, user, now, random(), is_batch_only)
         event.tags = json.dumps({"u": {key: value}}, ensure_ascii=False, separators=(",", ":"))
         event.size += 2 * len(event.tags)
         return event
@@ -132,7 +130,7 @@ class EventPress:
             user,
             name,
             millis,
-            random.random(),
+            random(),
             props=props,
             visitor_props=visitor_props,
             has_usage=has_usage,

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Literal
 
-from ..result import DeliveryStatus, Outcome, Receipt
+from ..result import DeliveryStatus, Outcome
 from .answer import Answer, Verdict, judge, read_retry_after
 from .breaker import Breaker
 from .event import Event
@@ -39,6 +39,8 @@ class Limits:
             that, and so on.
         backoff_cap_s: Longest wait that is not asked for by the server.
         coalesces: Whether events that wait together leave together.
+        linger_s: How long an event waits for others to leave with while a request is on its way; with
+            none on its way it leaves at once.
         on_unknown: What becomes of an event whose request may have arrived although no answer came:
             ``retry`` sends it again, ``drop`` gives it up. VWO counts a conversion once per visitor
             however often it arrives, but a goal with mca -1 and a custom dimension each time.
@@ -53,6 +55,7 @@ class Limits:
     backoff_base_s: float = 0.5
     backoff_cap_s: float = 60.0
     coalesces: bool = True
+    linger_s: float = 0.002
     on_unknown: Literal["retry", "drop"] = "retry"
 
 
@@ -69,34 +72,21 @@ class Batching:
     interval_s: float = 600.0
 
 
-class Entry(Receipt):
-    """An accepted event and its end."""
-
-    __slots__ = ("at", "event")
-
-    def __init__(self, event: Event, at: float) -> None:
-        # What the base class would set: an entry is made for each event.
-        self.outcome = None
-        self._callbacks = None
-        self.event = event
-        self.at = at
-
-
 class Parcel:
     """The events of one request; a retry sends the same parcel again."""
 
-    __slots__ = ("attempts", "entries")
+    __slots__ = ("attempts", "events")
 
-    def __init__(self, entries: Sequence[Entry], attempts: int = 0) -> None:
-        self.entries = entries
+    def __init__(self, events: Sequence[Event], attempts: int = 0) -> None:
+        self.events = events
         self.attempts = attempts
 
     def render(self) -> Request:
         """Return the request: the event's own form where it is alone, else the batch form."""
-        first = self.entries[0].event
-        if len(self.entries) == 1 and not first.is_batch_only:
+        first = self.events[0]
+        if len(self.events) == 1 and not first.is_batch_only:
             return first.render()
-        return first.account.render_batch([entry.event.render_item() for entry in self.entries])
+        return first.account.render_batch([event.render_item() for event in self.events])
 
 
 class Queue:
@@ -117,20 +107,22 @@ class Queue:
     ) -> None:
         self._limits = limits or Limits()
         self._batching = batching
+        self._max_events, self._max_bytes = self._limits.max_events, self._limits.max_bytes
         self._max_batch_events = batching.events if batching else self._limits.max_batch_events
         # Whoever batches says how many events make a request; a server that finds it too large says so.
         self._max_batch_bytes = self._limits.max_bytes if batching else self._limits.max_batch_bytes
+        self._linger_s = self._limits.linger_s if self._limits.coalesces else 0.0
         self._released = 0
         self._draw = draw
         self._breaker = Breaker()
-        # Bundles of entries that should share a request, in order of acceptance.
-        self._ready: deque[tuple[Entry, ...]] = deque()
+        # Bundles of events that should share a request, in order of acceptance.
+        self._ready: deque[tuple[Event, ...]] = deque()
         self._again: deque[Parcel] = deque()
         self._delayed: list[tuple[float, int, Parcel]] = []
         self._order = count()
         self._in_flight: set[Parcel] = set()
         self._probe: Parcel | None = None
-        self._expired: list[Entry] = []
+        self._expired: list[Event] = []
         self._events = 0
         self._bytes = 0
         self.accepted = 0
@@ -156,65 +148,63 @@ class Queue:
         """Count the pending events one by one: the check on `pending` for tests and reports."""
         ready = sum(map(len, self._ready))
         parcels = [*self._again, *self._in_flight, *(parcel for _, _, parcel in self._delayed)]
-        return ready + sum(len(parcel.entries) for parcel in parcels) + self.kept
+        return ready + sum(len(parcel.events) for parcel in parcels) + self.kept
 
-    def put(self, events: Sequence[Event], now: float) -> list[Entry | None]:
+    def put(self, events: Sequence[Event], now: float) -> list[Event | None]:
         """Accept *events* to share a request where possible; None for each that there is no room for.
 
         The newest is refused rather than the oldest dropped: its caller can still be told.
         """
-        entries = [self._accept(event, now) for event in events]
-        bundle = tuple(entry for entry in entries if entry is not None)
-        if self._batching is not None:
-            # Here a request holds a number of events, whatever calls they are from.
-            self._ready.extend((entry,) for entry in bundle)
-        else:
-            self._ready.extend(self._split(bundle))
-        return entries
+        taken = [event if self.put_one(event, now) else None for event in events]
+        if self._batching is None and len(events) > 1:
+            # Where batches were asked for they hold a number of events, whatever calls those are from.
+            self._join_last(sum(one is not None for one in taken))
+        return taken
 
-    def put_one(self, event: Event, now: float) -> Entry | None:
-        """Accept *event* alone, see `put`."""
-        entry = self._accept(event, now)
-        if entry is not None:
-            self._ready.append((entry,))
-        return entry
-
-    def _accept(self, event: Event, now: float) -> Entry | None:
-        limits = self._limits
+    def put_one(self, event: Event, now: float) -> bool:
+        """Accept *event* alone, see `put`; false where there is no room for it."""
         size = self._bytes + event.size
-        if self._events >= limits.max_events or size > limits.max_bytes:
+        if self._events >= self._max_events or size > self._max_bytes:
             self.refused += 1
-            return None
+            return False
         self._events += 1
         self._bytes = size
         self.accepted += 1
-        return Entry(event, now)
+        event.at = now
+        self._ready.append((event,))
+        return True
 
-    def restore(self, event: Event, at: float) -> Entry | None:
-        """Accept an event from before this process, accepted at *at* on its clock; None without room."""
-        entry = self.put_one(event, at)
-        if entry is None:
+    def restore(self, event: Event, at: float) -> bool:
+        """Accept an event from before this process, accepted at *at* on its clock; false without room."""
+        is_accepted = self.put_one(event, at)
+        if not is_accepted:
             self.refused -= 1
-        return entry
+        return is_accepted
 
-    def _split(self, bundle: tuple[Entry, ...]) -> Iterator[tuple[Entry, ...]]:
+    def _join_last(self, number: int) -> None:
+        """Let the last *number* events, put one by one, share requests."""
+        bundle = [self._ready.pop()[0] for _ in range(number)]
+        bundle.reverse()
+        self._ready.extend(self._split(bundle))
+
+    def _split(self, bundle: Sequence[Event]) -> Iterator[tuple[Event, ...]]:
         """Yield *bundle* in parts that each fit a request."""
-        part: list[Entry] = []
+        part: list[Event] = []
         size = 0
-        for entry in bundle:
-            size += entry.event.size
+        for event in bundle:
+            size += event.size
             if part and (len(part) == self._max_batch_events or size > self._max_batch_bytes):
                 yield tuple(part)
-                part, size = [], entry.event.size
-            part.append(entry)
+                part, size = [], event.size
+            part.append(event)
         if part:
             yield tuple(part)
 
-    def release(self) -> list[Entry]:
+    def release(self) -> list[Event]:
         """Let everything go that batching holds back, and return all that is pending."""
         parcels = [*self._again, *self._in_flight, *(parcel for _, _, parcel in self._delayed)]
-        pending = [entry for parcel in parcels for entry in parcel.entries]
-        waiting = [entry for bundle in self._ready for entry in bundle]
+        pending = [event for parcel in parcels for event in parcel.events]
+        waiting = [event for bundle in self._ready for event in bundle]
         self._released = len(waiting)
         return pending + waiting
 
@@ -237,22 +227,26 @@ class Queue:
     def _drop_old(self, parcel: Parcel, now: float) -> None:
         """Let a parcel whose wait is over go again, less what has become too old."""
         limit = self._limits.max_age_s
-        old = [entry for entry in parcel.entries if now - entry.at >= limit]
+        old = [event for event in parcel.events if now - event.at >= limit]
         if old:
             expired = Outcome(DeliveryStatus.DROPPED, "expired", None, parcel.attempts)
             self._expired.extend(self._end(Parcel(old), expired))
-            parcel.entries = [entry for entry in parcel.entries if now - entry.at < limit]
-        if parcel.entries:
+            parcel.events = [event for event in parcel.events if now - event.at < limit]
+        if parcel.events:
             self._again.append(parcel)
 
-    def pop_expired(self) -> list[Entry]:
-        """Return the entries that ended of age in `take`, for their waiters to be told."""
+    def pop_expired(self) -> list[Event]:
+        """Return the events that ended of age in `take`, for their waiters to be told."""
         expired, self._expired = self._expired, []
         return expired
 
-    def has_ready(self, now: float) -> bool:
-        """Tell whether something waits that needs no more time to pass."""
-        return bool(self._again) or self._is_full(now)
+    def has_waiting(self) -> bool:
+        """Tell whether something waits, be it for time to pass or for a worker."""
+        return bool(self._again or self._ready)
+
+    def lingers(self, now: float) -> bool:
+        """Tell whether what waits does so only for others to leave with."""
+        return self._batching is None and bool(self._ready) and not self._is_full(now)
 
     def _is_full(self, now: float) -> bool:
         """Tell whether what was put may leave: batching holds it until it is enough or old enough."""
@@ -264,9 +258,13 @@ class Queue:
         batching = self._batching
         if not self._ready:
             return None
-        if batching is None or self._released or len(self._ready) >= batching.events:
+        if self._released or len(self._ready) >= self._max_batch_events:
             return float("-inf")
-        return self._ready[0][0].at + batching.interval_s
+        if batching is not None:
+            return self._ready[0][0].at + batching.interval_s
+        if self._in_flight and self._linger_s and self._ready[0][0].is_batchable:
+            return self._ready[0][0].at + self._linger_s
+        return float("-inf")
 
     def next_at(self) -> float | None:
         """Return when `take` will have something that it does not have now, None for never of itself."""
@@ -285,31 +283,30 @@ class Queue:
         if not self._is_full(now):
             return None
         bundle = self._ready.popleft()
-        entries = list(bundle)
-        first = bundle[0].event
-        if (self._limits.coalesces or self._batching) and first.is_batchable:
-            self._add_companions(entries)
-        self._released = max(self._released - len(entries), 0)
-        return Parcel(entries)
+        events = list(bundle)
+        if (self._limits.coalesces or self._batching) and bundle[0].is_batchable:
+            self._add_companions(events)
+        self._released = max(self._released - len(events), 0)
+        return Parcel(events)
 
-    def _add_companions(self, entries: list[Entry]) -> None:
+    def _add_companions(self, events: list[Event]) -> None:
         """Add the bundles that follow while they can share the request and fit."""
-        account = entries[0].event.account
-        size = _weigh(entries)
+        account = events[0].account
+        size = _weigh(events)
         while self._ready:
             bundle = self._ready[0]
-            first = bundle[0].event
+            first = bundle[0]
             if first.account is not account or not first.is_batchable:
                 return
             size += first.size if len(bundle) == 1 else _weigh(bundle)
-            is_full = len(entries) + len(bundle) > self._max_batch_events
+            is_full = len(events) + len(bundle) > self._max_batch_events
             if is_full or size > self._max_batch_bytes:
                 return
-            entries.extend(bundle)
+            events.extend(bundle)
             self._ready.popleft()
 
-    def settle(self, parcel: Parcel, answer: Answer, now: float, wall_now: float) -> list[Entry]:
-        """Take in the answer to *parcel* and return the entries that ended, for their waiters to be told.
+    def settle(self, parcel: Parcel, answer: Answer, now: float, wall_now: float) -> list[Event]:
+        """Take in the answer to *parcel* and return the events that ended, for their waiters to be told.
 
         Args:
             parcel: What `take` returned.
@@ -340,12 +337,12 @@ class Queue:
             return self._end(parcel, delivered)
         return self._refuse(parcel, answer, verdict)
 
-    def _refuse(self, parcel: Parcel, answer: Answer, verdict: Verdict) -> list[Entry]:
+    def _refuse(self, parcel: Parcel, answer: Answer, verdict: Verdict) -> list[Event]:
         """Halve a refused batch, so that no event suffers for another; end one that stands alone."""
-        if verdict in _DIVISIBLE and len(parcel.entries) > 1:
-            half = len(parcel.entries) // 2
-            halves = (parcel.entries[:half], parcel.entries[half:])
-            self._again.extendleft(Parcel(entries, parcel.attempts) for entries in reversed(halves))
+        if verdict in _DIVISIBLE and len(parcel.events) > 1:
+            half = len(parcel.events) // 2
+            halves = (parcel.events[:half], parcel.events[half:])
+            self._again.extendleft(Parcel(events, parcel.attempts) for events in reversed(halves))
             return []
         status, reason = {
             Verdict.TOO_LARGE: (DeliveryStatus.DROPPED, "too_large"),
@@ -362,7 +359,7 @@ class Queue:
         wall_now: float,
         *,
         counts: bool,
-    ) -> list[Entry]:
+    ) -> list[Event]:
         wait = self._draw_wait(parcel, answer, wall_now)
         if counts:
             self._breaker.failed(now, wait)
@@ -376,12 +373,10 @@ class Queue:
         expired = Outcome(DeliveryStatus.DROPPED, "expired", answer.status, parcel.attempts)
         if parcel.attempts >= limits.max_attempts:
             return self._end(parcel, expired)
-        old = [entry for entry in parcel.entries if now - entry.at >= limits.max_age_s]
+        old = [event for event in parcel.events if now - event.at >= limits.max_age_s]
         if old:
-            parcel.entries = [
-                entry for entry in parcel.entries if now - entry.at < limits.max_age_s
-            ]
-        if parcel.entries:
+            parcel.events = [event for event in parcel.events if now - event.at < limits.max_age_s]
+        if parcel.events:
             heappush(self._delayed, (now + wait, next(self._order), parcel))
         return self._end(Parcel(old), expired) if old else []
 
@@ -392,23 +387,23 @@ class Queue:
         wait = base + self._draw() * max(bound - base, 0.0)
         return max(wait, read_retry_after(answer.retry_after, wall_now))
 
-    def _end(self, parcel: Parcel, outcome: Outcome) -> list[Entry]:
-        number = len(parcel.entries)
+    def _end(self, parcel: Parcel, outcome: Outcome) -> list[Event]:
+        number = len(parcel.events)
         self._events -= number
-        self._bytes -= _weigh(parcel.entries)
+        self._bytes -= _weigh(parcel.events)
         if outcome.status is DeliveryStatus.DELIVERED:
             self.delivered += number
         elif outcome.status is DeliveryStatus.REJECTED:
             self.rejected += number
         else:
             self.dropped[outcome.reason] += number
-        for entry in parcel.entries:
-            entry.outcome = outcome
-        return list(parcel.entries)
+        for event in parcel.events:
+            event.outcome = outcome
+        return list(parcel.events)
 
     def abandon(
-        self, reason: str, is_kept: Callable[[Entry], bool] = lambda entry: False
-    ) -> list[Entry]:
+        self, reason: str, is_kept: Callable[[Event], bool] = lambda event: False
+    ) -> list[Event]:
         """End all that is pending, on its way too, and return it.
 
         Args:
@@ -419,22 +414,22 @@ class Queue:
         parcels.extend(Parcel(bundle) for bundle in self._ready)
         for held in (self._in_flight, self._again, self._delayed, self._ready):
             held.clear()
-        ended: list[Entry] = []
+        ended: list[Event] = []
         for parcel in parcels:
-            kept = [entry for entry in parcel.entries if is_kept(entry)]
-            lost = [entry for entry in parcel.entries if entry not in kept]
+            kept = [event for event in parcel.events if is_kept(event)]
+            lost = [event for event in parcel.events if event not in kept]
             ended.extend(self._keep(kept, reason, parcel.attempts))
             if lost:
                 outcome = Outcome(DeliveryStatus.DROPPED, reason, None, parcel.attempts)
                 ended.extend(self._end(Parcel(lost), outcome))
         return ended
 
-    def _keep(self, entries: list[Entry], reason: str, attempts: int) -> list[Entry]:
-        self.kept += len(entries)
-        for entry in entries:
-            entry.outcome = Outcome(DeliveryStatus.KEPT, reason, None, attempts)
-        return entries
+    def _keep(self, events: list[Event], reason: str, attempts: int) -> list[Event]:
+        self.kept += len(events)
+        for event in events:
+            event.outcome = Outcome(DeliveryStatus.KEPT, reason, None, attempts)
+        return events
 
 
-def _weigh(entries: Sequence[Entry]) -> int:
-    return sum([entry.event.size for entry in entries])
+def _weigh(events: Sequence[Event]) -> int:
+    return sum([event.size for event in events])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from ..log import log_error, log_warning
 from .answer import Answer, Failure
 from .event import Event
-from .queue import Entry, Parcel, Queue
+from .queue import Parcel, Queue
 from .transport import Transport
 
 LOG_INTERVAL_S = 60.0
@@ -34,7 +34,7 @@ class Sender:
         transport: Transport,
         *,
         workers: int,
-        on_ended: Callable[[Sequence[Entry]], object] | None = None,
+        on_ended: Callable[[Sequence[Event]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -46,6 +46,8 @@ class Sender:
         self._wall_clock = wall_clock
         self._workers: list[asyncio.Task[None]] = []
         self._idle: deque[asyncio.Future[None]] = deque()
+        # Whether an idle worker has the time at which what waits must leave, so that no other need look.
+        self._lingers = False
         self._drained: asyncio.Future[None] | None = None
         self.is_closed = False
         self._quiet_until = float("-inf")
@@ -57,18 +59,18 @@ class Sender:
             for number in range(self._size)
         ]
 
-    def put(self, events: Sequence[Event]) -> list[Entry | None]:
+    def put(self, events: Sequence[Event]) -> list[Event | None]:
         """Put *events* on the queue; see `Queue.put`. Never waits."""
-        entries = self._queue.put(events, self._clock())
+        taken = self._queue.put(events, self._clock())
         self._wake()
-        return entries
+        return taken
 
-    def put_one(self, event: Event) -> Entry | None:
-        """Put *event* on the queue, alone; see `Queue.put`. Never waits."""
-        entry = self._queue.put_one(event, self._clock())
-        if self._idle:
+    def put_one(self, event: Event, now: float) -> bool:
+        """Put *event* on the queue, alone; see `Queue.put_one`. Never waits."""
+        is_accepted = self._queue.put_one(event, now)
+        if self._idle and not self._lingers:
             self._wake()
-        return entry
+        return is_accepted
 
     def _wake(self) -> None:
         while self._idle:
@@ -82,9 +84,11 @@ class Sender:
             parcel = self._queue.take(self._clock())
             self._finish(self._queue.pop_expired())
             if parcel is None:
+                self._lingers = self._queue.lingers(self._clock())
                 await self._sleep()
                 continue
-            if self._queue.has_ready(self._clock()):
+            self._lingers = False
+            if self._queue.has_waiting():
                 # Only now, so that what one request can carry does not wake every worker.
                 self._wake()
             answer = await self._send(parcel)
@@ -121,10 +125,10 @@ class Sender:
             log_error("the transport raised %s", type(error).__name__)
             return Answer(failure=Failure.UNKNOWN)
 
-    def _finish(self, ended: Sequence[Entry]) -> None:
-        for entry in ended:
-            if entry.outcome is not None:
-                entry.settle(entry.outcome)
+    def _finish(self, ended: Sequence[Event]) -> None:
+        for event in ended:
+            if event.outcome is not None:
+                event.settle(event.outcome)
         if ended and self._on_ended is not None:
             self._on_ended(ended)
         if self._queue.pending == self._queue.kept and self._drained is not None:
@@ -140,7 +144,7 @@ class Sender:
             what = answer.failure.name.lower() if answer.failure else f"status {answer.status}"
             log_warning("VWO did not take events: %s (%d pending)", what, self._queue.pending)
 
-    def release(self) -> Sequence[Entry]:
+    def release(self) -> Sequence[Event]:
         """Let everything go that is held back, and return all that is pending."""
         pending = self._queue.release()
         self._wake()
@@ -160,13 +164,13 @@ class Sender:
             return False
         return True
 
-    def restore(self, event: Event, at: float) -> Entry | None:
+    def restore(self, event: Event, at: float) -> bool:
         """Accept an event from before this process; see `Queue.restore`."""
-        entry = self._queue.restore(event, at)
+        is_accepted = self._queue.restore(event, at)
         self._wake()
-        return entry
+        return is_accepted
 
-    async def stop(self, is_kept: Callable[[Entry], bool] = lambda entry: False) -> None:
+    async def stop(self, is_kept: Callable[[Event], bool] = lambda event: False) -> None:
         """Stop the workers, drop as ``closed`` what is pending and not kept, and close the transport."""
         self.is_closed = True
         for worker in self._workers:

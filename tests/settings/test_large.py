@@ -175,6 +175,49 @@ def test_truncated_files(body: bytes) -> None:
         assert refusal == read_in_one_go(body[:end])
 
 
+MEMBERS = [
+    '"segments": {"a": 1e999}',
+    '"x": 1e999',
+    '"segments": {"a": [NaN]}',
+    '"x": -Infinity',
+    '"percentTraffic": 1E1',
+    '"percentTraffic": "10"',
+    '"percentTraffic": true',
+    '"id": 5, "id": 6',
+    '"key": "other", "k\\u0065y": "third"',
+    '"segments": {"a": "\\ud83d\\ude00"}',
+    '"segments": {"a": "\\ud800"}',
+    '"x": "\\ud800"',
+    '"x": "\t"',
+    '"x": "\x7f\\/"',
+    '"goals": {}',
+    '"goals": [{"id": 1.0, "identifier": "a"}, {"id": "1", "identifier": "a"}]',
+    '"variations": [{"name": "a", "weight": "50"}, {"name": "b", "weight": true}]',
+    '"isMAB": [], "isOB": "no"',
+    *(
+        f'"segments": {"[" * depth}{"]" * depth}'
+        for depth in (48, 49, 50, 51, 60, 188, 189, 196, 197, 198)
+    ),
+    *(f'"x": {"[" * depth}1{"]" * depth}' for depth in (186, 187, 195, 196, 197, 198)),
+    f'"segments": [{"0," * 99_000}0]',
+    f'"segments": [{"0," * 100_000}0]',
+]
+CAMPAIGN = json.dumps(FILE["campaigns"][1], ensure_ascii=False)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=range(len(MEMBERS)))
+def test_odd_members(member: str) -> None:
+    """What one reader of JSON takes and another does not, the file is read or refused as in one go."""
+    text = (
+        f'{{{REST}, "campaigns": [{CAMPAIGN}, {CAMPAIGN[:-1]}, "id": 1, "key": "x", {member}}}]}}'
+    )
+    found = read_in_pieces(text)
+    assert found == read_in_one_go(text)
+    if found[0] == "read":
+        with largest(-1):
+            assert len({one.id for one in parse_settings(text).campaigns}) == 2
+
+
 SCRAPS = [b"{", b"}", b"[", b"]", b",", b'"', b":", b"\\ud800", b"\xff", b"\n", b"1", b"null"]
 
 
@@ -214,6 +257,9 @@ def test_file_damaged_twice(
         assert len(found[1]) == 1
 
 
+NUMBERS = [33.5, 12.0, "50", "1e2", " 5", float("inf"), float("nan"), -0.0, 2**60, 10**400]
+
+
 def paths_in(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     for step, child in node.items() if isinstance(node, dict) else enumerate(node):
         yield (*path, step)
@@ -223,7 +269,7 @@ def paths_in(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 @given(
     st.lists(st.sampled_from(list(paths_in(FILE))), min_size=1, max_size=4),
-    st.sampled_from([None, 5, -1, 200, "x", [], {}, [5], {"a": 1}, True, "11", 12]),
+    st.sampled_from([None, 5, -1, 200, "x", [], {}, [5], {"a": 1}, True, "11", 12, *NUMBERS]),
 )
 @settings(deadline=None, max_examples=300)
 def test_wrong_values(paths: list[tuple[Any, ...]], value: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from .model import Campaign, Variation
+from .model import Campaign
 
 MAX_FAULTS = 20
 
@@ -33,20 +33,23 @@ def find_twins(ids: Iterable[int], keys: Iterable[str]) -> Iterator[str]:
     yield from _repeated("campaigns", "key", keys)
 
 
-def find_inner_twins(index: int, campaign: Campaign) -> Iterator[str]:
-    """Yield a fault for each id that several variations or goals of the campaign have."""
+def find_inner_twins(index: int, campaign: Campaign) -> Sequence[str]:
+    """Return a fault for each id that several variations or goals of the campaign have."""
+    goals = [goal.id for goal in campaign.goals if goal.id is not None]
+    variations = [
+        position if variation.id is None else variation.id
+        for position, variation in enumerate(campaign.variations, start=1)
+    ]
+    if len({*goals}) == len(goals) and len({*variations}) == len(variations):
+        return ()
     path = f"campaigns.{index}"
-    yield from _repeated(f"{path}.variations", "id", _numbers(campaign.variations))
-    yield from _repeated(f"{path}.goals", "id", (goal.id for goal in campaign.goals))
-
-
-def _numbers(variations: Sequence[Variation]) -> Iterator[int]:
-    for position, variation in enumerate(variations, start=1):
-        yield position if variation.id is None else variation.id
+    return (
+        *_repeated(f"{path}.variations", "id", variations),
+        *_repeated(f"{path}.goals", "id", goals),
+    )
 
 
 def _repeated(path: str, field: str, values: Iterable[object]) -> Iterator[str]:
-    counts = Counter(value for value in values if value is not None)
-    for times in counts.values():
+    for times in Counter(values).values():
         if times > 1:
             yield f"{path}: {times} entries have the same {field}"

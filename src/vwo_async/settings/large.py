@@ -10,7 +10,8 @@ and of a campaign no more is kept than its text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from sys import intern
 from typing import NamedTuple, TypeVar
 
@@ -18,12 +19,21 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .fault import MAX_FAULTS, describe, find_inner_twins, find_twins, list_errors
-from .model import Campaign, CampaignList, Settings
+from .model import (
+    CHECKED_TREES,
+    MAX_TREE_DEPTH,
+    MAX_TREE_NODES,
+    Campaign,
+    CampaignList,
+    Settings,
+)
 from .outline import BrokenError, Span, find_outline
 from .shelf import CampaignTexts
 
 # How much is read in one go.
 PIECE_BYTES = 20_000
+# The reader of small files refuses what is nested 200 deep; so few brackets cannot be, wherever they stand.
+MAX_PLAIN_BRACKETS = 190
 _BEFORE, _AFTER = b'{"campaigns":[', b"]}"
 # The fields that are validated before the campaigns, and whose faults are named first.
 _FIRST_FIELDS = frozenset({"sdkKey", "accountId", "version"})
@@ -64,13 +74,14 @@ def read_large(body: bytes, pause: Callable[[], object]) -> Settings | list[str]
         body: The file.
         pause: Called between two pieces.
     """
+    reader = _Reader(body, pause)
     try:
-        outline = find_outline(body)
+        outline = find_outline(body, reader.see)
     except BrokenError as error:
         return [_find_break(body, error)]
     listed = outline.find_list()
     if listed is not None:
-        return _Reader(body, pause).read(listed, outline.campaigns)
+        return reader.read(listed)
     # Nothing to cut: what is large is of no use, or stands in the file more than once.
     try:
         settings = _read_piece(body, Settings, _Piece(body, [(0, 0)]))
@@ -79,33 +90,87 @@ def read_large(body: bytes, pause: Callable[[], object]) -> Settings | list[str]
     return [describe(one) for one in settings] if isinstance(settings, list) else settings
 
 
+class _Note(NamedTuple):
+    """What is kept of a campaign besides its text."""
+
+    id: int
+    key: str
+    type: str
+    goals: Sequence[str]
+    twins: Sequence[str]
+
+
 class _Reader:
-    """Reads the pieces of one file, and notes what the campaigns are found by."""
+    """Reads the campaigns of one file, and notes what they are found by.
+
+    Most were read by the outline and need no more than validation. The others are read in pieces by the
+    reader of small files: those that are not valid, and those with anything in which two readers of
+    JSON could differ, which is text beyond ASCII, written or escaped, numbers that are not finite, and
+    deep nesting.
+    """
 
     def __init__(self, body: bytes, pause: Callable[[], object]) -> None:
         self._body = body
         self._pause = pause
-        self._ids: list[int] = []
-        self._keys: list[str] = []
-        self._types: list[str] = []
-        self._goals: dict[str, list[int]] = {}
+        self._pause_at = PIECE_BYTES
+        self._spans: list[Span] = []
+        self._notes: dict[int, _Note] = {}
+        self._unread: list[int] = []
         self._faults: list[str] = []
-        self._twins: list[str] = []
         self._breaks: list[_BrokenPieceError] = []
 
-    def read(self, listed: Span, spans: Sequence[Span]) -> Settings | list[str]:
+    def see(self, span: Span, value: object) -> None:
+        """Take the next campaign from the outline."""
+        position = len(self._spans)
+        self._spans.append(span)
+        if span.end >= self._pause_at:
+            self._pause_at = span.end + PIECE_BYTES
+            self._pause()
+        text = self._body[span.start : span.end]
+        brackets = text.count(b"{") + text.count(b"[")
+        if (
+            brackets <= MAX_PLAIN_BRACKETS
+            and value is not None
+            and text.isascii()
+            and b"\\u" not in text
+        ):
+            # So few brackets and bytes cannot make too deep or large a tree.
+            is_small = brackets <= MAX_TREE_DEPTH and len(text) <= MAX_TREE_NODES
+            context = CHECKED_TREES if is_small else None
+            with suppress(ValidationError):
+                self._note(position, Campaign.model_validate(value, context=context))
+                return
+        self._unread.append(position)
+
+    def read(self, listed: Span) -> Settings | list[str]:
+        """Return the settings, once all campaigns were seen, or what is wrong with the file."""
         shell = self._read_shell(listed)
-        self._read_campaigns(spans)
+        self._read_rest()
         if self._breaks:
             return [min(self._breaks, key=lambda one: one.at).fault]
         if not isinstance(shell, Settings):
             return self._sort(shell)
         if self._faults:
             return self._faults
-        twins = [*find_twins(self._ids, self._keys), *self._twins]
-        texts = [self._body[span.start : span.end] for span in spans]
-        campaigns = CampaignTexts(texts, self._ids, self._keys, self._types, self._goals)
-        return twins or shell.model_copy(update={"campaigns": campaigns})
+        notes = [self._notes[position] for position in range(len(self._spans))]
+        twins = [
+            *find_twins([one.id for one in notes], [one.key for one in notes]),
+            *(twin for one in notes for twin in one.twins),
+        ]
+        return twins or shell.model_copy(update={"campaigns": self._shelve(notes)})
+
+    def _shelve(self, notes: Sequence[_Note]) -> CampaignTexts:
+        goals: dict[str, list[int]] = {}
+        for position, note in enumerate(notes):
+            for identifier in note.goals:
+                goals.setdefault(identifier, []).append(position)
+        return CampaignTexts(
+            [self._body[span.start : span.end] for span in self._spans],
+            [one.id for one in notes],
+            [one.key for one in notes],
+            [one.type for one in notes],
+            goals,
+        )
 
     def _read_shell(self, listed: Span) -> Settings | list[ErrorDetails]:
         """Read the file without its campaigns."""
@@ -120,31 +185,39 @@ class _Reader:
             self._breaks.append(error)
             return []
 
-    def _read_campaigns(self, spans: Sequence[Span]) -> None:
-        position = 0
-        for number, piece in _cut(self._body, spans):
+    def _read_rest(self) -> None:
+        for positions in _cut(self._spans, self._unread):
             self._pause()
+            start, end = self._spans[positions[0]].start, self._spans[positions[-1]].end
+            document = _BEFORE + self._body[start:end] + _AFTER
             try:
-                found = _read_piece(self._body, CampaignList, piece)
+                found = _read_piece(
+                    self._body, CampaignList, _Piece(document, [(len(_BEFORE), start)])
+                )
             except _BrokenPieceError as error:
                 self._breaks.append(error)
                 return
             if isinstance(found, CampaignList):
-                for place, campaign in enumerate(found.campaigns, start=position):
-                    self._note(place, campaign)
+                for position, campaign in zip(positions, found.campaigns, strict=True):
+                    self._note(position, campaign)
             elif len(self._faults) < MAX_FAULTS:
-                self._faults += [describe(_move(detail, position)) for detail in found]
-            position += number
+                self._faults += [describe(_move(detail, positions[0])) for detail in found]
 
     def _note(self, position: int, campaign: Campaign) -> None:
-        self._ids.append(campaign.id)
-        self._keys.append(campaign.key)
-        self._types.append(intern(campaign.type))
-        self._twins += find_inner_twins(position, campaign)
-        for identifier in {
-            one.identifier for one in campaign.goals if one.identifier and one.id is not None
-        }:
-            self._goals.setdefault(identifier, []).append(position)
+        self._notes[position] = _Note(
+            campaign.id,
+            campaign.key,
+            intern(campaign.type),
+            # Each once, in their order.
+            [
+                *{
+                    one.identifier: 0
+                    for one in campaign.goals
+                    if one.identifier and one.id is not None
+                }
+            ],
+            find_inner_twins(position, campaign),
+        )
 
     def _sort(self, shell: Sequence[ErrorDetails]) -> list[str]:
         """Return the faults in the order of the fields."""
@@ -155,15 +228,18 @@ class _Reader:
         return [*first, *self._faults, *rest]
 
 
-def _cut(body: bytes, spans: Sequence[Span]) -> Iterator[tuple[int, _Piece]]:
-    """Yield neighbouring campaigns in one piece, with their number."""
-    first = 0
-    for last, span in enumerate(spans):
-        start = spans[first].start
-        if span.end - start >= PIECE_BYTES or last == len(spans) - 1:
-            document = _BEFORE + body[start : span.end] + _AFTER
-            yield last + 1 - first, _Piece(document, [(len(_BEFORE), start)])
-            first = last + 1
+def _cut(spans: Sequence[Span], positions: Iterable[int]) -> Iterator[list[int]]:
+    """Yield *positions* so that those next to each other share a piece."""
+    part: list[int] = []
+    for position in positions:
+        if part and (
+            position > part[-1] + 1 or spans[part[-1]].end - spans[part[0]].start >= PIECE_BYTES
+        ):
+            yield part
+            part = []
+        part.append(position)
+    if part:
+        yield part
 
 
 def _move(detail: ErrorDetails, by: int) -> ErrorDetails:

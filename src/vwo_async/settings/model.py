@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Annotated, Any, TypeAlias
 
@@ -23,6 +23,7 @@ from pydantic import (
     SecretStr,
     SerializerFunctionWrapHandler,
     Strict,
+    ValidationInfo,
     WrapSerializer,
 )
 
@@ -48,6 +49,9 @@ def _check_encodable(text: str) -> str:
 
 def _to_id(value: object) -> object:
     """Numeric text is a number, as in the Node SDK, so long as it prints back to the same text."""
+    if type(value) is int and 0 <= value <= MAX_ID:
+        # Nearly every id.
+        return value
     if isinstance(value, bool):
         raise ValueError("must be a whole number")
     if isinstance(value, str) and _DIGITS.fullmatch(value) and len(value) <= 17:
@@ -121,21 +125,29 @@ def _check_prefix(value: str) -> str:
     return value
 
 
-def _check_tree(value: Any) -> Any:
+# The context for validating what a reader of JSON has seen to be in order wherever trees are checked.
+CHECKED_TREES = "checked trees"
+
+
+def _check_tree(value: Any, info: ValidationInfo) -> Any:
     """Bound depth and size of a free-form JSON value without recursion."""
+    if info.context == CHECKED_TREES or (type(value) is dict and not value):
+        return value
     level, nodes = [value], 0
     for _ in range(MAX_TREE_DEPTH):
         below: list[Any] = []
         for one in level:
-            if isinstance(one, str):
-                _check_encodable(one)
-            elif isinstance(one, dict):
-                below += one
+            kind = type(one)
+            if kind is dict:
                 below += one.values()
-            elif isinstance(one, (list, tuple)):
+                nodes += len(one)
+                for key in one:
+                    if type(key) is not str or not key.isascii():
+                        below += _check_leaf(key)
+            elif kind is list:
                 below += one
-            elif one is not None:
-                _check_number(one)
+            elif kind is not str or not one.isascii():
+                below += _check_leaf(one)
         if not below:
             return value
         nodes += len(below)
@@ -145,11 +157,21 @@ def _check_tree(value: Any) -> Any:
     raise ValueError(f"is nested deeper than {MAX_TREE_DEPTH}")
 
 
-def _check_number(value: object) -> None:
-    if not isinstance(value, (bool, int, float)):
+def _check_leaf(value: object) -> Iterable[object]:
+    """Check any value, and return what is below it where it is a collection."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        _check_encodable(value)
+    elif isinstance(value, dict):
+        return [*value, *value.values()]
+    elif isinstance(value, (list, tuple)):
+        return value
+    elif not isinstance(value, (bool, int, float)):
         raise ValueError("holds a value that JSON does not know")
-    if isinstance(value, float) and not isfinite(value):
+    elif isinstance(value, float) and not isfinite(value):
         raise ValueError("holds a number that is not finite")
+    return ()
 
 
 Text: TypeAlias = Annotated[str, Strict(), AfterValidator(_check_encodable)]

@@ -6,13 +6,15 @@ does it. Known by their places, the parts of a large file can be read one after 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from json import JSONDecodeError, JSONDecoder
+from math import isfinite
 from re import compile as compile_regex
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 CAMPAIGNS = "campaigns"
 _BLANK = compile_regex(r"[ \t\n\r]*")
-_DECODER = JSONDecoder()
+_COMMA = compile_regex(r"[ \t\n\r]*,[ \t\n\r]*")
 
 
 class Span(NamedTuple):
@@ -67,17 +69,31 @@ class BrokenError(Exception):
         self.listed = listed
 
 
-def find_outline(body: bytes) -> Outline:
+Visit = Callable[[Span, Any], object]
+
+
+def find_outline(body: bytes, visit: Visit = lambda span, value: None) -> Outline:
     """Return where the parts of *body* stand.
+
+    Args:
+        body: The file.
+        visit: Called with each campaign: where it stands, and what it says if it is all ASCII; None in
+            place of what holds a number that is not finite. To be believed only once this has
+            returned, and a list of campaigns was found.
 
     Raises:
         BrokenError: It is no JSON object.
     """
-    return _Scan(body).read()
+    return _Scan(body, visit).read()
 
 
 class _Scan:
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, visit: Visit) -> None:
+        self._visit = visit
+        self._decoder = JSONDecoder(
+            parse_float=self._read_float, parse_constant=self._read_constant
+        )
+        self._is_finite = True
         # One character for each byte, whatever it is part of: brackets and quotes are ASCII.
         self._text = body.decode("latin-1")
         self._at = 0
@@ -109,7 +125,7 @@ class _Scan:
         if self._peek() != '"':
             raise ValueError
         start = self._at
-        name, self._at = _DECODER.raw_decode(self._text, start)
+        name, self._at = self._decoder.raw_decode(self._text, start)
         self._skip(":")
         is_list = self._peek() == "[" and name == CAMPAIGNS
         value = self._at
@@ -124,21 +140,32 @@ class _Scan:
         self._campaigns.clear()
         if self._peek() != "]":
             self._read_campaign()
-        while self._peek() == ",":
-            self._skip(",")
+        while comma := _COMMA.match(self._text, self._at):
+            self._at = comma.end()
             self._read_campaign()
         self._skip("]")
         self._campaign = None
 
     def _read_campaign(self) -> None:
-        self._peek()
         start = self._at
-        self._read_value()
-        self._campaigns.append(Span(start, self._at))
+        self._is_finite = True
+        value, self._at = self._decoder.raw_decode(self._text, start)
         self._campaign = start
+        span = Span(start, self._at)
+        self._campaigns.append(span)
+        self._visit(span, value if self._is_finite else None)
 
     def _read_value(self) -> None:
-        _, self._at = _DECODER.raw_decode(self._text, self._at)
+        _, self._at = self._decoder.raw_decode(self._text, self._at)
+
+    def _read_float(self, text: str) -> float:
+        number = float(text)
+        if not isfinite(number):
+            self._is_finite = False
+        return number
+
+    def _read_constant(self, name: str) -> None:
+        self._is_finite = False
 
     def _peek(self) -> str:
         """Go on to the next character that is not blank, and return it."""

@@ -239,7 +239,7 @@ async def test_statistics_balance_at_every_moment() -> None:
                 one = client.statistics()
                 ended = one.delivered + one.rejected + sum(one.dropped.values())
                 assert one.accepted == ended + one.pending
-                assert client._engine.queue.count_held() == one.pending
+                assert client._engine.reporter.queue.count_held() == one.pending
         assert client.statistics().pending == 0
         assert repr(client).startswith("<VWOClient closed: 60 accepted == ")
 

@@ -89,7 +89,7 @@ class VWOClient:
         """
         self._engine.enter()
         try:
-            await self._engine.opened()
+            await self._engine.reporter.opened()
         except OutboxError:
             await self._engine.aclose(0.0)
             raise
@@ -109,7 +109,7 @@ class VWOClient:
             WrongLoopError: The client is open in another loop.
         """
         await self._engine.aclose(timeout_s)
-        return self._engine.report_close()
+        return self._engine.reporter.report_close()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -136,7 +136,7 @@ class VWOClient:
     def __repr__(self) -> str:
         engine = self._engine
         state = "closed" if engine.is_closed else "new" if engine.loop is None else "open"
-        queue = engine.queue
+        queue = engine.reporter.queue
         return (
             f"<VWOClient {state}: {queue.accepted} accepted == {queue.delivered} delivered"
             f" + {queue.rejected} rejected + {queue.dropped.total()} dropped"
@@ -516,7 +516,7 @@ class VWOClient:
             What became of it; true where all was delivered, or nothing was pending.
         """
         self._engine.enter()
-        return await self._engine.flush()
+        return await self._engine.reporter.flush()
 
     # Settings, consent, handles
 
@@ -665,7 +665,7 @@ class VWOClient:
         if engine.is_simple and campaign is not None and engine.consent.is_unasked:
             decision, delivery = engine.decide_now(api, campaign, user)
             if waits:
-                await engine.wait_for(delivery)
+                await engine.reporter.wait_for(delivery)
             return decision
         ask = Ask(
             api,

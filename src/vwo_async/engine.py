@@ -1,13 +1,12 @@
-"""The skeleton under every API method: one life, one queue, one storage, one snapshot in force."""
+"""The skeleton under every API method: one life, one reporter, one storage, one snapshot in force."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,34 +16,26 @@ from ._core.decision import decide, find_refusal
 from ._core.goal import Revenue, Target
 from ._core.plan import Campaign, Decision, Plan
 from ._core.sparse import SparsePlan
-from ._event.choice import load_transport, make_fetcher, make_transport
+from ._event.choice import make_fetcher
 from ._event.event import Event
-from ._event.journal import Claim, Journal
-from ._event.queue import Queue
-from ._event.sender import LOG_INTERVAL_S, Sender
+from ._event.journal import Claim
 from ._event.transport import Fetcher
 from .callback import Callback
 from .consent import Consent
 from .decider import Reading
-from .error import ClosedError, DeliveryError, WrongLoopError
+from .error import ClosedError, WrongLoopError
 from .explanation import Explanation
 from .freshness import Freshness
 from .integration import make_payload
-from .log import log_warning
 from .marking import Marker
 from .options import Options
 from .pace import Pace
-from .patience import Patience
 from .reason import Reason
+from .reporting import CLOSE_GRACE_S, Reporter, delivery_of
 from .result import (
-    DEVELOPMENT_DELIVERY,
     NO_DELIVERY,
     CampaignTrack,
-    CloseReport,
     Delivery,
-    DeliveryStatus,
-    FlushReport,
-    Outcome,
     Receipt,
     SingleTrack,
     Statistics,
@@ -72,8 +63,6 @@ if TYPE_CHECKING:
 
 # A global is found sooner than a module's attribute.
 _TRACK = apis.TRACK
-# What closing may take beyond its deadline to bring kept events to rest.
-CLOSE_GRACE_S = 0.4
 
 
 class Ask(NamedTuple):
@@ -104,13 +93,8 @@ class Engine:
         plan = None if source is None else source.take_plan(settings)
         self.snapshot = Snapshot(settings, options, time.time, plan=plan)
         self.consent = Consent(options.consent, options.storage_timeout_s)
-        self.queue = Queue(options.limits, batching=options.batch_events)
-        self._sender: Sender | None = None
-        self._quiet_until = float("-inf")
-        if isinstance(options.transport, str):
-            load_transport(options.transport)
+        self.reporter = Reporter(options)
         self.turn = Turn()
-        self._patience = Patience(options.wait_timeout_s)
         self._closing: asyncio.Task[None] | None = None
         self._storage = (
             None
@@ -131,12 +115,7 @@ class Engine:
         self._integration = (
             Callback(options.integrations, "integrations") if options.integrations else None
         )
-        self._drop_callback = Callback(options.on_drop, "on_drop") if options.on_drop else None
-        self._journal: Journal | None = None
         self._pid = os.getpid()
-        self._flush_callback = (
-            Callback(options.flush_callback, "flush_callback") if options.flush_callback else None
-        )
         self.freshness = Freshness(self, options, self.make_fetcher)
 
     # Life
@@ -178,50 +157,13 @@ class Engine:
         self._start(loop)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        options = self.options
-        transport = options.transport
-        if isinstance(transport, str):
-            transport = make_transport(
-                transport,
-                options.base_url,
-                timeouts=options.timeouts,
-                user_agent=f"{options.sdk_name}/{options.sdk_version}",
-                ssl_context=options.ssl_context,
-                proxy=options.proxy,
-            )
-        self._sender = Sender(
-            self.queue,
-            transport,
-            workers=options.workers,
-            on_ended=self._on_ended,
-        )
-        self._sender.start()
-        if options.outbox is not None and not options.development_mode:
-            account = self.snapshot.press.account
-            self._journal = Journal(
-                options.outbox, account, self._restore, timeout_s=options.storage_timeout_s
-            )
-            self._journal.start()
+        self.reporter.start(self.snapshot.press.account, self._on_restored)
         self.freshness.start()
         self.loop = loop
 
-    async def opened(self) -> None:
-        """Wait until the outbox is open.
-
-        Raises:
-            OutboxError: It cannot be opened.
-        """
-        if self._journal is not None:
-            await self._journal.opened()
-
-    def _restore(self, event: Event, wall_s: float, claims: Sequence[Claim]) -> bool:
-        """Put an event of an earlier process on the queue, as old as the wall clock says."""
-        assert self._sender is not None
-        age = max(time.time() - wall_s, 0.0)
-        is_accepted = self._sender.restore(event, time.monotonic() - age)
-        if is_accepted and self._marker is not None:
+    def _on_restored(self, event: Event, claims: Sequence[Claim]) -> None:
+        if self._marker is not None:
             self._marker.release_on_failure(event, claims)
-        return is_accepted
 
     def compile(self, settings: Settings, pace: Pace) -> Snapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
@@ -262,7 +204,7 @@ class Engine:
         self.freshness.stop()
         # At the same time, so that a callback or storage that hangs costs no event its delivery.
         await asyncio.gather(
-            self._close_delivery(ends_at),
+            self.reporter.close(ends_at),
             *(callback.settle(timeout_s) for callback in self._callbacks()),
         )
         # What the end of the last events set off.
@@ -271,58 +213,16 @@ class Engine:
         await asyncio.gather(*storage, *(one.settle(grace_s) for one in self._callbacks()))
         await self.freshness.aclose()
 
-    async def _close_delivery(self, ends_at: float) -> None:
-        if self._sender is None:
-            return
-        try:
-            if self._journal is not None:
-                await self._journal.stop_loading()
-            await self._sender.drain(max(ends_at - time.monotonic(), 0.0))
-        finally:
-            if self._journal is None:
-                await self._sender.stop()
-            else:
-                await self._journal.verify(CLOSE_GRACE_S / 2)
-                await self._sender.stop(self._journal.holds)
-                await self._journal.aclose(max(ends_at - time.monotonic(), CLOSE_GRACE_S))
-        lost, kept = self.queue.dropped["closed"], self.queue.kept
-        if lost or kept:
-            log_warning("closed with %d events lost and %d kept in the outbox", lost, kept)
-
-    def report_close(self) -> CloseReport:
-        """Return what closing did and left."""
-        queue = self.queue
-        kept_in = self._journal.describe() if self._journal is not None and queue.kept else ""
-        return CloseReport(
-            queue.delivered, queue.rejected, dict(queue.dropped), queue.kept, kept_in
-        )
-
     def _callbacks(self) -> list[Callback]:
-        callbacks = (
-            self._integration,
-            self._flush_callback,
-            self._drop_callback,
-            self.freshness.callback,
-        )
-        return [one for one in callbacks if one is not None]
+        own = [one for one in (self._integration, self.freshness.callback) if one is not None]
+        return [*own, *self.reporter.list_callbacks()]
 
     def statistics(self) -> Statistics:
         """Return the ledger."""
-        queue = self.queue
         return Statistics(
-            accepted=queue.accepted,
-            delivered=queue.delivered,
-            rejected=queue.rejected,
-            dropped=dict(queue.dropped),
-            pending=queue.pending,
-            pending_bytes=queue.pending_bytes,
-            refused=queue.refused,
-            requests=queue.requests,
-            unknown=queue.unknown,
             storage_errors=0 if self._storage is None else self._storage.errors,
             callback_errors=sum(callback.errors for callback in self._callbacks()),
-            outbox_errors=0 if self._journal is None else self._journal.errors,
-            restored=0 if self._journal is None else self._journal.restored,
+            **self.reporter.count(),
             **self.freshness.count(),
         )
 
@@ -354,7 +254,7 @@ class Engine:
         if not api.sends or decision.variation is None:
             return decision, NO_DELIVERY
         event = snapshot.press.make_impression(user, campaign, decision.variation)
-        return decision, _delivery_of(self._put([event]))
+        return decision, delivery_of(self.reporter.put([event]))
 
     async def decide(self, ask: Ask) -> Decision | None:
         """Decide one campaign, report and store as the API does; None where there is nothing to decide."""
@@ -381,9 +281,11 @@ class Engine:
         self._tell_integration(snapshot, decision, ask.user, ask.api)
         delivery, recorded = NO_DELIVERY, None
         if ask.api.assigns and (decision.reason is not Reason.STORED or ask.resends):
-            receipts = self._put([snapshot.press.make_impression(ask.user, campaign, variation)])
-            delivery = _delivery_of(receipts)
-            recorded = self._record(receipts)
+            receipts = self.reporter.put(
+                [snapshot.press.make_impression(ask.user, campaign, variation)]
+            )
+            delivery = delivery_of(receipts)
+            recorded = self.reporter.keep(receipts)
         if self._marker is not None and decision.reason is Reason.ASSIGNED:
             record = StoredDecision(
                 ask.user.id, campaign.key, variation.name, meta_data=ask.meta_data
@@ -392,7 +294,7 @@ class Engine:
         if recorded is not None:
             await recorded()
         if ask.waits:
-            await self.wait_for(delivery)
+            await self.reporter.wait_for(delivery)
         return decision
 
     def _read(
@@ -459,7 +361,7 @@ class Engine:
                 async with visit.turn():
                     delivery = await self._convert(snapshot, call, targets, reading, results)
         if waits:
-            await self.wait_for(delivery)
+            await self.reporter.wait_for(delivery)
             results = conclude(results)
         return TrackResult(in_order(targets, results), delivery, notes=tuple(reading.notes))
 
@@ -480,18 +382,19 @@ class Engine:
             return TrackResult({campaign_key: CampaignTrack(False, decision.reason)})
         sent = revenue if goal.is_revenue else None
         event = snapshot.press.make_conversion(user, campaign, variation, goal, sent)
-        sender = self._sender
+        sender = self.reporter.sender
         assert sender is not None
         if sender.put_one(event, self.turn.now):
             return SingleTrack(campaign_key, variation.name, event)
-        self._tell_refused(event)
+        self.reporter.tell_refused(event)
         refused = CampaignTrack(False, Reason.QUEUE_FULL, variation.name)
         return TrackResult({campaign_key: refused})
 
     async def concluded(self, result: TrackResult) -> TrackResult:
         """Await the delivery of *result*, and return it as it stands then."""
-        await self.wait_for(result.delivery)
-        return TrackResult(conclude(result))
+        delivery = result.delivery
+        await self.reporter.wait_for(delivery)
+        return result if delivery.outcome else TrackResult(conclude(result))
 
     async def _convert(
         self,
@@ -517,95 +420,42 @@ class Engine:
                 self._tell_integration(
                     snapshot, one.decision, call.user, apis.TRACK, call.goal_identifier
                 )
-            receipts = self._put(make_events(snapshot, call, conversions, len(targets)))
+            receipts = self.reporter.put(make_events(snapshot, call, conversions, len(targets)))
             accepted = _enter_receipts(conversions, receipts, results)
         finally:
             if marker is not None and len(accepted) < len(conversions):
                 marker.release(call, [one for one in claimed if one not in accepted])
-        recorded = self._record(receipts, call, accepted)
+        claims = None
+        if marker is not None and self.reporter.has_outbox:
+            claims = _find_claims(call, accepted, receipts)
+        recorded = self.reporter.keep(receipts, claims)
         if marker is not None:
             await marker.mark(call, accepted, reading, results)
         if recorded is not None:
             await recorded()
-        return _delivery_of(receipts)
+        return delivery_of(receipts)
 
     async def push(self, user: User, tags: Mapping[str, str], *, waits: bool) -> bool:
         """Report custom dimensions; true where all were accepted, or with *waits* received."""
         if not self.consent.is_unasked and await self.consent.refuses(user.id):
             return False
-        receipts = self._put(self.snapshot.press.make_tags(user, tags))
+        receipts = self.reporter.put(self.snapshot.press.make_tags(user, tags))
         if receipts is None:
             return True
-        recorded = self._record(receipts)
+        recorded = self.reporter.keep(receipts)
         if recorded is not None:
             await recorded()
         if waits:
-            await self.wait_for(_delivery_of(receipts))
+            await self.reporter.wait_for(delivery_of(receipts))
             return all(receipt is not None and receipt.outcome for receipt in receipts)
         return all(receipt is not None for receipt in receipts)
-
-    async def flush(self) -> FlushReport:
-        """Send everything that waits, and wait for the end of all that was pending."""
-        if self._sender is None:
-            return FlushReport(0, 0, 0, 0, 0)
-        pending = self._sender.release()
-        await self.wait_for(Delivery(tuple(pending)))
-        outcomes = [event.outcome for event in pending]
-        ends = ["pending" if one is None else one.status.value for one in outcomes]
-        kinds = ("delivered", "rejected", "dropped", "pending")
-        return FlushReport(len(pending), *(ends.count(kind) for kind in kinds))
 
     async def opt_out(self) -> bool:
         """Deliver what was accepted, then do nothing about anybody any more."""
         self.consent.opt_out_everybody()
         self.freshness.stop()
-        await self.flush()
+        await self.reporter.flush()
         return True
-
-    def _put(self, events: Sequence[Event]) -> Sequence[Receipt | None] | None:
-        """Put *events* on the queue; None in development mode, which sends nothing."""
-        if self.options.development_mode:
-            return None
-        assert self._sender is not None
-        if self._sender.is_closed:
-            # This call was under way, waiting for a storage, when the client was closed.
-            raise ClosedError("the client was closed during this call")
-        receipts = self._sender.put(events)
-        for event, receipt in zip(events, receipts, strict=True):
-            if receipt is None:
-                self._tell_refused(event)
-        return receipts
-
-    def _record(
-        self,
-        receipts: Sequence[Receipt | None] | None,
-        call: TrackCall | None = None,
-        accepted: Iterable[Conversion] = (),
-    ) -> Callable[[], Awaitable[None]] | None:
-        """Begin to keep accepted events in the outbox; return how to wait for that before the call returns."""
-        if self._journal is None:
-            return None
-        events = [one for one in receipts or () if isinstance(one, Event)]
-        if not events:
-            return None
-        claims: Mapping[Receipt, Sequence[Claim]] = {}
-        if call is not None and self._marker is not None:
-            claims = _find_claims(call, accepted, receipts)
-        return self._journal.record(events, [claims.get(event, ()) for event in events])
-
-    def _tell_refused(self, event: Event) -> None:
-        now = time.monotonic()
-        if now >= self._quiet_until:
-            self._quiet_until = now + LOG_INTERVAL_S
-            log_warning("the event queue is full: %d events refused so far", self.queue.refused)
-        if self._drop_callback is not None:
-            outcome = Outcome(DeliveryStatus.DROPPED, "overflow")
-            self._drop_callback.call_soon(outcome, event.dump())
-
-    async def wait_for(self, delivery: Delivery) -> None:
-        """Wait for the delivery, as long as launch allows; it goes on after that."""
-        if not await self._patience.wait_for(delivery.list_pending()):
-            log_warning("a call waited %s s for its delivery", self.options.wait_timeout_s)
 
     def _tell_integration(
         self,
@@ -622,33 +472,6 @@ class Engine:
                 make_payload(namespace, decision, user, api, version, goal_identifier)
             )
 
-    def _on_ended(self, ended: Sequence[Event]) -> None:
-        """Take note of events that ended."""
-        if self._journal is not None:
-            self._journal.forget([one for one in ended if not _is_kept(one)])
-        if self._drop_callback is not None:
-            for event in ended:
-                if event.outcome is not None and not event.outcome and not _is_kept(event):
-                    self._drop_callback.call_soon(event.outcome, event.dump())
-        if self._flush_callback is not None:
-            self._tell_flush(ended)
-
-    def _tell_flush(self, ended: Sequence[Event]) -> None:
-        """Tell the flush callback of the events of one request, with the error where they failed."""
-        assert self._flush_callback is not None
-        outcome = ended[0].outcome
-        error = None
-        if not outcome:
-            status = "" if outcome is None else f"{outcome.status} {outcome.reason}"
-            code = None if outcome is None else outcome.status_code
-            error = DeliveryError(f"{status} after status {code}" if code else status)
-        events = [json.loads(event.render_item()) for event in ended]
-        self._flush_callback.call_soon(error, events)
-
-
-def _is_kept(event: Event) -> bool:
-    return event.outcome is not None and event.outcome.status is DeliveryStatus.KEPT
-
 
 def _find_claims(
     call: TrackCall,
@@ -664,12 +487,6 @@ def _find_claims(
         claim = Claim(call.user.id, one.campaign.key, one.goal.identifier)
         found.setdefault(receipt, []).append(claim)
     return found
-
-
-def _delivery_of(receipts: Sequence[Receipt | None] | None) -> Delivery:
-    if receipts is None:
-        return DEVELOPMENT_DELIVERY
-    return Delivery(tuple(receipt for receipt in receipts if receipt is not None))
 
 
 def _enter_receipts(

@@ -118,7 +118,7 @@ async def test_row_28_random_cancellation(collector: CollectorProcess) -> None:
         assert await client.track("checkout", "the last", "signup", wait=True)
         await client.flush_events()
         assert 1 <= len(transport._idle) <= client._engine.options.workers
-        assert client._engine.queue.count_held() == 0
+        assert client._engine.reporter.queue.count_held() == 0
     statistics = client.statistics()
     ledger = await asyncio.to_thread(collector.read_ledger)
     assert not find_visitors(told) - ledger.keys()

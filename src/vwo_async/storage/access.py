@@ -6,7 +6,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from contextvars import Context
 from typing import Any, NamedTuple, TypeVar
 
@@ -72,7 +71,7 @@ class StorageAccess:
         """Whether the storage settles who counts a conversion."""
         return self._claim_goal is not None
 
-    def visit(self, user_id: str) -> AbstractContextManager[Visit]:
+    def visit(self, user_id: str) -> Visit:
         """Stand in the line of a user, see `Visit`."""
         return self._lines.visit(user_id)
 

@@ -8,8 +8,9 @@ as what the call would read itself, so it need not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Self
 
 from .._core.decision import Stored
 
@@ -32,20 +33,35 @@ class Line:
 
 
 class Visit:
-    """One call's place in a line.
+    """One call's place in the line of a user, for as long as the call is within the context.
 
     Args:
-        line: The line of the user.
+        lines: The lines of all users.
+        user_id: The user.
         timeout_s: How long to wait for a turn at most: whoever is at the front may be held by a
             storage that hangs, and the others wait no longer than for the storage itself.
     """
 
-    __slots__ = ("_arrived", "_line", "_timeout_s")
+    __slots__ = ("_arrived", "_line", "_lines", "_timeout_s", "_user_id")
 
-    def __init__(self, line: Line, timeout_s: float) -> None:
+    def __init__(self, lines: dict[str, Line], user_id: str, timeout_s: float) -> None:
+        self._lines = lines
+        self._user_id = user_id
+        self._timeout_s = timeout_s
+
+    def __enter__(self) -> Self:
+        line = self._lines.get(self._user_id)
+        if line is None:
+            line = self._lines[self._user_id] = Line()
+        line.calls += 1
         self._line = line
         self._arrived = line.tick()
-        self._timeout_s = timeout_s
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._line.calls -= 1
+        if not self._line.calls:
+            del self._lines[self._user_id]
 
     def tick(self) -> int:
         """Return the present in the order of the line, for `remember`."""
@@ -74,15 +90,24 @@ class Visit:
         """Let the next call ask the storage about this campaign."""
         self._line.known.pop(campaign_key, None)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """Wait until the calls ahead have had their turn, or for the time-out, and have one."""
-        has_turn = await _acquire(self._line.lock, self._timeout_s)
-        try:
-            yield
-        finally:
-            if has_turn:
-                self._line.lock.release()
+        return _Turn(self._line.lock, self._timeout_s)
+
+
+class _Turn:
+    __slots__ = ("_has_turn", "_lock", "_timeout_s")
+
+    def __init__(self, lock: asyncio.Lock, timeout_s: float) -> None:
+        self._lock = lock
+        self._timeout_s = timeout_s
+
+    async def __aenter__(self) -> None:
+        self._has_turn = await _acquire(self._lock, self._timeout_s)
+
+    async def __aexit__(self, *raised: object) -> None:
+        if self._has_turn:
+            self._lock.release()
 
 
 class Lines:
@@ -98,19 +123,9 @@ class Lines:
         self._lines: dict[str, Line] = {}
         self._timeout_s = timeout_s
 
-    @contextmanager
-    def visit(self, user_id: str) -> Iterator[Visit]:
-        """Stand in the line of a user for as long as the call lasts."""
-        line = self._lines.get(user_id)
-        if line is None:
-            line = self._lines[user_id] = Line()
-        line.calls += 1
-        try:
-            yield Visit(line, self._timeout_s)
-        finally:
-            line.calls -= 1
-            if not line.calls:
-                del self._lines[user_id]
+    def visit(self, user_id: str) -> Visit:
+        """Return a place in the line of a user, to be entered."""
+        return Visit(self._lines, user_id, self._timeout_s)
 
     def __len__(self) -> int:
         return len(self._lines)

@@ -66,20 +66,18 @@ class StoredDecision:
             user_id if isinstance(user_id, str) else "",
             key,
             name,
-            _split_goals(row.get("goalIdentifier"), row.get("goalIdentifiers")),
+            split_goals(row),
             meta_data if isinstance(meta_data, Mapping) else {},
         )
 
 
-def _split_goals(*spellings: object) -> tuple[str, ...]:
-    parts = [
-        part
-        for text in spellings
-        if isinstance(text, str)
-        for part in text.split(SEPARATOR)
-        if part
-    ]
-    return tuple(dict.fromkeys(parts))
+def split_goals(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the goals of a record, under either spelling, each once."""
+    spellings = row.get("goalIdentifier"), row.get("goalIdentifiers")
+    texts = [text for text in spellings if isinstance(text, str)]
+    if not texts:
+        return ()
+    return tuple(dict.fromkeys(part for text in texts for part in text.split(SEPARATOR) if part))
 
 
 Row: TypeAlias = "StoredDecision | Mapping[str, Any] | None"

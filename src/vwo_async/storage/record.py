@@ -6,22 +6,25 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._core.decision import Stored
-from .protocol import Row, StoredDecision
+from .protocol import Row, StoredDecision, split_goals
 
 
 def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
     """Return what *row* says of this user and campaign; a text where it belongs to another or is no record."""
     if row is None:
         return None
-    if not isinstance(row, (StoredDecision, Mapping)):
+    if isinstance(row, StoredDecision):
+        # A record made by hand is read like any other: its fields may hold anything.
+        row = row.as_dict()
+    elif not isinstance(row, Mapping):
         return f"get returned {type(row).__name__}"
-    # A record made by hand is read like any other: its fields may hold anything.
-    record = StoredDecision.from_mapping(row if isinstance(row, Mapping) else row.as_dict())
-    if record is None:
+    key, name = row.get("campaignKey"), row.get("variationName")
+    if not (isinstance(key, str) and isinstance(name, str) and key and name):
         return None
-    if record.campaign_key != campaign_key or record.user_id not in ("", user_id):
+    owner = row.get("userId")
+    if key != campaign_key or (isinstance(owner, str) and owner not in ("", user_id)):
         return "get returned the record of another user or campaign"
-    return Stored(record.variation_name, record.goals)
+    return Stored(name, split_goals(row))
 
 
 def read_given(

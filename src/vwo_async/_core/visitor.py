@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha1
 from uuid import NAMESPACE_URL, uuid5
 
@@ -16,9 +17,21 @@ def make_namespace(account_id: int | str) -> bytes:
 
 
 def make_visitor_id(namespace: bytes, id_bytes: bytes) -> str:
-    """Return the version 5 UUID of a user within *namespace*: 32 upper-case hex digits, no dashes.
+    """Return the version 5 UUID of a user within *namespace*: 32 upper-case hex digits, no dashes."""
+    return make_namer(namespace)(id_bytes)
+
+
+def make_namer(namespace: bytes) -> Callable[[bytes], str]:
+    """Return `make_visitor_id` for one namespace.
 
     Written out because uuid.uuid5 spends most of its time on making UUID objects.
     """
-    digest = sha1(namespace + id_bytes, usedforsecurity=False).hexdigest().upper()
-    return f"{digest[:12]}5{digest[13:16]}{_VARIANTS[digest[16]]}{digest[17:32]}"
+    begin, variants = sha1(namespace, usedforsecurity=False).copy, _VARIANTS
+
+    def name(id_bytes: bytes) -> str:
+        hashed = begin()
+        hashed.update(id_bytes)
+        digest = hashed.hexdigest().upper()
+        return f"{digest[:12]}5{digest[13:16]}{variants[digest[16]]}{digest[17:32]}"
+
+    return name

@@ -14,7 +14,6 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from .._core.goal import Revenue
-from .._core.visitor import make_visitor_id
 from ..result import Receipt
 from ..user import User
 from .request import (
@@ -81,7 +80,7 @@ class Event(Receipt):
     def _visitor(self) -> str:
         """Return the visitor id, made when an event is first written: off the caller's time."""
         if not self._visitor_id:
-            self._visitor_id = make_visitor_id(self.account.namespace, self._id_bytes)
+            self._visitor_id = self.account.name_visitor(self._id_bytes)
         return self._visitor_id
 
 
@@ -160,11 +159,13 @@ class _CampaignEvent(_ClassicEvent):
     variation_id: int
 
     def _item(self, kind: int, tail: str = "") -> str:
-        agent = json.dumps(self.user_agent) if self.user_agent else '""'
-        ip = json.dumps(self.ip) if self.ip else '""'
+        agent, ip = self.user_agent, self.ip
+        visitor = '"visitor_ua":"","visitor_ip":""'
+        if agent or ip:
+            visitor = f'"visitor_ua":{json.dumps(agent)},"visitor_ip":{json.dumps(ip)}'
         return (
             f'{{"e":{self.campaign_id},"c":{self.variation_id},"sId":{self.seconds},'
-            f'"u":"{self._visitor()}","eT":{kind},"visitor_ua":{agent},"visitor_ip":{ip}{tail}}}'
+            f'"u":"{self._visitor()}","eT":{kind},{visitor}{tail}}}'
         )
 
 

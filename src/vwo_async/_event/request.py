@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from .._core.visitor import make_namespace
+from .._core.visitor import make_namer, make_namespace
 
 # encodeURIComponent leaves these alone, and so do the Node SDK's requests.
 _SAFE = "!~*'()"
@@ -45,7 +45,7 @@ class Account:
         "_batch_query",
         "_key",
         "event_query",
-        "namespace",
+        "name_visitor",
         "path",
         "props",
         "query",
@@ -69,7 +69,7 @@ class Account:
             quote_text(sdk_version),
         )
         env = f"&env={quote_text(sdk_key)}" if sdk_key else ""
-        self.namespace = make_namespace(account_id)
+        self.name_visitor = make_namer(make_namespace(account_id))
         self.sdk_key = sdk_key
         self.path = f"/{collection_prefix}" if collection_prefix else ""
         self.usage = "".join(f"&{key}={value}" for key, value in usage.items())

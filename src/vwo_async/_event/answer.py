@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -88,6 +87,9 @@ def read_retry_after(text: str, wall_now: float) -> float:
         return 0.0
     if text.isascii() and text.isdigit():
         return min(float(text), MAX_RETRY_AFTER_S)
+    # Seldom needed, and dear to import.
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     try:
         date = parsedate_to_datetime(text)
         if date.tzinfo is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anyio import CapacityLimiter, to_thread
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
 
 # How many calls of plain functions may be under way; who comes later waits, within the time-out.
 MAX_THREADS = 20
@@ -30,11 +31,25 @@ class Threads:
             getattr(method, "__call__", None)  # noqa: B004 - an object with an async __call__
         ):
             return method
-        return partial(self._run, method)
+        # Most services have no such function, and need not import anyio for it.
+        from anyio import to_thread  # noqa: PLC0415
 
-    async def _run(self, method: Callable[..., Any], *arguments: object) -> Any:
+        return partial(self._run, to_thread.run_sync, method)
+
+    def _limit(self) -> CapacityLimiter:
+        """Return the limiter, which belongs to the running loop."""
         if self._limiter is None:
+            from anyio import CapacityLimiter  # noqa: PLC0415 - as above
+
             self._limiter = CapacityLimiter(MAX_THREADS)
+        return self._limiter
+
+    async def _run(
+        self,
+        run_sync: Callable[..., Awaitable[object]],
+        method: Callable[..., Any],
+        *arguments: object,
+    ) -> Any:
         ended: list[tuple[Any, Exception | None]] = []
 
         def call() -> None:
@@ -45,7 +60,7 @@ class Threads:
                 ended.append((None, error))
 
         # A thread cannot be stopped: a call that times out leaves it behind.
-        await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+        await run_sync(call, abandon_on_cancel=True, limiter=self._limit())
         returned, error = ended[0]
         if error is not None:
             raise error

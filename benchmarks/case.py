@@ -15,6 +15,7 @@ NODE = "vwo-node-sdk"
 LAUNCHDARKLY = "launchdarkly"
 LIMIT = "limit in Python"
 ROUND_TRIP_MS = 50
+FEW, MANY = "1 campaign", "1,000 campaigns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Case:
         name: Unique.
         request: What every entrant is asked.
         entrants: In the order of the turns.
-        settings: Number of campaigns of the settings file, and whether they have a segment.
+        settings: Number of campaigns of the settings file, unless an entrant asks for another, and
+            whether they have a segment.
         server: ``fast``, ``slow`` or empty where none is needed.
         is_fresh: Whether every sample needs a process of its own.
         rounds: At most so many; 0 for as many as the run has.
@@ -104,6 +106,7 @@ class Plan:
     def cases(self) -> Iterator[Case]:
         """Yield every case."""
         yield from self._decisions()
+        yield from self._growth()
         yield from self._tracks()
         yield from self._awaited()
         yield from self._slow()
@@ -136,6 +139,21 @@ class Plan:
                 kind = "segment" if has_segment else "plain"
                 name = f"decision/{campaigns}/{kind}"
                 yield Case("decision", name, request, entrants, (campaigns, has_segment))
+
+    def _growth(self) -> Iterator[Case]:
+        """Yield the same decision in small and large files, one right after the other."""
+        for kind, has_segment in (("plain", False), ("segment", True)):
+            request = {
+                "work": "decision",
+                "segment": has_segment,
+                "calls": self._pick(2000, 500),
+                "samples": self._pick(15, 5),
+            }
+            entrants = tuple(
+                Entrant(label, OURS, {"campaigns": campaigns})
+                for label, campaigns in ((FEW, 1), (MANY, 1000))
+            )
+            yield Case("decision", f"growth/{kind}", request, entrants, (1, has_segment))
 
     def _tracks(self) -> Iterator[Case]:
         for callers in (1, 100):

@@ -135,7 +135,13 @@ class Bench:
                 self._records.add(case.name, entrant.label, number, values)
 
     def _ask(self, case: Case, entrant: Entrant) -> Json:
-        request = {**case.request, **entrant.request, "settings": self._write_settings(case)}
+        request = {
+            **case.request,
+            **entrant.request,
+        }
+        request["settings"] = self._write_settings(
+            request.get("campaigns", case.settings[0]), has_segment=case.settings[1]
+        )
         if case.server:
             request["url"] = self._urls[case.server]
         if "address" in request:
@@ -146,8 +152,7 @@ class Bench:
             self._close_worker(entrant.worker)
         return self._worker(entrant.worker).ask(request)
 
-    def _write_settings(self, case: Case) -> str:
-        campaigns, has_segment = case.settings
+    def _write_settings(self, campaigns: int, *, has_segment: bool) -> str:
         path = self._work_dir / f"settings-{campaigns}-{'segment' if has_segment else 'plain'}.json"
         if not path.exists():
             path.write_text(json.dumps(make_settings(campaigns, has_segment=has_segment)))

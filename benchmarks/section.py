@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from case import FEW, MANY
 from chart import format_value
 from peer import OURS
 from summary import Results
@@ -15,6 +16,9 @@ _DECISION_TEXT = """\
 From the id of a user, and his five attributes where there is a segment, to the name of the variation:
 the last campaign of a file, with no report. Medians of the wall time; *x* is how many times the CPU
 time of vwo_async it takes, which nothing else on the machine can lengthen.
+"""
+_GROWTH_TEXT = """\
+Ours alone, with a small and a large file one right after the other:
 """
 _TRACK_TEXT = """\
 Medians, and quartiles in brackets. Calls that do not wait for delivery: *held* is how long the call
@@ -85,7 +89,21 @@ def _write_decisions(results: Results) -> Iterator[str]:
                 row.append(_show_ratio(results, "cpu_us", case, label))
             rows.append(row)
         yield make_table(head, rows)
+    yield from _write_growth(results)
     yield from _write_spreads(results)
+
+
+def _write_growth(results: Results) -> Iterator[str]:
+    cases = [f"growth/{kind}" for kind in ("plain", "segment")]
+    if any(results.spread(case, one, "cpu_us") is None for case in cases for one in (FEW, MANY)):
+        return
+    yield _GROWTH_TEXT
+    rows = []
+    for case, title in zip(cases, ("no segment", "five leaves"), strict=True):
+        times = [_show(results, case, one, "cpu_us") for one in (FEW, MANY)]
+        ratio = results.ratio("cpu_us", (case, MANY), (case, FEW))
+        rows.append([title, *times, NOT_MEASURED if ratio is None else f"{ratio.middle:.2f}x"])
+    yield make_table(["CPU, µs", FEW, MANY, "growth"], rows)
 
 
 def _write_spreads(results: Results) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from case import LAUNCHDARKLY, LIMIT, NODE, ROUND_TRIP_MS, VWO_PYTHON
+from case import FEW, LAUNCHDARKLY, LIMIT, MANY, NODE, ROUND_TRIP_MS, VWO_PYTHON
 from peer import OURS
 from summary import Results
 
@@ -106,7 +106,7 @@ def _growth(bound: float, text: str) -> tuple[Check, ...]:
     return tuple(
         Check(
             f"{name}: {text}",
-            _ratio("cpu_us", (f"decision/1000/{kind}", OURS), (f"decision/1/{kind}", OURS)),
+            _ratio("cpu_us", (f"growth/{kind}", MANY), (f"growth/{kind}", FEW)),
             bound,
             is_least=False,
         )

@@ -262,6 +262,13 @@ async def test_statistics_balance_at_every_moment() -> None:
         ({"workers": 0, "storage_timeout_s": -1}, ["workers", "storage_timeout_s"]),
         ({"wait_timeout_s": float("nan")}, ["wait_timeout_s"]),
         ({"limits": 5, "timeouts": 5}, ["limits", "timeouts"]),
+        ({"limits": Limits(max_events=-1)}, ["limits: max_events"]),
+        ({"limits": Limits(max_batch_events=2.5)}, ["limits: max_batch_events"]),  # type: ignore[arg-type]
+        ({"limits": Limits(linger_s=float("nan"))}, ["limits: linger_s"]),
+        ({"limits": Limits(coalesces=1)}, ["limits: coalesces"]),  # type: ignore[arg-type]
+        ({"limits": Limits(max_attempts=True)}, ["limits: max_attempts"]),
+        ({"limits": Limits(on_unknown="keep")}, ["limits: on_unknown"]),  # type: ignore[arg-type]
+        ({"timeouts": Timeouts(total_s="1")}, ["timeouts: total_s"]),  # type: ignore[arg-type]
         ({"ssl_context": 5, "transport": 5}, ["ssl_context", "transport"]),
     ],
 )

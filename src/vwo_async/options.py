@@ -342,6 +342,28 @@ def _read_instance(kind: type) -> Callable[[object], object]:
     return read
 
 
+def _read_bounds(kind: type) -> Callable[[object], object]:
+    """Return the reader of a dataclass of bounds, each of which must be as its default is, and not negative."""
+
+    def read(value: object) -> object:
+        _read_instance(kind)(value)
+        for one in fields(kind):
+            if not _is_bound(getattr(value, one.name), one.default):
+                raise InvalidInputError(f"{one.name}: cannot be used")
+        return value
+
+    return read
+
+
+def _is_bound(value: Any, default: object) -> bool:
+    if isinstance(default, str):
+        return value in ("retry", "drop")
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    kinds = int if isinstance(default, int) else (int, float)
+    return isinstance(value, kinds) and value >= 0
+
+
 def _read_source(value: object) -> object:
     return None if value is None else _read_instance(SettingsSource)(value)
 
@@ -376,8 +398,8 @@ _READERS: Mapping[str, Callable[[Any], object]] = {
     "storage_timeout_s": _read_seconds,
     "wait_timeout_s": _read_optional_seconds,
     "close_timeout_s": _read_seconds,
-    "timeouts": _read_instance(Timeouts),
-    "limits": _read_instance(Limits),
+    "timeouts": _read_bounds(Timeouts),
+    "limits": _read_bounds(Limits),
     "workers": _read_workers,
     "ssl_context": _read_ssl_context,
     "proxy": _read_proxy,

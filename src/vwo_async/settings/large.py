@@ -90,16 +90,6 @@ def read_large(body: bytes, pause: Callable[[], object]) -> Settings | list[str]
     return [describe(one) for one in settings] if isinstance(settings, list) else settings
 
 
-class _Note(NamedTuple):
-    """What is kept of a campaign besides its text."""
-
-    id: int
-    key: str
-    type: str
-    goals: Sequence[str]
-    twins: Sequence[str]
-
-
 class _Reader:
     """Reads the campaigns of one file, and notes what they are found by.
 
@@ -114,7 +104,13 @@ class _Reader:
         self._pause = pause
         self._pause_at = PIECE_BYTES
         self._spans: list[Span] = []
-        self._notes: dict[int, _Note] = {}
+        # What the campaigns are found by, in one list for each kind: an object for each campaign would
+        # call the garbage collector, which then looks at everything that the process has.
+        self._ids: list[int] = []
+        self._keys: list[str] = []
+        self._types: list[str] = []
+        self._goals: dict[str, list[int]] = {}
+        self._twins: list[tuple[int, str]] = []
         self._unread: list[int] = []
         self._faults: list[str] = []
         self._breaks: list[_BrokenPieceError] = []
@@ -123,6 +119,9 @@ class _Reader:
         """Take the next campaign from the outline."""
         position = len(self._spans)
         self._spans.append(span)
+        self._ids.append(0)
+        self._keys.append("")
+        self._types.append("")
         if span.end >= self._pause_at:
             self._pause_at = span.end + PIECE_BYTES
             self._pause()
@@ -152,25 +151,18 @@ class _Reader:
             return self._sort(shell)
         if self._faults:
             return self._faults
-        notes = [self._notes[position] for position in range(len(self._spans))]
         twins = [
-            *find_twins([one.id for one in notes], [one.key for one in notes]),
-            *(twin for one in notes for twin in one.twins),
+            *find_twins(self._ids, self._keys),
+            *(twin for _, twin in sorted(self._twins, key=lambda one: one[0])),
         ]
-        return twins or shell.model_copy(update={"campaigns": self._shelve(notes)})
+        return twins or shell.model_copy(update={"campaigns": self._shelve()})
 
-    def _shelve(self, notes: Sequence[_Note]) -> CampaignTexts:
-        goals: dict[str, list[int]] = {}
-        for position, note in enumerate(notes):
-            for identifier in note.goals:
-                goals.setdefault(identifier, []).append(position)
-        return CampaignTexts(
-            [self._body[span.start : span.end] for span in self._spans],
-            [one.id for one in notes],
-            [one.key for one in notes],
-            [one.type for one in notes],
-            goals,
-        )
+    def _shelve(self) -> CampaignTexts:
+        for positions in self._goals.values():
+            # Those that were read last came last.
+            positions.sort()
+        texts = [self._body[span.start : span.end] for span in self._spans]
+        return CampaignTexts(texts, self._ids, self._keys, self._types, self._goals)
 
     def _read_shell(self, listed: Span) -> Settings | list[ErrorDetails]:
         """Read the file without its campaigns."""
@@ -204,20 +196,16 @@ class _Reader:
                 self._faults += [describe(_move(detail, positions[0])) for detail in found]
 
     def _note(self, position: int, campaign: Campaign) -> None:
-        self._notes[position] = _Note(
-            campaign.id,
-            campaign.key,
-            intern(campaign.type),
-            # Each once, in their order.
-            [
-                *{
-                    one.identifier: 0
-                    for one in campaign.goals
-                    if one.identifier and one.id is not None
-                }
-            ],
-            find_inner_twins(position, campaign),
-        )
+        self._ids[position] = campaign.id
+        self._keys[position] = campaign.key
+        self._types[position] = intern(campaign.type)
+        for identifier in {
+            one.identifier for one in campaign.goals if one.identifier and one.id is not None
+        }:
+            self._goals.setdefault(identifier, []).append(position)
+        twins = find_inner_twins(position, campaign)
+        if twins:
+            self._twins += [(position, twin) for twin in twins]
 
     def _sort(self, shell: Sequence[ErrorDetails]) -> list[str]:
         """Return the faults in the order of the fields."""

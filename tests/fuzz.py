@@ -30,7 +30,7 @@ import h11
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
 
-from sample import KEY, campaign, settings, variation
+from sample import KEY, REQUIRED, campaign, settings, variation
 
 from vwo_async import Reason, SettingsError, TrackResult, VWOClient, parse_settings
 from vwo_async.storage import MemoryUserStorage
@@ -484,16 +484,6 @@ def draw_record(draw: Draw) -> dict[str, Any]:
     return {key: value for key, value in record.items() if not draw.is_one_in(5)}
 
 
-REQUIRED = {
-    "activate": ("campaign_key", "user_id"),
-    "get_variation_name": ("campaign_key", "user_id"),
-    "is_feature_enabled": ("campaign_key", "user_id"),
-    "get_feature_variable_value": ("campaign_key", "variable_key", "user_id"),
-    "track": ("campaign_key", "user_id", "goal_identifier"),
-    "push": ("tag_key", "tag_value", "user_id"),
-    "decide_all": ("user_id",),
-    "explain": ("campaign_key", "user_id"),
-}
 DECIDING = ("custom_variables", "variation_targeting_variables", "user_storage_data")
 SENDING = (
     *DECIDING,

@@ -51,3 +51,16 @@ def settings(*campaigns: dict[str, Any], **more: Any) -> dict[str, Any]:
     return copy.deepcopy(
         {"sdkKey": KEY, "accountId": ACCOUNT, "version": 1, "campaigns": list(chosen), **more}
     )
+
+
+# What each API method must be given.
+REQUIRED = {
+    "activate": ("campaign_key", "user_id"),
+    "get_variation_name": ("campaign_key", "user_id"),
+    "is_feature_enabled": ("campaign_key", "user_id"),
+    "get_feature_variable_value": ("campaign_key", "variable_key", "user_id"),
+    "track": ("campaign_key", "user_id", "goal_identifier"),
+    "push": ("tag_key", "tag_value", "user_id"),
+    "decide_all": ("user_id",),
+    "explain": ("campaign_key", "user_id"),
+}

@@ -40,7 +40,7 @@ class Reporter:
 
     Attributes:
         queue: Where they are.
-        sender: What empties it; only between `start` and `close`.
+        sender: What empties it; None before `start`.
     """
 
     def __init__(self, options: Options) -> None:

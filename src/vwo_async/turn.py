@@ -10,8 +10,8 @@ import asyncio
 from collections import deque
 from time import monotonic
 
-# How long calls may go on in one turn of the loop, and how many of those that wait then follow: some
-# hundred calls in all, so that few have to wait, and those for no more than a few milliseconds.
+# How long calls may go on in one turn of the loop, and how many of those that wait then follow: a hundred
+# busy callers have room in it, and nothing else stands still for more than a few milliseconds.
 MAX_TURN_S = 0.004
 CALLS_PER_TURN = 100
 

@@ -23,7 +23,7 @@ from uuid import NAMESPACE_URL, uuid5
 import mmh3
 import pytest
 from rig import P99_DELAY_S, steady_loop
-from sample import ACCOUNT, KEY, campaign, settings
+from sample import ACCOUNT, KEY, REQUIRED, campaign, settings
 from server import Received, running_server
 from vector import RecordingStorage
 
@@ -832,16 +832,7 @@ async def test_row_55_what_is_only_stored(name: str) -> None:
             assert await client.activate("checkout", "Billy") == find_variation("Billy")
 
 
-ARGUMENTS = {
-    "activate": ("campaign_key", "user_id"),
-    "get_variation_name": ("campaign_key", "user_id"),
-    "is_feature_enabled": ("campaign_key", "user_id"),
-    "get_feature_variable_value": ("campaign_key", "variable_key", "user_id"),
-    "track": ("campaign_key", "user_id", "goal_identifier"),
-    "push": ("tag_key", "tag_value", "user_id"),
-    "decide_all": ("user_id",),
-    "explain": ("campaign_key", "user_id", "api"),
-}
+ARGUMENTS = {**REQUIRED, "explain": (*REQUIRED["explain"], "api")}
 OPTIONS = {
     "custom_variables",
     "variation_targeting_variables",

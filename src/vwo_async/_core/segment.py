@@ -38,8 +38,7 @@ def compile_segment(tree: Any) -> Predicate | None:
     """Return the predicate of *tree*, or None for an empty tree, which everybody passes."""
     if not tree and isinstance(tree, (dict, list)):
         return None
-    # The patterns of one segment share the work that one decision may take.
-    predicate = _compile_node(tree, 1 / max(_count_patterns(tree), 1))
+    predicate = _compile_node(tree, _find_share(tree))
 
     def holds(variables: Mapping[str, Any], user_id: str | None) -> bool:
         try:
@@ -64,6 +63,11 @@ def _is_malformed(tree: Any) -> bool:
             next(iter(content.values()), None), str
         )
     return kind == "user" and not isinstance(content, str)
+
+
+def _find_share(tree: Any) -> float:
+    """Return what each pattern of *tree* has of the work that one decision may take: they share it."""
+    return 1 / max(_count_patterns(tree), 1)
 
 
 def _count_patterns(tree: Any) -> int:
@@ -257,7 +261,7 @@ def _compile_regex(content: str, share: float) -> Test:
 
 def find_refused_patterns(tree: Any) -> Iterator[str]:
     """Yield the regex operands of *tree* that match nothing, because they are invalid or could run away."""
-    return _find_refused(tree, 1 / max(_count_patterns(tree), 1))
+    return _find_refused(tree, _find_share(tree))
 
 
 def _find_refused(tree: Any, share: float) -> Iterator[str]:

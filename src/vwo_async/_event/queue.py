@@ -201,7 +201,7 @@ class Queue:
             yield tuple(part)
 
     def release(self) -> list[Event]:
-        """Let everything go that batching holds back, and return all that is pending."""
+        """Let everything go that is held back, and return all that is pending."""
         parcels = [*self._again, *self._in_flight, *(parcel for _, _, parcel in self._delayed)]
         pending = [event for parcel in parcels for event in parcel.events]
         waiting = [event for bundle in self._ready for event in bundle]
@@ -249,7 +249,7 @@ class Queue:
         return self._batching is None and bool(self._ready) and not self._is_full(now)
 
     def _is_full(self, now: float) -> bool:
-        """Tell whether what was put may leave: batching holds it until it is enough or old enough."""
+        """Tell whether what was put may leave: it may be held until it is enough or old enough."""
         full_at = self._full_at()
         return full_at is not None and now >= full_at
 

@@ -58,20 +58,22 @@ class StoredDecision:
 
         The goals are read under both spellings, goalIdentifier and the Python SDK's goalIdentifiers.
         """
-        user_id, key, name = (row.get(part) for part in ("userId", "campaignKey", "variationName"))
-        if not (isinstance(key, str) and isinstance(name, str) and key and name):
+        fields = read_fields(row)
+        if fields is None:
             return None
         meta_data = row.get("metaData")
-        return cls(
-            user_id if isinstance(user_id, str) else "",
-            key,
-            name,
-            split_goals(row),
-            meta_data if isinstance(meta_data, Mapping) else {},
-        )
+        return cls(*fields, meta_data if isinstance(meta_data, Mapping) else {})
 
 
-def split_goals(row: Mapping[str, Any]) -> tuple[str, ...]:
+def read_fields(row: Mapping[str, Any]) -> tuple[str, str, str, tuple[str, ...]] | None:
+    """Return user id, campaign key, variation name and goals, as `StoredDecision.from_mapping` reads them."""
+    user_id, key, name = row.get("userId"), row.get("campaignKey"), row.get("variationName")
+    if not (isinstance(key, str) and isinstance(name, str) and key and name):
+        return None
+    return user_id if isinstance(user_id, str) else "", key, name, _split_goals(row)
+
+
+def _split_goals(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the goals of a record, under either spelling, each once."""
     spellings = row.get("goalIdentifier"), row.get("goalIdentifiers")
     texts = [text for text in spellings if isinstance(text, str)]

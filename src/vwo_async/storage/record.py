@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._core.decision import Stored
-from .protocol import Row, StoredDecision, split_goals
+from .protocol import Row, StoredDecision, read_fields
 
 
 def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
@@ -18,13 +18,13 @@ def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
         row = row.as_dict()
     elif not isinstance(row, Mapping):
         return f"get returned {type(row).__name__}"
-    key, name = row.get("campaignKey"), row.get("variationName")
-    if not (isinstance(key, str) and isinstance(name, str) and key and name):
+    fields = read_fields(row)
+    if fields is None:
         return None
-    owner = row.get("userId")
-    if key != campaign_key or (isinstance(owner, str) and owner not in ("", user_id)):
+    owner, key, name, goals = fields
+    if key != campaign_key or owner not in ("", user_id):
         return "get returned the record of another user or campaign"
-    return Stored(name, split_goals(row))
+    return Stored(name, goals)
 
 
 def read_given(

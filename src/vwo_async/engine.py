@@ -466,10 +466,10 @@ class Engine:
         goal_identifier: str | None = None,
     ) -> None:
         if self._integration is not None:
-            namespace = snapshot.plan.visitor_namespace
+            name_visitor = snapshot.plan.name_visitor
             version = self.options.sdk_version
             self._integration.call(
-                make_payload(namespace, decision, user, api, version, goal_identifier)
+                make_payload(name_visitor, decision, user, api, version, goal_identifier)
             )
 
 

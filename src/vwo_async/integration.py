@@ -6,13 +6,13 @@ from typing import Any
 
 from ._core.api import FEATURE_ROLLOUT, FEATURE_TEST, Api
 from ._core.plan import Decision
-from ._core.visitor import make_visitor_id
+from ._core.visitor import Namer
 from .reason import Reason
 from .user import User
 
 
 def make_payload(
-    namespace: bytes,
+    name_visitor: Namer,
     decision: Decision,
     user: User,
     api: Api,
@@ -34,7 +34,7 @@ def make_payload(
         "campaign_name": campaign.name,
         "campaign_type": campaign.type,
         "user_id": user.id,
-        "vwo_user_id": make_visitor_id(namespace, user.id_bytes),
+        "vwo_user_id": name_visitor(user.id_bytes),
         "custom_variables": dict(user.custom_variables),
         "variation_targeting_variables": dict(user.variation_targeting_variables),
         "is_forced_variation_enabled": campaign.is_forced_variation_enabled,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vwo_async._core.visitor import make_namespace, make_visitor_id
+from vwo_async._core.visitor import make_namer, make_namespace
 
 UUIDS: list[tuple[str, int | str, str]] = [
     ("Ashley", 888888, "A46F7AA3A53150368683EE064793BAFD"),
@@ -21,7 +21,7 @@ UUIDS: list[tuple[str, int | str, str]] = [
 @pytest.mark.parametrize(("user_id", "account_id", "expected"), UUIDS)
 def test_visitor_id(user_id: str, account_id: int | str, expected: str) -> None:
     """VWO knows a user under the id that all official SDKs make."""
-    assert make_visitor_id(make_namespace(account_id), user_id.encode()) == expected
+    assert make_namer(make_namespace(account_id))(user_id.encode()) == expected
 
 
 @given(
@@ -33,7 +33,7 @@ def test_visitor_id_is_uuid5(user_id: str, account_id: int | str) -> None:
     """Any id of any account is the version 5 UUID of the standard library, without dashes."""
     namespace = make_namespace(account_id)
     expected = uuid5(UUID(bytes=namespace), user_id).hex.upper()
-    assert make_visitor_id(namespace, user_id.encode()) == expected
+    assert make_namer(namespace)(user_id.encode()) == expected
 
 
 def test_account_id_spelling() -> None:

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, it finds its 
 
 from sample import ACCOUNT, SECRET, settings
 
-from vwo_async._core.visitor import make_namespace, make_visitor_id
+from vwo_async._core.visitor import make_namer, make_namespace
 
 APP = Path(__file__).with_name("app.py")
 START_S = 15.0
@@ -45,8 +45,8 @@ MIN_TICKS = 200
 
 def find_visitors(users: Iterable[str]) -> set[str]:
     """Return the ids under which the collector knows *users*."""
-    namespace = make_namespace(ACCOUNT)
-    return {make_visitor_id(namespace, user.encode()) for user in users}
+    name_visitor = make_namer(make_namespace(ACCOUNT))
+    return {name_visitor(user.encode()) for user in users}
 
 
 def wait_until(is_true: Callable[[], object], timeout_s: float, what: str) -> None:

@@ -425,7 +425,7 @@ def test_every_attribute_is_there() -> None:
     whole, sparse = both_plans(make_file(isEventArchEnabled=True))
     assert all(hasattr(sparse, name) for name in Plan.__slots__)
     assert sparse.is_event_arch is whole.is_event_arch is True
-    assert sparse.visitor_namespace == whole.visitor_namespace
+    assert sparse.name_visitor(b"Ashley") == whole.name_visitor(b"Ashley")
     assert sparse.ready.keys() == whole.ready.keys()
 
 

@@ -16,7 +16,6 @@ from .api import Api
 from .bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed
 from .group import find_winner
 from .plan import Campaign, Decision, Group, Plan, Variation
-from .visitor import make_visitor_id
 
 
 class Stored(NamedTuple):
@@ -96,11 +95,7 @@ def find_forced(plan: Plan, campaign: Campaign, user: User) -> Variation | None:
     Several matches share the user by their weights, rescaled to a whole; where no range covers him,
     none is forced.
     """
-    user_id = (
-        make_visitor_id(plan.visitor_namespace, user.id_bytes)
-        if campaign.hashes_user_list
-        else user.id
-    )
+    user_id = plan.name_visitor(user.id_bytes) if campaign.hashes_user_list else user.id
     variables = user.variation_targeting_variables
     matches = [variation for holds, variation in campaign.whitelist if holds(variables, user_id)]
     if len(matches) < 2:

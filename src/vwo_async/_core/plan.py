@@ -10,7 +10,7 @@ from ..reason import Reason
 from .api import APIS, CAMPAIGN_TYPES, Api
 from .bucketing import Draw, Ranges
 from .segment import Predicate, compile_segment, find_refused_patterns
-from .visitor import make_namespace
+from .visitor import make_namer, make_namespace
 
 if TYPE_CHECKING:
     from ..settings import model
@@ -223,17 +223,17 @@ class Plan:
         ready: For each API by its name, the campaigns that it applies to whether or not there is a user
             storage.
         goals: For each goal identifier, the campaigns that have it with their goal.
-        visitor_namespace: For the visitor ids of this account.
+        name_visitor: Returns the visitor id of a user of this account.
         notes: What of the file is not used, and why.
     """
 
-    __slots__ = ("campaigns", "goals", "is_event_arch", "notes", "ready", "visitor_namespace")
+    __slots__ = ("campaigns", "goals", "is_event_arch", "name_visitor", "notes", "ready")
 
     def __init__(self, settings: model.Settings) -> None:
         campaigns = [Campaign(settings, campaign) for campaign in settings.campaigns]
         self.campaigns: Mapping[str, Campaign] = {campaign.key: campaign for campaign in campaigns}
         self.goals = _index_by_goal(campaigns)
-        self.visitor_namespace = make_namespace(settings.account_id)
+        self.name_visitor = make_namer(make_namespace(settings.account_id))
         self.is_event_arch = settings.is_event_arch_enabled
         self.notes = (*note_groups(settings), *_note_all(settings))
         _link_groups(settings, campaigns)

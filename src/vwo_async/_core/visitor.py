@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha1
+from typing import TypeAlias
 from uuid import NAMESPACE_URL, uuid5
 
 VWO_URL = "https://vwo.com"
+Namer: TypeAlias = Callable[[bytes], str]
+"""Returns the visitor id of a user, given his id in UTF-8."""
+
 # The digit of the variant that stands for each digit of the hash.
 _VARIANTS = dict(zip("0123456789ABCDEF", "89AB" * 4, strict=True))
 
@@ -16,15 +20,11 @@ def make_namespace(account_id: int | str) -> bytes:
     return uuid5(uuid5(NAMESPACE_URL, VWO_URL), str(account_id)).bytes
 
 
-def make_visitor_id(namespace: bytes, id_bytes: bytes) -> str:
-    """Return the version 5 UUID of a user within *namespace*: 32 upper-case hex digits, no dashes."""
-    return make_namer(namespace)(id_bytes)
+def make_namer(namespace: bytes) -> Namer:
+    """Return what makes the visitor ids within *namespace*.
 
-
-def make_namer(namespace: bytes) -> Callable[[bytes], str]:
-    """Return `make_visitor_id` for one namespace.
-
-    Written out because uuid.uuid5 spends most of its time on making UUID objects.
+    They are version 5 UUIDs of 32 upper-case hex digits, without dashes; written out because uuid.uuid5
+    spends most of its time on making UUID objects.
     """
     begin, variants = sha1(namespace, usedforsecurity=False).copy, _VARIANTS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sample import campaign, settings, variation
 from server import Reply, Server, answer, running_server
+from waiting import until
 
 from vwo_async import (
     CampaignTrack,
@@ -489,13 +490,6 @@ def held_until(go_on: asyncio.Event) -> Reply:
         await answer()(request, writer)
 
     return reply
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until *condition* holds."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 # Modes

@@ -274,18 +274,6 @@ async def steady_loop() -> AsyncIterator[Pulse]:
     pulse.check()
 
 
-async def until(
-    condition: Callable[[], bool] | Callable[[], Awaitable[bool]], timeout_s: float = 10.0
-) -> None:
-    """Wait until *condition* holds."""
-    async with asyncio.timeout(timeout_s):
-        while True:
-            found = condition()
-            if found if isinstance(found, bool) else await found:
-                return
-            await asyncio.sleep(TICK_S)
-
-
 # Delivery with clocks of its own
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import FaultServer, fault_server, names_of, steady_loop, until
+from rig import FaultServer, fault_server, names_of, steady_loop
 from sample import settings
+from waiting import until
 
 from vwo_async import OutboxError, TrackResult, VWOClient
 from vwo_async._event import journal

@@ -28,9 +28,9 @@ from rig import (
     names_of,
     say,
     steady_loop,
-    until,
 )
 from sample import SECRET, settings
+from waiting import until
 
 from vwo_async import DeliveryStatus, Reason, TrackResult, VWOClient
 from vwo_async.transport import Limits, Timeouts

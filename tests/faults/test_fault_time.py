@@ -20,9 +20,9 @@ from rig import (
     names_of,
     say,
     steady_loop,
-    until,
 )
 from sample import settings
+from waiting import until
 
 from vwo_async import VWOClient
 from vwo_async._event.queue import Batching

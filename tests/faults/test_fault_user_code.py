@@ -16,9 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from database import RedisServer, running_redis
-from rig import FaultServer, fault_server, names_of, steady_loop, until
+from rig import FaultServer, fault_server, names_of, steady_loop
 from sample import SECRET, campaign, settings, variation
 from server import Received, Server, answer, running_server
+from waiting import until
 
 from vwo_async import ClosedError, Reason, TrackResult, VWOClient
 from vwo_async.storage import MemoryUserStorage, StoredDecision

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sample import ACCOUNT, KEY, campaign, settings
 from server import Received, Server, answer, running_server
+from waiting import until
 
 from vwo_async import (
     ClosedError,
@@ -89,12 +90,6 @@ async def keep(path: Path, body: bytes, wall_s: float) -> None:
     """Keep a settings file as an earlier process did."""
     keeper = LastKnownGood(path, ACCOUNT, KEY, max_age_s=1)
     await asyncio.to_thread(keeper.save, body, wall_s)
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def paths_of(server: Server) -> list[str]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from vwo_async._event.choice import check_transport_name, load_transport, make_transport
+from vwo_async._delivery.transport.by_name import (
+    check_transport_name,
+    load_transport,
+    make_transport,
+)
 from vwo_async.transport import Timeouts, Transport
 
 TRANSPORT = check_transport_name(os.environ.get("VWO_TEST_TRANSPORT", "httpx"))

@@ -16,7 +16,7 @@ from postgres import own_postgres, postgres_url  # noqa: F401 - the same
 from redact import no_secret  # noqa: F401 - the same: it holds every test to showing no secret
 
 # What a service's first client imports takes longer than a loop may be held; no test is to be the first.
-import vwo_async.settings.parse
+import vwo_async._settings.parse
 import vwo_async.transport  # noqa: F401
 
 

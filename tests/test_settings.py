@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vwo_async import Settings, SettingsError, parse_settings
-from vwo_async._core.api import (
+from vwo_async._core.api_method import (
     ACTIVATE,
     GET_FEATURE_VARIABLE_VALUE,
     GET_VARIATION_NAME,
@@ -24,8 +24,8 @@ from vwo_async._core.api import (
 )
 from vwo_async._core.decision import decide, find_refusal
 from vwo_async._core.plan import Plan
-from vwo_async.reason import Reason
-from vwo_async.user import User
+from vwo_async._reason import Reason
+from vwo_async._user import User
 
 SECRET = "SECRETKEY123"
 # Values that stand for all that a file holds: none of them may show up in an error.

@@ -193,7 +193,7 @@ async def test_broken_storage(fault: Any) -> None:
 
 async def test_hanging_storage_is_left_alone() -> None:
     """A storage that hangs adds its time-out to the first calls and nothing to the next, and heals alone."""
-    from vwo_async.storage import stall
+    from vwo_async._storage import health as stall
 
     storage = Broken("hang")
     transport = RecordingTransport()

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vwo_async import InvalidInputError
-from vwo_async.user import User
+from vwo_async._user import User
 
 LONE = "a\ud800b"
 SECRET = "SECRETKEY123"
@@ -115,7 +115,7 @@ def test_pair_of_surrogates() -> None:
 def test_surrogate_does_not_crash() -> None:
     """A lone surrogate ends in an error: the process lives, which the hash library alone would end."""
     code = (
-        "from vwo_async.user import User\n"
+        "from vwo_async._user import User\n"
         "from vwo_async._core.bucketing import hash_seed\n"
         "import json\n"
         "try:\n"

@@ -3,9 +3,9 @@
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from ._version import __version__
-from .client import UserHandle, VWOClient, launch
-from .error import (
+from ._client.client import UserHandle, VWOClient, launch
+from ._client.options import GoalType
+from ._error import (
     ClosedError,
     DeliveryError,
     InvalidInputError,
@@ -15,10 +15,10 @@ from .error import (
     VWOError,
     WrongLoopError,
 )
-from .explanation import Explanation, Step
-from .fetch import fetch_settings
-from .options import GoalType
-from .result import (
+from ._explanation import Explanation, Step
+from ._refresh.fetch import fetch_settings
+from ._refresh.source import SettingsSource
+from ._result import (
     CampaignDecision,
     CampaignTrack,
     CloseReport,
@@ -30,13 +30,13 @@ from .result import (
     Statistics,
     TrackResult,
 )
-from .settings import parse_settings
-from .settings.change import SettingsChange, compare_settings
-from .source import SettingsSource
+from ._settings import parse_settings
+from ._settings.change import SettingsChange, compare_settings
+from ._version import __version__
 from .webhook import verify_webhook
 
 if _TYPE_CHECKING:
-    from .settings import Settings
+    from ._settings import Settings
 
 __all__ = [
     "CampaignDecision",

@@ -5,7 +5,7 @@ A path given there means `SqliteOutbox` with its defaults; an outbox of your own
 
 from __future__ import annotations
 
-from ._event.outbox.protocol import Outbox, Row
-from ._event.outbox.sqlite import SqliteOutbox
+from ._delivery.outbox.protocol import Outbox, Row
+from ._delivery.outbox.sqlite import SqliteOutbox
 
 __all__ = ["Outbox", "Row", "SqliteOutbox"]

@@ -5,11 +5,11 @@ Give an object with `Transport`'s two methods as the launch option ``transport``
 
 from __future__ import annotations
 
-from ._event.answer import Answer, Failure
-from ._event.lane import HttpxTransport
-from ._event.queue import Limits
-from ._event.request import Request
-from ._event.transport import VWO_BASE_URL, Timeouts, Transport
+from ._delivery.answer import Answer, Failure
+from ._delivery.queue import Limits
+from ._delivery.request import Request
+from ._delivery.transport.httpx import HttpxTransport
+from ._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport
 
 __all__ = [
     "VWO_BASE_URL",

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from vwo_async._collector.app import MAX_BODY_BYTES
 from vwo_async.collector import Collector, serve
-from vwo_async.collector.app import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from vwo_async._core.plan import Campaign, Plan
-from vwo_async.settings import parse_settings
-from vwo_async.user import User
+from vwo_async._settings import parse_settings
+from vwo_async._user import User
 
 ACCOUNT_ID = 888888
 HALVES = (("Control", 50.0), ("Variation-1", 50.0))

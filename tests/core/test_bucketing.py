@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategy import make_campaign, make_only_campaign, make_variations, weights
 
-from vwo_async._core.api import ACTIVATE
+from vwo_async._core.api_method import ACTIVATE
 from vwo_async._core.bucketing import (
     MAX_HASH,
     Draw,
@@ -24,8 +24,8 @@ from vwo_async._core.bucketing import (
 )
 from vwo_async._core.decision import decide
 from vwo_async._core.plan import Campaign, Decision, Plan
-from vwo_async.reason import Reason
-from vwo_async.user import User
+from vwo_async._reason import Reason
+from vwo_async._user import User
 
 # Where row 1 of the table in 3.5 applies, users just above the traffic's share have no variation.
 GAP_USER = "u28917"

@@ -20,7 +20,7 @@ from strategy import (
     weights,
 )
 
-from vwo_async._core.api import (
+from vwo_async._core.api_method import (
     ACTIVATE,
     GET_FEATURE_VARIABLE_VALUE,
     GET_VARIATION_NAME,
@@ -31,9 +31,9 @@ from vwo_async._core.api import (
 from vwo_async._core.bucketing import bucket_value, hash_seed
 from vwo_async._core.decision import Lookup, Records, Stored, decide, find_refusal
 from vwo_async._core.plan import Campaign, Decision, Plan
-from vwo_async.reason import Reason
-from vwo_async.settings import parse_settings
-from vwo_async.user import User
+from vwo_async._reason import Reason
+from vwo_async._settings import parse_settings
+from vwo_async._user import User
 
 PRO = {"custom_variable": {"plan": "pro"}}
 ASHLEY = User("Ashley")

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategy import JsonObject, json_values, make_campaign, make_only_campaign
 
-from vwo_async._core.feature import is_enabled, read_variable
+from vwo_async._core.feature_variable import is_enabled, read_variable
 from vwo_async._core.plan import Campaign
-from vwo_async.error import SettingsError
+from vwo_async._error import SettingsError
 
 
 def make_variable(kind: str | None, value: Any, key: str = "k") -> JsonObject:

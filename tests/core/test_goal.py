@@ -11,7 +11,7 @@ from strategy import JsonObject, make_campaign, make_plan
 from vwo_async._core.decision import Stored
 from vwo_async._core.goal import Revenue, find_targets, is_repeat, lacks_revenue
 from vwo_async._core.plan import Goal, Plan
-from vwo_async.reason import Reason
+from vwo_async._reason import Reason
 
 CUSTOM: JsonObject = {"id": 201, "identifier": "bought", "type": "CUSTOM_GOAL"}
 REVENUE: JsonObject = {"id": 202, "identifier": "paid", "type": "REVENUE_TRACKING"}

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from strategy import JsonObject, make_campaign, make_plan, make_variations
 
-from vwo_async._core.api import ACTIVATE, TRACK
+from vwo_async._core.api_method import ACTIVATE, TRACK
 from vwo_async._core.bucketing import bucket_value, hash_seed
 from vwo_async._core.decision import Lookup, Records, Stored, decide, find_refusal
 from vwo_async._core.plan import Decision, Plan
-from vwo_async.reason import Reason
-from vwo_async.user import User
+from vwo_async._reason import Reason
+from vwo_async._user import User
 
 KEYS = ("A", "B", "C3")
 EQUAL: JsonObject = {"et": 1}

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from vwo_async._core.linear import compile_linear
-from vwo_async._core.pattern import LENGTHS, Pattern, compile_pattern
+from vwo_async._core.re2 import compile_linear
+from vwo_async._core.regex_bound import LENGTHS, Pattern, compile_pattern
 
 # Beyond this a search of Python's, which is compared with, is given up.
 PATIENCE_S = 0.2

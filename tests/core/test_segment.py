@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from strategy import json_values
 
 from vwo_async._core.segment import compile_segment
-from vwo_async.error import InvalidInputError
-from vwo_async.user import User
+from vwo_async._error import InvalidInputError
+from vwo_async._user import User
 
 LISTED = "Ashley"
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategy import make_campaign, make_only_campaign, make_variations, user_ids
 
-from vwo_async._core.api import ACTIVATE
+from vwo_async._core.api_method import ACTIVATE
 from vwo_async._core.bucketing import bucket_value, hash_seed
 from vwo_async._core.decision import Lookup, Stored, decide, find_forced
 from vwo_async._core.plan import Campaign, Plan
-from vwo_async.reason import Reason
-from vwo_async.user import User
+from vwo_async._reason import Reason
+from vwo_async._user import User
 
 EVERYBODY = {"not": {"user": "nobody"}}
 ASHLEY = {"user": "Ashley"}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vwo_async._event.answer import Answer, Failure, Verdict, judge, read_retry_after
+from vwo_async._delivery.answer import Answer, Failure, Verdict, judge, read_retry_after
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 WALL = NOW.timestamp()

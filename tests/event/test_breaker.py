@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vwo_async._event.breaker import Breaker
+from vwo_async._delivery.circuit_breaker import Breaker
 
 
 def fail(breaker: Breaker, times: int, *, now: float = 0.0, wait_s: float = 10.0) -> None:

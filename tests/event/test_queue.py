@@ -20,14 +20,14 @@ from hypothesis.stateful import (
 )
 
 from vwo_async._core.plan import Plan
-from vwo_async._event.answer import Answer, Failure
-from vwo_async._event.event import Event
-from vwo_async._event.press import EventPress
-from vwo_async._event.queue import Batching, Limits, Parcel, Queue
-from vwo_async._event.request import Account, Request
-from vwo_async.result import DeliveryStatus, Outcome
-from vwo_async.settings import parse_settings
-from vwo_async.user import User
+from vwo_async._delivery.answer import Answer, Failure
+from vwo_async._delivery.event import Event
+from vwo_async._delivery.event_factory import EventPress
+from vwo_async._delivery.queue import Batching, Limits, Parcel, Queue
+from vwo_async._delivery.request import Account, Request
+from vwo_async._result import DeliveryStatus, Outcome
+from vwo_async._settings import parse_settings
+from vwo_async._user import User
 
 WALL = 1_795_262_400.0
 OK = Answer(200)

@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vwo_async import ClosedError, VWOClient
-from vwo_async._event import journal
-from vwo_async._event.outbox import sqlite
+from vwo_async._delivery.outbox import journal, sqlite
 from vwo_async.transport import Limits, Timeouts
 
 if TYPE_CHECKING:

@@ -25,14 +25,14 @@ from sample import ACCOUNT, KEY, settings
 
 from vwo_async import TrackResult
 from vwo_async._core.plan import Plan
-from vwo_async._event.event import Event
-from vwo_async._event.press import EventPress
-from vwo_async._event.queue import Batching, Limits, Queue
-from vwo_async._event.request import Account
-from vwo_async._event.sender import Sender
-from vwo_async.settings import parse_settings
+from vwo_async._delivery.event import Event
+from vwo_async._delivery.event_factory import EventPress
+from vwo_async._delivery.queue import Batching, Limits, Queue
+from vwo_async._delivery.request import Account
+from vwo_async._delivery.sender import Sender
+from vwo_async._settings import parse_settings
+from vwo_async._user import User
 from vwo_async.transport import Timeouts
-from vwo_async.user import User
 
 HERE = Path(__file__).parent
 SERVER = HERE / "misbehaving.py"

@@ -23,7 +23,7 @@ from sample import settings
 from waiting import until
 
 from vwo_async import OutboxError, TrackResult, VWOClient
-from vwo_async._event import journal
+from vwo_async._delivery.outbox import journal
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.transport import Limits
 

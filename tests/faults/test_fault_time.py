@@ -25,7 +25,7 @@ from sample import settings
 from waiting import until
 
 from vwo_async import VWOClient
-from vwo_async._event.queue import Batching
+from vwo_async._delivery.queue import Batching
 from vwo_async.transport import Limits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]

@@ -15,11 +15,11 @@ from sample import KEY, campaign, variation
 from sample import settings as make_file
 
 from vwo_async import Settings, SettingsChange, compare_settings, parse_settings
-from vwo_async._core.api import ACTIVATE, APIS
+from vwo_async._core.api_method import ACTIVATE, APIS
 from vwo_async._core.decision import decide, find_refusal
 from vwo_async._core.plan import Decision, Plan
-from vwo_async.settings.large import read_large
-from vwo_async.user import User
+from vwo_async._settings.large_file import read_large
+from vwo_async._user import User
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 

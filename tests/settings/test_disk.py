@@ -23,7 +23,7 @@ from sample import ACCOUNT, KEY
 from sample import settings as make_file
 
 from vwo_async import parse_settings
-from vwo_async.settings.disk import LastKnownGood, UnusableError
+from vwo_async._settings.last_known_good import LastKnownGood, UnusableError
 
 NOW = 1_800_000_000.0
 DAY_S = 86_400.0

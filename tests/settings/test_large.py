@@ -24,17 +24,18 @@ from sample import settings as make_file
 from server import answer, running_server
 
 from vwo_async import Settings, SettingsError, VWOClient, fetch_settings, parse_settings
-from vwo_async._core.api import ACTIVATE, APIS, TRACK
+from vwo_async._core.api_method import ACTIVATE, APIS, TRACK
 from vwo_async._core.decision import decide, find_refusal
 from vwo_async._core.goal import find_targets
+from vwo_async._core.lazy_plan import SparsePlan, compile_plan
 from vwo_async._core.plan import Decision, Plan
-from vwo_async._core.sparse import SparsePlan, compile_plan
-from vwo_async.settings import large, parse
-from vwo_async.settings.large import read_large
-from vwo_async.settings.parse import LARGE_BYTES
-from vwo_async.settings.shelf import CampaignTexts
+from vwo_async._settings import large_file as large
+from vwo_async._settings import parse
+from vwo_async._settings.large_file import read_large
+from vwo_async._settings.lazy_campaigns import CampaignTexts
+from vwo_async._settings.parse import LARGE_BYTES
+from vwo_async._user import User
 from vwo_async.testing import RecordingTransport
-from vwo_async.user import User
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vwo_async.refresh import MAX_BACK_OFF_S, Refresher
+from vwo_async._refresh.poller import MAX_BACK_OFF_S, Refresher
 
 pytestmark = pytest.mark.anyio
 

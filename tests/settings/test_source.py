@@ -31,8 +31,8 @@ from vwo_async import (
     VWOClient,
     WrongLoopError,
 )
-from vwo_async import source as source_module
-from vwo_async.settings.disk import LastKnownGood, UnusableError
+from vwo_async._refresh import source as source_module
+from vwo_async._settings.last_known_good import LastKnownGood, UnusableError
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Timeouts
 

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from sample import ACCOUNT, KEY, settings
 
-from vwo_async.settings.disk import LastKnownGood
+from vwo_async._settings.last_known_good import LastKnownGood
 
 
 def main(path: str, wall_s: str) -> None:

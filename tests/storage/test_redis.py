@@ -35,7 +35,7 @@ from redis.asyncio.sentinel import Sentinel
 from sample import settings
 
 from vwo_async import Reason, VWOClient
-from vwo_async.error import InvalidInputError, StorageError
+from vwo_async._error import InvalidInputError, StorageError
 from vwo_async.storage import GoalClaims, ManyReader, UserStorage
 from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.testing import RecordingTransport

@@ -27,7 +27,7 @@ from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from vwo_async.error import InvalidInputError, StorageError
+from vwo_async._error import InvalidInputError, StorageError
 from vwo_async.storage import GoalClaims, ManyReader, UserStorage, sql
 from vwo_async.storage.sql import SqlUserStorage
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias, overload
 
-from ..reason import Reason
-from ..user import User
-from .api import Api
+from .._reason import Reason
+from .._user import User
+from .api_method import Api
 from .bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed
 from .group import find_winner
 from .plan import Campaign, Decision, Group, Plan, Variation

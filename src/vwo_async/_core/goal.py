@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
-from ..reason import Reason
-from .api import TRACK
+from .._reason import Reason
+from .api_method import TRACK
 from .decision import Stored, find_refusal
 from .plan import Campaign, Goal, Plan
 

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..reason import Reason
-from .api import APIS, CAMPAIGN_TYPES, Api
+from .._reason import Reason
+from .api_method import APIS, CAMPAIGN_TYPES, Api
 from .bucketing import Draw, Ranges
 from .segment import Predicate, compile_segment, find_refused_patterns
 from .visitor import make_namer, make_namespace
 
 if TYPE_CHECKING:
-    from ..settings import model
+    from .._settings import model
 
 _IS_NUMBER = re.compile(r"[0-9]{1,17}").fullmatch
 RUNNING = "RUNNING"

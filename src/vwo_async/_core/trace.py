@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..explanation import Explanation, Step
-from ..reason import Reason
-from ..user import User
-from .api import Api
+from .._explanation import Explanation, Step
+from .._reason import Reason
+from .._user import User
+from .api_method import Api
 from .bucketing import MAX_BUCKET_VALUE, MAX_TRAFFIC_VALUE, bucket_value, hash_seed
 from .decision import Lookup, Records, decide, find_eligible, find_forced
 from .group import find_winner

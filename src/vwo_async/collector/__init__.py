@@ -17,12 +17,12 @@ body, and ``POST /collector/answer`` with ``{"status": 503, "times": 3}``.
 
 from __future__ import annotations
 
-from .inbox import Refusal, Totals
-from .ledger import Counted, Ledger
-from .received import Conversion, Kind, Received
-from .report import CampaignReport, GoalReport, Report, VariationReport
-from .request import Endpoint
-from .server import Collector, serve
+from .._collector.inbox import Refusal, Totals
+from .._collector.ledger import Counted, Ledger
+from .._collector.received import Conversion, Kind, Received
+from .._collector.report import CampaignReport, GoalReport, Report, VariationReport
+from .._collector.request import Endpoint
+from .._collector.server import Collector, serve
 
 __all__ = [
     "CampaignReport",

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from .server import Collector, serve
+from .._collector.server import Collector, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -36,7 +36,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ..error import InvalidInputError, StorageError
+from .._error import InvalidInputError, StorageError
 from .protocol import SEPARATOR, StoredDecision
 
 __all__ = ["CookieUserStorage", "Jar"]

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..error import InvalidInputError
+from .._error import InvalidInputError
 
 MAX_RECORDS = 100_000
 

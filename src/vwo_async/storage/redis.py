@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 
-from ..error import InvalidInputError, StorageError
+from .._error import InvalidInputError, StorageError
 from .protocol import Row
 
 __all__ = ["RedisUserStorage"]

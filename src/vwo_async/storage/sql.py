@@ -98,7 +98,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.schema import CreateTable
 
-from ..error import InvalidInputError, StorageError
+from .._error import InvalidInputError, StorageError
 from .protocol import SEPARATOR
 
 T = TypeVar("T")

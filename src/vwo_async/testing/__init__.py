@@ -1,6 +1,6 @@
 """What tests of services need: a transport that records, and the contract of user storages."""
 
-from .contract import UserStorageContract
-from .recording import RecordingTransport
+from .._testing.contract import UserStorageContract
+from .._testing.recording import RecordingTransport
 
 __all__ = ["RecordingTransport", "UserStorageContract"]

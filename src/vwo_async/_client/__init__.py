@@ -1,0 +1,1 @@
+"""The client: it reads arguments, asks the core, and hands events to delivery."""

@@ -1,0 +1,69 @@
+"""Calling a user's function without letting it harm, hold or outlive what it is called about."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .._log import log_error
+
+
+class Callback:
+    """A user's plain or async function.
+
+    An async one runs in a task of its own, so that it does not hold the caller. What the function raises
+    is counted and logged, except what is no `Exception`, which passes.
+
+    Args:
+        function: The function.
+        name: The option by which it was given, for the log.
+    """
+
+    def __init__(self, function: Callable[..., object], name: str) -> None:
+        self._function = function
+        self._name = name
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.errors = 0
+
+    def call_soon(self, *arguments: object) -> None:
+        """Call the function from the loop, so that nothing that it raises can end a worker."""
+        # No arguments for the loop to know of: its debug log would show them, and they are about visitors.
+        asyncio.get_running_loop().call_soon(lambda: self.call(*arguments))
+
+    def call(self, *arguments: object) -> None:
+        """Call the function."""
+        try:
+            returned = self._function(*arguments)
+        except Exception as error:
+            self._failed(error)
+            return
+        if inspect.isawaitable(returned):
+            task = asyncio.create_task(self._finish(returned), name=f"vwo_async {self._name}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, awaitable: Awaitable[Any]) -> None:
+        try:
+            await awaitable
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.errors += 1
+        if self.errors & (self.errors - 1) == 0:
+            # The 1st, 2nd, 4th, 8th... failure: a broken callback must not fill the log.
+            kind = type(error).__name__
+            log_error("%s raised %s (%d times so far)", self._name, kind, self.errors)
+
+    def is_running_here(self) -> bool:
+        """Tell whether the current task is one of its calls."""
+        return asyncio.current_task() in self._tasks
+
+    async def settle(self, timeout_s: float) -> None:
+        """Let running calls end for at most *timeout_s*, then cancel them."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()

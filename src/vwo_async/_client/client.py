@@ -1,0 +1,840 @@
+"""The public face: the API methods, which read their arguments and leave the rest to the engine."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+
+from .._core import api_method as apis
+from .._core.api_method import Api
+from .._core.feature_variable import is_enabled, read_variable, read_variables
+from .._core.plan import Decision
+from .._error import ClosedError, InvalidInputError, OutboxError
+from .._explanation import Explanation, Step
+from .._log import log_warning
+from .._reason import Reason
+from .._result import CampaignDecision, CloseReport, FlushReport, Statistics, TrackResult
+from .._settings import parse_settings
+from .._user import User, Variables, check_text, encode_id
+from .._version import __version__
+from .engine import Ask, Engine
+from .options import GoalType, LaunchOptions, read_options
+from .push import read_tags
+from .track import (
+    NO_PROPERTIES,
+    TrackCall,
+    read_campaign_keys,
+    read_goal_choice,
+    read_properties,
+    read_revenue,
+)
+
+if TYPE_CHECKING:
+    from .._settings import Settings
+
+_NO_META_DATA: Mapping[str, Any] = {}
+_APIS = {
+    api.name: api
+    for api in (
+        apis.ACTIVATE,
+        apis.GET_VARIATION_NAME,
+        apis.IS_FEATURE_ENABLED,
+        apis.GET_FEATURE_VARIABLE_VALUE,
+        apis.TRACK,
+        apis.DECIDE_ALL,
+    )
+}
+
+
+class VWOClient:
+    """Decides and reports for one VWO account and environment.
+
+    Making one does no I/O and starts nothing. Use it as an async context manager, or call `open` and
+    `aclose`, which may run in different tasks; the first API call opens it where it was not opened.
+    A client belongs to the event loop in which it was opened.
+
+    Every API method raises `ClosedError` where the client is closed or belongs to another loop, and
+    `InvalidInputError` only with ``strict=True``; else bad input gives a falsy result and one log line.
+
+    Args:
+        settings: The settings file: bytes, text, its decoded form, or `Settings`.
+        **options: See `Options`.
+
+    Raises:
+        SettingsError: The settings cannot be used.
+        InvalidInputError: Some options cannot be used; the text names each.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | bytes | str | Mapping[str, Any],
+        **options: Unpack[LaunchOptions],
+    ) -> None:
+        chosen = read_options({"sdk_version": __version__, **options})
+        self._engine = Engine(parse_settings(settings), chosen)
+        self._options = chosen
+        self._encoding = chosen.user_id_encoding
+        self._track_waits = "track" in chosen.return_promise_for
+
+    # Life
+
+    async def open(self) -> Self:
+        """Bind the client to the running loop and start its workers; again is no error.
+
+        Raises:
+            ClosedError: It was closed, or is open in another loop.
+            OutboxError: The outbox cannot be used; the client is closed then.
+        """
+        self._engine.enter()
+        try:
+            await self._engine.reporter.opened()
+        except OutboxError:
+            await self._engine.aclose(0.0)
+            raise
+        return self
+
+    async def aclose(self, *, timeout_s: float | None = None) -> CloseReport:
+        """Deliver what is pending, within a deadline, then stop. Again, or at the same time, is no error.
+
+        Args:
+            timeout_s: The deadline; ``close_timeout_s`` by default. What is pending then is dropped
+                with the reason ``closed``, or kept for the next client where there is an outbox.
+
+        Returns:
+            What was delivered, and what remains and where.
+
+        Raises:
+            WrongLoopError: The client is open in another loop.
+        """
+        await self._engine.aclose(timeout_s)
+        return self._engine.reporter.report_close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None and engine.loop is not None:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
+
+    # Ledger
+
+    def statistics(self) -> Statistics:
+        """Return the ledger: what became of every accepted event so far."""
+        return self._engine.statistics()
+
+    def __repr__(self) -> str:
+        engine = self._engine
+        state = "closed" if engine.is_closed else "new" if engine.loop is None else "open"
+        queue = engine.reporter.queue
+        return (
+            f"<VWOClient {state}: {queue.accepted} accepted == {queue.delivered} delivered"
+            f" + {queue.rejected} rejected + {queue.dropped.total()} dropped"
+            f" + {queue.pending} pending>"
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """The settings file in force."""
+        return self._engine.snapshot.settings
+
+    @property
+    def settings_warnings(self) -> tuple[str, ...]:
+        """What of the settings file is not used, and why."""
+        return self._engine.snapshot.plan.notes
+
+    # Deciding
+
+    async def activate(
+        self,
+        campaign_key: str,
+        user_id: str,
+        *,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        should_track_returning_user: bool | None = None,
+        user_storage_data: Mapping[str, Any] | None = None,
+        meta_data: Mapping[str, Any] | None = None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+        wait: bool | None = None,
+    ) -> str | None:
+        """Assign a variation of an A/B test and report it.
+
+        A user whom the storage already knows is reported again only with
+        *should_track_returning_user*. Follows the official ``activate``.
+
+        Args:
+            campaign_key: A running campaign of type A/B.
+            user_id: At most 4096 bytes in UTF-8.
+            custom_variables: For pre-segmentation: plain finite values by name.
+            variation_targeting_variables: For whitelisting.
+            should_track_returning_user: Report users again whom the storage knows.
+            user_storage_data: A record in the official shape that stands in for reading the storage.
+            meta_data: Stored with the decision.
+            user_agent: The visitor's.
+            user_ip_address: The visitor's.
+            wait: Await delivery; by default where ``return_promise_for`` names ``activate``.
+
+        Returns:
+            The name of the variation, or None.
+        """
+        decision = await self._decide(
+            apis.ACTIVATE,
+            campaign_key,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_storage_data,
+            meta_data,
+            user_agent,
+            user_ip_address,
+            should_track_returning_user,
+            wait,
+        )
+        return _variation_name(decision)
+
+    async def get_variation_name(
+        self,
+        campaign_key: str,
+        user_id: str,
+        *,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_storage_data: Mapping[str, Any] | None = None,
+        meta_data: Mapping[str, Any] | None = None,
+    ) -> str | None:
+        """Return the name of the user's variation of an A/B or feature test; report nothing.
+
+        With a user storage, None for a user who was not activated. See `activate` for the arguments.
+        Follows the official ``getVariationName``.
+        """
+        decision = await self._decide(
+            apis.GET_VARIATION_NAME,
+            campaign_key,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_storage_data,
+            meta_data,
+        )
+        return _variation_name(decision)
+
+    get_variation = get_variation_name
+
+    async def is_feature_enabled(
+        self,
+        campaign_key: str,
+        user_id: str,
+        *,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        should_track_returning_user: bool | None = None,
+        user_storage_data: Mapping[str, Any] | None = None,
+        meta_data: Mapping[str, Any] | None = None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+        wait: bool | None = None,
+    ) -> bool:
+        """Tell whether a feature is on for the user, and report the variation that he was given.
+
+        A rollout is on for whom it admits; in a feature test the variation says so. See `activate` for
+        the arguments. Follows the official ``isFeatureEnabled``.
+        """
+        decision = await self._decide(
+            apis.IS_FEATURE_ENABLED,
+            campaign_key,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_storage_data,
+            meta_data,
+            user_agent,
+            user_ip_address,
+            should_track_returning_user,
+            wait,
+        )
+        if decision is None or decision.variation is None:
+            return False
+        return is_enabled(decision.campaign, decision.variation)
+
+    async def get_feature_variable_value(
+        self,
+        campaign_key: str,
+        variable_key: str,
+        user_id: str,
+        *,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_storage_data: Mapping[str, Any] | None = None,
+        meta_data: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the value of a feature variable for the user, None where there is none; report nothing.
+
+        See `activate` for the arguments. Values are cast by the variable's type as in the Node SDK.
+        Follows the official ``getFeatureVariableValue``.
+        """
+        try:
+            _check_name(variable_key, "variable_key")
+        except InvalidInputError as error:
+            self._engine.enter()
+            self._refuse(apis.GET_FEATURE_VARIABLE_VALUE.name, error)
+            return None
+        decision = await self._decide(
+            apis.GET_FEATURE_VARIABLE_VALUE,
+            campaign_key,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_storage_data,
+            meta_data,
+        )
+        if decision is None or decision.variation is None:
+            return None
+        return read_variable(decision.campaign, decision.variation, variable_key)
+
+    async def decide_all(
+        self,
+        user_id: str,
+        *,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_storage_data: Mapping[str, Any] | None = None,
+    ) -> Mapping[str, CampaignDecision]:
+        """Decide every running campaign for a user, in one round of the storage; report and store nothing.
+
+        A user whom the storage does not know gets what `activate` or `is_feature_enabled` would assign.
+        See `activate` for the arguments.
+
+        Returns:
+            By campaign key, in the order of the settings file; empty for bad input or an opted-out user.
+        """
+        self._engine.enter()
+        try:
+            user = self._read_user(user_id, custom_variables, variation_targeting_variables)
+            given = _read_record(user_storage_data)
+        except InvalidInputError as error:
+            self._refuse(apis.DECIDE_ALL.name, error)
+            return {}
+        decisions, _ = await self._engine.decide_all(user, given)
+        return {decision.campaign.key: _show(decision) for decision in decisions}
+
+    async def explain(
+        self,
+        campaign_key: str,
+        user_id: str,
+        *,
+        api: str = "activate",
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_storage_data: Mapping[str, Any] | None = None,
+    ) -> Explanation:
+        """Return how a campaign is decided for a user, step by step; report and store nothing.
+
+        Args:
+            campaign_key: The campaign.
+            user_id: The user.
+            api: The name of the API method on whose behalf: it decides, with a user storage, whether a
+                user without a record is assigned a variation. The campaign may be of any type.
+            custom_variables: For pre-segmentation.
+            variation_targeting_variables: For whitelisting.
+            user_storage_data: A record that stands in for reading the storage.
+        """
+        self._engine.enter()
+        try:
+            _check_name(campaign_key, "campaign_key")
+            if not isinstance(api, str) or api not in _APIS:
+                raise InvalidInputError(f"api must be one of {', '.join(_APIS)}")
+            user = self._read_user(user_id, custom_variables, variation_targeting_variables)
+            given = _read_record(user_storage_data)
+        except InvalidInputError as error:
+            self._refuse("explain", error)
+            return _unexplained("", Reason.INVALID_INPUT, str(error))
+        # Whatever its type, so that one question fits every campaign.
+        campaign = self._engine.find_campaign(campaign_key, apis.DECIDE_ALL)
+        if isinstance(campaign, Reason):
+            return _unexplained(campaign_key, campaign, campaign.value.replace("_", " "))
+        return await self._engine.explain(campaign, user, _APIS[api], given)
+
+    # Reporting
+
+    async def track(
+        self,
+        campaign_key: str | Sequence[str] | None,
+        user_id: str,
+        goal_identifier: str,
+        *,
+        revenue_value: Any = None,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        goal_type_to_track: GoalType | str | None = None,
+        should_track_returning_user: bool | None = None,
+        user_storage_data: Mapping[str, Any] | None = None,
+        meta_data: Mapping[str, Any] | None = None,
+        event_properties: Mapping[str, Any] | None = None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+        wait: bool | None = None,
+    ) -> TrackResult:
+        """Report that a user reached a goal: in one campaign, several, or all that have the goal.
+
+        Each conversion is decided like any other call, so that it counts for the variation that the
+        user was shown. With a user storage it is counted once per user, campaign and goal. Follows the
+        official ``track``.
+
+        Args:
+            campaign_key: A key, a list of keys, or None for every campaign that has the goal.
+            user_id: The id that activate was given; at most 4096 bytes in UTF-8.
+            goal_identifier: The goal.
+            revenue_value: For a revenue goal: int, float, Decimal, or a text that is passed through.
+                0 and an empty text count as no revenue.
+            custom_variables: For pre-segmentation.
+            variation_targeting_variables: For whitelisting.
+            goal_type_to_track: Only goals of this type; the launch option by default.
+            should_track_returning_user: Report conversions again that the storage knows.
+            user_storage_data: A record in the official shape that stands in for reading the storage.
+            meta_data: Stored with the decision.
+            event_properties: On the event architecture, sent with the event.
+            user_agent: The visitor's.
+            user_ip_address: The visitor's.
+            wait: Await delivery; by default where ``return_promise_for`` names ``track``.
+
+        Returns:
+            A result that is true where the documents say true, holds a reason for each campaign, and
+            whose ``delivery`` can be awaited in either mode.
+        """
+        engine = self._engine
+        if engine.enter():
+            await engine.next_turn()
+        options = self._options
+        try:
+            user = User(
+                user_id,
+                custom_variables,
+                variation_targeting_variables,
+                user_agent,
+                user_ip_address,
+                self._encoding,
+            )
+            waits = self._track_waits if wait is None else _choose(wait, False, "wait")
+            # Most calls name one campaign and goal and ask for nothing else.
+            if (
+                engine.is_simple
+                and engine.consent.is_unasked
+                and type(campaign_key) is str
+                and type(goal_identifier) is str
+                and goal_type_to_track is None
+                and event_properties is None
+                and user_storage_data is None
+                and should_track_returning_user is None
+                and meta_data is None
+            ):
+                revenue = None if revenue_value is None else read_revenue(revenue_value)
+                result = engine.track_now(campaign_key, goal_identifier, user, revenue)
+                if result is not None:
+                    return await engine.concluded(result) if waits else result
+            _check_name(goal_identifier, "goal_identifier")
+            call = TrackCall(
+                user,
+                read_campaign_keys(campaign_key),
+                goal_identifier,
+                options.goal_type_to_track
+                if goal_type_to_track is None
+                else read_goal_choice(goal_type_to_track),
+                None if revenue_value is None else read_revenue(revenue_value),
+                NO_PROPERTIES if event_properties is None else read_properties(event_properties),
+                options.should_track_returning_user
+                if should_track_returning_user is None
+                else _choose(should_track_returning_user, False, "should_track_returning_user"),
+                _NO_META_DATA
+                if meta_data is None
+                else _read_mapping(meta_data, "meta_data") or _NO_META_DATA,
+            )
+            given = None if user_storage_data is None else _read_record(user_storage_data)
+        except InvalidInputError as error:
+            self._refuse("track", error)
+            return TrackResult({}, reason=Reason.INVALID_INPUT, detail=str(error))
+        return await engine.track(call, given, waits=waits)
+
+    @overload
+    async def push(
+        self, tag_key: str, tag_value: str, user_id: str, *, wait: bool | None = None
+    ) -> bool: ...
+    @overload
+    async def push(
+        self, tag_key: Mapping[str, Any], tag_value: str, *, wait: bool | None = None
+    ) -> bool: ...
+    async def push(
+        self,
+        tag_key: str | Mapping[str, Any],
+        tag_value: str,
+        user_id: str | None = None,
+        *,
+        wait: bool | None = None,
+    ) -> bool:
+        """Report custom dimensions of a user: ``push(key, value, user_id)`` or ``push(mapping, user_id)``.
+
+        A single key and its value are texts of at most 255 characters; the values of a mapping may be
+        anything that JSON can write. Follows the official ``push``.
+
+        Args:
+            tag_key: The key, or a mapping from keys to values.
+            tag_value: The value; with a mapping, the user id.
+            user_id: The user; not with a mapping.
+            wait: Await delivery; by default where ``return_promise_for`` names ``push``.
+
+        Returns:
+            Whether all was accepted for delivery; awaited, whether VWO received it.
+        """
+        if self._engine.enter():
+            await self._engine.next_turn()
+        try:
+            if isinstance(tag_key, Mapping) and user_id is None:
+                user_id = tag_value
+            tags = read_tags(tag_key, tag_value)
+            user = self._read_user(user_id)
+            waits = self._read_wait("push", wait)
+        except InvalidInputError as error:
+            self._refuse("push", error)
+            return False
+        return await self._engine.push(user, tags, waits=waits)
+
+    async def flush_events(self) -> FlushReport:
+        """Send everything that waits, and wait for the end of all that was pending when this was called.
+
+        Returns:
+            What became of it; true where all was delivered, or nothing was pending.
+        """
+        self._engine.enter()
+        return await self._engine.reporter.flush()
+
+    # Settings, consent, handles
+
+    async def get_and_update_settings_file(
+        self,
+        account_id: int | str | None = None,
+        sdk_key: str | None = None,
+        *,
+        via_webhook: bool = False,
+    ) -> Settings | None:
+        """Fetch the settings file and put it in force, all of it at once.
+
+        Calls on their way end under the file with which they began. An answer that is no settings file
+        of this account and key, or none at all, changes nothing.
+
+        Args:
+            account_id: That of the file in force by default.
+            sdk_key: That of the file in force by default.
+            via_webhook: Ask as VWO's webhook asks one to.
+
+        Returns:
+            The file in force: the new one, or on failure the old one. None after opting out.
+        """
+        engine = self._engine
+        engine.enter()
+        if engine.consent.has_opted_out:
+            return None
+        try:
+            await engine.freshness.update(account_id, sdk_key, via_webhook=via_webhook)
+        except InvalidInputError as error:
+            self._refuse("get_and_update_settings_file", error)
+        return self.settings
+
+    async def refresh_settings(self) -> bool:
+        """Have the settings fetched as VWO's webhook asks one to, and put in force if they are others.
+
+        Made for webhook handlers, see `verify_webhook`: however often it is called, one request is under
+        way at a time, at most one follows for all who called meanwhile, and no more than one a second is
+        made (``min_refresh_interval_s`` of the `SettingsSource`). An answer that is no settings file of
+        this account and key, or none at all, changes nothing.
+
+        Returns:
+            Whether the settings in force are now those that VWO gave after this call. False after opting
+            out.
+        """
+        engine = self._engine
+        engine.enter()
+        if engine.consent.has_opted_out:
+            return False
+        try:
+            is_fresh = await engine.freshness.refresh()
+        except InvalidInputError as error:
+            self._refuse("refresh_settings", error)
+            return False
+        if engine.is_closed:
+            raise ClosedError("the client was closed during this call")
+        return is_fresh
+
+    async def set_opt_out(self) -> bool:
+        """Deliver what was accepted, then decide, store and send nothing any more, for anybody.
+
+        Every API method gives its empty result afterwards. Follows the official ``setOptOut``.
+
+        Returns:
+            True.
+        """
+        self._engine.enter()
+        return await self._engine.opt_out()
+
+    def opt_out_user(self, user_id: str) -> None:
+        """Decide, store and send nothing about this user from now on, in this process.
+
+        For a choice that outlives the process, give the launch option ``consent``.
+
+        Raises:
+            InvalidInputError: The id cannot be a user's.
+        """
+        encode_id(user_id)
+        self._engine.consent.opt_out(user_id)
+
+    def opt_in_user(self, user_id: str) -> None:
+        """Undo `opt_out_user`."""
+        self._engine.consent.opt_in(user_id)
+
+    def for_user(
+        self,
+        user_id: str,
+        *,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+    ) -> UserHandle:
+        """Return a light handle that has the API methods for one user, so that handlers need not repeat him.
+
+        Nothing is checked here: the methods check, and answer for bad input, as the client's own do.
+        """
+        return UserHandle(
+            self,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_agent,
+            user_ip_address,
+        )
+
+    # What the methods share
+
+    async def _decide(
+        self,
+        api: Api,
+        campaign_key: str,
+        user_id: str,
+        custom_variables: Variables | None,
+        variation_targeting_variables: Variables | None,
+        user_storage_data: Mapping[str, Any] | None,
+        meta_data: Mapping[str, Any] | None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+        resends: bool | None = None,
+        wait: bool | None = None,
+    ) -> Decision | None:
+        engine = self._engine
+        if engine.enter():
+            await engine.next_turn()
+        try:
+            # A key that is there needs no other check.
+            campaign = engine.find_ready(api, campaign_key)
+            if campaign is None:
+                _check_name(campaign_key, "campaign_key")
+            user = User(
+                user_id,
+                custom_variables,
+                variation_targeting_variables,
+                user_agent,
+                user_ip_address,
+                self._encoding,
+            )
+            given = None if user_storage_data is None else _read_record(user_storage_data)
+            meta_data = None if meta_data is None else _read_mapping(meta_data, "meta_data")
+            asked = resends is not None and _choose(resends, False, "should_track_returning_user")
+            waits = api.sends and self._read_wait(api.name, wait)
+        except InvalidInputError as error:
+            self._refuse(api.name, error)
+            return None
+        if engine.is_simple and campaign is not None and engine.consent.is_unasked:
+            decision, delivery = engine.decide_now(api, campaign, user)
+            if waits:
+                await engine.reporter.wait_for(delivery)
+            return decision
+        ask = Ask(
+            api,
+            campaign_key,
+            user,
+            given,
+            meta_data or _NO_META_DATA,
+            # As in the Node SDK, a call can ask for it but not take back what launch asked for.
+            resends=asked or self._options.should_track_returning_user,
+            waits=waits,
+        )
+        return await engine.decide(ask)
+
+    def _read_user(
+        self,
+        user_id: Any,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+    ) -> User:
+        return User(
+            user_id,
+            custom_variables=custom_variables,
+            variation_targeting_variables=variation_targeting_variables,
+            user_agent=user_agent,
+            user_ip_address=user_ip_address,
+            encoding=self._options.user_id_encoding,
+        )
+
+    def _read_wait(self, name: str, wait: bool | None) -> bool:
+        return _choose(wait, name in self._options.return_promise_for, "wait")
+
+    def _refuse(self, name: str, error: InvalidInputError) -> None:
+        """Log bad input in one line, without the input; with strict, raise it."""
+        if self._options.strict:
+            raise error
+        log_warning("%s: %s", name, error)
+
+
+class UserHandle:
+    """The API methods for one user; made by `VWOClient.for_user`.
+
+    The methods are the client's, less the arguments that are bound; what is given to a method wins.
+    """
+
+    __slots__ = ("_agent", "_client", "_id", "_variables")
+
+    def __init__(
+        self,
+        client: VWOClient,
+        user_id: str,
+        custom_variables: Variables | None,
+        variation_targeting_variables: Variables | None,
+        user_agent: str | None,
+        user_ip_address: str | None,
+    ) -> None:
+        self._client = client
+        self._id = user_id
+        self._variables: dict[str, Any] = {
+            "custom_variables": custom_variables,
+            "variation_targeting_variables": variation_targeting_variables,
+        }
+        self._agent: dict[str, Any] = {
+            "user_agent": user_agent,
+            "user_ip_address": user_ip_address,
+        }
+
+    async def activate(self, campaign_key: str, **options: Any) -> str | None:
+        """See `VWOClient.activate`."""
+        given = {**self._variables, **self._agent, **options}
+        return await self._client.activate(campaign_key, self._id, **given)
+
+    async def get_variation_name(self, campaign_key: str, **options: Any) -> str | None:
+        """See `VWOClient.get_variation_name`."""
+        given = {**self._variables, **options}
+        return await self._client.get_variation_name(campaign_key, self._id, **given)
+
+    async def is_feature_enabled(self, campaign_key: str, **options: Any) -> bool:
+        """See `VWOClient.is_feature_enabled`."""
+        given = {**self._variables, **self._agent, **options}
+        return await self._client.is_feature_enabled(campaign_key, self._id, **given)
+
+    async def get_feature_variable_value(
+        self, campaign_key: str, variable_key: str, **options: Any
+    ) -> Any:
+        """See `VWOClient.get_feature_variable_value`."""
+        given = {**self._variables, **options}
+        return await self._client.get_feature_variable_value(
+            campaign_key, variable_key, self._id, **given
+        )
+
+    async def track(
+        self, campaign_key: str | Sequence[str] | None, goal_identifier: str, **options: Any
+    ) -> TrackResult:
+        """See `VWOClient.track`."""
+        given = {**self._variables, **self._agent, **options}
+        return await self._client.track(campaign_key, self._id, goal_identifier, **given)
+
+    async def push(self, tags: Mapping[str, Any], *, wait: bool | None = None) -> bool:
+        """See `VWOClient.push`; *tags* maps keys to values."""
+        return await self._client.push(tags, self._id, wait=wait)
+
+    async def decide_all(self, **options: Any) -> Mapping[str, CampaignDecision]:
+        """See `VWOClient.decide_all`."""
+        return await self._client.decide_all(self._id, **{**self._variables, **options})
+
+    async def explain(self, campaign_key: str, **options: Any) -> Explanation:
+        """See `VWOClient.explain`."""
+        given = {**self._variables, **options}
+        return await self._client.explain(campaign_key, self._id, **given)
+
+    def __repr__(self) -> str:
+        return f"<UserHandle of {self._client!r}>"
+
+
+def launch(
+    settings: Settings | bytes | str | Mapping[str, Any], **options: Unpack[LaunchOptions]
+) -> VWOClient:
+    """Return a client: the official name for making a `VWOClient`, with the same arguments and errors."""
+    return VWOClient(settings, **options)
+
+
+def _variation_name(decision: Decision | None) -> str | None:
+    if decision is None or decision.variation is None:
+        return None
+    return decision.variation.name
+
+
+def _show(decision: Decision) -> CampaignDecision:
+    campaign, variation = decision.campaign, decision.variation
+    if variation is None:
+        return CampaignDecision(None, decision.reason)
+    if campaign.type == apis.AB_TEST:
+        return CampaignDecision(variation.name, decision.reason)
+    return CampaignDecision(
+        variation.name,
+        decision.reason,
+        is_enabled(campaign, variation),
+        read_variables(campaign, variation),
+    )
+
+
+def _unexplained(campaign_key: str, reason: Reason, text: str) -> Explanation:
+    return Explanation(campaign_key, None, reason, (Step("campaign", False, text),))
+
+
+def _check_name(value: object, name: str) -> None:
+    # An object of the caller's own may answer anything, or raise, when asked whether it is true.
+    if not isinstance(value, str) or not value:
+        raise InvalidInputError(f"{name} must be a non-empty str")
+    check_text(value, name)
+
+
+def _choose(value: bool | None, default: bool, name: str) -> bool:
+    """Return the option of the call, else that of launch."""
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be a bool")
+    return value
+
+
+def _read_record(value: Any) -> Mapping[str, Any] | None:
+    """Return the record given with a call; an empty one says nothing, so the storage is asked."""
+    return _read_mapping(value, "user_storage_data") or None
+
+
+def _read_mapping(value: Any, name: str) -> Mapping[str, Any] | None:
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidInputError(f"{name} must be a mapping")
+    return value

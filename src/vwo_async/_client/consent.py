@@ -1,0 +1,66 @@
+"""Who may be decided about and reported: the global opt-out, users opted out, and the service's own word."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from .._log import log_error
+
+ConsentHook: TypeAlias = Callable[[str], "bool | Awaitable[bool]"]
+
+
+class Consent:
+    """Answers whether nothing may be done about a user.
+
+    Args:
+        hook: Asked with the user id on every call; true means yes. Where it fails or takes too long the
+            answer is no: privacy does not depend on the hook's health.
+        timeout_s: Limit of an async hook.
+
+    Attributes:
+        has_opted_out: Whether nothing may be done about anybody.
+        is_unasked: Whether everybody may be decided about, so that nothing needs asking.
+    """
+
+    __slots__ = ("_hook", "_timeout_s", "_users", "has_opted_out", "is_unasked")
+
+    def __init__(self, hook: ConsentHook | None, timeout_s: float) -> None:
+        self._hook = hook
+        self._timeout_s = timeout_s
+        self._users: set[str] = set()
+        self.has_opted_out = False
+        self.is_unasked = hook is None
+
+    def opt_out_everybody(self) -> None:
+        """Do nothing about anybody any more."""
+        self.has_opted_out = True
+        self.is_unasked = False
+
+    def opt_out(self, user_id: str) -> None:
+        """Do nothing about this user from now on, in this process."""
+        self._users.add(user_id)
+        self.is_unasked = False
+
+    def opt_in(self, user_id: str) -> None:
+        """Undo `opt_out`."""
+        self._users.discard(user_id)
+        self.is_unasked = self._hook is None and not self._users and not self.has_opted_out
+
+    async def refuses(self, user_id: str) -> bool:
+        """Tell whether nothing may be done about this user."""
+        if self.has_opted_out or user_id in self._users:
+            return True
+        if self._hook is None:
+            return False
+        try:
+            answer = self._hook(user_id)
+            if inspect.isawaitable(answer):
+                async with asyncio.timeout(self._timeout_s):
+                    answer = await answer
+        except Exception as error:
+            log_error("consent raised %s, which counts as no", type(error).__name__)
+            return True
+        return answer is not True

@@ -1,0 +1,68 @@
+"""One push call: custom dimensions of a user, under the official limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .._error import InvalidInputError
+from .._user import check_text
+
+MAX_TAG_LENGTH = 255
+MAX_TAGS = 1000
+
+
+def read_tags(key_or_map: object, value: object) -> dict[str, str]:
+    """Return the custom dimensions of a push call, each value as text.
+
+    Args:
+        key_or_map: A key, or a mapping of several, whose values may be anything that JSON can write.
+        value: The value of a single key.
+
+    Raises:
+        InvalidInputError: A key or value is empty, too long (255 UTF-16 units, in the form with a
+            single key), or cannot be written as JSON; or there is none.
+    """
+    if isinstance(key_or_map, Mapping):
+        return _read_map(dict(key_or_map))
+    for name, text in (("tag_key", key_or_map), ("tag_value", value)):
+        if not isinstance(text, str) or not text:
+            raise InvalidInputError(f"{name} must be a non-empty str")
+        check_text(text, name)
+        if len(text.encode("utf-16-le")) > 2 * MAX_TAG_LENGTH:
+            raise InvalidInputError(f"{name} is longer than {MAX_TAG_LENGTH} characters")
+    return {str(key_or_map): str(value)}
+
+
+def _read_map(tags: dict[Any, Any]) -> dict[str, str]:
+    if not tags or len(tags) > MAX_TAGS:
+        raise InvalidInputError(f"custom dimensions must be 1 to {MAX_TAGS}")
+    for key in tags:
+        check_text(key, "the key of a custom dimension")
+    return {key: _to_text(value) for key, value in tags.items()}
+
+
+def _to_text(value: object) -> str:
+    """Return what the Node SDK sends: texts as they are, all else as JavaScript would write its JSON."""
+    text = value
+    if not isinstance(value, str):
+        try:
+            text = json.dumps(
+                _to_javascript(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+            )
+        except (TypeError, ValueError, RecursionError):
+            raise InvalidInputError("a custom dimension cannot be written as JSON") from None
+    check_text(text, "the value of a custom dimension")
+    return str(text)
+
+
+def _to_javascript(value: Any) -> Any:
+    """JavaScript has one kind of number, and writes it without a fraction where it has none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _to_javascript(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_javascript(one) for one in value]
+    return value

@@ -1,0 +1,259 @@
+"""What becomes of events: the queue and who empties it, the outbox, and whom the client tells of their ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from .._delivery.event import Event
+from .._delivery.outbox.journal import Claim, Journal, Restore
+from .._delivery.queue import Queue
+from .._delivery.request import Account
+from .._delivery.sender import LOG_INTERVAL_S, Sender
+from .._delivery.transport.by_name import load_transport, make_transport
+from .._error import ClosedError, DeliveryError
+from .._log import log_warning
+from .._result import (
+    DEVELOPMENT_DELIVERY,
+    CloseReport,
+    Delivery,
+    DeliveryStatus,
+    FlushReport,
+    Outcome,
+    Receipt,
+)
+from .callback import Callback
+from .delivery_wait import Patience
+from .options import Options
+
+# What closing may take beyond its deadline to bring kept events to rest.
+CLOSE_GRACE_S = 0.4
+
+
+class Reporter:
+    """Owns the events of one client from the moment they are put until they have ended.
+
+    Args:
+        options: Launch options.
+
+    Attributes:
+        queue: Where they are.
+        sender: What empties it; None before `start`.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.queue = Queue(options.limits, batching=options.batch_events)
+        self.sender: Sender | None = None
+        self._journal: Journal | None = None
+        self._patience = Patience(options.wait_timeout_s)
+        self._quiet_until = float("-inf")
+        self._drop_callback = Callback(options.on_drop, "on_drop") if options.on_drop else None
+        self._flush_callback = (
+            Callback(options.flush_callback, "flush_callback") if options.flush_callback else None
+        )
+        if isinstance(options.transport, str):
+            load_transport(options.transport)
+
+    # Life
+
+    def start(
+        self, account: Account, on_restored: Callable[[Event, Sequence[Claim]], object]
+    ) -> None:
+        """Start sending in the running loop.
+
+        Args:
+            account: In whose name events of an earlier process are sent.
+            on_restored: Called with each of these that was put on the queue, and its claims.
+        """
+        options = self._options
+        transport = options.transport
+        if isinstance(transport, str):
+            transport = make_transport(
+                transport,
+                options.base_url,
+                timeouts=options.timeouts,
+                user_agent=f"{options.sdk_name}/{options.sdk_version}",
+                ssl_context=options.ssl_context,
+                proxy=options.proxy,
+            )
+        sender = Sender(self.queue, transport, workers=options.workers, on_ended=self._on_ended)
+        sender.start()
+        self.sender = sender
+        if options.outbox is not None and not options.development_mode:
+            restore = _make_restore(sender, on_restored)
+            timeout_s = options.storage_timeout_s
+            self._journal = Journal(options.outbox, account, restore, timeout_s=timeout_s)
+            self._journal.start()
+
+    async def opened(self) -> None:
+        """Wait until the outbox is open.
+
+        Raises:
+            OutboxError: It cannot be opened.
+        """
+        if self._journal is not None:
+            await self._journal.opened()
+
+    async def close(self, ends_at: float) -> None:
+        """Deliver what is pending until *ends_at*, in monotonic seconds, then stop."""
+        if self.sender is None:
+            return
+        try:
+            if self._journal is not None:
+                await self._journal.stop_loading()
+            await self.sender.drain(max(ends_at - time.monotonic(), 0.0))
+        finally:
+            if self._journal is None:
+                await self.sender.stop()
+            else:
+                await self._journal.verify(CLOSE_GRACE_S / 2)
+                await self.sender.stop(self._journal.holds)
+                await self._journal.aclose(max(ends_at - time.monotonic(), CLOSE_GRACE_S))
+        lost, kept = self.queue.dropped["closed"], self.queue.kept
+        if lost or kept:
+            log_warning("closed with %d events lost and %d kept in the outbox", lost, kept)
+
+    def report_close(self) -> CloseReport:
+        """Return what closing did and left."""
+        queue = self.queue
+        kept_in = self._journal.describe() if self._journal is not None and queue.kept else ""
+        return CloseReport(
+            queue.delivered, queue.rejected, dict(queue.dropped), queue.kept, kept_in
+        )
+
+    def list_callbacks(self) -> list[Callback]:
+        """Return the callbacks that are told of the ends of events."""
+        return [one for one in (self._flush_callback, self._drop_callback) if one is not None]
+
+    def count(self) -> dict[str, Any]:
+        """Return the ledger, by the names of `Statistics`."""
+        queue, journal = self.queue, self._journal
+        return {
+            "accepted": queue.accepted,
+            "delivered": queue.delivered,
+            "rejected": queue.rejected,
+            "dropped": dict(queue.dropped),
+            "pending": queue.pending,
+            "pending_bytes": queue.pending_bytes,
+            "refused": queue.refused,
+            "requests": queue.requests,
+            "unknown": queue.unknown,
+            "outbox_errors": 0 if journal is None else journal.errors,
+            "restored": 0 if journal is None else journal.restored,
+        }
+
+    # Events
+
+    def put(self, events: Sequence[Event]) -> Sequence[Receipt | None] | None:
+        """Put *events* on the queue: None for what was refused; None for all in development mode.
+
+        Raises:
+            ClosedError: The client was closed while the call was under way, waiting for a storage.
+        """
+        if self._options.development_mode:
+            return None
+        assert self.sender is not None
+        if self.sender.is_closed:
+            raise ClosedError("the client was closed during this call")
+        receipts = self.sender.put(events)
+        for event, receipt in zip(events, receipts, strict=True):
+            if receipt is None:
+                self.tell_refused(event)
+        return receipts
+
+    @property
+    def has_outbox(self) -> bool:
+        """Whether accepted events are kept in an outbox."""
+        return self._journal is not None
+
+    def keep(
+        self,
+        receipts: Sequence[Receipt | None] | None,
+        claims: Mapping[Receipt, Sequence[Claim]] | None = None,
+    ) -> Callable[[], Awaitable[None]] | None:
+        """Begin to keep what was put in the outbox, each with its claims; return how to wait for that."""
+        if self._journal is None:
+            return None
+        events = [one for one in receipts or () if isinstance(one, Event)]
+        if not events:
+            return None
+        return self._journal.record(events, [(claims or {}).get(event, ()) for event in events])
+
+    async def wait_for(self, delivery: Delivery) -> None:
+        """Wait for the delivery, as long as launch allows; it goes on after that."""
+        if not await self._patience.wait_for(delivery.list_pending()):
+            log_warning("a call waited %s s for its delivery", self._options.wait_timeout_s)
+
+    async def flush(self) -> FlushReport:
+        """Send everything that waits, and wait for the end of all that was pending."""
+        if self.sender is None:
+            return FlushReport(0, 0, 0, 0, 0)
+        pending = self.sender.release()
+        await self.wait_for(Delivery(tuple(pending)))
+        outcomes = [event.outcome for event in pending]
+        ends = ["pending" if one is None else one.status.value for one in outcomes]
+        kinds = ("delivered", "rejected", "dropped", "pending")
+        return FlushReport(len(pending), *(ends.count(kind) for kind in kinds))
+
+    # Whom to tell
+
+    def tell_refused(self, event: Event) -> None:
+        """Tell of an event that the full queue did not accept."""
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + LOG_INTERVAL_S
+            log_warning("the event queue is full: %d events refused so far", self.queue.refused)
+        if self._drop_callback is not None:
+            outcome = Outcome(DeliveryStatus.DROPPED, "overflow")
+            self._drop_callback.call_soon(outcome, event.dump())
+
+    def _on_ended(self, ended: Sequence[Event]) -> None:
+        """Take note of events that ended."""
+        if self._journal is not None:
+            self._journal.forget([one for one in ended if not _is_kept(one)])
+        if self._drop_callback is not None:
+            for event in ended:
+                if event.outcome is not None and not event.outcome and not _is_kept(event):
+                    self._drop_callback.call_soon(event.outcome, event.dump())
+        if self._flush_callback is not None:
+            self._tell_flush(ended)
+
+    def _tell_flush(self, ended: Sequence[Event]) -> None:
+        """Tell the flush callback of the events of one request, with the error where they failed."""
+        assert self._flush_callback is not None
+        outcome = ended[0].outcome
+        error = None
+        if not outcome:
+            status = "" if outcome is None else f"{outcome.status} {outcome.reason}"
+            code = None if outcome is None else outcome.status_code
+            error = DeliveryError(f"{status} after status {code}" if code else status)
+        events = [json.loads(event.render_item()) for event in ended]
+        self._flush_callback.call_soon(error, events)
+
+
+def delivery_of(receipts: Sequence[Receipt | None] | None) -> Delivery:
+    """Return the delivery of what `Reporter.put` said."""
+    if receipts is None:
+        return DEVELOPMENT_DELIVERY
+    return Delivery(tuple(receipt for receipt in receipts if receipt is not None))
+
+
+def _make_restore(
+    sender: Sender, on_restored: Callable[[Event, Sequence[Claim]], object]
+) -> Restore:
+    def restore(event: Event, wall_s: float, claims: Sequence[Claim]) -> bool:
+        """Put an event of an earlier process on the queue, as old as the wall clock says."""
+        age = max(time.time() - wall_s, 0.0)
+        is_accepted = sender.restore(event, time.monotonic() - age)
+        if is_accepted:
+            on_restored(event, claims)
+        return is_accepted
+
+    return restore
+
+
+def _is_kept(event: Event) -> bool:
+    return event.outcome is not None and event.outcome.status is DeliveryStatus.KEPT

@@ -1,0 +1,71 @@
+"""Everything that follows from one settings file, replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .._core.goal import ReadyTargets
+from .._core.lazy_plan import compile_plan
+from .._core.plan import Plan
+from .._delivery.event_factory import EventPress
+from .._delivery.request import Account
+from .options import Options
+
+if TYPE_CHECKING:
+    from .._settings import Settings
+
+
+class Snapshot:
+    """One settings file in force; immutable by convention.
+
+    A call takes one reference to it, so that a refresh cannot change the rules in mid call.
+
+    Attributes:
+        settings: The file.
+        plan: Compiled for deciding.
+        press: Makes events in the name of this account.
+        targets: What plain track calls mean.
+
+    Args:
+        settings: The file.
+        options: Launch options.
+        wall_clock: Seconds since the epoch.
+        plan: The plan of *settings*, where it is compiled already.
+        like: The snapshot that this one is to replace.
+        pause: Called between two small steps of the work.
+    """
+
+    __slots__ = ("plan", "press", "settings", "targets")
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options,
+        wall_clock: Callable[[], float],
+        *,
+        plan: Plan | None = None,
+        like: Snapshot | None = None,
+        pause: Callable[[], object] = lambda: None,
+    ) -> None:
+        key = settings.sdk_key
+        self.settings = settings
+        self.plan: Plan = plan or compile_plan(settings, None if like is None else like.plan, pause)
+        self.targets = ReadyTargets(self.plan, options.goal_type_to_track)
+        account = Account(
+            account_id=settings.account_id,
+            sdk_key=None if key is None else key.get_secret_value(),
+            collection_prefix=settings.collection_prefix,
+            sdk_name=options.sdk_name,
+            sdk_version=options.sdk_version,
+            usage=options.usage,
+        )
+        self.press = EventPress(
+            account,
+            is_arch=settings.is_event_arch_enabled,
+            is_batched=options.batch_events is not None,
+            wall_clock=wall_clock,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Snapshot of {len(self.plan.campaigns)} campaigns>"

@@ -1,0 +1,139 @@
+"""HTTP in front of the inbox: VWO's paths, and ``/collector/...`` for other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from .inbox import Answer, Inbox
+from .ledger_file import Journal
+from .report import build_report
+
+__all__ = ["MAX_BODY_BYTES", "Reception"]
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""The largest body that is read; more is answered with 413."""
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class Reception:
+    """The HTTP face of an inbox.
+
+    Args:
+        inbox: Where requests go.
+        journal: What must be on the disk before a request is answered, if anything.
+        latency_s: How long to keep answers back, in seconds, once a request has been received.
+    """
+
+    def __init__(self, inbox: Inbox, journal: Journal | None, latency_s: float) -> None:
+        self.latency_s = latency_s
+        self._inbox = inbox
+        self._journal = journal
+
+    def app(self) -> Starlette:
+        """Return an ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/collector/report", self._report, methods=["GET"]),
+                Route("/collector/ledger", self._ledger, methods=["GET"]),
+                Route("/collector/totals", self._totals, methods=["GET"]),
+                Route("/collector/reset", self._reset, methods=["POST"]),
+                Route("/collector/settings", self._set_settings, methods=["PUT"]),
+                Route("/collector/answer", self._answer_next, methods=["POST"]),
+                Route("/{path:path}", self._receive, methods=_METHODS),
+            ]
+        )
+
+    async def _receive(self, request: Request) -> Response:
+        try:
+            body = await _read_body(request)
+        except ClientDisconnect:
+            # What was not read to its end was not received; nobody is there to be told so.
+            return Response(status_code=400)
+        scope = request.scope
+        headers = dict(request.headers)
+        answer = self._inbox.receive(
+            scope["method"], scope["path"], scope["query_string"], headers, body
+        )
+        await self._keep(answer)
+        if self.latency_s > 0:
+            await asyncio.sleep(self.latency_s)
+        return Response(answer.body, answer.status, answer.headers)
+
+    async def _keep(self, answer: Answer) -> None:
+        if self._journal is not None and answer.events:
+            self._journal.add(answer.events)
+            await self._journal.sync()
+
+    async def _report(self, request: Request) -> Response:
+        return _json(build_report(self._inbox.ledger, self._inbox.catalogue).as_dict())
+
+    async def _ledger(self, request: Request) -> Response:
+        events = [event.as_dict() for event in self._inbox.ledger]
+        return _json(
+            {"events": events, "refused": [refusal.as_dict() for refusal in self._inbox.refused]}
+        )
+
+    async def _totals(self, request: Request) -> Response:
+        return _json(self._inbox.totals().as_dict())
+
+    async def _reset(self, request: Request) -> Response:
+        self._inbox.reset()
+        return _json(self._inbox.totals().as_dict())
+
+    async def _set_settings(self, request: Request) -> Response:
+        body = await _read_body(request)
+        try:
+            self._inbox.set_settings(b"" if body is None else body)
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
+        return Response(status_code=204)
+
+    async def _answer_next(self, request: Request) -> Response:
+        try:
+            self._inbox.answer_next(*_read_plan(await _read_body(request)))
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
+        return Response(status_code=204)
+
+
+async def _read_body(request: Request) -> bytes | None:
+    """Return the body, or None if it is larger than the bound."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _read_plan(body: bytes | None) -> tuple[int, int, Mapping[str, str], bytes]:
+    """Read ``{"status": 503, "times": 1, "headers": {}, "body": ""}``; only status is needed."""
+    plan = json.loads(body or b"null")
+    if not isinstance(plan, dict):
+        raise _malformed("must be an object with a status")
+    status, times = plan.get("status"), plan.get("times", 1)
+    headers, text = plan.get("headers", {}), plan.get("body", "")
+    if type(status) is not int or type(times) is not int:
+        raise _malformed("status, times: must be whole numbers")
+    if not isinstance(text, str) or not isinstance(headers, dict):
+        raise _malformed("headers, body: must be an object and a text")
+    return status, times, {str(name): str(value) for name, value in headers.items()}, text.encode()
+
+
+def _malformed(problem: str) -> ValueError:
+    return ValueError(f"plan: {problem}")
+
+
+def _json(document: object, status: int = 200) -> Response:
+    # Starlette's own JSON response cannot write half a surrogate pair, which loose rules let in.
+    return Response(json.dumps(document), status, media_type="application/json")

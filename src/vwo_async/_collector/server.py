@@ -1,0 +1,262 @@
+"""The collector as users hold it, and a real server on a real port around it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from typing import Any
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .app import Reception
+from .inbox import Inbox, Refusal, Totals
+from .ledger import Ledger
+from .ledger_file import Journal
+from .report import Report, build_report
+
+__all__ = ["Collector", "serve"]
+
+_GRACE_S = 2.0
+_MAX_HEAD_BYTES = 64 * 1024
+_POLL_S = 0.001
+
+
+class Collector:
+    """A local stand-in for VWO's servers, which checks, keeps and counts what SDKs send.
+
+    It is an ASGI application; :func:`serve` puts it on a port.
+
+    A request that does not follow the wire format is answered with status 400 and ``{"error":
+    reason}``, and kept in *refused*; the reason names the field and never repeats what was
+    received.
+
+    Args:
+        settings: The settings file, as JSON or as the object it stands for. It is handed out byte
+            for byte, and requests are held against its account, key, campaigns and goals. None
+            hands out nothing and checks shapes only.
+        latency_s: How long to keep each answer back, in seconds, after the request has been
+            received.
+        ledger_path: A file to append each event to, one JSON document a line, on the disk before
+            the answer goes out. If that fails the answer is 500, although *ledger* has the event.
+        strict: False accepts what carries the right facts in a looser form: additional fields,
+            headers that disagree with the query, old times, a missing or foreign
+            ``collectionPrefix``, custom dimensions that are not text.
+        clock_window_s: How far times on the wire may be from now, in seconds.
+        clock: Seconds since 1970, for tests that live at another time.
+
+    Raises:
+        ValueError: If *settings* is not a settings file.
+    """
+
+    def __init__(
+        self,
+        settings: bytes | str | Mapping[str, object] | None = None,
+        *,
+        latency_s: float = 0.0,
+        ledger_path: str | os.PathLike[str] | None = None,
+        strict: bool = True,
+        clock_window_s: float = 172_800.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._inbox = Inbox(settings, strict=strict, clock_window_s=clock_window_s, clock=clock)
+        journal = None if ledger_path is None else Journal(ledger_path)
+        self._reception = Reception(self._inbox, journal, latency_s)
+        self._app = self._reception.app()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; this is the ASGI interface."""
+        await self._app(scope, receive, send)
+
+    def __repr__(self) -> str:
+        totals = self.totals()
+        return (
+            f"<Collector requests={totals.requests} settings={totals.settings} "
+            f"accepted={totals.accepted} refused={totals.refused} "
+            f"answered={totals.answered} events={totals.events}>"
+        )
+
+    @property
+    def ledger(self) -> Ledger:
+        """The events received since the start or the last reset."""
+        return self._inbox.ledger
+
+    @property
+    def refused(self) -> tuple[Refusal, ...]:
+        """The requests that did not follow the wire format, in order."""
+        return tuple(self._inbox.refused)
+
+    @property
+    def latency_s(self) -> float:
+        """How long answers are kept back, in seconds; may be set at any time."""
+        return self._reception.latency_s
+
+    @latency_s.setter
+    def latency_s(self, latency_s: float) -> None:
+        self._reception.latency_s = latency_s
+
+    def report(self) -> Report:
+        """Return visitors, conversions, rates and revenue by campaign, variation and goal."""
+        return build_report(self._inbox.ledger, self._inbox.catalogue)
+
+    def totals(self) -> Totals:
+        """Return counts of requests and events."""
+        return self._inbox.totals()
+
+    def reset(self) -> None:
+        """Forget what was received and the answers still planned.
+
+        The settings file stays in force, the ledger file keeps its lines, and numbering goes on.
+        """
+        self._inbox.reset()
+
+    def set_settings(self, settings: bytes | str | Mapping[str, object]) -> None:
+        """Hand out another settings file, and check against it, from the next request on.
+
+        Raises:
+            ValueError: If it is not a settings file; the old one then stays.
+        """
+        self._inbox.set_settings(settings)
+
+    def answer_next(
+        self,
+        status: int,
+        times: int = 1,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        """Answer the next requests of SDKs in a fixed way, without looking at or recording them.
+
+        Plans add up: answers are given in the order in which they were planned. Requests to
+        ``/collector/...`` are not concerned.
+
+        Args:
+            status: The HTTP status, from 200 to 599.
+            times: How many requests to answer so.
+            headers: Headers of the answer, such as ``{"Retry-After": "2"}``.
+            body: Body of the answer.
+
+        Raises:
+            ValueError: If *status* or *times* is out of range.
+        """
+        self._inbox.answer_next(status, times, headers or {}, body)
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    collector: Collector, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[str]:
+    """Serve a collector in the running loop, for as long as the context lasts.
+
+    No signal handler is installed and no logger is configured. At the end, requests in progress get
+    two seconds to be answered.
+
+    Args:
+        collector: What to serve.
+        host: The address to listen on.
+        port: The port, 0 for any free one.
+
+    Yields:
+        The URL that stands for VWO's host, such as ``http://127.0.0.1:49152``.
+
+    Raises:
+        OSError: If the address cannot be listened on.
+    """
+    listener = _bind(host, port)
+    server = uvicorn.Server(_config(collector))
+    try:
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup(sockets=[listener])
+        yield _base_url(listener)
+    finally:
+        await _stop(server)
+        listener.close()
+
+
+class _QuietConfig(uvicorn.Config):
+    """uvicorn's configuration, without its changes to the loggers of the process."""
+
+    def configure_logging(self) -> None:
+        """Leave loggers alone."""
+
+
+class _QuietProtocol(H11Protocol):
+    """uvicorn's HTTP without access log, whose lines would have the SDK key of the query."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.access_log = False
+
+
+def _config(collector: Collector) -> uvicorn.Config:
+    return _QuietConfig(
+        collector,
+        http=_QuietProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol left open, asyncio would not set TCP_NODELAY, and each answer take 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _base_url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _stop(server: uvicorn.Server) -> None:
+    """Close listeners, connections and tasks.
+
+    ``Server.shutdown`` does the same in steps of 0.1 s, which a test suite would pay hundreds of
+    times, and leaves tasks that it cancelled unawaited.
+    """
+    state = server.server_state
+    for listener in getattr(server, "servers", ()):
+        listener.close()
+    for connection in list(state.connections):
+        connection.shutdown()
+    await _end_tasks(state.tasks)
+    await _wait_closed(state.connections)
+    for connection in list(state.connections):
+        connection.transport.abort()
+    await _wait_closed(state.connections)
+
+
+async def _end_tasks(tasks: set[asyncio.Task[None]]) -> None:
+    if not tasks:
+        return
+    _, pending = await asyncio.wait(set(tasks), timeout=_GRACE_S)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def _wait_closed(connections: Collection[object]) -> None:
+    """Wait until all connections are gone, or the grace is over; uvicorn tells nobody when."""
+    deadline_s = time.monotonic() + _GRACE_S
+    while connections and time.monotonic() < deadline_s:  # noqa: ASYNC110 - as said
+        await asyncio.sleep(_POLL_S)

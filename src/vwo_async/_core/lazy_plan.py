@@ -1,0 +1,178 @@
+"""The plan of a large file, of which a service uses a few campaigns: each is compiled when first asked for.
+
+Compiled, a campaign is a hundred objects, and thousands of campaigns would make every full garbage
+collection hold the whole process for a good part of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .._settings.lazy_campaigns import CampaignTexts
+from .api_method import CAMPAIGN_TYPES
+from .plan import Campaign, Goal, Plan, note_campaign, note_groups
+
+if TYPE_CHECKING:
+    from .._settings.model import Settings
+
+
+class SparsePlan(Plan):
+    """A plan that answers as `Plan` does for the same settings. Not to be used by two threads at once.
+
+    Args:
+        settings: The settings.
+        texts: Their campaigns.
+        pause: Called between two campaigns.
+    """
+
+    __slots__ = ("_compiled", "_positions", "_ready", "_settings", "_texts")
+
+    def __init__(
+        self,
+        settings: Settings,
+        texts: CampaignTexts,
+        pause: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__(settings.model_copy(update={"campaigns": ()}))
+        self._settings = settings
+        self._texts = texts
+        self._positions = {id_: position for position, id_ in enumerate(texts.ids)}
+        self._compiled: dict[str, Campaign] = {}
+        self._ready: dict[str, dict[str, Campaign]] = {name: {} for name in self.ready}
+        self.campaigns = _Campaigns(self, texts.keys)
+        self.goals = _Goals(self.campaigns, texts)
+        self.notes = (*note_groups(settings), *_note_some(texts, pause))
+        self.ready = self._ready
+
+    def find_uncompiled(self, keys: Iterable[str] | None = None) -> list[str]:
+        """Return those of *keys*, or of all keys, that would have to be compiled first."""
+        chosen = self.campaigns if keys is None else keys
+        return [key for key in chosen if key in self.campaigns and key not in self._compiled]
+
+    def list_compiled(self) -> list[str]:
+        """Return the keys of the campaigns that were asked for."""
+        return list(self._compiled)
+
+    def find_goal_keys(self, goal_identifier: str) -> list[str]:
+        """Return the keys of the campaigns that have the goal."""
+        return [self._texts.keys[one] for one in self._texts.goals.get(goal_identifier, ())]
+
+    def compile(self, key: str, position: int) -> Campaign:
+        """Return the campaign of that key and position; compile it, and what shares a group with it."""
+        campaign = self._compiled.get(key)
+        if campaign is None:
+            part = Plan(self._cut_out(self._find_companions(position)))
+            for name, campaigns in part.ready.items():
+                for other, one in campaigns.items():
+                    self._ready[name].setdefault(other, one)
+            for other, one in part.campaigns.items():
+                self._compiled.setdefault(other, one)
+            campaign = self._compiled[key]
+        return campaign
+
+    def _find_companions(self, position: int) -> list[int]:
+        """Return the positions of all that must be known of to decide the campaign at *position*."""
+        settings = self._settings
+        found, todo = {position}, [self._texts.ids[position]]
+        while todo:
+            group_id = settings.campaign_groups.get(str(todo.pop()))
+            group = None if group_id is None else settings.groups.get(str(group_id))
+            for member in () if group is None else group.campaigns:
+                place = self._positions.get(member)
+                if place is not None and place not in found:
+                    found.add(place)
+                    todo.append(member)
+        return sorted(found)
+
+    def _cut_out(self, positions: Sequence[int]) -> Settings:
+        """Return settings of these campaigns alone, with their groups."""
+        settings = self._settings
+        ids = [str(self._texts.ids[position]) for position in positions]
+        linked = {
+            one: settings.campaign_groups[one] for one in ids if one in settings.campaign_groups
+        }
+        numbers = {str(group_id) for group_id in linked.values()}
+        part = {
+            "campaigns": tuple(self._texts[position] for position in positions),
+            "campaign_groups": linked,
+            "groups": {one: settings.groups[one] for one in numbers if one in settings.groups},
+        }
+        return settings.model_copy(update=part)
+
+
+def compile_plan(
+    settings: Settings, like: Plan | None = None, pause: Callable[[], object] = lambda: None
+) -> Plan:
+    """Return the plan of *settings*, whatever their size.
+
+    Args:
+        settings: The settings.
+        like: A plan that this one will replace: what was asked of it will be asked for again.
+        pause: Called between two campaigns.
+    """
+    if not isinstance(settings.campaigns, CampaignTexts):
+        return Plan(settings)
+    plan = SparsePlan(settings, settings.campaigns, pause)
+    if isinstance(like, SparsePlan):
+        for key in like.list_compiled():
+            plan.campaigns.get(key)
+            pause()
+    return plan
+
+
+def _note_some(campaigns: CampaignTexts, pause: Callable[[], object]) -> Iterator[str]:
+    """Yield the notes of all campaigns; only those are read anew that can give any."""
+    for index, text in enumerate(campaigns.texts):
+        pause()
+        # A regex may also be spelled with escapes.
+        if b"regex(" in text or b"\\u" in text or campaigns.types[index] not in CAMPAIGN_TYPES:
+            yield from note_campaign(index, campaigns[index])
+
+
+class _Campaigns(Mapping[str, Campaign]):
+    """The campaigns by key, in the order of the file."""
+
+    __slots__ = ("_plan", "_positions")
+
+    def __init__(self, plan: SparsePlan, keys: Sequence[str]) -> None:
+        self._plan = plan
+        self._positions = {key: position for position, key in enumerate(keys)}
+
+    def __getitem__(self, key: str) -> Campaign:
+        return self._plan.compile(key, self._positions[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._positions
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+
+class _Goals(Mapping[str, Sequence[tuple[Campaign, Goal]]]):
+    """For each goal identifier, the campaigns that have it with their goal."""
+
+    __slots__ = ("_campaigns", "_found", "_texts")
+
+    def __init__(self, campaigns: Mapping[str, Campaign], texts: CampaignTexts) -> None:
+        self._campaigns = campaigns
+        self._texts = texts
+        self._found: dict[str, Sequence[tuple[Campaign, Goal]]] = {}
+
+    def __getitem__(self, identifier: str) -> Sequence[tuple[Campaign, Goal]]:
+        found = self._found.get(identifier)
+        if found is None:
+            keys = (self._texts.keys[position] for position in self._texts.goals[identifier])
+            campaigns = map(self._campaigns.__getitem__, keys)
+            found = [(campaign, campaign.goals[identifier]) for campaign in campaigns]
+            self._found[identifier] = found
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts.goals)
+
+    def __len__(self) -> int:
+        return len(self._texts.goals)

@@ -1,0 +1,385 @@
+"""From a decision to what goes over the wire.
+
+An event's values (visitor, time, random number) are fixed when it is made, and its bytes follow from
+them alone: every try sends the same. Rendering itself is left to the worker that sends, so that the
+caller is not held by it. Formats are those of section 15 of the reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Self
+from urllib.parse import quote
+
+from .._core.goal import Revenue
+from .._result import Receipt
+from .._user import User
+from .request import (
+    Account,
+    Request,
+    dump_json,
+    join_objects,
+    make_agent_headers,
+    quote_text,
+)
+
+# What a rendered event weighs on the queue beyond its own texts.
+BASE_SIZE = 512
+_ED = quote('{"p":"server"}', safe="")
+_USER, _GOAL, _PUSH = 1, 2, 3
+# The visitor property that names the environment, which no custom dimension may override.
+ENVIRONMENT = "vwo_fs_environment"
+
+
+class Event(Receipt):
+    """Something to deliver, and the receipt for it: one object, since one is made for each call.
+
+    Attributes:
+        account: Events of the same account may share a request.
+        at: When the queue accepted it, in monotonic seconds.
+        size: Its approximate weight in bytes.
+        is_batchable: Whether it has a batch form.
+        is_batch_only: Whether it goes in batch form even when alone.
+    """
+
+    __slots__ = (
+        "_id_bytes",
+        "_visitor_id",
+        "account",
+        "at",
+        "ip",
+        "random",
+        "size",
+        "user_agent",
+    )
+    _id_bytes: bytes
+    _visitor_id: str
+    account: Account
+    at: float
+    ip: str
+    random: float
+    size: int
+    user_agent: str
+    is_batchable: bool
+    is_batch_only: bool
+
+    def render(self) -> Request:
+        """Return the request of this event alone."""
+        raise NotImplementedError
+
+    def render_item(self) -> str:
+        """Return its JSON text for a batch request."""
+        raise NotImplementedError
+
+    def dump(self) -> dict[str, Any]:
+        """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
+        raise NotImplementedError
+
+    def _visitor(self) -> str:
+        """Return the visitor id, made when an event is first written: off the caller's time."""
+        if not self._visitor_id:
+            self._visitor_id = self.account.name_visitor(self._id_bytes)
+        return self._visitor_id
+
+
+class _ClassicEvent(Event):
+    """What the events of the classic endpoints share."""
+
+    __slots__ = ("is_batch_only", "seconds")
+    is_batchable = True
+
+    seconds: int
+
+    def __init__(
+        self, account: Account, user: User, seconds: int, number: float, is_batch_only: bool
+    ) -> None:
+        # All in one place, the base's too: this is most of what making an event costs.
+        self.outcome = self._callbacks = None
+        self.account = account
+        self._id_bytes = user.id_bytes
+        self._visitor_id = ""
+        self.user_agent = agent = user.user_agent
+        self.ip = ip = user.user_ip_address
+        self.random = number
+        self.seconds = seconds
+        self.is_batch_only = is_batch_only
+        self.size = BASE_SIZE + len(agent) + len(ip) if agent or ip else BASE_SIZE
+
+    def dump(self) -> dict[str, Any]:
+        """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
+        return {
+            "visitor": self._visitor(),
+            "user_agent": self.user_agent,
+            "ip": self.ip,
+            "seconds": self.seconds,
+            "random": self.random,
+            "is_batch_only": self.is_batch_only,
+            **self._dump_own(),
+        }
+
+    def _dump_own(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @classmethod
+    def restore(cls, account: Account, data: Mapping[str, Any]) -> Self:
+        """Return the event that `dump` was made of; it raises KeyError or TypeError where it was not."""
+        event = cls.__new__(cls)
+        Receipt.__init__(event)
+        event.account = account
+        event._visitor_id = data["visitor"]
+        event.user_agent, event.ip = data["user_agent"], data["ip"]
+        event.seconds, event.random = data["seconds"], data["random"]
+        event.is_batch_only = data["is_batch_only"]
+        event.size = BASE_SIZE + len(event.user_agent) + len(event.ip)
+        event._restore_own(data)
+        return event
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _target(self, path: str, query: str) -> str:
+        account = self.account
+        return (
+            f"{account.path}/server-side/{path}?{query}&sId={self.seconds}&u={self._visitor()}"
+            f"&random={self.random}{account.query}"
+        )
+
+    def _agent_query(self) -> str:
+        return f"visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
+
+
+class _CampaignEvent(_ClassicEvent):
+    """What the events about a variation of a campaign share."""
+
+    __slots__ = ("campaign_id", "variation_id")
+
+    campaign_id: int
+    variation_id: int
+
+    def _item(self, kind: int, tail: str = "") -> str:
+        agent, ip = self.user_agent, self.ip
+        visitor = '"visitor_ua":"","visitor_ip":""'
+        if agent or ip:
+            visitor = f'"visitor_ua":{json.dumps(agent)},"visitor_ip":{json.dumps(ip)}'
+        return (
+            f'{{"e":{self.campaign_id},"c":{self.variation_id},"sId":{self.seconds},'
+            f'"u":"{self._visitor()}","eT":{kind},{visitor}{tail}}}'
+        )
+
+
+class Impression(_CampaignEvent):
+    """A user was given a variation."""
+
+    __slots__ = ()
+
+    def render(self) -> Request:
+        """Return GET track-user."""
+        ids = f"experiment_id={self.campaign_id}&combination={self.variation_id}"
+        target = self._target("track-user", f"{ids}&{self._agent_query()}")
+        headers = make_agent_headers(self.user_agent, self.ip)
+        return Request("GET", f"{target}&ed={_ED}{self.account.usage}", headers)
+
+    def _dump_own(self) -> dict[str, Any]:
+        return {"kind": "user", "campaign": self.campaign_id, "variation": self.variation_id}
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        self.campaign_id, self.variation_id = data["campaign"], data["variation"]
+
+    def render_item(self) -> str:
+        """Return its batch form, eT 1."""
+        return self._item(_USER)
+
+
+class Conversion(_CampaignEvent):
+    """A user reached a goal in one campaign."""
+
+    __slots__ = ("goal_id", "revenue")
+
+    goal_id: int
+    revenue: Revenue
+
+    def render(self) -> Request:
+        """Return GET track-goal."""
+        ids = f"experiment_id={self.campaign_id}&combination={self.variation_id}&goal_id={self.goal_id}"
+        target = self._target("track-goal", f"{ids}&{self._agent_query()}")
+        if self.revenue is not None:
+            target = f"{target}&r={quote_text(revenue_text(self.revenue))}"
+        return Request("GET", target, make_agent_headers(self.user_agent, self.ip))
+
+    def _dump_own(self) -> dict[str, Any]:
+        revenue = self.revenue
+        is_decimal = isinstance(revenue, Decimal)
+        return {
+            "kind": "goal",
+            "campaign": self.campaign_id,
+            "variation": self.variation_id,
+            "goal": self.goal_id,
+            "revenue": str(revenue) if is_decimal else revenue,
+            "is_decimal": is_decimal,
+        }
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        self.campaign_id, self.variation_id = data["campaign"], data["variation"]
+        self.goal_id = data["goal"]
+        self.revenue = Decimal(data["revenue"]) if data["is_decimal"] else data["revenue"]
+
+    def render_item(self) -> str:
+        """Return its batch form, eT 2."""
+        tail = f',"g":{self.goal_id}'
+        if self.revenue is not None:
+            tail = f'{tail},"r":{revenue_json(self.revenue)}'
+        return self._item(_GOAL, tail)
+
+
+class Tag(_ClassicEvent):
+    """A custom dimension of a user."""
+
+    __slots__ = ("tags",)
+
+    tags: str
+
+    def render(self) -> Request:
+        """Return GET push."""
+        return Request("GET", self._target("push", f"tags={quote_text(self.tags)}"))
+
+    def _dump_own(self) -> dict[str, Any]:
+        return {"kind": "push", "tags": self.tags}
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        self.tags = data["tags"]
+        self.size += 2 * len(self.tags)
+
+    def render_item(self) -> str:
+        """Return its batch form, eT 3; the tags are percent-encoded JSON, as Node and Java send them."""
+        visitor = self._visitor()
+        tags = json.dumps(quote_text(self.tags))
+        return f'{{"sId":{self.seconds},"u":"{visitor}","eT":{_PUSH},"t":{tags}}}'
+
+
+class ArchEvent(Event):
+    """An event of the event architecture; its properties have no place in the batch form."""
+
+    __slots__ = ("_has_usage", "_name", "_props", "_visitor_props", "millis")
+    is_batchable = False
+    is_batch_only = False
+
+    def __init__(
+        self,
+        account: Account,
+        user: User,
+        name: str,
+        millis: int,
+        number: float,
+        *,
+        props: str,
+        visitor_props: str = "",
+        has_usage: bool = False,
+    ) -> None:
+        super().__init__()
+        self.account = account
+        self._id_bytes = user.id_bytes
+        self._visitor_id = ""
+        self.user_agent = user.user_agent
+        self.ip = user.user_ip_address
+        self.random = number
+        self.millis = millis
+        self.size = BASE_SIZE + len(props) + len(visitor_props) + len(user.user_agent)
+        self._name = name
+        self._props = props
+        self._visitor_props = visitor_props
+        self._has_usage = has_usage
+
+    def render(self) -> Request:
+        """Return POST events/t."""
+        account = self.account
+        target = (
+            f"{account.path}/events/t?en={quote_text(self._name)}{account.event_query}"
+            f"&eTime={self.millis}&random={self.random}&p=FS"
+            f"&visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
+        )
+        headers = (
+            (b"Content-Type", b"application/json"),
+            *make_agent_headers(self.user_agent, self.ip),
+        )
+        usage = account.usage if self._has_usage else ""
+        return Request("POST", target + usage, headers, self._body().encode())
+
+    def dump(self) -> dict[str, Any]:
+        """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
+        return {
+            "kind": "arch",
+            "visitor": self._visitor(),
+            "user_agent": self.user_agent,
+            "ip": self.ip,
+            "millis": self.millis,
+            "random": self.random,
+            "name": self._name,
+            "props": self._props,
+            "visitor_props": self._visitor_props,
+            "has_usage": self._has_usage,
+        }
+
+    @classmethod
+    def restore(cls, account: Account, data: Mapping[str, Any]) -> Self:
+        """Return the event that `dump` was made of; it raises KeyError or TypeError where it was not."""
+        event = cls.__new__(cls)
+        Receipt.__init__(event)
+        event.account = account
+        event._visitor_id = data["visitor"]
+        event.user_agent, event.ip = data["user_agent"], data["ip"]
+        event.millis, event.random = data["millis"], data["random"]
+        event._name, event._props = data["name"], data["props"]
+        event._visitor_props, event._has_usage = data["visitor_props"], data["has_usage"]
+        event.size = BASE_SIZE + len(event._props) + len(event._visitor_props)
+        event.size += len(event.user_agent)
+        return event
+
+    def _body(self) -> str:
+        visitor = self._visitor()
+        ours = dict(self.account.props)
+        environment = {ENVIRONMENT: self.account.sdk_key} if self.account.sdk_key else {}
+        return (
+            f'{{"d":{{"msgId":"{visitor}-{self.millis}","visId":"{visitor}",'
+            f'"sessionId":{self.millis // 1000},"event":{{"props":{join_objects(dump_json(ours), self._props)},'
+            f'"name":{json.dumps(self._name)},"time":{self.millis}}},'
+            f'"visitor":{{"props":{join_objects(dump_json(environment), self._visitor_props)}}}}}}}'
+        )
+
+    def render_item(self) -> str:
+        """Never called: it is not batchable."""
+        raise NotImplementedError
+
+
+_KINDS: Mapping[str, type[_ClassicEvent | ArchEvent]] = {
+    "user": Impression,
+    "goal": Conversion,
+    "push": Tag,
+    "arch": ArchEvent,
+}
+
+
+def restore_event(account: Account, data: Mapping[str, Any]) -> Event:
+    """Return the event that `dump` was made of, in the name of *account*; its bytes are the same again.
+
+    Raises:
+        ValueError: It is no such dump.
+    """
+    try:
+        return _KINDS[data["kind"]].restore(account, data)
+    except (KeyError, TypeError, ArithmeticError):
+        raise ValueError("not an event") from None
+
+
+def revenue_text(revenue: Revenue) -> str:
+    if isinstance(revenue, bool):
+        return "true" if revenue else "false"
+    if isinstance(revenue, float) and revenue.is_integer():
+        return str(int(revenue))
+    return format(revenue, "f") if isinstance(revenue, Decimal) else str(revenue)
+
+
+def revenue_json(revenue: Revenue) -> str:
+    """A number goes out as a number, to the last digit that the caller gave; a text as a text."""
+    return json.dumps(revenue) if isinstance(revenue, str) else revenue_text(revenue)

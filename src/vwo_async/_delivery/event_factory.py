@@ -1,0 +1,192 @@
+"""The press: the one place where events get their time and random number."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from random import random
+from typing import Any
+
+from .._core.goal import Revenue
+from .._core.plan import Campaign, Goal, Variation
+from .._error import InvalidInputError
+from .._user import User
+from .event import ENVIRONMENT, ArchEvent, Conversion, Event, Impression, Tag
+from .request import Account, dump_json, join_objects
+
+MAX_PROPERTIES_BYTES = 64_000
+
+
+class EventPress:
+    """Makes events: the one place where they get their time and random number.
+
+    Args:
+        account: What is the same in all of them.
+        is_arch: Whether they go to the event architecture.
+        is_batched: Whether they are collected for batch requests, which know the classic form alone.
+        wall_clock: Seconds since the epoch; replaced in tests of time.
+    """
+
+    __slots__ = ("_is_batched", "_stamp", "_wall_clock", "account", "is_arch")
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        is_arch: bool = False,
+        is_batched: bool = False,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.account = account
+        self._is_batched = is_batched
+        self._wall_clock = wall_clock
+        self._stamp = _Stamp()
+        self.is_arch = is_arch and not is_batched
+
+    def make_impression(self, user: User, campaign: Campaign, variation: Variation) -> Event:
+        """Return the event that *user* was given *variation*."""
+        if self.is_arch:
+            props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
+            return self._make_arch(user, "vwo_variationShown", dump_json(props), has_usage=True)
+        event = Impression(self.account, user, int(self._wall_clock()), random(), self._is_batched)
+        event.campaign_id = campaign.id
+        event.variation_id = variation.id
+        return event
+
+    def make_conversion(
+        self,
+        user: User,
+        campaign: Campaign,
+        variation: Variation,
+        goal: Goal,
+        revenue: Revenue,
+        *,
+        is_batch_only: bool = False,
+    ) -> Event:
+        """Return the classic event that *user* reached *goal*."""
+        event = Conversion(
+            self.account,
+            user,
+            int(self._wall_clock()),
+            random(),
+            is_batch_only or self._is_batched,
+        )
+        event.campaign_id = campaign.id
+        event.variation_id = variation.id
+        event.goal_id = goal.id
+        event.revenue = revenue
+        return event
+
+    def make_arch_conversion(
+        self,
+        user: User,
+        goal_identifier: str,
+        goals: Sequence[tuple[Campaign, Goal]],
+        revenue: Revenue,
+        properties: str,
+    ) -> Event:
+        """Return the one event that *user* reached a goal in each of several campaigns.
+
+        Args:
+            user: Who.
+            goal_identifier: The name of the event.
+            goals: Campaign and goal of each conversion.
+            revenue: Sent under the name that each revenue goal gives it.
+            properties: JSON text of an object, from `dump_properties`.
+        """
+        meta: dict[str, Any] = {
+            "metric": {f"id_{campaign.id}": [f"g_{goal.id}"] for campaign, goal in goals}
+        }
+        for _, goal in goals:
+            if revenue and goal.is_revenue and goal.revenue_prop:
+                meta[goal.revenue_prop] = revenue_value(revenue)
+        ours = dump_json({"vwoMeta": meta, "isCustomEvent": True})
+        return self._make_arch(user, goal_identifier, join_objects(ours, properties))
+
+    def make_tags(self, user: User, tags: Mapping[str, str]) -> list[Event]:
+        """Return the events that carry custom dimensions: one for each, or on the event architecture one."""
+        if self.is_arch:
+            own = {key: value for key, value in tags.items() if key != ENVIRONMENT}
+            props, visitor_props = dump_json({"isCustomEvent": True}), dump_json(own)
+            return [self._make_arch(user, "vwo_syncVisitorProp", props, visitor_props)]
+        is_batch_only = len(tags) > 1 or self._is_batched
+        return [self._make_tag(user, key, tags[key], is_batch_only=is_batch_only) for key in tags]
+
+    def _make_tag(self, user: User, key: str, value: str, *, is_batch_only: bool) -> Event:
+        now = int(self._wall_clock())
+        event = Tag(self.account, user, now, random(), is_batch_only)
+        event.tags = json.dumps({"u": {key: value}}, ensure_ascii=False, separators=(",", ":"))
+        event.size += 2 * len(event.tags)
+        return event
+
+    def _make_arch(
+        self, user: User, name: str, props: str, visitor_props: str = "", *, has_usage: bool = False
+    ) -> Event:
+        millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
+        return ArchEvent(
+            self.account,
+            user,
+            name,
+            millis,
+            random(),
+            props=props,
+            visitor_props=visitor_props,
+            has_usage=has_usage,
+        )
+
+
+class _Stamp:
+    """Milliseconds that differ between two events of one visitor, since they make the message id."""
+
+    __slots__ = ("_last", "_now")
+
+    def __init__(self) -> None:
+        self._now = 0
+        self._last: dict[bytes, int] = {}
+
+    def next(self, id_bytes: bytes, now: int) -> int:
+        if now != self._now:
+            self._now = now
+            self._last = {key: last for key, last in self._last.items() if last >= now}
+        millis = max(now, self._last.get(id_bytes, 0) + 1)
+        self._last[id_bytes] = millis
+        return millis
+
+
+# What a caller's properties may not override, since VWO reads them.
+_RESERVED = frozenset({"vwoMeta", "isCustomEvent", "vwo_sdkName", "vwo_sdkVersion", "vwo_envKey"})
+
+
+def dump_properties(properties: Mapping[str, Any]) -> str:
+    """Return the JSON text of a caller's event properties, less those that only VWO's SDKs may set.
+
+    Raises:
+        InvalidInputError: A key or value that JSON does not know, a number that is not finite, a
+            cycle, a lone surrogate, or more than 64 kB in all.
+    """
+    own = {key: value for key, value in properties.items() if key not in _RESERVED}
+    try:
+        text = json.dumps(
+            own, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_to_json
+        )
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidInputError("event_properties cannot be written as JSON") from None
+    if size > MAX_PROPERTIES_BYTES:
+        raise InvalidInputError(f"event_properties exceed {MAX_PROPERTIES_BYTES} bytes of JSON")
+    return text
+
+
+def _to_json(value: object) -> object:
+    if isinstance(value, Decimal) and value.is_finite():
+        return float(value)
+    raise TypeError
+
+
+def revenue_value(revenue: Revenue) -> str | int | float:
+    if isinstance(revenue, (str, int)):
+        return revenue
+    number = float(revenue or 0)
+    return int(number) if number.is_integer() else number

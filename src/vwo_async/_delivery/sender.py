@@ -1,0 +1,185 @@
+"""The awaiting half of delivery: few workers, owned by the client, that send what the queue gives them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from .._log import log_error, log_warning
+from .answer import Answer, Failure
+from .event import Event
+from .queue import Parcel, Queue
+from .transport.protocol import Transport
+
+LOG_INTERVAL_S = 60.0
+
+
+class Sender:
+    """Owns the queue, the transport and the workers.
+
+    Args:
+        queue: What to send.
+        transport: How.
+        workers: How many requests may be on their way.
+        on_ended: Called with the events of each request, or of each part of one, that ended.
+        clock: Monotonic seconds.
+        wall_clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        transport: Transport,
+        *,
+        workers: int,
+        on_ended: Callable[[Sequence[Event]], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._queue = queue
+        self._transport = transport
+        self._size = workers
+        self._on_ended = on_ended
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._workers: list[asyncio.Task[None]] = []
+        self._idle: deque[asyncio.Future[None]] = deque()
+        # Whether an idle worker has the time at which what waits must leave, so that no other need look.
+        self._lingers = False
+        self._drained: asyncio.Future[None] | None = None
+        self.is_closed = False
+        self._quiet_until = float("-inf")
+
+    def start(self) -> None:
+        """Start the workers in the running loop."""
+        self._workers = [
+            asyncio.create_task(self._work(), name=f"vwo_async sender {number}")
+            for number in range(self._size)
+        ]
+
+    def put(self, events: Sequence[Event]) -> list[Event | None]:
+        """Put *events* on the queue; see `Queue.put`. Never waits."""
+        taken = self._queue.put(events, self._clock())
+        self._wake()
+        return taken
+
+    def put_one(self, event: Event, now: float) -> bool:
+        """Put *event* on the queue, alone; see `Queue.put_one`. Never waits."""
+        is_accepted = self._queue.put_one(event, now)
+        if self._idle and not self._lingers:
+            self._wake()
+        return is_accepted
+
+    def _wake(self) -> None:
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def _work(self) -> None:
+        while True:
+            parcel = self._queue.take(self._clock())
+            self._finish(self._queue.pop_expired())
+            if parcel is None:
+                self._lingers = self._queue.lingers(self._clock())
+                await self._sleep()
+                continue
+            self._lingers = False
+            if self._queue.has_waiting():
+                # Only now, so that what one request can carry does not wake every worker.
+                self._wake()
+            answer = await self._send(parcel)
+            ended = self._queue.settle(parcel, answer, self._clock(), self._wall_clock())
+            self._finish(ended)
+            self._report(answer)
+
+    async def _sleep(self) -> None:
+        """Wait for `put`, or for the time at which the queue has something of its own."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._idle.append(waiter)
+        next_at = self._queue.next_at()
+        timer = None
+        if next_at is not None:
+            timer = loop.call_later(max(next_at - self._clock(), 0.0), _set, waiter)
+        try:
+            await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiter in self._idle:
+                self._idle.remove(waiter)
+
+    async def _send(self, parcel: Parcel) -> Answer:
+        try:
+            request = parcel.render()
+        except Exception as error:
+            log_error("an event cannot be written: %s", type(error).__name__)
+            return Answer(failure=Failure.UNSENDABLE)
+        try:
+            return await self._transport.send(request)
+        except Exception as error:
+            log_error("the transport raised %s", type(error).__name__)
+            return Answer(failure=Failure.UNKNOWN)
+
+    def _finish(self, ended: Sequence[Event]) -> None:
+        for event in ended:
+            if event.outcome is not None:
+                event.settle(event.outcome)
+        if ended and self._on_ended is not None:
+            self._on_ended(ended)
+        if self._queue.pending == self._queue.kept and self._drained is not None:
+            _set(self._drained)
+
+    def _report(self, answer: Answer) -> None:
+        """Log a failed request, at most once a minute."""
+        if answer.status is not None and answer.status < 300:
+            return
+        now = self._clock()
+        if now >= self._quiet_until:
+            self._quiet_until = now + LOG_INTERVAL_S
+            what = answer.failure.name.lower() if answer.failure else f"status {answer.status}"
+            log_warning("VWO did not take events: %s (%d pending)", what, self._queue.pending)
+
+    def release(self) -> Sequence[Event]:
+        """Let everything go that is held back, and return all that is pending."""
+        pending = self._queue.release()
+        self._wake()
+        return pending
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until nothing is pending, at most *timeout_s*; return whether that was reached."""
+        if not self._queue.pending:
+            return True
+        self.release()
+        if self._drained is None or self._drained.done():
+            self._drained = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(self._drained)
+        except TimeoutError:
+            return False
+        return True
+
+    def restore(self, event: Event, at: float) -> bool:
+        """Accept an event from before this process; see `Queue.restore`."""
+        is_accepted = self._queue.restore(event, at)
+        self._wake()
+        return is_accepted
+
+    async def stop(self, is_kept: Callable[[Event], bool] = lambda event: False) -> None:
+        """Stop the workers, drop as ``closed`` what is pending and not kept, and close the transport."""
+        self.is_closed = True
+        for worker in self._workers:
+            worker.cancel()
+        self._finish(self._queue.abandon("closed", is_kept))
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        await self._transport.aclose()
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

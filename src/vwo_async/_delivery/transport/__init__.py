@@ -1,0 +1,1 @@
+"""The ways over which a request can go to VWO."""

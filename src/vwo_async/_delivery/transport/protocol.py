@@ -1,0 +1,87 @@
+"""What a transport must do, its limits, and where it may send to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Protocol
+
+from ..._error import InvalidInputError
+from ..answer import Answer
+from ..request import Request
+
+if TYPE_CHECKING:
+    from httpx import URL
+
+VWO_BASE_URL = "https://dev.visualwebsiteoptimizer.com"
+MAX_ANSWER_BYTES = 64_000
+# Servers and what stands before them close idle connections after a minute or more.
+KEEPALIVE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits of one try, in seconds.
+
+    Attributes:
+        connect_s: For name resolution with TCP, and again for TLS; at most a third of *total_s* each.
+        read_s: Between two pieces of the answer.
+        write_s: Between two pieces of the request.
+        pool_s: For a free connection; there always is one.
+        total_s: For the whole try, from the first byte to the last.
+    """
+
+    connect_s: float = 5.0
+    read_s: float = 10.0
+    write_s: float = 10.0
+    pool_s: float = 5.0
+    total_s: float = 20.0
+
+
+class Transport(Protocol):
+    """Sends requests to VWO. It never raises for what the network or the server does."""
+
+    async def send(self, request: Request) -> Answer:
+        """Send *request* once and return what came of it."""
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+
+class Fetcher(Transport, Protocol):
+    """A transport that also returns what was answered."""
+
+    async def fetch(self, request: Request, max_bytes: int = ...) -> tuple[Answer, bytes]:
+        """Send *request* once and return the answer with its body.
+
+        A body of more than *max_bytes* is left unread and comes back empty.
+        """
+
+
+def check_base_url(base_url: str) -> URL:
+    """Return the parsed *base_url*: https, or http on a loopback host.
+
+    Raises:
+        InvalidInputError: It is not such a URL, or holds a user name, query or fragment.
+    """
+    from httpx import URL, InvalidURL  # noqa: PLC0415 - not before it is needed
+
+    try:
+        url = URL(base_url)
+    except (InvalidURL, TypeError):
+        raise InvalidInputError("base_url is not a URL") from None
+    if not url.host or url.userinfo or url.query or url.fragment:
+        raise InvalidInputError("base_url must be scheme, host and at most a port and a path")
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
+        raise InvalidInputError("base_url must be https, or http on a loopback host")
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether *host* is this machine, going by its name alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,45 @@
+"""The certificate authorities that HTTPS connections trust."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import httpx
+from anyio import to_thread
+
+from ..._error import InvalidInputError
+
+
+class Certificates:
+    """One verifying TLS context, loaded when it is first needed.
+
+    Args:
+        context: The caller's; None for one with the authorities that httpx trusts.
+
+    Raises:
+        InvalidInputError: The context does not verify certificates and host names.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        if context is not None and (
+            context.verify_mode is ssl.CERT_NONE or not context.check_hostname
+        ):
+            raise InvalidInputError("ssl_context must verify certificates and host names")
+        self._context = context
+        self._loading: asyncio.Task[ssl.SSLContext] | None = None
+
+    async def load(self) -> ssl.SSLContext:
+        """Return the context. It is made in a thread: that takes longer than a loop may be held."""
+        if self._context is None:
+            if self._loading is None:
+                self._loading = asyncio.create_task(
+                    to_thread.run_sync(httpx.create_ssl_context), name="vwo_async certificates"
+                )
+            self._context = await asyncio.shield(self._loading)
+        return self._context
+
+    async def settle(self) -> None:
+        """Wait until nothing is being loaded."""
+        if self._loading is not None:
+            await asyncio.wait([self._loading])

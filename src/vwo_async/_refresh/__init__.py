@@ -1,0 +1,1 @@
+"""Where settings files come from and when they are fetched again."""

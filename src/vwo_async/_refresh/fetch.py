@@ -1,0 +1,95 @@
+"""Fetching the settings file from VWO."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from .._delivery.request import Request
+from .._delivery.transport.by_name import load_transport, make_fetcher
+from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
+from .._error import DeliveryError, InvalidInputError, SettingsError
+from .._settings.bound import MAX_SETTINGS_BYTES
+from .._settings.endpoint import PULL_PATH, SETTINGS_PATH, make_target, read_settings
+from .._user import check_text
+from .._version import PACKAGE_NAME, __version__
+from .pace import Pace
+
+if TYPE_CHECKING:
+    from .._settings import Settings
+
+
+async def fetch_settings(
+    account_id: int | str,
+    sdk_key: str,
+    *,
+    via_webhook: bool = False,
+    base_url: str = VWO_BASE_URL,
+    timeouts: Timeouts | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    proxy: str | None = None,
+) -> Settings:
+    """Return the settings file that VWO holds for an account and environment.
+
+    Args:
+        account_id: The VWO account.
+        sdk_key: The key of the environment.
+        via_webhook: Ask as VWO's webhook asks one to.
+        base_url: Where VWO is: https, or http on a loopback host.
+        timeouts: Limits of the request.
+        ssl_context: To trust other certificates; verification cannot be turned off.
+        proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
+
+    Raises:
+        InvalidInputError: An argument cannot be used.
+        DeliveryError: VWO could not be reached, or refused.
+        SettingsError: What it answered is no settings file of this account and key, or too large.
+    """
+    # What is imported first takes longer than an event loop may be held.
+    await to_thread.run_sync(load_transport, "httpx")
+    transport = make_fetcher(
+        base_url,
+        timeouts=timeouts,
+        user_agent=f"{PACKAGE_NAME}/{__version__}",
+        ssl_context=ssl_context,
+        proxy=proxy,
+    )
+    try:
+        body = await fetch_body(transport, account_id, sdk_key, via_webhook=via_webhook)
+    finally:
+        await transport.aclose()
+    return await to_thread.run_sync(read_settings, body, account_id, sdk_key, Pace())
+
+
+async def fetch_body(
+    transport: Fetcher,
+    account_id: int | str,
+    sdk_key: str,
+    *,
+    sdk_name: str = PACKAGE_NAME,
+    sdk_version: str = __version__,
+    via_webhook: bool,
+) -> bytes:
+    """Return what VWO answers to a request for the settings file.
+
+    Raises:
+        InvalidInputError: The account or key is missing.
+        DeliveryError: VWO could not be reached, or refused.
+        SettingsError: The answer is empty, or larger than any settings file.
+    """
+    if not isinstance(sdk_key, str) or not sdk_key or not str(account_id):
+        raise InvalidInputError("account_id and sdk_key are required")
+    for text in (sdk_key, str(account_id)):
+        check_text(text, "account_id or sdk_key")
+    path = PULL_PATH if via_webhook else SETTINGS_PATH
+    target = make_target(path, account_id, sdk_key, sdk_name, sdk_version)
+    answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)
+    if answer.status is None:
+        raise DeliveryError("the settings could not be fetched: no answer from VWO")
+    if answer.status != 200:
+        raise DeliveryError(f"the settings could not be fetched: status {answer.status}")
+    if not body:
+        raise SettingsError(f"the answer is empty, or larger than {MAX_SETTINGS_BYTES} bytes")
+    return body

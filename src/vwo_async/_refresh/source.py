@@ -1,0 +1,309 @@
+"""Where a service's settings come from: VWO, or where VWO cannot be reached, the last known good on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from anyio import to_thread
+
+from .._core.lazy_plan import compile_plan
+from .._core.plan import Plan
+from .._delivery.transport.by_name import make_fetcher
+from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
+from .._error import DeliveryError, InvalidInputError, SettingsError
+from .._log import log_warning
+from .._settings.endpoint import read_settings
+from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
+from .._version import PACKAGE_NAME, __version__
+from .fetch import fetch_body
+from .pace import Pace
+
+if TYPE_CHECKING:
+    from .._settings import Settings
+
+GIVEN, VWO, DISK = "given", "vwo", "disk"
+DAY_S = 86_400.0
+MIN_POLL_INTERVAL_S = 1.0
+# A disk that hangs must not hold a start, or the refresh that comes next.
+DISK_TIMEOUT_S = 5.0
+# How old the time on disk may become while VWO goes on to give the same file.
+RENEW_S = 3600.0
+
+_ResultT = TypeVar("_ResultT")
+
+
+class Loaded(NamedTuple):
+    """Where settings are from.
+
+    Attributes:
+        origin: ``vwo`` or ``disk``.
+        digest: Of the file as VWO gave it, empty where it is from disk.
+        fetched_at: When VWO gave it, in monotonic seconds.
+    """
+
+    origin: str
+    digest: bytes
+    fetched_at: float
+
+
+class SettingsSource:
+    """The settings file of one account and environment, wherever it can be had.
+
+    ``await source.load()`` gives the settings to start with. A client that is given the source as
+    ``settings_source`` keeps them fresh: it polls while it is open. One source may serve several clients.
+
+    Args:
+        account_id: The VWO account.
+        sdk_key: The key of the environment.
+        poll_interval_s: Between two polls of a client, 1 or more, give or take a tenth; after failures
+            longer. None for no polling.
+        last_known_good: A path: every good file is kept there, without the SDK key and with mode 0600,
+            for a start while VWO cannot be reached. Its folder must exist.
+        max_age_s: How long such a file can be used after VWO gave it.
+        min_refresh_interval_s: Between two refreshes of a client, whoever asks for them.
+        base_url: Where VWO is: https, or http on a loopback host.
+        timeouts: Limits of a request.
+        ssl_context: To trust other certificates; verification cannot be turned off.
+        proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
+        wall_clock: Seconds since the epoch, for tests of time.
+
+    Attributes:
+        account_id: The VWO account.
+        poll_interval_s: See above.
+        min_refresh_interval_s: See above.
+        keep_errors: How often the file could not be kept.
+
+    Raises:
+        InvalidInputError: An argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        account_id: int | str,
+        sdk_key: str,
+        *,
+        poll_interval_s: float | None = 60.0,
+        last_known_good: str | os.PathLike[str] | None = None,
+        max_age_s: float = 7 * DAY_S,
+        min_refresh_interval_s: float = 1.0,
+        base_url: str = VWO_BASE_URL,
+        timeouts: Timeouts | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        _check_account(account_id, sdk_key)
+        if poll_interval_s is not None:
+            _check_seconds("poll_interval_s", poll_interval_s, MIN_POLL_INTERVAL_S)
+        _check_seconds("max_age_s", max_age_s, 0.0)
+        _check_seconds("min_refresh_interval_s", min_refresh_interval_s, 0.0)
+        self.account_id = account_id
+        self.poll_interval_s = poll_interval_s
+        self.min_refresh_interval_s = min_refresh_interval_s
+        self.keep_errors = 0
+        self._sdk_key = sdk_key
+        self._wall_clock = wall_clock
+        self._renew_s = min(RENEW_S, max_age_s / 4)
+        self._disk = (
+            None
+            if last_known_good is None
+            else LastKnownGood(
+                last_known_good, account_id, sdk_key, max_age_s=max_age_s, wall_clock=wall_clock
+            )
+        )
+        self._make_transport = partial(
+            make_fetcher,
+            base_url,
+            timeouts=timeouts,
+            user_agent=f"{PACKAGE_NAME}/{__version__}",
+            ssl_context=ssl_context,
+            proxy=proxy,
+        )
+        # Now rather than at the first request: what is wrong with the arguments is to be said here.
+        self.make_transport()
+        self._loaded: tuple[weakref.ref[Settings], Loaded] | None = None
+        self._plan: Plan | None = None
+        self._kept: tuple[bytes, float] | None = None
+
+    async def load(self) -> Settings:
+        """Return the settings: from VWO, or where that fails, the last known good.
+
+        Raises:
+            DeliveryError: VWO could not be reached, or refused, and there is no last known good.
+            SettingsError: What it answered is no settings file of this account and key, and there is no
+                last known good.
+        """
+        began_at = time.monotonic()
+        transport = self.make_transport()
+        try:
+            body = await fetch_body(transport, self.account_id, self._sdk_key, via_webhook=False)
+            settings = await self._read(body)
+        except (DeliveryError, SettingsError) as error:
+            return await self._load_kept(error)
+        finally:
+            await transport.aclose()
+        digest = await to_thread.run_sync(_digest, body)
+        self._loaded = weakref.ref(settings), Loaded(VWO, digest, began_at)
+        await self.keep(body, digest)
+        return settings
+
+    async def _read(self, body: bytes, *, lacks_key: bool = False) -> Settings:
+        """Return the settings of *body*, with the key if they lack it, and have their plan ready."""
+        pace = Pace()
+
+        def work() -> tuple[Settings, Plan]:
+            settings = read_settings(body, self.account_id, self._sdk_key, pace)
+            if lacks_key:
+                from pydantic import SecretStr  # noqa: PLC0415 - as in `settings`: not before it is needed
+
+                settings = settings.model_copy(update={"sdk_key": SecretStr(self._sdk_key)})
+            return settings, compile_plan(settings, pause=pace)
+
+        try:
+            settings, self._plan = await to_thread.run_sync(work, abandon_on_cancel=True)
+        finally:
+            pace.end()
+        return settings
+
+    async def _load_kept(self, error: DeliveryError | SettingsError) -> Settings:
+        """Return the last known good, or raise *error*."""
+        if self._disk is None:
+            raise error
+        try:
+            async with asyncio.timeout(DISK_TIMEOUT_S):
+                kept = await _run_apart(self._disk.load)
+            # It is kept without its key.
+            settings = await self._read(kept.body, lacks_key=True)
+        except UnusableError as unusable:
+            log_warning("the last known good settings cannot be used: %s", unusable)
+            raise error from None
+        except TimeoutError:
+            log_warning("the last known good settings cannot be used: the disk does not answer")
+            raise error from None
+        except SettingsError:
+            log_warning("the last known good settings cannot be used: they are no settings file")
+            raise error from None
+        age_s = max(self._wall_clock() - kept.wall_s, 0.0)
+        log_warning("%s: the last known good ones are used, %d s old", error, age_s)
+        self._loaded = weakref.ref(settings), Loaded(DISK, b"", time.monotonic() - age_s)
+        return settings
+
+    # What a client needs
+
+    def make_transport(self) -> Fetcher:
+        """Return a transport for the settings file."""
+        return self._make_transport()
+
+    def find_loaded(self, settings: Settings) -> Loaded | None:
+        """Return where *settings* are from, None where they were not loaded here."""
+        if self._loaded is None or self._loaded[0]() is not settings:
+            return None
+        return self._loaded[1]
+
+    def take_plan(self, settings: Settings) -> Plan | None:
+        """Return the plan of *settings* if they are the last that were loaded; only once."""
+        if self.find_loaded(settings) is None:
+            return None
+        plan, self._plan = self._plan, None
+        return plan
+
+    def is_of(self, account_id: int | str, sdk_key: str) -> bool:
+        """Tell whether this is the source of an account and key."""
+        return str(account_id) == str(self.account_id) and sdk_key == self._sdk_key
+
+    def reveal_key(self) -> str:
+        """Return the SDK key."""
+        return self._sdk_key
+
+    async def keep(self, body: bytes, digest: bytes) -> None:
+        """Keep on disk what VWO gave just now, where that is wanted; what fails is counted."""
+        if self._disk is None:
+            return
+        wall_s = self._wall_clock()
+        if self._kept is not None:
+            kept, kept_wall_s = self._kept
+            if kept == digest and 0 <= wall_s - kept_wall_s < self._renew_s:
+                return
+        try:
+            async with asyncio.timeout(DISK_TIMEOUT_S):
+                await _run_apart(partial(self._disk.save, body, wall_s))
+        except Exception as error:
+            self._keep_failed(error)
+        else:
+            self._kept = digest, wall_s
+
+    def _keep_failed(self, error: Exception) -> None:
+        self.keep_errors += 1
+        if self.keep_errors & (self.keep_errors - 1) == 0:
+            name = type(error).__name__
+            if isinstance(error, TimeoutError):
+                name = "the disk does not answer"
+            elif isinstance(error, OSError):
+                name = describe_os_error(error)
+            elif isinstance(error, UnusableError):
+                name = str(error)
+            log_warning(
+                "the settings could not be kept: %s (%d times so far)", name, self.keep_errors
+            )
+
+    def __repr__(self) -> str:
+        poll = self.poll_interval_s
+        polling = "not polled" if poll is None else f"polled every {poll:g} s"
+        return f"<SettingsSource of account {self.account_id}, {polling}>"
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
+
+
+def _check_account(account_id: object, sdk_key: object) -> None:
+    is_account = isinstance(account_id, (int, str)) and not isinstance(account_id, bool)
+    if not is_account or not str(account_id):
+        raise InvalidInputError("account_id must be a number or a text")
+    if not (isinstance(sdk_key, str) and sdk_key and sdk_key.isascii() and sdk_key.isprintable()):
+        raise InvalidInputError("sdk_key must be a non-empty text of printable ASCII")
+
+
+def _check_seconds(name: str, value: Any, least: float) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not isfinite(value) or value < least:
+        raise InvalidInputError(f"{name} must be a number of seconds, {least:g} or more")
+
+
+async def _run_apart(work: Callable[[], _ResultT]) -> _ResultT:
+    """Run *work* in a thread of its own, for which nobody waits at the end: a disk may hang for good."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[_ResultT] = loop.create_future()
+
+    def settle(result: _ResultT | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result: _ResultT | None = None
+        failure: BaseException | None = None
+        try:
+            result = work()
+        except BaseException as error:
+            failure = error
+        # The loop may be closed by now.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="vwo_async settings", daemon=True).start()
+    return await future

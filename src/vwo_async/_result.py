@@ -1,0 +1,433 @@
+"""What API methods return: plain values that hold no HTTP, Redis or SQL type."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterator, Mapping
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+from ._log import log_error
+from ._reason import Reason
+
+__all__ = [
+    "CampaignDecision",
+    "CampaignTrack",
+    "CloseReport",
+    "Delivery",
+    "DeliveryStatus",
+    "FlushReport",
+    "Outcome",
+    "Reason",
+    "Receipt",
+    "Statistics",
+    "TrackResult",
+]
+
+
+class DeliveryStatus(StrEnum):
+    """How the delivery of an event ended."""
+
+    DELIVERED = "delivered"
+    """VWO answered that it has the event."""
+    REJECTED = "rejected"
+    """VWO answered that it will not have it."""
+    DROPPED = "dropped"
+    """It was given up; the reason says why."""
+    KEPT = "kept"
+    """The client was closed before it ended; the outbox has it, and the next client sends it."""
+    NOTHING = "nothing"
+    """There was nothing to deliver."""
+
+
+class Outcome(NamedTuple):
+    """How a delivery ended; true where VWO has the event.
+
+    Attributes:
+        status: The end.
+        reason: A word for why, empty where it was delivered: ``http`` (refused by VWO), ``expired``,
+            ``too_large``, ``unserializable``, ``closed``, ``unknown`` or ``overflow``.
+        status_code: The last HTTP status, None where there was no answer.
+        attempts: How many requests were made.
+    """
+
+    status: DeliveryStatus
+    reason: str = ""
+    status_code: int | None = None
+    attempts: int = 0
+
+    def __bool__(self) -> bool:
+        return self.status is DeliveryStatus.DELIVERED
+
+
+_NOTHING = Outcome(DeliveryStatus.NOTHING)
+_DEVELOPMENT = Outcome(DeliveryStatus.NOTHING, "development_mode")
+
+
+class Receipt:
+    """The end of one accepted event, known now or later."""
+
+    __slots__ = ("_callbacks", "outcome")
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | None = None
+        self._callbacks: list[Callable[[], object]] | None = None
+
+    def settle(self, outcome: Outcome) -> None:
+        """Set the outcome, once, and call who waits for it."""
+        self.outcome = outcome
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback()
+
+    def on_settled(self, callback: Callable[[], object]) -> None:
+        """Call *callback*, which must not raise, when the outcome is known, which must not be so yet."""
+        if self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
+
+    def forget(self, callback: Callable[[], object]) -> None:
+        """Undo `on_settled`; no error where it was already called."""
+        if self._callbacks and callback in self._callbacks:
+            self._callbacks.remove(callback)
+
+
+class Delivery:
+    """The promise of one API call: ``await`` it for the outcome, at any time, as often as you like.
+
+    It can be awaited in either mode. Cancelling the wait does not touch the delivery. With several
+    events the outcome is that of the first delivered one, or where none was, of the first event.
+    """
+
+    __slots__ = ("_empty", "_receipts")
+
+    def __init__(self, receipts: tuple[Receipt, ...] = (), *, empty: Outcome = _NOTHING) -> None:
+        self._receipts = receipts
+        self._empty = empty
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome, or None while it is not known."""
+        outcomes = [receipt.outcome for receipt in self._receipts]
+        known = [outcome for outcome in outcomes if outcome is not None]
+        if len(known) < len(outcomes):
+            return None
+        if not known:
+            return self._empty
+        return next((outcome for outcome in known if outcome), known[0])
+
+    @property
+    def outcomes(self) -> tuple[Outcome | None, ...]:
+        """The outcome of each event of the call, None while it is not known."""
+        return tuple(receipt.outcome for receipt in self._receipts)
+
+    def list_pending(self) -> list[Receipt]:
+        """Return the receipts whose outcome is not known."""
+        return [receipt for receipt in self._receipts if receipt.outcome is None]
+
+    def done(self) -> bool:
+        """Tell whether the outcome is known."""
+        return all(receipt.outcome is not None for receipt in self._receipts)
+
+    def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:
+        """Call ``callback(delivery)`` from the loop once the outcome is known; soon where it is already.
+
+        It must not block; what it raises is logged and ignored.
+        """
+        loop = asyncio.get_running_loop()
+        pending = [receipt for receipt in self._receipts if receipt.outcome is None]
+        if not pending:
+            loop.call_soon(_call_isolated, callback, self)
+            return
+        waiting = len(pending)
+
+        def settled() -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                # Not from here, so that nothing that it raises can end the worker that delivered.
+                loop.call_soon(_call_isolated, callback, self)
+
+        for receipt in pending:
+            receipt.on_settled(settled)
+
+    def __await__(self) -> Generator[Any, None, Outcome]:
+        for receipt in self._receipts:
+            if receipt.outcome is None:
+                yield from _wait(receipt)
+        outcome = self.outcome
+        assert outcome is not None
+        return outcome
+
+    def __repr__(self) -> str:
+        outcome = self.outcome
+        return f"<Delivery {'pending' if outcome is None else outcome.status}>"
+
+
+def _call_isolated(callback: Callable[[Delivery], object], delivery: Delivery) -> None:
+    try:
+        callback(delivery)
+    except Exception as error:
+        log_error("a delivery callback raised %s", type(error).__name__)
+
+
+def _wait(receipt: Receipt) -> Generator[Any, None, None]:
+    """Wait in the caller's task for what happens in another: cancelling the wait cancels nothing else."""
+    future = asyncio.get_running_loop().create_future()
+
+    def settled() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    receipt.on_settled(settled)
+    try:
+        yield from future
+    finally:
+        receipt.forget(settled)
+
+
+NO_DELIVERY = Delivery()
+DEVELOPMENT_DELIVERY = Delivery(empty=_DEVELOPMENT)
+
+
+class CampaignTrack(NamedTuple):
+    """What became of one campaign in a track call; true where the conversion counts as tracked.
+
+    Attributes:
+        tracked: Accepted for delivery, and where delivery was awaited, received by VWO.
+        reason: ``Reason.TRACKED``, or why not.
+        variation_name: The user's variation, where it was decided.
+        receipt: The delivery of this campaign's conversion, where one was accepted.
+    """
+
+    tracked: bool
+    reason: Reason
+    variation_name: str | None = None
+    receipt: Receipt | None = None
+
+    def __bool__(self) -> bool:
+        return self.tracked
+
+    def __repr__(self) -> str:
+        return f"CampaignTrack({self.tracked}, {self.reason.value!r}, {self.variation_name!r})"
+
+
+class TrackResult(Mapping[str, CampaignTrack]):
+    """The result of a track call: a read-only mapping from campaign key to `CampaignTrack`.
+
+    It is true exactly where the documents of VWO say true: delivery was awaited and VWO received at
+    least one of the conversions, or it was not and at least one was accepted for delivery.
+    """
+
+    __slots__ = ("_delivery", "_detail", "_made", "_notes", "_reason")
+
+    def __init__(
+        self,
+        campaigns: Mapping[str, CampaignTrack],
+        delivery: Delivery | None = None,
+        *,
+        reason: Reason | None = None,
+        detail: str = "",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._made: Mapping[str, CampaignTrack] | None = campaigns
+        self._delivery = delivery
+        self._reason = reason
+        self._detail = detail
+        self._notes = notes
+
+    @property
+    def _campaigns(self) -> Mapping[str, CampaignTrack]:
+        return self._made or {}
+
+    @property
+    def delivery(self) -> Delivery:
+        """Await it for the outcome of the call's events."""
+        if self._delivery is None:
+            found = (one.receipt for one in self._campaigns.values())
+            # On the event architecture one event stands for all campaigns.
+            receipts = dict.fromkeys(receipt for receipt in found if receipt is not None)
+            self._delivery = Delivery(tuple(receipts))
+        return self._delivery
+
+    @property
+    def reason(self) -> Reason:
+        """``Reason.TRACKED``, or why nothing was tracked (that of the first campaign asked for)."""
+        if self:
+            return Reason.TRACKED
+        if self._reason is not None:
+            return self._reason
+        return next((one.reason for one in self._campaigns.values()), Reason.GOAL_NOT_FOUND)
+
+    @property
+    def detail(self) -> str:
+        """With ``Reason.INVALID_INPUT``, which argument is at fault and why; never its value."""
+        return self._detail
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What went wrong without changing the result, such as a user storage that did not answer."""
+        return self._notes
+
+    def as_dict(self) -> dict[str, bool]:
+        """Return the shape of the official SDKs: ``{campaign_key: bool}``."""
+        return {key: one.tracked for key, one in self._campaigns.items()}
+
+    def __bool__(self) -> bool:
+        for one in self._campaigns.values():  # noqa: SIM110 - a generator costs more than the loop
+            if one.tracked:
+                return True
+        return False
+
+    def __getitem__(self, key: str) -> CampaignTrack:
+        return self._campaigns[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._campaigns)
+
+    def __len__(self) -> int:
+        return len(self._campaigns)
+
+    def __repr__(self) -> str:
+        return f"TrackResult({bool(self)}, {self.reason.value!r}, {dict(self._campaigns)!r})"
+
+
+class SingleTrack(TrackResult):
+    """That of a call that tracked one campaign: most are, so the mapping is made when it is asked for.
+
+    Args:
+        campaign_key: The campaign.
+        variation_name: The user's variation.
+        receipt: The delivery of the conversion.
+    """
+
+    __slots__ = ("_key", "_name", "_receipt")
+
+    def __init__(self, campaign_key: str, variation_name: str, receipt: Receipt) -> None:
+        self._key = campaign_key
+        self._name = variation_name
+        self._receipt = receipt
+        self._made = self._delivery = self._reason = None
+        self._detail = ""
+        self._notes = ()
+
+    @property
+    def _campaigns(self) -> Mapping[str, CampaignTrack]:
+        if self._made is None:
+            one = CampaignTrack(True, Reason.TRACKED, self._name, self._receipt)
+            self._made = {self._key: one}
+        return self._made
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class CampaignDecision(NamedTuple):
+    """The decision of one campaign, from ``decide_all``; true where there is a variation.
+
+    Attributes:
+        variation_name: The variation, or None.
+        reason: How it was come by, or why there is none.
+        is_feature_enabled: For a feature test or rollout, whether the feature is on.
+        variables: For a feature test or rollout with a variation, its variables, cast by type.
+    """
+
+    variation_name: str | None
+    reason: Reason
+    is_feature_enabled: bool = False
+    variables: Mapping[str, Any] = {}
+
+    def __bool__(self) -> bool:
+        return self.variation_name is not None
+
+
+class FlushReport(NamedTuple):
+    """What became of everything that was pending when ``flush_events`` was called.
+
+    True where all of it was delivered, or nothing was pending.
+
+    Attributes:
+        events: How many events were pending.
+        delivered: Of these, how many VWO has.
+        rejected: How many it refused.
+        dropped: How many were given up.
+        pending: How many are still on their way, because waiting took longer than ``wait_timeout_s``.
+    """
+
+    events: int
+    delivered: int
+    rejected: int
+    dropped: int
+    pending: int
+
+    def __bool__(self) -> bool:
+        return self.delivered == self.events
+
+
+class Statistics(NamedTuple):
+    """The ledger of a client at one moment.
+
+    ``accepted == delivered + rejected + sum(dropped.values()) + pending`` always holds.
+
+    Attributes:
+        accepted: Events put on the queue.
+        delivered: Events that VWO has.
+        rejected: Events that VWO refused.
+        dropped: Events given up, by reason.
+        pending: Events that wait or are on their way.
+        pending_bytes: Their approximate size.
+        refused: Events that the full queue did not accept: their callers were told.
+        requests: Requests made for events, each try counted.
+        unknown: Tries that may have arrived although no answer came.
+        storage_errors: Calls of the user storage that failed or timed out.
+        callback_errors: Calls of the user's functions that raised.
+        outbox_errors: Events that the outbox could not keep, or not at once.
+        restored: Events from before this client, found in the outbox; part of *accepted*.
+        settings_refreshes: Settings files put in force since the client was made.
+        settings_errors: Refreshes of the settings that failed; the file in force stayed.
+        settings_keep_errors: Times that the settings could not be kept on disk.
+        settings_age_s: Seconds since VWO last gave the file in force, None where that is not known.
+        settings_origin: Where the file in force is from: ``given`` to the client, ``vwo``, or ``disk``,
+            which is the last known good.
+    """
+
+    accepted: int
+    delivered: int
+    rejected: int
+    dropped: Mapping[str, int]
+    pending: int
+    pending_bytes: int
+    refused: int
+    requests: int
+    unknown: int
+    storage_errors: int
+    callback_errors: int
+    outbox_errors: int = 0
+    restored: int = 0
+    settings_refreshes: int = 0
+    settings_errors: int = 0
+    settings_keep_errors: int = 0
+    settings_age_s: float | None = None
+    settings_origin: Literal["given", "vwo", "disk"] = "given"
+
+
+class CloseReport(NamedTuple):
+    """What `aclose` did and left; true where nothing remains.
+
+    Attributes:
+        delivered: Events that VWO has, over the whole life of the client.
+        rejected: Events that VWO refused.
+        dropped: Events given up, by reason; ``closed`` counts those lost by closing.
+        remaining: Events that are kept for the next client.
+        kept_in: Where they are, empty where nothing remains.
+    """
+
+    delivered: int
+    rejected: int
+    dropped: Mapping[str, int]
+    remaining: int
+    kept_in: str
+
+    def __bool__(self) -> bool:
+        return not self.remaining and not self.dropped.get("closed")

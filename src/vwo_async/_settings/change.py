@@ -1,0 +1,294 @@
+"""What a new settings file means that the old one did not."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from .lazy_campaigns import CampaignTexts
+
+if TYPE_CHECKING:
+    from .model import Campaign, Goal, Settings, Variable, Variation
+
+RUNNING = "RUNNING"
+_ACCOUNT_FIELDS = (
+    "account_id",
+    "sdk_key",
+    "collection_prefix",
+    "is_nb",
+    "is_nbv2",
+    "is_event_arch_enabled",
+)
+_CAMPAIGN_FIELDS = ("id", "type", "is_bucketing_seed_enabled", "is_ob", "is_obv2", "is_mab")
+# How many of each kind are named in the text.
+MAX_NAMES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChange:
+    """How one settings file differs in meaning from another; false where it does not.
+
+    Campaigns are named by key, in the order of the new file. Holds no secret.
+
+    Attributes:
+        started: Campaigns that run now and did not.
+        stopped: Campaigns that ran and do not now, or are gone.
+        traffic: The share of users, 0..100, before and after.
+        weights: For each variation whose weight moved, by name, the weight before and after.
+        variations_added: Names of new variations.
+        variations_gone: Names of variations that are no more: a user storage that holds one no longer
+            decides.
+        segments: Campaigns whose pre-segmentation changed.
+        whitelisting: Campaigns whose forced variations changed.
+        goals_added: Identifiers of new goals.
+        goals_gone: Identifiers of goals that are no more.
+        goals_changed: Identifiers of goals of which something else changed.
+        features: Campaigns whose variables, or variations that switch the feature on, changed.
+        bucketing: Campaigns of which something else changed that decides who gets what: id, type,
+            flags, or order and ids of variations.
+        groups: Ids of mutually exclusive groups that were added, changed or are gone.
+        account: Names of the fields of the whole file that changed.
+    """
+
+    started: Sequence[str] = ()
+    stopped: Sequence[str] = ()
+    traffic: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    weights: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    variations_added: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    variations_gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    segments: Sequence[str] = ()
+    whitelisting: Sequence[str] = ()
+    goals_added: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    goals_gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    goals_changed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    features: Sequence[str] = ()
+    bucketing: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    account: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, one.name) for one in fields(self))
+
+    def __str__(self) -> str:
+        kinds = ((one.name.replace("_", " "), getattr(self, one.name)) for one in fields(self))
+        return "; ".join(f"{name}: {_show(value)}" for name, value in kinds if value) or "no change"
+
+
+def _show(value: Sequence[str] | Mapping[str, Any]) -> str:
+    items = [_show_item(one, value) for one in list(value)[:MAX_NAMES]]
+    more = len(value) - len(items)
+    return ", ".join(items) + (f" and {more} more" if more else "")
+
+
+def _show_item(key: str, value: Sequence[str] | Mapping[str, Any]) -> str:
+    name = ascii(key[:100])[1:-1]
+    if not isinstance(value, Mapping):
+        return name
+    detail = value[key]
+    if isinstance(detail, tuple) and detail and not isinstance(detail[0], str):
+        return f"{name} {detail[0]:g} -> {detail[1]:g}"
+    return f"{name} ({_show(detail)})"
+
+
+def compare_settings(
+    old: Settings, new: Settings, *, pause: Callable[[], object] = lambda: None
+) -> SettingsChange:
+    """Return what *new* means that *old* did not.
+
+    Names and descriptions mean nothing here, and neither does anything about a campaign that runs in
+    neither file and belongs to no group.
+
+    Args:
+        old: The settings before.
+        new: The settings after.
+        pause: Called between two campaigns, by those who must not work for long in one go.
+    """
+    comparison = _Comparison(old, new)
+    for key in dict.fromkeys((*comparison.new.positions, *comparison.old.positions)):
+        comparison.compare(key)
+        pause()
+    return comparison.conclude()
+
+
+class _Campaigns:
+    """The campaigns of one file by key."""
+
+    def __init__(self, settings: Settings) -> None:
+        campaigns = settings.campaigns
+        self._campaigns = campaigns
+        self._texts = campaigns.texts if isinstance(campaigns, CampaignTexts) else None
+        keys = (
+            campaigns.keys
+            if isinstance(campaigns, CampaignTexts)
+            else [one.key for one in campaigns]
+        )
+        self.positions = {key: position for position, key in enumerate(keys)}
+        self._grouped = {*settings.campaign_groups} | {
+            str(member) for group in settings.groups.values() for member in group.campaigns
+        }
+
+    def find(self, key: str) -> Campaign | None:
+        position = self.positions.get(key)
+        return None if position is None else self._campaigns[position]
+
+    def find_text(self, key: str) -> bytes | None:
+        """Return what the file says of the campaign to the letter, where that is known."""
+        position = self.positions.get(key)
+        return None if position is None or self._texts is None else self._texts[position]
+
+    def counts(self, campaign: Campaign) -> bool:
+        """Tell whether the campaign decides for anybody; one that does not run competes in its group."""
+        return campaign.status == RUNNING or str(campaign.id) in self._grouped
+
+
+class _Comparison:
+    def __init__(self, old: Settings, new: Settings) -> None:
+        self._settings = old, new
+        self.old = _Campaigns(old)
+        self.new = _Campaigns(new)
+        self._lists: dict[str, list[str]] = {}
+        self._maps: dict[str, dict[str, Any]] = {}
+
+    def conclude(self) -> SettingsChange:
+        old, new = self._settings
+        found: dict[str, Any] = {kind: tuple(keys) for kind, keys in self._lists.items()}
+        found |= self._maps
+        found["groups"] = tuple(dict.fromkeys(_find_changed_groups(old, new)))
+        found["account"] = tuple(
+            name for name in _ACCOUNT_FIELDS if _read(old, name) != _read(new, name)
+        )
+        return SettingsChange(**found)
+
+    def compare(self, key: str) -> None:
+        """Note how the campaign of that key changed."""
+        text = self.old.find_text(key)
+        if text is not None and text == self.new.find_text(key):
+            return
+        old, new = self.old.find(key), self.new.find(key)
+        ran, runs = (one is not None and one.status == RUNNING for one in (old, new))
+        if ran != runs:
+            self._lists.setdefault("started" if runs else "stopped", []).append(key)
+        if old is None or new is None or not (self.old.counts(old) or self.new.counts(new)):
+            return
+        if old.percent_traffic != new.percent_traffic:
+            self._enter("traffic", key, (old.percent_traffic, new.percent_traffic))
+        self._compare_variations(key, old, new)
+        self._compare_goals(key, old, new)
+        common = _names(old.variations).keys() & _names(new.variations).keys()
+        for kind, describe in _KINDS.items():
+            if describe(old, common) != describe(new, common):
+                self._lists.setdefault(kind, []).append(key)
+
+    def _enter(self, kind: str, key: str, value: object) -> None:
+        if value:
+            self._maps.setdefault(kind, {})[key] = value
+
+    def _compare_variations(self, key: str, old: Campaign, new: Campaign) -> None:
+        before, after = _names(old.variations), _names(new.variations)
+        moved = {
+            name: (before[name].weight, one.weight)
+            for name, one in after.items()
+            if name in before and before[name].weight != one.weight
+        }
+        self._enter("weights", key, moved)
+        self._enter("variations_added", key, _missing(after, before))
+        self._enter("variations_gone", key, _missing(before, after))
+
+    def _compare_goals(self, key: str, old: Campaign, new: Campaign) -> None:
+        before, after = _goals(old), _goals(new)
+        changed = (name for name, one in after.items() if before.get(name, one) != one)
+        self._enter("goals_added", key, _missing(after, before))
+        self._enter("goals_gone", key, _missing(before, after))
+        self._enter("goals_changed", key, tuple(changed))
+
+
+def _missing(names: Iterable[str], others: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in others)
+
+
+def _names(variations: Sequence[Variation]) -> Mapping[str, Variation]:
+    """Return variations by name; the first of a name counts."""
+    return {one.name: one for one in reversed(variations)}
+
+
+def _goals(campaign: Campaign) -> Mapping[str, tuple[object, ...]]:
+    """Return what matters of each goal that can be tracked; the first of an identifier counts."""
+    return {
+        one.identifier: _describe_goal(one)
+        for one in reversed(campaign.goals)
+        if one.identifier and one.id is not None
+    }
+
+
+def _describe_goal(goal: Goal) -> tuple[object, ...]:
+    return (goal.id, goal.type, goal.mca == -1, goal.has_props, goal.revenue_prop or None)
+
+
+def _describe_segments(campaign: Campaign, common: set[str]) -> object:
+    # As text, since the order in an object counts: its first key says what it is.
+    return json.dumps(campaign.segments)
+
+
+def _describe_whitelisting(campaign: Campaign, common: set[str]) -> object:
+    if not campaign.is_forced_variation_enabled:
+        return None
+    trees = [(one.name, json.dumps(one.segments)) for one in campaign.variations]
+    return campaign.is_user_list_enabled, [pair for pair in trees if pair[0] in common]
+
+
+def _describe_features(campaign: Campaign, common: set[str]) -> object:
+    variations = [
+        (one.name, one.is_feature_enabled, _describe_variables(one.variables))
+        for one in campaign.variations
+        if one.name in common
+    ]
+    return _describe_variables(campaign.variables), sorted(variations)
+
+
+def _describe_variables(variables: Sequence[Variable]) -> list[tuple[str, ...]]:
+    return [(str(one.key), str(one.type), json.dumps(one.value)) for one in variables]
+
+
+def _describe_bucketing(campaign: Campaign, common: set[str]) -> object:
+    times = Counter(one.name for one in campaign.variations)
+    variations = [
+        (
+            position if one.id is None else one.id,
+            one.name,
+            one.weight if times[one.name] > 1 else None,
+        )
+        for position, one in enumerate(campaign.variations, start=1)
+        if one.name in common
+    ]
+    return [getattr(campaign, name) for name in _CAMPAIGN_FIELDS], variations
+
+
+_KINDS: Mapping[str, Callable[[Campaign, set[str]], object]] = {
+    "segments": _describe_segments,
+    "whitelisting": _describe_whitelisting,
+    "features": _describe_features,
+    "bucketing": _describe_bucketing,
+}
+
+
+def _find_changed_groups(old: Settings, new: Settings) -> Iterator[str]:
+    for group_id in dict.fromkeys((*new.groups, *old.groups)):
+        before, after = old.groups.get(group_id), new.groups.get(group_id)
+        rules = [
+            None if one is None else (one.campaigns, one.et, one.p, one.wt)
+            for one in (before, after)
+        ]
+        if rules[0] != rules[1]:
+            yield group_id
+    for campaign_id in dict.fromkeys((*new.campaign_groups, *old.campaign_groups)):
+        links = old.campaign_groups.get(campaign_id), new.campaign_groups.get(campaign_id)
+        if links[0] != links[1]:
+            yield from (str(link) for link in links if link is not None)
+
+
+def _read(settings: Settings, name: str) -> object:
+    value = getattr(settings, name)
+    return str(value) if name == "account_id" else value

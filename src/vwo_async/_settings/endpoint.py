@@ -1,0 +1,54 @@
+"""Where the settings file comes from, and which answers may pass for one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from .._error import SettingsError
+
+if TYPE_CHECKING:
+    from .model import Settings
+
+SETTINGS_PATH = "/server-side/settings"
+PULL_PATH = "/server-side/pull"
+
+
+def make_target(
+    path: str, account_id: int | str, sdk_key: str, sdk_name: str, sdk_version: str
+) -> str:
+    """Return path and query of a request for the settings file; *path* is one of the two above."""
+    account, key = quote(str(account_id), safe=""), quote(sdk_key, safe="")
+    return (
+        f"{path}?a={account}&i={key}&r={random.random()}&platform=server&api-version=1"
+        f"&sdk={quote(sdk_name, safe='')}&sdk-v={quote(sdk_version, safe='')}"
+    )
+
+
+def read_settings(
+    body: bytes,
+    account_id: int | str,
+    sdk_key: str,
+    pause: Callable[[], object] = lambda: None,
+) -> Settings:
+    """Return the settings of an answer, if they are those that were asked for.
+
+    Args:
+        body: The answer.
+        account_id: Whose settings were asked for.
+        sdk_key: With which key.
+        pause: Called between two small steps.
+
+    Raises:
+        SettingsError: The body is no settings file, or that of another account or key.
+    """
+    from .parse import parse_paced  # noqa: PLC0415 - as in the package's door
+
+    settings = parse_paced(body, pause)
+    if str(settings.account_id) != str(account_id):
+        raise SettingsError("accountId: the file is of another account")
+    if settings.sdk_key is not None and settings.sdk_key.get_secret_value() != sdk_key:
+        raise SettingsError("sdkKey: the file is of another SDK key")
+    return settings

@@ -1,0 +1,233 @@
+"""The last known good settings file on disk, so that a service can start while VWO cannot be reached.
+
+The file holds no SDK key: it is stored without, under a fingerprint, and sealed with the key, so that only
+what a client with the same key wrote is ever read back.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from .bound import MAX_SETTINGS_BYTES
+from .json_outline import find_outline
+
+FORMAT = 1
+MAX_HEADER_BYTES = 1000
+# How far another machine's clock may be ahead of ours.
+MAX_SKEW_S = 300.0
+# A writer that was killed leaves its temporary file; one that works has it for a moment only.
+STALE_S = 3600.0
+_PURPOSE = b"vwo_async last known good\n"
+_KEY_NAME = "sdkKey"
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
+_NON_BLOCKING = getattr(os, "O_NONBLOCK", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+class Kept(NamedTuple):
+    """What was kept.
+
+    Attributes:
+        body: The settings file, without its SDK key.
+        wall_s: When it was fetched, in seconds since the epoch.
+    """
+
+    body: bytes
+    wall_s: float
+
+
+class UnusableError(Exception):
+    """What is kept cannot be used, or nothing is; the text says why, without any value."""
+
+
+class LastKnownGood:
+    """One file that keeps one settings file.
+
+    Args:
+        path: The file; its folder must exist. Written with mode 0600.
+        account_id: Whose settings these are.
+        sdk_key: Their key.
+        max_age_s: How long they can be used after they were fetched.
+        wall_clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        account_id: int | str,
+        sdk_key: str,
+        *,
+        max_age_s: float,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = Path(path)
+        self._key = sdk_key.encode()
+        self._fingerprint = self._sign(b"fingerprint\n", str(account_id).encode())[:32]
+        self._max_age_s = max_age_s
+        self._wall_clock = wall_clock
+        self._writing = threading.Lock()
+
+    def _sign(self, *parts: bytes) -> str:
+        signature = hmac.new(self._key, _PURPOSE, hashlib.sha256)
+        for part in parts:
+            signature.update(part)
+        return signature.hexdigest()
+
+    def _seal(self, wall_s: float, body: bytes) -> str:
+        return self._sign(f"seal {FORMAT} {self._fingerprint} {wall_s!r}\n".encode(), body)
+
+    def save(self, body: bytes, wall_s: float) -> None:
+        """Keep a settings file: all of it, or what was kept before stays.
+
+        Args:
+            body: The file as it was fetched, known to be good.
+            wall_s: When it was fetched, in seconds since the epoch.
+
+        Raises:
+            OSError: It cannot be written, or another write has not come to an end.
+            UnusableError: The SDK key stands in it where it cannot be taken out.
+        """
+        body = _strip(body)
+        if self._key in body:
+            raise UnusableError("the SDK key stands in a campaign")
+        header = {
+            "format": FORMAT,
+            "fingerprint": self._fingerprint,
+            "fetched_at": wall_s,
+            "seal": self._seal(wall_s, body),
+        }
+        if not self._writing.acquire(blocking=False):
+            raise OSError(errno.EBUSY, "the last write goes on")
+        try:
+            self._replace(json.dumps(header).encode() + b"\n" + body)
+        finally:
+            self._writing.release()
+
+    def _replace(self, content: bytes) -> None:
+        self._remove_stale()
+        name = f".{self._path.name}.{secrets.token_hex(8)}.tmp"
+        temporary = self._path.with_name(name)
+        try:
+            # Private from the first moment, and never through a link that somebody put there.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _CLOSE_ON_EXEC | _BINARY
+            with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        # So that the new name survives a power loss, where a folder can be synced at all.
+        with suppress(OSError), _opened(self._path.parent, os.O_RDONLY) as folder:
+            os.fsync(folder)
+
+    def _remove_stale(self) -> None:
+        """Remove what writers that were killed have left."""
+        prefix = f".{self._path.name}."
+        with suppress(OSError), os.scandir(self._path.parent) as entries:
+            for entry in entries:
+                if entry.name.startswith(prefix) and entry.name.endswith(".tmp"):
+                    self._remove_if_stale(entry)
+
+    def _remove_if_stale(self, entry: os.DirEntry[str]) -> None:
+        with suppress(OSError):
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_S:
+                Path(entry.path).unlink()
+
+    def load(self) -> Kept:
+        """Return what is kept.
+
+        Raises:
+            UnusableError: Nothing that can be used.
+        """
+        try:
+            content = self._read()
+        except FileNotFoundError:
+            raise UnusableError("there is none") from None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise UnusableError("it is not a regular file") from None
+            raise UnusableError(f"it cannot be read: {describe_os_error(error)}") from None
+        return self._check(content)
+
+    def _read(self) -> bytes:
+        if not _NO_FOLLOW and self._path.is_symlink():
+            raise UnusableError("it is not a regular file")
+        limit = MAX_SETTINGS_BYTES + MAX_HEADER_BYTES
+        # Not blocking, so that a pipe in its place is opened, seen and refused.
+        flags = os.O_RDONLY | _NO_FOLLOW | _NON_BLOCKING | _BINARY
+        with _opened(self._path, flags) as number:
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                raise UnusableError("it is not a regular file")
+            with os.fdopen(number, "rb", closefd=False) as file:
+                content = file.read(limit + 1)
+        if len(content) > limit:
+            raise UnusableError("it is too large")
+        return content
+
+    def _check(self, content: bytes) -> Kept:
+        header, _, body = content.partition(b"\n")
+        form, fingerprint, wall_s, seal = _read_header(header)
+        if form != FORMAT:
+            raise UnusableError("it is of another version")
+        if not hmac.compare_digest(fingerprint, self._fingerprint.encode()):
+            raise UnusableError("it is of another account or SDK key")
+        if not hmac.compare_digest(seal, self._seal(wall_s, body).encode()):
+            raise UnusableError("it is damaged")
+        age_s = self._wall_clock() - wall_s
+        if age_s < -MAX_SKEW_S:
+            raise UnusableError("it is dated in the future")
+        if age_s > self._max_age_s:
+            raise UnusableError("it is too old")
+        return Kept(body, wall_s)
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return the name of what went wrong, without any path."""
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    number = os.open(path, flags | _CLOSE_ON_EXEC)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+def _read_header(header: bytes) -> tuple[int, bytes, float, bytes]:
+    try:
+        if len(header) > MAX_HEADER_BYTES:
+            raise ValueError
+        fields = json.loads(header)
+        values = (
+            int(fields["format"]),
+            str(fields["fingerprint"]).encode(),
+            float(fields["fetched_at"]),
+            str(fields["seal"]).encode(),
+        )
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        raise UnusableError("it is damaged") from None
+    return values
+
+
+def _strip(body: bytes) -> bytes:
+    """Return the settings file without its SDK key."""
+    members = [one for one in find_outline(body).members if one.name != _KEY_NAME]
+    return b"{" + b",".join(body[one.start : one.value.end] for one in members) + b"}"

@@ -1,0 +1,41 @@
+"""Reading a record of which nothing may be taken on trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .._core.decision import Stored
+from ..storage.protocol import Row, StoredDecision, read_fields
+
+
+def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
+    """Return what *row* says of this user and campaign; a text where it belongs to another or is no record."""
+    if row is None:
+        return None
+    if isinstance(row, StoredDecision):
+        # A record made by hand is read like any other: its fields may hold anything.
+        row = row.as_dict()
+    elif not isinstance(row, Mapping):
+        return f"get returned {type(row).__name__}"
+    fields = read_fields(row)
+    if fields is None:
+        return None
+    owner, key, name, goals = fields
+    if key != campaign_key or owner not in ("", user_id):
+        return "get returned the record of another user or campaign"
+    return Stored(name, goals)
+
+
+def read_given(
+    data: Mapping[str, Any], user_id: str, campaign_keys: Iterable[str]
+) -> dict[str, Stored | None]:
+    """Return the records that a caller's ``user_storage_data`` holds, which stand in for reading.
+
+    Args:
+        data: One record in the official shape.
+        user_id: The user.
+        campaign_keys: The campaigns asked about; those that the record is not of have none.
+    """
+    rows = {key: read_row(data, user_id, key) for key in campaign_keys}
+    return {key: None if isinstance(row, str) else row for key, row in rows.items()}

@@ -193,7 +193,7 @@ async def test_broken_storage(fault: Any) -> None:
 
 async def test_hanging_storage_is_left_alone() -> None:
     """A storage that hangs adds its time-out to the first calls and nothing to the next, and heals alone."""
-    from vwo_async._storage import health as stall
+    from vwo_async._storage import health
 
     storage = Broken("hang")
     transport = RecordingTransport()
@@ -209,13 +209,13 @@ async def test_hanging_storage_is_left_alone() -> None:
             await client.get_variation_name("checkout", f"u{number}")
         assert loop.time() - begun < 0.5
         # It is tried again beside a call, which does not wait for that either.
-        await asyncio.sleep(stall.STALL_S)
+        await asyncio.sleep(health.RETRY_INTERVAL_S)
         begun = loop.time()
         assert await client.get_variation_name("checkout", "Ashley") is None
         assert loop.time() - begun < 0.04
         await asyncio.sleep(0.1)
         storage.fault = row()
-        await asyncio.sleep(stall.STALL_S)
+        await asyncio.sleep(health.RETRY_INTERVAL_S)
         assert await client.get_variation_name("checkout", "Ashley") is None
         await asyncio.sleep(0.01)
         assert await client.get_variation_name("checkout", "Ashley") == "Variation-1"

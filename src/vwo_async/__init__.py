@@ -3,8 +3,9 @@
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from ._client.client import UserHandle, VWOClient, launch
+from ._client.client import VWOClient, launch
 from ._client.options import GoalType
+from ._client.user_handle import UserHandle
 from ._error import (
     ClosedError,
     DeliveryError,
@@ -76,5 +77,5 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "Settings":
-        return _import_module(".settings", __name__).Settings
+        return _import_module("._settings", __name__).Settings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,7 +26,7 @@ from sample import ACCOUNT, KEY, settings
 from vwo_async import TrackResult
 from vwo_async._core.plan import Plan
 from vwo_async._delivery.event import Event
-from vwo_async._delivery.event_factory import EventPress
+from vwo_async._delivery.event_factory import EventFactory
 from vwo_async._delivery.queue import Batching, Limits, Queue
 from vwo_async._delivery.request import Account
 from vwo_async._delivery.sender import Sender
@@ -282,11 +282,11 @@ PLAN = Plan(parse_settings(settings()))
 
 @dataclass
 class Delivery:
-    """Queue, sender and press of a client, on clocks that can jump."""
+    """Queue, sender and event factory of a client, on clocks that can jump."""
 
     queue: Queue
     sender: Sender
-    press: EventPress
+    event_factory: EventFactory
     clock: Clock
     wall_clock: Clock
     accepted: Counter[str] = field(default_factory=Counter)
@@ -295,7 +295,7 @@ class Delivery:
         """Accept a conversion of *user_id*."""
         campaign = PLAN.campaigns["checkout"]
         goal = campaign.goals["signup"]
-        event = self.press.make_conversion(
+        event = self.event_factory.make_conversion(
             User(user_id), campaign, campaign.variations[0], goal, None, is_batch_only=False
         )
         assert self.sender.put([event]) == [event]
@@ -331,10 +331,10 @@ async def delivery_to(
         sdk_version="1",
         usage={},
     )
-    press = EventPress(account, is_batched=batching is not None, wall_clock=wall_clock)
+    factory = EventFactory(account, is_batched=batching is not None, wall_clock=wall_clock)
     sender.start()
     try:
-        yield Delivery(queue, sender, press, clock, wall_clock)
+        yield Delivery(queue, sender, factory, clock, wall_clock)
     finally:
         await sender.drain(1)
         await sender.stop()

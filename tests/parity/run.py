@@ -26,8 +26,8 @@ from typing import Any
 
 from cause import ROWS, Official, Verdict, judge
 from generate import make_case
+from our_client import Step, run_case
 from shrink import shrink
-from subject import Step, run_case
 
 from vwo_async import VWOError
 

@@ -12,9 +12,9 @@ import pytest
 from cause import ROWS, Official, Verdict, judge
 from compare import loose, neutral, reads_fit, strict, wire
 from generate import make_case
+from our_client import Step, run_case
 from run import Report, enter
 from shrink import shrink
-from subject import Step, run_case
 
 Json = dict[str, Any]
 

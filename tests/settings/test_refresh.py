@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vwo_async._refresh.poller import MAX_BACK_OFF_S, Refresher
+from vwo_async._refresh.poller import MAX_BACK_OFF_S, Poller
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +53,7 @@ class Work:
         return self.results[len(self.began) - 1] if self.results else True
 
 
-def make(time: Time, work: Callable[[bool], Awaitable[bool]], **changes: Any) -> Refresher:
+def make(time: Time, work: Callable[[bool], Awaitable[bool]], **changes: Any) -> Poller:
     options: dict[str, Any] = {
         "min_interval_s": 1.0,
         "poll_interval_s": None,
@@ -61,19 +61,19 @@ def make(time: Time, work: Callable[[bool], Awaitable[bool]], **changes: Any) ->
         "sleep": time.sleep,
         "draw": lambda low, high: (low + high) / 2,
     }
-    return Refresher(work, **{**options, **changes})
+    return Poller(work, **{**options, **changes})
 
 
 async def poll(results: list[bool], **changes: Any) -> tuple[Time, Work]:
     """Poll until there were that many results."""
     time = Time()
     work = Work(time, results)
-    refresher = make(time, work, **{"poll_interval_s": 60.0, **changes})
-    refresher.start()
+    poller = make(time, work, **{"poll_interval_s": 60.0, **changes})
+    poller.start()
     async with asyncio.timeout(5):
         await work.ended.wait()
-    refresher.stop()
-    await refresher.settle()
+    poller.stop()
+    await poller.settle()
     return time, work
 
 
@@ -112,23 +112,23 @@ async def test_error() -> None:
     time = Time()
     work = Work(time, [True] * 4)
 
-    async def renew(via_webhook: bool) -> bool:
+    async def update(via_webhook: bool) -> bool:
         await work(via_webhook)
         if len(work.began) in (2, 3):
             raise OSError
         return True
 
-    refresher = make(time, renew, poll_interval_s=60.0)
-    refresher.start()
+    poller = make(time, update, poll_interval_s=60.0)
+    poller.start()
     async with asyncio.timeout(5):
         await work.ended.wait()
-    refresher.stop()
-    await refresher.settle()
+    poller.stop()
+    await poller.settle()
     assert time.sleeps[:4] == [60, 60, 120, 240]
-    refresher = make(time, renew)
+    poller = make(time, update)
     work.began[:] = [0.0]
     with pytest.raises(OSError):  # noqa: PT011 - it is the one above
-        await refresher.refresh(via_webhook=True)
+        await poller.refresh(via_webhook=True)
 
 
 async def test_jitter() -> None:
@@ -149,13 +149,11 @@ async def test_real_jitter() -> None:
     """The waits of a hundred polls fill the tenth about the interval."""
     time = Time()
     work = Work(time, [True] * 100)
-    refresher = Refresher(
-        work, min_interval_s=0.0, poll_interval_s=10.0, clock=time, sleep=time.sleep
-    )
-    refresher.start()
+    poller = Poller(work, min_interval_s=0.0, poll_interval_s=10.0, clock=time, sleep=time.sleep)
+    poller.start()
     await work.ended.wait()
-    refresher.stop()
-    await refresher.settle()
+    poller.stop()
+    await poller.settle()
     assert 9 <= min(time.sleeps) < 9.5
     assert 10.5 < max(time.sleeps) <= 11
 
@@ -163,9 +161,9 @@ async def test_real_jitter() -> None:
 async def test_no_polling() -> None:
     """Without an interval nothing is started."""
     time = Time()
-    refresher = make(time, Work(time))
+    poller = make(time, Work(time))
     before = asyncio.all_tasks()
-    refresher.start()
+    poller.start()
     assert asyncio.all_tasks() == before
 
 
@@ -173,16 +171,16 @@ async def test_stop() -> None:
     """Stopped, it polls no more, and who asks is told that nothing was done."""
     time = Time()
     work = Work(time)
-    refresher = make(time, work, poll_interval_s=60.0, sleep=lambda _: asyncio.sleep(3600))
-    refresher.start()
+    poller = make(time, work, poll_interval_s=60.0, sleep=lambda _: asyncio.sleep(3600))
+    poller.start()
     await asyncio.sleep(0)
-    refresher.stop()
-    await refresher.settle()
-    assert await refresher.refresh(via_webhook=True) is False
-    refresher.start()
+    poller.stop()
+    await poller.settle()
+    assert await poller.refresh(via_webhook=True) is False
+    poller.start()
     assert not work.began
-    refresher.stop()
-    await refresher.settle()
+    poller.stop()
+    await poller.settle()
 
 
 # Asking
@@ -193,8 +191,8 @@ async def test_together(number: int) -> None:
     """All who ask before the request begins are served by one."""
     time = Time()
     work = Work(time)
-    refresher = make(time, work)
-    results = await asyncio.gather(*(refresher.refresh(via_webhook=True) for _ in range(number)))
+    poller = make(time, work)
+    results = await asyncio.gather(*(poller.refresh(via_webhook=True) for _ in range(number)))
     assert results == [True] * number
     assert work.asked == [True]
 
@@ -204,14 +202,14 @@ async def test_one_more() -> None:
     time = Time()
     work = Work(time, [True, False])
     work.gate = asyncio.Event()
-    refresher = make(time, work)
-    first = asyncio.create_task(refresher.refresh(via_webhook=False))
+    poller = make(time, work)
+    first = asyncio.create_task(poller.refresh(via_webhook=False))
     for _ in range(5):
         await asyncio.sleep(0)
     assert len(work.began) == 1
     others = []
     for number in range(100):
-        others.append(asyncio.create_task(refresher.refresh(via_webhook=number == 50)))
+        others.append(asyncio.create_task(poller.refresh(via_webhook=number == 50)))
         await asyncio.sleep(0)
     assert len(work.began) == 1
     work.gate.set()
@@ -224,12 +222,12 @@ async def test_rate() -> None:
     """Between the beginnings of two requests there is the shortest interval at least."""
     time = Time()
     work = Work(time)
-    refresher = make(time, work, min_interval_s=7.0)
+    poller = make(time, work, min_interval_s=7.0)
     for _ in range(5):
-        assert await refresher.refresh(via_webhook=True)
+        assert await poller.refresh(via_webhook=True)
     assert [after - before for before, after in pairwise(work.began)] == [7.0] * 4
     time.now += 100
-    await refresher.refresh(via_webhook=True)
+    await poller.refresh(via_webhook=True)
     assert work.began[-1] == work.began[-2] + 100
 
 
@@ -238,8 +236,8 @@ async def test_cancelled_caller() -> None:
     time = Time()
     work = Work(time)
     work.gate = asyncio.Event()
-    refresher = make(time, work)
-    calls = [asyncio.create_task(refresher.refresh(via_webhook=True)) for _ in range(3)]
+    poller = make(time, work)
+    calls = [asyncio.create_task(poller.refresh(via_webhook=True)) for _ in range(3)]
     for _ in range(5):
         await asyncio.sleep(0)
     calls[0].cancel()
@@ -255,15 +253,15 @@ async def test_stopped_under_way() -> None:
     time = Time()
     work = Work(time)
     work.gate = asyncio.Event()
-    refresher = make(time, work)
-    first = asyncio.create_task(refresher.refresh(via_webhook=True))
+    poller = make(time, work)
+    first = asyncio.create_task(poller.refresh(via_webhook=True))
     for _ in range(5):
         await asyncio.sleep(0)
-    second = asyncio.create_task(refresher.refresh(via_webhook=True))
+    second = asyncio.create_task(poller.refresh(via_webhook=True))
     await asyncio.sleep(0)
-    refresher.stop()
+    poller.stop()
     assert [await first, await second] == [False, False]
-    await refresher.settle()
+    await poller.settle()
 
 
 @given(st.lists(st.floats(0, 5), max_size=30), st.floats(0.1, 3))
@@ -273,11 +271,11 @@ def test_any_calls(gaps: list[float], least: float) -> None:
     async def run() -> None:
         time = Time()
         work = Work(time)
-        refresher = make(time, work, min_interval_s=least)
+        poller = make(time, work, min_interval_s=least)
         asked = []
         for gap in gaps:
             time.now += gap
-            asked.append((time.now, asyncio.create_task(refresher.refresh(via_webhook=True))))
+            asked.append((time.now, asyncio.create_task(poller.refresh(via_webhook=True))))
             await asyncio.sleep(0)
         for at, call in asked:
             assert await call is True

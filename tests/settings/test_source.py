@@ -517,8 +517,8 @@ async def test_polling() -> None:
 async def test_polling_survives() -> None:
     """Neither bad answers nor an error of our own ends polling."""
     async with serving(SOON) as (client, server):
-        renewal: Any = client._engine.freshness.renewal
-        real = renewal._prepare
+        settings_update: Any = client._engine.settings_refresh.settings_update
+        real = settings_update._prepare
         failures = iter([RuntimeError(KEY)])
 
         def prepare(*arguments: Any) -> Any:
@@ -526,7 +526,7 @@ async def test_polling_survives() -> None:
                 raise failure
             return real(*arguments)
 
-        renewal._prepare = prepare
+        settings_update._prepare = prepare
         serve(server, NEW)
         await until(lambda: client.settings.version == 2)
         assert client.statistics().settings_errors == 1

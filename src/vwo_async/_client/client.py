@@ -19,7 +19,7 @@ from .._result import CampaignDecision, CloseReport, FlushReport, Statistics, Tr
 from .._settings import parse_settings
 from .._user import User, Variables, check_text, encode_id
 from .._version import __version__
-from .engine import Ask, Engine
+from .engine import DecideCall, Engine
 from .options import GoalType, LaunchOptions, read_options
 from .push import read_tags
 from .track import (
@@ -30,6 +30,7 @@ from .track import (
     read_properties,
     read_revenue,
 )
+from .user_handle import UserHandle
 
 if TYPE_CHECKING:
     from .._settings import Settings
@@ -430,7 +431,7 @@ class VWOClient:
             # Most calls name one campaign and goal and ask for nothing else.
             if (
                 engine.is_simple
-                and engine.consent.is_unasked
+                and not engine.consent.is_asked
                 and type(campaign_key) is str
                 and type(goal_identifier) is str
                 and goal_type_to_track is None
@@ -545,7 +546,7 @@ class VWOClient:
         if engine.consent.has_opted_out:
             return None
         try:
-            await engine.freshness.update(account_id, sdk_key, via_webhook=via_webhook)
+            await engine.settings_refresh.update(account_id, sdk_key, via_webhook=via_webhook)
         except InvalidInputError as error:
             self._refuse("get_and_update_settings_file", error)
         return self.settings
@@ -567,7 +568,7 @@ class VWOClient:
         if engine.consent.has_opted_out:
             return False
         try:
-            is_fresh = await engine.freshness.refresh()
+            is_fresh = await engine.settings_refresh.refresh()
         except InvalidInputError as error:
             self._refuse("refresh_settings", error)
             return False
@@ -662,12 +663,12 @@ class VWOClient:
         except InvalidInputError as error:
             self._refuse(api.name, error)
             return None
-        if engine.is_simple and campaign is not None and engine.consent.is_unasked:
+        if engine.is_simple and campaign is not None and not engine.consent.is_asked:
             decision, delivery = engine.decide_now(api, campaign, user)
             if waits:
                 await engine.reporter.wait_for(delivery)
             return decision
-        ask = Ask(
+        call = DecideCall(
             api,
             campaign_key,
             user,
@@ -677,7 +678,7 @@ class VWOClient:
             resends=asked or self._options.should_track_returning_user,
             waits=waits,
         )
-        return await engine.decide(ask)
+        return await engine.decide(call)
 
     def _read_user(
         self,
@@ -704,82 +705,6 @@ class VWOClient:
         if self._options.strict:
             raise error
         log_warning("%s: %s", name, error)
-
-
-class UserHandle:
-    """The API methods for one user; made by `VWOClient.for_user`.
-
-    The methods are the client's, less the arguments that are bound; what is given to a method wins.
-    """
-
-    __slots__ = ("_agent", "_client", "_id", "_variables")
-
-    def __init__(
-        self,
-        client: VWOClient,
-        user_id: str,
-        custom_variables: Variables | None,
-        variation_targeting_variables: Variables | None,
-        user_agent: str | None,
-        user_ip_address: str | None,
-    ) -> None:
-        self._client = client
-        self._id = user_id
-        self._variables: dict[str, Any] = {
-            "custom_variables": custom_variables,
-            "variation_targeting_variables": variation_targeting_variables,
-        }
-        self._agent: dict[str, Any] = {
-            "user_agent": user_agent,
-            "user_ip_address": user_ip_address,
-        }
-
-    async def activate(self, campaign_key: str, **options: Any) -> str | None:
-        """See `VWOClient.activate`."""
-        given = {**self._variables, **self._agent, **options}
-        return await self._client.activate(campaign_key, self._id, **given)
-
-    async def get_variation_name(self, campaign_key: str, **options: Any) -> str | None:
-        """See `VWOClient.get_variation_name`."""
-        given = {**self._variables, **options}
-        return await self._client.get_variation_name(campaign_key, self._id, **given)
-
-    async def is_feature_enabled(self, campaign_key: str, **options: Any) -> bool:
-        """See `VWOClient.is_feature_enabled`."""
-        given = {**self._variables, **self._agent, **options}
-        return await self._client.is_feature_enabled(campaign_key, self._id, **given)
-
-    async def get_feature_variable_value(
-        self, campaign_key: str, variable_key: str, **options: Any
-    ) -> Any:
-        """See `VWOClient.get_feature_variable_value`."""
-        given = {**self._variables, **options}
-        return await self._client.get_feature_variable_value(
-            campaign_key, variable_key, self._id, **given
-        )
-
-    async def track(
-        self, campaign_key: str | Sequence[str] | None, goal_identifier: str, **options: Any
-    ) -> TrackResult:
-        """See `VWOClient.track`."""
-        given = {**self._variables, **self._agent, **options}
-        return await self._client.track(campaign_key, self._id, goal_identifier, **given)
-
-    async def push(self, tags: Mapping[str, Any], *, wait: bool | None = None) -> bool:
-        """See `VWOClient.push`; *tags* maps keys to values."""
-        return await self._client.push(tags, self._id, wait=wait)
-
-    async def decide_all(self, **options: Any) -> Mapping[str, CampaignDecision]:
-        """See `VWOClient.decide_all`."""
-        return await self._client.decide_all(self._id, **{**self._variables, **options})
-
-    async def explain(self, campaign_key: str, **options: Any) -> Explanation:
-        """See `VWOClient.explain`."""
-        given = {**self._variables, **options}
-        return await self._client.explain(campaign_key, self._id, **given)
-
-    def __repr__(self) -> str:
-        return f"<UserHandle of {self._client!r}>"
 
 
 def launch(

@@ -13,7 +13,7 @@ ConsentHook: TypeAlias = Callable[[str], "bool | Awaitable[bool]"]
 
 
 class Consent:
-    """Answers whether nothing may be done about a user.
+    """Tells about whom the client may do nothing at all.
 
     Args:
         hook: Asked with the user id on every call; true means yes. Where it fails or takes too long the
@@ -22,32 +22,32 @@ class Consent:
 
     Attributes:
         has_opted_out: Whether nothing may be done about anybody.
-        is_unasked: Whether everybody may be decided about, so that nothing needs asking.
+        is_asked: Whether calls must ask at all; false while everybody may be decided about.
     """
 
-    __slots__ = ("_hook", "_timeout_s", "_users", "has_opted_out", "is_unasked")
+    __slots__ = ("_hook", "_timeout_s", "_users", "has_opted_out", "is_asked")
 
     def __init__(self, hook: ConsentHook | None, timeout_s: float) -> None:
         self._hook = hook
         self._timeout_s = timeout_s
         self._users: set[str] = set()
         self.has_opted_out = False
-        self.is_unasked = hook is None
+        self.is_asked = hook is not None
 
     def opt_out_everybody(self) -> None:
         """Do nothing about anybody any more."""
         self.has_opted_out = True
-        self.is_unasked = False
+        self.is_asked = True
 
     def opt_out(self, user_id: str) -> None:
         """Do nothing about this user from now on, in this process."""
         self._users.add(user_id)
-        self.is_unasked = False
+        self.is_asked = True
 
     def opt_in(self, user_id: str) -> None:
         """Undo `opt_out`."""
         self._users.discard(user_id)
-        self.is_unasked = self._hook is None and not self._users and not self.has_opted_out
+        self.is_asked = self._hook is not None or bool(self._users) or self.has_opted_out
 
     async def refuses(self, user_id: str) -> bool:
         """Tell whether nothing may be done about this user."""

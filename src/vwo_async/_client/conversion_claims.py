@@ -17,11 +17,11 @@ from .._reason import Reason
 from .._result import CampaignTrack, DeliveryStatus, Receipt
 from .._storage.access import StorageAccess
 from ..storage.protocol import SEPARATOR, StoredDecision
-from .stored_records import Reading
+from .stored_records import StoredRecords
 from .track import Conversion, TrackCall, make_record
 
 
-class Marker:
+class ConversionClaims:
     """Keeps the user storage's account of conversions.
 
     Args:
@@ -33,23 +33,25 @@ class Marker:
         self._storage = storage
         self._refuses = refuses
 
-    async def assign(self, record: StoredDecision, campaign: Campaign, reading: Reading) -> None:
+    async def assign(
+        self, record: StoredDecision, campaign: Campaign, stored_records: StoredRecords
+    ) -> None:
         """Store an assignment that was just made, unless there is a newer record, or none could be read."""
-        visit = reading.visit
-        if reading.is_blind or visit is None:
+        user_call = stored_records.user_call
+        if stored_records.is_blind or user_call is None:
             return
-        async with visit.turn():
+        async with user_call.exclusive():
             # A call about the same user may have gone further since this one read what was stored.
-            read = reading.find(campaign)
-            if visit.recall([campaign.key]).get(campaign.key, read) == read:
-                _remember(reading, campaign.key, Stored(record.variation_name))
-                await self._storage.write([record], reading.notes)
+            read = stored_records.find(campaign)
+            if user_call.recall([campaign.key]).get(campaign.key, read) == read:
+                _remember(stored_records, campaign.key, Stored(record.variation_name))
+                await self._storage.write([record], stored_records.notes)
 
     async def claim(
         self,
         call: TrackCall,
         conversions: Sequence[Conversion],
-        reading: Reading,
+        stored_records: StoredRecords,
         results: dict[str, CampaignTrack],
     ) -> tuple[list[Conversion], list[Conversion]]:
         """Claim what may be counted only once; enter what is another call's to count into *results*.
@@ -57,19 +59,19 @@ class Marker:
         Returns:
             The conversions to go on with, and those among them that were, or may have been, claimed.
         """
-        wanted = [one for one in conversions if self._needs_claim(call, one, reading)]
+        wanted = [one for one in conversions if self._needs_claim(call, one, stored_records)]
         if not wanted:
             return list(conversions), []
         pairs = [(one.campaign.key, one.goal.identifier) for one in wanted]
-        answers = await self._storage.claim(call.user.id, pairs, reading.notes)
+        answers = await self._storage.claim(call.user.id, pairs, stored_records.notes)
         lost = [one for one, is_ours in zip(wanted, answers, strict=True) if is_ours is False]
         unsure = [one for one, is_ours in zip(wanted, answers, strict=True) if is_ours is None]
         for one in lost:
             self._enter(results, one, Reason.ALREADY_TRACKED)
-            stored = reading.find(one.campaign)
+            stored = stored_records.find(one.campaign)
             goals = () if stored is None else stored.goals
             known = Stored(one.variation.name, (*goals, one.goal.identifier))
-            _remember(reading, one.campaign.key, known)
+            _remember(stored_records, one.campaign.key, known)
         if self._refuses:
             for one in unsure:
                 self._enter(results, one, Reason.STORAGE_ERROR)
@@ -78,7 +80,7 @@ class Marker:
         kept = [one for one in conversions if one not in lost]
         return kept, [one for one in wanted if one not in lost]
 
-    def _needs_claim(self, call: TrackCall, one: Conversion, reading: Reading) -> bool:
+    def _needs_claim(self, call: TrackCall, one: Conversion, stored_records: StoredRecords) -> bool:
         """Tell whether the storage must settle who counts a conversion.
 
         Only that of a user whose record says that he has this variation: a forced one is not stored,
@@ -88,7 +90,7 @@ class Marker:
         return (
             self._storage.has_claims
             and one.decision.reason is Reason.STORED
-            and not reading.is_given
+            and not stored_records.is_given
             # Such an identifier is recognised in no record, so it counts each time with any storage.
             and SEPARATOR not in one.goal.identifier
             and counts_once(one.goal, tracks_returning_user=call.tracks_returning_user)
@@ -106,23 +108,25 @@ class Marker:
         self,
         call: TrackCall,
         accepted: Iterable[Conversion],
-        reading: Reading,
+        stored_records: StoredRecords,
         results: Mapping[str, CampaignTrack],
     ) -> None:
         """Mark accepted conversions as tracked, for as long as their events do not come to nothing."""
         records = []
         for one in accepted:
-            record = make_record(call, one, reading)
+            record = make_record(call, one, stored_records)
             if record is None:
                 continue
             records.append(record)
-            _remember(reading, record.campaign_key, Stored(record.variation_name, record.goals))
+            _remember(
+                stored_records, record.campaign_key, Stored(record.variation_name, record.goals)
+            )
             receipt = results[one.campaign.key].receipt
             if receipt is not None:
                 claim = Claim(call.user.id, one.campaign.key, one.goal.identifier)
                 self.release_on_failure(receipt, [claim])
-        if records and not reading.is_blind:
-            await self._storage.write(records, reading.notes)
+        if records and not stored_records.is_blind:
+            await self._storage.write(records, stored_records.notes)
 
     def release_on_failure(self, receipt: Receipt, claims: Sequence[Claim]) -> None:
         """Unmark conversions if their event is refused or given up, so that they can be tracked again."""
@@ -142,7 +146,7 @@ class Marker:
             settled()
 
 
-def _remember(reading: Reading, campaign_key: str, stored: Stored) -> None:
+def _remember(stored_records: StoredRecords, campaign_key: str, stored: Stored) -> None:
     """Let the calls about the same user that wait their turn know what is counted."""
-    if reading.visit is not None:
-        reading.visit.remember(reading.visit.tick(), {campaign_key: stored})
+    if stored_records.user_call is not None:
+        stored_records.user_call.remember(stored_records.user_call.tick(), {campaign_key: stored})

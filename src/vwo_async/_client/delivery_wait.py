@@ -13,7 +13,7 @@ from functools import partial
 from .._result import Receipt
 
 
-class Patience:
+class DeliveryWait:
     """How long those who await a delivery wait for it.
 
     Args:

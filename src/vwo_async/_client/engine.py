@@ -14,7 +14,7 @@ from .._core import api_method as apis
 from .._core.api_method import Api
 from .._core.decision import decide, find_refusal
 from .._core.goal import Revenue, Target
-from .._core.lazy_plan import SparsePlan
+from .._core.lazy_plan import LazyPlan
 from .._core.plan import Campaign, Decision, Plan
 from .._delivery.event import Event
 from .._delivery.outbox.journal import Claim
@@ -34,19 +34,19 @@ from .._result import (
     TrackResult,
 )
 from .._storage.access import StorageAccess
-from .._storage.per_user_queue import Visit
+from .._storage.per_user_queue import UserCall
 from .._user import User
 from ..storage.protocol import StoredDecision
 from .callback import Callback
 from .consent import Consent
-from .conversion_claims import Marker
-from .fairness import MAX_TURN_S, Turn
+from .conversion_claims import ConversionClaims
+from .fairness import MAX_HOLD_S, LoopShare
 from .integration import make_payload
 from .options import Options
 from .reporter import CLOSE_GRACE_S, Reporter, delivery_of
-from .settings_refresh import Freshness
+from .settings_refresh import SettingsRefresh
 from .snapshot import Snapshot
-from .stored_records import Reading
+from .stored_records import StoredRecords
 from .track import (
     Conversion,
     TrackCall,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 _TRACK = apis.TRACK
 
 
-class Ask(NamedTuple):
+class DecideCall(NamedTuple):
     """The checked arguments of one call about one campaign."""
 
     api: Api
@@ -94,7 +94,7 @@ class Engine:
         self.snapshot = Snapshot(settings, options, time.time, plan=plan)
         self.consent = Consent(options.consent, options.storage_timeout_s)
         self.reporter = Reporter(options)
-        self.turn = Turn()
+        self.loop_share = LoopShare()
         self._closing: asyncio.Task[None] | None = None
         self._storage = (
             None
@@ -109,14 +109,16 @@ class Engine:
             and not options.development_mode
         )
         self._refuses = options.on_storage_error == "refuse"
-        self._marker = (
-            None if self._storage is None else Marker(self._storage, refuses=self._refuses)
+        self._claims = (
+            None
+            if self._storage is None
+            else ConversionClaims(self._storage, refuses=self._refuses)
         )
         self._integration = (
             Callback(options.integrations, "integrations") if options.integrations else None
         )
         self._pid = os.getpid()
-        self.freshness = Freshness(self, options, self.make_fetcher)
+        self.settings_refresh = SettingsRefresh(self, options, self.make_fetcher)
 
     # Life
 
@@ -130,17 +132,17 @@ class Engine:
             ClosedError: It was closed.
             WrongLoopError: It is open in another loop.
         """
-        turn = self.turn
-        if turn.ends_at and get_running_loop() is self.loop:
-            turn.now = now = monotonic()
-            return now >= turn.ends_at
+        share = self.loop_share
+        if share.ends_at and get_running_loop() is self.loop:
+            share.now = now = monotonic()
+            return now >= share.ends_at
         self._enter()
-        turn.begin()
+        share.begin()
         return False
 
     async def next_turn(self) -> None:
         """Wait for a turn of one's own; `enter` again, since the client may have been closed meanwhile."""
-        await self.turn.next()
+        await self.loop_share.next()
         self._enter()
 
     def _enter(self) -> None:
@@ -157,13 +159,13 @@ class Engine:
         self._start(loop)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.reporter.start(self.snapshot.press.account, self._on_restored)
-        self.freshness.start()
+        self.reporter.start(self.snapshot.event_factory.account, self._on_restored)
+        self.settings_refresh.start()
         self.loop = loop
 
     def _on_restored(self, event: Event, claims: Sequence[Claim]) -> None:
-        if self._marker is not None:
-            self._marker.release_on_failure(event, claims)
+        if self._claims is not None:
+            self._claims.release_on_failure(event, claims)
 
     def compile(self, settings: Settings, pace: Pace) -> Snapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
@@ -201,7 +203,7 @@ class Engine:
 
     async def _close(self, timeout_s: float) -> None:
         ends_at = time.monotonic() + timeout_s
-        self.freshness.stop()
+        self.settings_refresh.stop()
         # At the same time, so that a callback or storage that hangs costs no event its delivery.
         await asyncio.gather(
             self.reporter.close(ends_at),
@@ -211,10 +213,12 @@ class Engine:
         grace_s = max(ends_at - time.monotonic(), CLOSE_GRACE_S)
         storage = () if self._storage is None else (self._storage.settle(grace_s),)
         await asyncio.gather(*storage, *(one.settle(grace_s) for one in self._callbacks()))
-        await self.freshness.aclose()
+        await self.settings_refresh.aclose()
 
     def _callbacks(self) -> list[Callback]:
-        own = [one for one in (self._integration, self.freshness.callback) if one is not None]
+        own = [
+            one for one in (self._integration, self.settings_refresh.callback) if one is not None
+        ]
         return [*own, *self.reporter.list_callbacks()]
 
     def statistics(self) -> Statistics:
@@ -223,7 +227,7 @@ class Engine:
             storage_errors=0 if self._storage is None else self._storage.errors,
             callback_errors=sum(callback.errors for callback in self._callbacks()),
             **self.reporter.count(),
-            **self.freshness.count(),
+            **self.settings_refresh.count(),
         )
 
     # Deciding
@@ -253,86 +257,92 @@ class Engine:
         decision = decide(snapshot.plan, campaign, user, api, None)
         if not api.sends or decision.variation is None:
             return decision, NO_DELIVERY
-        event = snapshot.press.make_impression(user, campaign, decision.variation)
+        event = snapshot.event_factory.make_impression(user, campaign, decision.variation)
         return decision, delivery_of(self.reporter.put([event]))
 
-    async def decide(self, ask: Ask) -> Decision | None:
+    async def decide(self, call: DecideCall) -> Decision | None:
         """Decide one campaign, report and store as the API does; None where there is nothing to decide."""
-        if not self.consent.is_unasked and await self.consent.refuses(ask.user.id):
+        if self.consent.is_asked and await self.consent.refuses(call.user.id):
             return None
         snapshot = self.snapshot
-        campaign = self.find_campaign(ask.campaign_key, ask.api)
+        campaign = self.find_campaign(call.campaign_key, call.api)
         if isinstance(campaign, Reason):
             return None
         if self._storage is None:
-            reading = Reading(None, ask.user, ask.given)
-            return await self._decide(ask, snapshot, campaign, reading)
-        with self._storage.visit(ask.user.id) as visit:
-            reading = self._read(ask.user, ask.given, visit)
-            return await self._decide(ask, snapshot, campaign, reading)
+            stored_records = StoredRecords(None, call.user, call.given)
+            return await self._decide(call, snapshot, campaign, stored_records)
+        with self._storage.begin_call(call.user.id) as user_call:
+            stored_records = self._read(call.user, call.given, user_call)
+            return await self._decide(call, snapshot, campaign, stored_records)
 
     async def _decide(
-        self, ask: Ask, snapshot: Snapshot, campaign: Campaign, reading: Reading
+        self,
+        call: DecideCall,
+        snapshot: Snapshot,
+        campaign: Campaign,
+        stored_records: StoredRecords,
     ) -> Decision:
-        (decision,) = await reading.decide(snapshot.plan, (campaign,), ask.api)
+        (decision,) = await stored_records.decide(snapshot.plan, (campaign,), call.api)
         variation = decision.variation
         if variation is None:
             return decision
-        self._tell_integration(snapshot, decision, ask.user, ask.api)
+        self._tell_integration(snapshot, decision, call.user, call.api)
         delivery, recorded = NO_DELIVERY, None
-        if ask.api.assigns and (decision.reason is not Reason.STORED or ask.resends):
+        if call.api.assigns and (decision.reason is not Reason.STORED or call.resends):
             receipts = self.reporter.put(
-                [snapshot.press.make_impression(ask.user, campaign, variation)]
+                [snapshot.event_factory.make_impression(call.user, campaign, variation)]
             )
             delivery = delivery_of(receipts)
             recorded = self.reporter.keep(receipts)
-        if self._marker is not None and decision.reason is Reason.ASSIGNED:
+        if self._claims is not None and decision.reason is Reason.ASSIGNED:
             record = StoredDecision(
-                ask.user.id, campaign.key, variation.name, meta_data=ask.meta_data
+                call.user.id, campaign.key, variation.name, meta_data=call.meta_data
             )
-            await self._marker.assign(record, campaign, reading)
+            await self._claims.assign(record, campaign, stored_records)
         if recorded is not None:
             await recorded()
-        if ask.waits:
+        if call.waits:
             await self.reporter.wait_for(delivery)
         return decision
 
     def _read(
-        self, user: User, given: Mapping[str, Any] | None, visit: Visit | None = None
-    ) -> Reading:
-        return Reading(self._storage, user, given, visit, refuses=self._refuses)
+        self, user: User, given: Mapping[str, Any] | None, user_call: UserCall | None = None
+    ) -> StoredRecords:
+        return StoredRecords(self._storage, user, given, user_call, refuses=self._refuses)
 
     async def decide_all(
         self, user: User, given: Mapping[str, Any] | None
     ) -> tuple[list[Decision], tuple[str, ...]]:
         """Decide every campaign that can be decided, in one round of the storage; report nothing."""
-        if not self.consent.is_unasked and await self.consent.refuses(user.id):
+        if self.consent.is_asked and await self.consent.refuses(user.id):
             return [], ()
         plan = self.snapshot.plan
         await self._prepare(plan, None)
         found = [self.find_campaign(key, apis.DECIDE_ALL) for key in plan.campaigns]
         campaigns = [one for one in found if not isinstance(one, Reason)]
-        reading = self._read(user, given)
-        await reading.prefetch(campaigns)
-        return await reading.decide(plan, campaigns, apis.DECIDE_ALL), tuple(reading.notes)
+        stored_records = self._read(user, given)
+        await stored_records.prefetch(campaigns)
+        return await stored_records.decide(plan, campaigns, apis.DECIDE_ALL), tuple(
+            stored_records.notes
+        )
 
     async def _prepare(self, plan: Plan, keys: Iterable[str] | None) -> None:
         """Compile what of a large file is about to be used for the first time, a few in each turn of the loop."""
-        if not isinstance(plan, SparsePlan):
+        if not isinstance(plan, LazyPlan):
             return
-        ends_at = time.monotonic() + MAX_TURN_S
+        ends_at = time.monotonic() + MAX_HOLD_S
         for key in plan.find_uncompiled(keys):
             plan.campaigns.get(key)
             if time.monotonic() >= ends_at:
                 await asyncio.sleep(0)
-                ends_at = time.monotonic() + MAX_TURN_S
+                ends_at = time.monotonic() + MAX_HOLD_S
 
     async def explain(
         self, campaign: Campaign, user: User, api: Api, given: Mapping[str, Any] | None
     ) -> Explanation:
         """Return how *campaign* is decided for *user* on behalf of *api*; report and store nothing."""
-        reading = self._read(user, given)
-        return await reading.trace(self.snapshot.plan, campaign, api)
+        stored_records = self._read(user, given)
+        return await stored_records.trace(self.snapshot.plan, campaign, api)
 
     # Reporting
 
@@ -340,11 +350,11 @@ class Engine:
         self, call: TrackCall, given: Mapping[str, Any] | None, *, waits: bool
     ) -> TrackResult:
         """Decide every campaign that *call* means, queue its conversions, then tell the storage."""
-        if not self.consent.is_unasked and await self.consent.refuses(call.user.id):
+        if self.consent.is_asked and await self.consent.refuses(call.user.id):
             return TrackResult({}, reason=Reason.OPTED_OUT)
         snapshot = self.snapshot
         storage = self._storage
-        if isinstance(snapshot.plan, SparsePlan):
+        if isinstance(snapshot.plan, LazyPlan):
             keys = call.campaign_keys
             if keys is None:
                 keys = snapshot.plan.find_goal_keys(call.goal_identifier)
@@ -353,17 +363,17 @@ class Engine:
         if len(results) == len(targets):
             return TrackResult(in_order(targets, results))
         if storage is None:
-            reading = Reading(None, call.user, given)
-            delivery = await self._convert(snapshot, call, targets, reading, results)
+            stored_records = StoredRecords(None, call.user, given)
+            delivery = await self._convert(snapshot, call, targets, stored_records, results)
         else:
-            with storage.visit(call.user.id) as visit:
-                reading = self._read(call.user, given, visit)
-                async with visit.turn():
-                    delivery = await self._convert(snapshot, call, targets, reading, results)
+            with storage.begin_call(call.user.id) as user_call:
+                stored_records = self._read(call.user, given, user_call)
+                async with user_call.exclusive():
+                    delivery = await self._convert(snapshot, call, targets, stored_records, results)
         if waits:
             await self.reporter.wait_for(delivery)
             results = conclude(results)
-        return TrackResult(in_order(targets, results), delivery, notes=tuple(reading.notes))
+        return TrackResult(in_order(targets, results), delivery, notes=tuple(stored_records.notes))
 
     def track_now(
         self, campaign_key: str, goal_identifier: str, user: User, revenue: Revenue
@@ -381,10 +391,10 @@ class Engine:
         if variation is None:
             return TrackResult({campaign_key: CampaignTrack(False, decision.reason)})
         sent = revenue if goal.is_revenue else None
-        event = snapshot.press.make_conversion(user, campaign, variation, goal, sent)
+        event = snapshot.event_factory.make_conversion(user, campaign, variation, goal, sent)
         sender = self.reporter.sender
         assert sender is not None
-        if sender.put_one(event, self.turn.now):
+        if sender.put_one(event, self.loop_share.now):
             return SingleTrack(campaign_key, variation.name, event)
         self.reporter.tell_refused(event)
         refused = CampaignTrack(False, Reason.QUEUE_FULL, variation.name)
@@ -401,17 +411,17 @@ class Engine:
         snapshot: Snapshot,
         call: TrackCall,
         targets: Sequence[Target],
-        reading: Reading,
+        stored_records: StoredRecords,
         results: dict[str, CampaignTrack],
     ) -> Delivery:
         """Decide what is still open, claim it, put it on the queue, and only then tell the storage."""
-        marker = self._marker
-        conversions = await find_conversions(snapshot, call, targets, reading, results)
+        marker = self._claims
+        conversions = await find_conversions(snapshot, call, targets, stored_records, results)
         if not conversions:
             return NO_DELIVERY
         claimed: Sequence[Conversion] = ()
         if marker is not None:
-            conversions, claimed = await marker.claim(call, conversions, reading, results)
+            conversions, claimed = await marker.claim(call, conversions, stored_records, results)
             if not conversions:
                 return NO_DELIVERY
         accepted: Sequence[Conversion] = ()
@@ -430,16 +440,16 @@ class Engine:
             claims = _find_claims(call, accepted, receipts)
         recorded = self.reporter.keep(receipts, claims)
         if marker is not None:
-            await marker.mark(call, accepted, reading, results)
+            await marker.mark(call, accepted, stored_records, results)
         if recorded is not None:
             await recorded()
         return delivery_of(receipts)
 
     async def push(self, user: User, tags: Mapping[str, str], *, waits: bool) -> bool:
         """Report custom dimensions; true where all were accepted, or with *waits* received."""
-        if not self.consent.is_unasked and await self.consent.refuses(user.id):
+        if self.consent.is_asked and await self.consent.refuses(user.id):
             return False
-        receipts = self.reporter.put(self.snapshot.press.make_tags(user, tags))
+        receipts = self.reporter.put(self.snapshot.event_factory.make_tags(user, tags))
         if receipts is None:
             return True
         recorded = self.reporter.keep(receipts)
@@ -453,7 +463,7 @@ class Engine:
     async def opt_out(self) -> bool:
         """Deliver what was accepted, then do nothing about anybody any more."""
         self.consent.opt_out_everybody()
-        self.freshness.stop()
+        self.settings_refresh.stop()
         await self.reporter.flush()
         return True
 

@@ -12,11 +12,11 @@ from time import monotonic
 
 # How long calls may go on in one turn of the loop, and how many of those that wait then follow: a hundred
 # busy callers have room in it, and nothing else stands still for more than a few milliseconds.
-MAX_TURN_S = 0.004
-CALLS_PER_TURN = 100
+MAX_HOLD_S = 0.004
+CALLS_PER_ROUND = 100
 
 
-class Turn:
+class LoopShare:
     """How long the calls of one client have held the current turn of the loop, and who waits for another.
 
     Attributes:
@@ -41,13 +41,13 @@ class Turn:
     def begin(self) -> None:
         """Begin a turn: it lasts until the loop comes round again."""
         self.now = monotonic()
-        self.ends_at = self.now + MAX_TURN_S
+        self.ends_at = self.now + MAX_HOLD_S
         asyncio.get_running_loop().call_soon(self._end)
 
     def _end(self) -> None:
         """Let the first of those who wait go on in the next turn of the loop, and look again after it."""
         self.ends_at = 0.0
-        for _ in range(min(len(self._waiting), CALLS_PER_TURN)):
+        for _ in range(min(len(self._waiting), CALLS_PER_ROUND)):
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)

@@ -25,7 +25,7 @@ from .._result import (
     Receipt,
 )
 from .callback import Callback
-from .delivery_wait import Patience
+from .delivery_wait import DeliveryWait
 from .options import Options
 
 # What closing may take beyond its deadline to bring kept events to rest.
@@ -48,7 +48,7 @@ class Reporter:
         self.queue = Queue(options.limits, batching=options.batch_events)
         self.sender: Sender | None = None
         self._journal: Journal | None = None
-        self._patience = Patience(options.wait_timeout_s)
+        self._delivery_wait = DeliveryWait(options.wait_timeout_s)
         self._quiet_until = float("-inf")
         self._drop_callback = Callback(options.on_drop, "on_drop") if options.on_drop else None
         self._flush_callback = (
@@ -184,7 +184,7 @@ class Reporter:
 
     async def wait_for(self, delivery: Delivery) -> None:
         """Wait for the delivery, as long as launch allows; it goes on after that."""
-        if not await self._patience.wait_for(delivery.list_pending()):
+        if not await self._delivery_wait.wait_for(delivery.list_pending()):
             log_warning("a call waited %s s for its delivery", self._options.wait_timeout_s)
 
     async def flush(self) -> FlushReport:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from .._delivery.transport.protocol import Fetcher
 from .._error import InvalidInputError
 from .._refresh.fetch import fetch_body
-from .._refresh.poller import Refresher
+from .._refresh.poller import Poller
 from .._refresh.source import SettingsSource
 from .callback import Callback
 from .options import Options
-from .settings_update import Holder, Renewal
+from .settings_update import SettingsUpdate, SnapshotHolder
 
 if TYPE_CHECKING:
     from .._settings import Settings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MIN_INTERVAL_S = 1.0
 
 
-class Freshness:
+class SettingsRefresh:
     """The settings of one client over its life.
 
     Args:
@@ -31,11 +31,11 @@ class Freshness:
 
     Attributes:
         callback: The function that is called when settings changed, None where there is none.
-        renewal: What became of the settings so far.
+        settings_update: What became of the settings so far.
     """
 
     def __init__(
-        self, holder: Holder, options: Options, make_transport: Callable[[], Fetcher]
+        self, holder: SnapshotHolder, options: Options, make_transport: Callable[[], Fetcher]
     ) -> None:
         self._holder = holder
         self._options = options
@@ -45,8 +45,8 @@ class Freshness:
         self._make_transport = make_transport if source is None else source.make_transport
         hook = options.on_settings_change
         self.callback = None if hook is None else Callback(hook, "on_settings_change")
-        self.renewal = Renewal(holder, source, self.callback)
-        self._refresher = Refresher(
+        self.settings_update = SettingsUpdate(holder, source, self.callback)
+        self._poller = Poller(
             self._refresh,
             min_interval_s=MIN_INTERVAL_S if source is None else source.min_refresh_interval_s,
             poll_interval_s=None if source is None else source.poll_interval_s,
@@ -56,7 +56,7 @@ class Freshness:
 
     def start(self) -> None:
         """Begin to poll, if that is wanted."""
-        self._refresher.start()
+        self._poller.start()
 
     async def refresh(self) -> bool:
         """Have the settings fetched as VWO's webhook asks, soon; tell whether that succeeded.
@@ -66,7 +66,7 @@ class Freshness:
         """
         if self._source is None:
             self._read_key()
-        return await self._refresher.refresh(via_webhook=True)
+        return await self._poller.refresh(via_webhook=True)
 
     async def _refresh(self, via_webhook: bool) -> bool:
         source = self._source
@@ -76,7 +76,7 @@ class Freshness:
             account_id, key = self._holder.snapshot.settings.account_id, self._read_key()
         else:
             account_id, key = source.account_id, source.reveal_key()
-        return await self._renew(self._transport, account_id, key, via_webhook=via_webhook)
+        return await self._update_from(self._transport, account_id, key, via_webhook=via_webhook)
 
     async def update(
         self, account_id: int | str | None, sdk_key: str | None, *, via_webhook: bool
@@ -91,11 +91,11 @@ class Freshness:
         transport = self._make_transport()
         try:
             key = self._read_key() if sdk_key is None else sdk_key
-            return await self._renew(transport, account_id, key, via_webhook=via_webhook)
+            return await self._update_from(transport, account_id, key, via_webhook=via_webhook)
         finally:
             await transport.aclose()
 
-    async def _renew(
+    async def _update_from(
         self, transport: Fetcher, account_id: int | str, sdk_key: str, *, via_webhook: bool
     ) -> bool:
         async def fetch() -> bytes:
@@ -108,7 +108,7 @@ class Freshness:
                 via_webhook=via_webhook,
             )
 
-        return await self.renewal.renew(fetch, account_id, sdk_key)
+        return await self.settings_update.apply_from(fetch, account_id, sdk_key)
 
     def _read_key(self) -> str:
         key = self._holder.snapshot.settings.sdk_key
@@ -118,24 +118,24 @@ class Freshness:
 
     def stop(self) -> None:
         """Refresh no more, and end what is under way."""
-        self._refresher.stop()
+        self._poller.stop()
 
     async def aclose(self) -> None:
         """Come to rest."""
-        self._refresher.stop()
-        await self._refresher.settle()
+        self._poller.stop()
+        await self._poller.settle()
         if self._transport is not None:
             await self._transport.aclose()
 
     def count(self) -> dict[str, Any]:
         """Return the statistics of the settings by their names."""
-        renewal, source = self.renewal, self._source
+        settings_update, source = self.settings_update, self._source
         return {
-            "settings_refreshes": renewal.refreshes,
-            "settings_errors": renewal.errors,
+            "settings_refreshes": settings_update.refreshes,
+            "settings_errors": settings_update.errors,
             "settings_keep_errors": 0 if source is None else source.keep_errors,
-            "settings_age_s": renewal.age_s,
-            "settings_origin": renewal.origin,
+            "settings_age_s": settings_update.age_s,
+            "settings_origin": settings_update.origin,
         }
 
 

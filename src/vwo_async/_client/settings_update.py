@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_DETAIL = 300
 
 
-class Holder(Protocol):
+class SnapshotHolder(Protocol):
     """What has settings in force."""
 
     snapshot: Snapshot
@@ -42,7 +42,7 @@ class _Prepared(NamedTuple):
     change: SettingsChange | None
 
 
-class Renewal:
+class SettingsUpdate:
     """The settings in force of one client: where they come from, and how they are replaced.
 
     Args:
@@ -57,7 +57,7 @@ class Renewal:
     """
 
     def __init__(
-        self, holder: Holder, source: SettingsSource | None, hook: Callback | None
+        self, holder: SnapshotHolder, source: SettingsSource | None, hook: Callback | None
     ) -> None:
         self._holder = holder
         self._source = source
@@ -69,7 +69,7 @@ class Renewal:
         self.errors = 0
         self._failures: Counter[str] = Counter()
         self._begun = self._put = 0
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         loaded = None if source is None else source.find_loaded(holder.snapshot.settings)
         if loaded is not None:
             self.origin, self._digest, self._fetched_at = loaded
@@ -79,7 +79,7 @@ class Renewal:
         """How long ago VWO last gave the file in force, None where that is not known."""
         return None if self._fetched_at is None else max(time.monotonic() - self._fetched_at, 0.0)
 
-    async def renew(
+    async def apply_from(
         self, fetch: Callable[[], Awaitable[bytes]], account_id: int | str, sdk_key: str
     ) -> bool:
         """Fetch the settings file and put it in force where it is another one; tell whether that succeeded.
@@ -91,7 +91,7 @@ class Renewal:
         number, began_at = self._begun, time.monotonic()
         try:
             body = await fetch()
-            async with self._turn:
+            async with self._lock:
                 if number < self._put:
                     # Overtaken by a request that began later.
                     return True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .._core.goal import ReadyTargets
 from .._core.lazy_plan import compile_plan
 from .._core.plan import Plan
-from .._delivery.event_factory import EventPress
+from .._delivery.event_factory import EventFactory
 from .._delivery.request import Account
 from .options import Options
 
@@ -36,7 +36,7 @@ class Snapshot:
         pause: Called between two small steps of the work.
     """
 
-    __slots__ = ("plan", "press", "settings", "targets")
+    __slots__ = ("event_factory", "plan", "settings", "targets")
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Snapshot:
             sdk_version=options.sdk_version,
             usage=options.usage,
         )
-        self.press = EventPress(
+        self.event_factory = EventFactory(
             account,
             is_arch=settings.is_event_arch_enabled,
             is_batched=options.batch_events is not None,

@@ -12,23 +12,23 @@ from .._core.trace import trace
 from .._explanation import Explanation, Step
 from .._reason import Reason
 from .._storage.access import StorageAccess
-from .._storage.per_user_queue import Visit
+from .._storage.per_user_queue import UserCall
 from .._storage.record import read_given
 from .._user import User
 
 
-class Reading:
+class StoredRecords:
     """What one call knows of the user storage, and what went wrong in finding out.
 
     Args:
         storage: None where there is none.
         user: Whose records.
         given: The caller's ``user_storage_data``, which stands in for every read.
-        visit: The call's place among those about the same user, where it has one.
+        user_call: The call's place among those about the same user, where it has one.
         refuses: Whether a campaign whose record cannot be read is not decided at all.
 
     Attributes:
-        records: What is known so far, None where there is no storage.
+        known: What was read so far, None where there is no storage.
         notes: A text for each failure.
         is_blind: Whether the storage did not answer in time: what it holds is not known, and must not
             be written over.
@@ -43,9 +43,9 @@ class Reading:
         "_user",
         "is_blind",
         "is_given",
+        "known",
         "notes",
-        "records",
-        "visit",
+        "user_call",
     )
 
     def __init__(
@@ -53,7 +53,7 @@ class Reading:
         storage: StorageAccess | None,
         user: User,
         given: Mapping[str, Any] | None,
-        visit: Visit | None = None,
+        user_call: UserCall | None = None,
         *,
         refuses: bool = False,
     ) -> None:
@@ -62,8 +62,8 @@ class Reading:
         self._given = given
         self._refuses = refuses
         self._failed: set[str] = set()
-        self.visit = visit
-        self.records: dict[str, Stored | None] | None = None if storage is None else {}
+        self.user_call = user_call
+        self.known: dict[str, Stored | None] | None = None if storage is None else {}
         self.notes: list[str] = []
         self.is_blind = False
         self.is_given = given is not None
@@ -71,7 +71,7 @@ class Reading:
     async def decide(self, plan: Plan, campaigns: Sequence[Campaign], api: Api) -> list[Decision]:
         """Decide *campaigns*; each round of reading asks for all that any of them still needs."""
         while True:
-            answers = [decide(plan, one, self._user, api, self.records) for one in campaigns]
+            answers = [decide(plan, one, self._user, api, self.known) for one in campaigns]
             missing = [key for one in answers if isinstance(one, Lookup) for key in one.keys]
             if not missing:
                 decisions = [one for one in answers if isinstance(one, Decision)]
@@ -96,7 +96,7 @@ class Reading:
 
     async def prefetch(self, campaigns: Sequence[Campaign]) -> None:
         """Read in one round all that deciding *campaigns* can need."""
-        if self.records is None or not campaigns:
+        if self.known is None or not campaigns:
             return
         groups = [campaign.group for campaign in campaigns if campaign.group is not None]
         members = [member for group in groups for member in group.members]
@@ -105,7 +105,7 @@ class Reading:
     async def trace(self, plan: Plan, campaign: Campaign, api: Api) -> Explanation:
         """Return how *campaign* is decided."""
         while True:
-            answer = trace(plan, campaign, self._user, api, self.records)
+            answer = trace(plan, campaign, self._user, api, self.known)
             if isinstance(answer, Explanation):
                 return answer
             await self._read(dict.fromkeys(answer.keys))
@@ -115,26 +115,26 @@ class Reading:
 
     async def _read(self, keys: Iterable[str]) -> None:
         assert self._storage is not None
-        assert self.records is not None
+        assert self.known is not None
         if self._given is not None:
-            self.records.update(read_given(self._given, self._user.id, keys))
+            self.known.update(read_given(self._given, self._user.id, keys))
             return
-        visit = self.visit
-        known = {} if visit is None else visit.recall(keys)
-        self.records.update(known)
+        user_call = self.user_call
+        known = {} if user_call is None else user_call.recall(keys)
+        self.known.update(known)
         missing = [key for key in keys if key not in known]
         if not missing:
             return
-        since = 0 if visit is None else visit.tick()
+        since = 0 if user_call is None else user_call.tick()
         found = await self._storage.read(self._user.id, missing, self.notes)
-        self.records.update(found.records)
+        self.known.update(found.records)
         self.is_blind = self.is_blind or found.is_silent
         if self._refuses:
             self._failed |= found.failed
-        if visit is not None and not found.failed:
-            visit.remember(since, found.records)
+        if user_call is not None and not found.failed:
+            user_call.remember(since, found.records)
 
     def find(self, campaign: Campaign) -> Stored | None:
         """Return the record of *campaign*, where one was read."""
-        records: Records = self.records or {}
+        records: Records = self.known or {}
         return records.get(campaign.key)

@@ -24,7 +24,7 @@ from .._user import User, check_text
 from ..storage.protocol import StoredDecision
 from .options import GoalType, read_goal_type
 from .snapshot import Snapshot
-from .stored_records import Reading
+from .stored_records import StoredRecords
 
 MAX_CAMPAIGN_KEYS = 1000
 MAX_DIGITS = 100
@@ -192,7 +192,7 @@ async def find_conversions(
     snapshot: Snapshot,
     call: TrackCall,
     targets: Sequence[Target],
-    reading: Reading,
+    stored_records: StoredRecords,
     results: dict[str, CampaignTrack],
 ) -> list[Conversion]:
     """Decide the targets that are still open; what is refused goes into *results*."""
@@ -202,7 +202,7 @@ async def find_conversions(
         if target.key not in results and target.campaign is not None and target.goal is not None
     ]
     campaigns = [campaign for campaign, _ in open_targets]
-    decisions = await reading.decide(snapshot.plan, campaigns, TRACK)
+    decisions = await stored_records.decide(snapshot.plan, campaigns, TRACK)
     conversions = []
     for (campaign, goal), decision in zip(open_targets, decisions, strict=True):
         variation = decision.variation
@@ -210,7 +210,7 @@ async def find_conversions(
             results[campaign.key] = CampaignTrack(False, decision.reason)
         elif is_repeat(
             goal,
-            _find_record(decision, reading),
+            _find_record(decision, stored_records),
             tracks_returning_user=call.tracks_returning_user,
         ):
             results[campaign.key] = CampaignTrack(False, Reason.ALREADY_TRACKED, variation.name)
@@ -219,9 +219,9 @@ async def find_conversions(
     return conversions
 
 
-def _find_record(decision: Decision, reading: Reading) -> Stored | None:
+def _find_record(decision: Decision, stored_records: StoredRecords) -> Stored | None:
     """Return the record by which the decision was made; one of a variation that is gone counts for nothing."""
-    return reading.find(decision.campaign) if decision.reason is Reason.STORED else None
+    return stored_records.find(decision.campaign) if decision.reason is Reason.STORED else None
 
 
 def make_events(
@@ -235,16 +235,16 @@ def make_events(
         conversions: At least one.
         targets: How many campaigns were asked for: several go in batch form although one is left.
     """
-    press = snapshot.press
-    if press.is_arch:
+    factory = snapshot.event_factory
+    if factory.is_arch:
         goals = [(one.campaign, one.goal) for one in conversions]
         return [
-            press.make_arch_conversion(
+            factory.make_arch_conversion(
                 call.user, call.goal_identifier, goals, call.revenue, call.properties.json
             )
         ]
     return [
-        press.make_conversion(
+        factory.make_conversion(
             call.user,
             one.campaign,
             one.variation,
@@ -295,14 +295,16 @@ def accept(
     return accepted
 
 
-def make_record(call: TrackCall, one: Conversion, reading: Reading) -> StoredDecision | None:
+def make_record(
+    call: TrackCall, one: Conversion, stored_records: StoredRecords
+) -> StoredDecision | None:
     """Return what the storage must learn of an accepted conversion, None for nothing.
 
     A forced variation must not stick, so a whitelisted user is not stored.
     """
     if one.decision.reason is Reason.WHITELISTED:
         return None
-    stored = _find_record(one.decision, reading)
+    stored = _find_record(one.decision, stored_records)
     goals = () if stored is None else stored.goals
     if one.goal.identifier in goals:
         return None

@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .inbox import Answer, Inbox
-from .ledger_file import Journal
+from .inbox import Inbox, Reply
+from .ledger_file import LedgerFile
 from .report import build_report
 
 __all__ = ["MAX_BODY_BYTES", "Reception"]
@@ -28,14 +28,14 @@ class Reception:
 
     Args:
         inbox: Where requests go.
-        journal: What must be on the disk before a request is answered, if anything.
+        ledger_file: What must be on the disk before a request is answered, if anything.
         latency_s: How long to keep answers back, in seconds, once a request has been received.
     """
 
-    def __init__(self, inbox: Inbox, journal: Journal | None, latency_s: float) -> None:
+    def __init__(self, inbox: Inbox, ledger_file: LedgerFile | None, latency_s: float) -> None:
         self.latency_s = latency_s
         self._inbox = inbox
-        self._journal = journal
+        self._ledger_file = ledger_file
 
     def app(self) -> Starlette:
         """Return an ASGI application."""
@@ -67,10 +67,10 @@ class Reception:
             await asyncio.sleep(self.latency_s)
         return Response(answer.body, answer.status, answer.headers)
 
-    async def _keep(self, answer: Answer) -> None:
-        if self._journal is not None and answer.events:
-            self._journal.add(answer.events)
-            await self._journal.sync()
+    async def _keep(self, answer: Reply) -> None:
+        if self._ledger_file is not None and answer.events:
+            self._ledger_file.add(answer.events)
+            await self._ledger_file.sync()
 
     async def _report(self, request: Request) -> Response:
         return _json(build_report(self._inbox.ledger, self._inbox.catalogue).as_dict())

@@ -15,14 +15,14 @@ from .request import WireRequest, locate
 from .rule import Rules
 from .wire import check_retrieval, parse
 
-__all__ = ["Answer", "Inbox", "Refusal", "Totals"]
+__all__ = ["Inbox", "Refusal", "Reply", "Totals"]
 
 _JSON = {"content-type": "application/json"}
 _STATUSES = range(200, 600)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What to send back, and the events that must be safe before it is sent."""
 
     status: int
@@ -125,7 +125,7 @@ class Inbox:
         """Forget all requests and the answers still to give; settings file and numbering go on."""
         self.ledger = Ledger()
         self.refused: list[Refusal] = []
-        self._planned: deque[tuple[Answer, int]] = deque()
+        self._planned: deque[tuple[Reply, int]] = deque()
         self._requests = self._handed_out = self._accepted = self._answered = 0
 
     def set_settings(self, settings: bytes | str | Mapping[str, object]) -> None:
@@ -138,7 +138,7 @@ class Inbox:
             raise ValueError("status: must be from 200 to 599")
         if times < 1:
             raise ValueError("times: must be at least 1")
-        self._planned.append((Answer(status, dict(headers), body), times))
+        self._planned.append((Reply(status, dict(headers), body), times))
 
     def totals(self) -> Totals:
         """Count."""
@@ -157,7 +157,7 @@ class Inbox:
 
     def receive(
         self, method: str, path: str, query: bytes, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer:
+    ) -> Reply:
         """Take one request.
 
         Args:
@@ -180,7 +180,7 @@ class Inbox:
             self.refused.append(Refusal(request.number, error.status, error.field, str(error)))
             return _json_answer(error.status, {"error": str(error)})
 
-    def _accept(self, request: WireRequest, *, is_whole: bool) -> Answer:
+    def _accept(self, request: WireRequest, *, is_whole: bool) -> Reply:
         if not is_whole:
             raise WireError("body", "too large", 413)
         endpoint, _ = locate(request)
@@ -191,14 +191,14 @@ class Inbox:
         self.ledger.add(events)
         return _json_answer(200, {"received": len(events)}, events)
 
-    def _hand_out(self, request: WireRequest) -> Answer:
+    def _hand_out(self, request: WireRequest) -> Reply:
         check_retrieval(request, self._rules)
         if self.catalogue is None:
             raise WireError("path", "this collector was given no settings file", 404)
         self._handed_out += 1
-        return Answer(200, _JSON, self.catalogue.source)
+        return Reply(200, _JSON, self.catalogue.source)
 
-    def _take_planned(self) -> Answer:
+    def _take_planned(self) -> Reply:
         self._answered += 1
         answer, times = self._planned.popleft()
         if times > 1:
@@ -206,5 +206,5 @@ class Inbox:
         return answer
 
 
-def _json_answer(status: int, document: object, events: tuple[Received, ...] = ()) -> Answer:
-    return Answer(status, _JSON, json.dumps(document).encode(), events)
+def _json_answer(status: int, document: object, events: tuple[Received, ...] = ()) -> Reply:
+    return Reply(status, _JSON, json.dumps(document).encode(), events)

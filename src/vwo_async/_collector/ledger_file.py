@@ -12,10 +12,10 @@ from threading import Lock
 
 from .received import Received
 
-__all__ = ["Journal"]
+__all__ = ["LedgerFile"]
 
 
-class Journal:
+class LedgerFile:
     """Appends events to a file and says when they are on the disk.
 
     Lines are in the order of :meth:`add`, however many requests wait in :meth:`sync` together. The

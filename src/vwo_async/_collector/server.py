@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .app import Reception
 from .inbox import Inbox, Refusal, Totals
 from .ledger import Ledger
-from .ledger_file import Journal
+from .ledger_file import LedgerFile
 from .report import Report, build_report
 
 __all__ = ["Collector", "serve"]
@@ -65,12 +65,12 @@ class Collector:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._inbox = Inbox(settings, strict=strict, clock_window_s=clock_window_s, clock=clock)
-        journal = None if ledger_path is None else Journal(ledger_path)
-        self._reception = Reception(self._inbox, journal, latency_s)
+        ledger_file = None if ledger_path is None else LedgerFile(ledger_path)
+        self._reception = Reception(self._inbox, ledger_file, latency_s)
         self._app = self._reception.app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; this is the ASGI interface."""
+        """Reply one request; this is the ASGI interface."""
         await self._app(scope, receive, send)
 
     def __repr__(self) -> str:
@@ -130,7 +130,7 @@ class Collector:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> None:
-        """Answer the next requests of SDKs in a fixed way, without looking at or recording them.
+        """Reply the next requests of SDKs in a fixed way, without looking at or recording them.
 
         Plans add up: answers are given in the order in which they were planned. Requests to
         ``/collector/...`` are not concerned.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._settings.model import Settings
 
 
-class SparsePlan(Plan):
+class LazyPlan(Plan):
     """A plan that answers as `Plan` does for the same settings. Not to be used by two threads at once.
 
     Args:
@@ -113,8 +113,8 @@ def compile_plan(
     """
     if not isinstance(settings.campaigns, CampaignTexts):
         return Plan(settings)
-    plan = SparsePlan(settings, settings.campaigns, pause)
-    if isinstance(like, SparsePlan):
+    plan = LazyPlan(settings, settings.campaigns, pause)
+    if isinstance(like, LazyPlan):
         for key in like.list_compiled():
             plan.campaigns.get(key)
             pause()
@@ -135,7 +135,7 @@ class _Campaigns(Mapping[str, Campaign]):
 
     __slots__ = ("_plan", "_positions")
 
-    def __init__(self, plan: SparsePlan, keys: Sequence[str]) -> None:
+    def __init__(self, plan: LazyPlan, keys: Sequence[str]) -> None:
         self._plan = plan
         self._positions = {key: position for position, key in enumerate(keys)}
 

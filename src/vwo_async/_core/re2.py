@@ -21,7 +21,7 @@ REPEATS = frozenset({codes.MAX_REPEAT, codes.MIN_REPEAT})
 _ASCII = tuple(map(chr, range(128)))
 
 
-class Linear(NamedTuple):
+class Re2Pattern(NamedTuple):
     """A pattern compiled by RE2.
 
     Attributes:
@@ -37,7 +37,7 @@ class _DiffersError(Exception):
     """A part of the pattern means something else to RE2, or nothing."""
 
 
-def compile_linear(tree: Any, flags: int) -> Linear | None:
+def compile_re2(tree: Any, flags: int) -> Re2Pattern | None:
     """Return the pattern compiled by RE2, None where that is not installed or would not mean the same.
 
     Args:
@@ -56,7 +56,7 @@ def compile_linear(tree: Any, flags: int) -> Linear | None:
         compiled = re2.compile(_spell(tree, flags, is_last=True), options)
     except (_DiffersError, re2.error):
         return None
-    return Linear(compiled.search, compiled.programsize)
+    return Re2Pattern(compiled.search, compiled.programsize)
 
 
 def combine_flags(flags: int, added: int, removed: int) -> int:

@@ -19,7 +19,7 @@ from re import _constants as codes  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
-from .re2 import CHARACTERS, REPEATS, combine_flags, compile_linear
+from .re2 import CHARACTERS, REPEATS, combine_flags, compile_re2
 
 MAX_PATTERN_LENGTH = 1000
 MAX_GROUPS = 100
@@ -28,7 +28,7 @@ MAX_WIDE_SETS = 10
 # In units of about ten nanoseconds.
 MAX_WORK = 3e6
 # Instructions by characters, of some twenty nanoseconds each.
-MAX_LINEAR_WORK = 1_200_000
+MAX_RE2_WORK = 1_200_000
 # Lengths of subject to choose from; below the last one a pattern is of no use.
 LENGTHS = (4096, 2048, 1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
 _ENDLESS = 1e30
@@ -74,7 +74,7 @@ def compile_pattern(text: str, share: float = 1.0) -> Pattern | None:
             if sum(map(_is_wide, _find_sets(tree))) > MAX_WIDE_SETS:
                 return None
             compiled = re.compile(text)
-        return _bound(tree, compiled, share) or _bound_linear(tree, compiled.flags, share)
+        return _bound(tree, compiled, share) or _bound_re2(tree, compiled.flags, share)
     except (re.error, ValueError, OverflowError, RuntimeError):
         return None
 
@@ -91,11 +91,11 @@ def _bound(tree: Any, compiled: re.Pattern[str], share: float) -> Pattern | None
     return None
 
 
-def _bound_linear(tree: Any, flags: int, share: float) -> Pattern | None:
-    found = compile_linear(tree, flags)
+def _bound_re2(tree: Any, flags: int, share: float) -> Pattern | None:
+    found = compile_re2(tree, flags)
     if found is not None:
         for length in LENGTHS:
-            if found.size * length <= MAX_LINEAR_WORK * share:
+            if found.size * length <= MAX_RE2_WORK * share:
                 return Pattern(found.search, length, is_ascii=True)
     return None
 

@@ -6,7 +6,7 @@ FAILURES_TO_OPEN = 5
 PAUSE_S = 60.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Closed: everything may go. Open: nothing may until a time, then one probe at a time.
 
     Times are seconds of a monotonic clock. It is told what happened and never waits.

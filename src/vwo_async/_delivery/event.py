@@ -169,7 +169,7 @@ class _CampaignEvent(_ClassicEvent):
         )
 
 
-class Impression(_CampaignEvent):
+class ImpressionEvent(_CampaignEvent):
     """A user was given a variation."""
 
     __slots__ = ()
@@ -192,7 +192,7 @@ class Impression(_CampaignEvent):
         return self._item(_USER)
 
 
-class Conversion(_CampaignEvent):
+class ConversionEvent(_CampaignEvent):
     """A user reached a goal in one campaign."""
 
     __slots__ = ("goal_id", "revenue")
@@ -233,7 +233,7 @@ class Conversion(_CampaignEvent):
         return self._item(_GOAL, tail)
 
 
-class Tag(_ClassicEvent):
+class CustomDimensionEvent(_ClassicEvent):
     """A custom dimension of a user."""
 
     __slots__ = ("tags",)
@@ -353,9 +353,9 @@ class ArchEvent(Event):
 
 
 _KINDS: Mapping[str, type[_ClassicEvent | ArchEvent]] = {
-    "user": Impression,
-    "goal": Conversion,
-    "push": Tag,
+    "user": ImpressionEvent,
+    "goal": ConversionEvent,
+    "push": CustomDimensionEvent,
     "arch": ArchEvent,
 }
 

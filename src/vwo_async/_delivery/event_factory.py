@@ -13,13 +13,20 @@ from .._core.goal import Revenue
 from .._core.plan import Campaign, Goal, Variation
 from .._error import InvalidInputError
 from .._user import User
-from .event import ENVIRONMENT, ArchEvent, Conversion, Event, Impression, Tag
+from .event import (
+    ENVIRONMENT,
+    ArchEvent,
+    ConversionEvent,
+    CustomDimensionEvent,
+    Event,
+    ImpressionEvent,
+)
 from .request import Account, dump_json, join_objects
 
 MAX_PROPERTIES_BYTES = 64_000
 
 
-class EventPress:
+class EventFactory:
     """Makes events: the one place where they get their time and random number.
 
     Args:
@@ -50,7 +57,9 @@ class EventPress:
         if self.is_arch:
             props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
             return self._make_arch(user, "vwo_variationShown", dump_json(props), has_usage=True)
-        event = Impression(self.account, user, int(self._wall_clock()), random(), self._is_batched)
+        event = ImpressionEvent(
+            self.account, user, int(self._wall_clock()), random(), self._is_batched
+        )
         event.campaign_id = campaign.id
         event.variation_id = variation.id
         return event
@@ -66,7 +75,7 @@ class EventPress:
         is_batch_only: bool = False,
     ) -> Event:
         """Return the classic event that *user* reached *goal*."""
-        event = Conversion(
+        event = ConversionEvent(
             self.account,
             user,
             int(self._wall_clock()),
@@ -116,7 +125,7 @@ class EventPress:
 
     def _make_tag(self, user: User, key: str, value: str, *, is_batch_only: bool) -> Event:
         now = int(self._wall_clock())
-        event = Tag(self.account, user, now, random(), is_batch_only)
+        event = CustomDimensionEvent(self.account, user, now, random(), is_batch_only)
         event.tags = json.dumps({"u": {key: value}}, ensure_ascii=False, separators=(",", ":"))
         event.size += 2 * len(event.tags)
         return event

@@ -16,7 +16,7 @@ from typing import Literal
 
 from .._result import DeliveryStatus, Outcome
 from .answer import Answer, Verdict, judge, read_retry_after
-from .circuit_breaker import Breaker
+from .circuit_breaker import CircuitBreaker
 from .event import Event
 from .request import Request
 
@@ -72,8 +72,8 @@ class Batching:
     interval_s: float = 600.0
 
 
-class Parcel:
-    """The events of one request; a retry sends the same parcel again."""
+class Batch:
+    """The events of one request; a retry sends the same batch again."""
 
     __slots__ = ("attempts", "events")
 
@@ -114,14 +114,14 @@ class Queue:
         self._linger_s = self._limits.linger_s if self._limits.coalesces else 0.0
         self._released = 0
         self._draw = draw
-        self._breaker = Breaker()
+        self._breaker = CircuitBreaker()
         # Bundles of events that should share a request, in order of acceptance.
         self._ready: deque[tuple[Event, ...]] = deque()
-        self._again: deque[Parcel] = deque()
-        self._delayed: list[tuple[float, int, Parcel]] = []
+        self._again: deque[Batch] = deque()
+        self._delayed: list[tuple[float, int, Batch]] = []
         self._order = count()
-        self._in_flight: set[Parcel] = set()
-        self._probe: Parcel | None = None
+        self._in_flight: set[Batch] = set()
+        self._probe: Batch | None = None
         self._expired: list[Event] = []
         self._events = 0
         self._bytes = 0
@@ -147,8 +147,8 @@ class Queue:
     def count_held(self) -> int:
         """Count the pending events one by one: the check on `pending` for tests and reports."""
         ready = sum(map(len, self._ready))
-        parcels = [*self._again, *self._in_flight, *(parcel for _, _, parcel in self._delayed)]
-        return ready + sum(len(parcel.events) for parcel in parcels) + self.kept
+        batches = [*self._again, *self._in_flight, *(batch for _, _, batch in self._delayed)]
+        return ready + sum(len(batch.events) for batch in batches) + self.kept
 
     def put(self, events: Sequence[Event], now: float) -> list[Event | None]:
         """Accept *events* to share a request where possible; None for each that there is no room for.
@@ -202,38 +202,38 @@ class Queue:
 
     def release(self) -> list[Event]:
         """Let everything go that is held back, and return all that is pending."""
-        parcels = [*self._again, *self._in_flight, *(parcel for _, _, parcel in self._delayed)]
-        pending = [event for parcel in parcels for event in parcel.events]
+        batches = [*self._again, *self._in_flight, *(batch for _, _, batch in self._delayed)]
+        pending = [event for batch in batches for event in batch.events]
         waiting = [event for bundle in self._ready for event in bundle]
         self._released = len(waiting)
         return pending + waiting
 
-    def take(self, now: float) -> Parcel | None:
-        """Return the next parcel to send, or None where nothing may go now."""
+    def take(self, now: float) -> Batch | None:
+        """Return the next batch to send, or None where nothing may go now."""
         while self._delayed and self._delayed[0][0] <= now:
             self._drop_old(heappop(self._delayed)[2], now)
         if not self._breaker.admits(now):
             return None
-        parcel = self._again.popleft() if self._again else self._collect(now)
-        if parcel is not None:
-            self._in_flight.add(parcel)
+        batch = self._again.popleft() if self._again else self._collect(now)
+        if batch is not None:
+            self._in_flight.add(batch)
             self._breaker.started()
             if self._breaker.is_open:
-                self._probe = parcel
-            parcel.attempts += 1
+                self._probe = batch
+            batch.attempts += 1
             self.requests += 1
-        return parcel
+        return batch
 
-    def _drop_old(self, parcel: Parcel, now: float) -> None:
-        """Let a parcel whose wait is over go again, less what has become too old."""
+    def _drop_old(self, batch: Batch, now: float) -> None:
+        """Let a batch whose wait is over go again, less what has become too old."""
         limit = self._limits.max_age_s
-        old = [event for event in parcel.events if now - event.at >= limit]
+        old = [event for event in batch.events if now - event.at >= limit]
         if old:
-            expired = Outcome(DeliveryStatus.DROPPED, "expired", None, parcel.attempts)
-            self._expired.extend(self._end(Parcel(old), expired))
-            parcel.events = [event for event in parcel.events if now - event.at < limit]
-        if parcel.events:
-            self._again.append(parcel)
+            expired = Outcome(DeliveryStatus.DROPPED, "expired", None, batch.attempts)
+            self._expired.extend(self._end(Batch(old), expired))
+            batch.events = [event for event in batch.events if now - event.at < limit]
+        if batch.events:
+            self._again.append(batch)
 
     def pop_expired(self) -> list[Event]:
         """Return the events that ended of age in `take`, for their waiters to be told."""
@@ -279,7 +279,7 @@ class Queue:
             times.append(float("-inf"))
         return None if probe_at is None or not times else max(probe_at, min(times))
 
-    def _collect(self, now: float) -> Parcel | None:
+    def _collect(self, now: float) -> Batch | None:
         if not self._is_full(now):
             return None
         bundle = self._ready.popleft()
@@ -287,7 +287,7 @@ class Queue:
         if (self._limits.coalesces or self._batching) and bundle[0].is_batchable:
             self._add_companions(events)
         self._released = max(self._released - len(events), 0)
-        return Parcel(events)
+        return Batch(events)
 
     def _add_companions(self, events: list[Event]) -> None:
         """Add the bundles that follow while they can share the request and fit."""
@@ -305,26 +305,26 @@ class Queue:
             events.extend(bundle)
             self._ready.popleft()
 
-    def settle(self, parcel: Parcel, answer: Answer, now: float, wall_now: float) -> list[Event]:
-        """Take in the answer to *parcel* and return the events that ended, for their waiters to be told.
+    def settle(self, batch: Batch, answer: Answer, now: float, wall_now: float) -> list[Event]:
+        """Take in the answer to *batch* and return the events that ended, for their waiters to be told.
 
         Args:
-            parcel: What `take` returned.
+            batch: What `take` returned.
             answer: What came of it.
             now: Monotonic seconds.
             wall_now: Seconds since the epoch, for dates in headers.
         """
-        if parcel not in self._in_flight:
+        if batch not in self._in_flight:
             # It was abandoned while it was on its way, and its events have ended.
             return []
-        self._in_flight.remove(parcel)
+        self._in_flight.remove(batch)
         # What was sent before the breaker opened says nothing new while it is open.
-        counts = parcel is self._probe or not self._breaker.is_open
-        if parcel is self._probe:
+        counts = batch is self._probe or not self._breaker.is_open
+        if batch is self._probe:
             self._probe = None
         verdict = judge(answer)
         if verdict in (Verdict.RETRY, Verdict.UNKNOWN):
-            return self._retry(parcel, answer, verdict, now, wall_now, counts=counts)
+            return self._retry(batch, answer, verdict, now, wall_now, counts=counts)
         if verdict is Verdict.PAUSED:
             if counts:
                 self._breaker.paused(now)
@@ -333,26 +333,26 @@ class Queue:
         elif counts:
             self._breaker.released()
         if verdict is Verdict.DELIVERED:
-            delivered = Outcome(DeliveryStatus.DELIVERED, "", answer.status, parcel.attempts)
-            return self._end(parcel, delivered)
-        return self._refuse(parcel, answer, verdict)
+            delivered = Outcome(DeliveryStatus.DELIVERED, "", answer.status, batch.attempts)
+            return self._end(batch, delivered)
+        return self._refuse(batch, answer, verdict)
 
-    def _refuse(self, parcel: Parcel, answer: Answer, verdict: Verdict) -> list[Event]:
+    def _refuse(self, batch: Batch, answer: Answer, verdict: Verdict) -> list[Event]:
         """Halve a refused batch, so that no event suffers for another; end one that stands alone."""
-        if verdict in _DIVISIBLE and len(parcel.events) > 1:
-            half = len(parcel.events) // 2
-            halves = (parcel.events[:half], parcel.events[half:])
-            self._again.extendleft(Parcel(events, parcel.attempts) for events in reversed(halves))
+        if verdict in _DIVISIBLE and len(batch.events) > 1:
+            half = len(batch.events) // 2
+            halves = (batch.events[:half], batch.events[half:])
+            self._again.extendleft(Batch(events, batch.attempts) for events in reversed(halves))
             return []
         status, reason = {
             Verdict.TOO_LARGE: (DeliveryStatus.DROPPED, "too_large"),
             Verdict.UNSENDABLE: (DeliveryStatus.DROPPED, "unserializable"),
         }.get(verdict, (DeliveryStatus.REJECTED, "http"))
-        return self._end(parcel, Outcome(status, reason, answer.status, parcel.attempts))
+        return self._end(batch, Outcome(status, reason, answer.status, batch.attempts))
 
     def _retry(
         self,
-        parcel: Parcel,
+        batch: Batch,
         answer: Answer,
         verdict: Verdict,
         now: float,
@@ -360,7 +360,7 @@ class Queue:
         *,
         counts: bool,
     ) -> list[Event]:
-        wait = self._draw_wait(parcel, answer, wall_now)
+        wait = self._draw_wait(batch, answer, wall_now)
         if counts:
             self._breaker.failed(now, wait)
         if verdict is Verdict.UNKNOWN:
@@ -368,38 +368,38 @@ class Queue:
         limits = self._limits
         if verdict is Verdict.UNKNOWN and limits.on_unknown == "drop":
             return self._end(
-                parcel, Outcome(DeliveryStatus.DROPPED, "unknown", None, parcel.attempts)
+                batch, Outcome(DeliveryStatus.DROPPED, "unknown", None, batch.attempts)
             )
-        expired = Outcome(DeliveryStatus.DROPPED, "expired", answer.status, parcel.attempts)
-        if parcel.attempts >= limits.max_attempts:
-            return self._end(parcel, expired)
-        old = [event for event in parcel.events if now - event.at >= limits.max_age_s]
+        expired = Outcome(DeliveryStatus.DROPPED, "expired", answer.status, batch.attempts)
+        if batch.attempts >= limits.max_attempts:
+            return self._end(batch, expired)
+        old = [event for event in batch.events if now - event.at >= limits.max_age_s]
         if old:
-            parcel.events = [event for event in parcel.events if now - event.at < limits.max_age_s]
-        if parcel.events:
-            heappush(self._delayed, (now + wait, next(self._order), parcel))
-        return self._end(Parcel(old), expired) if old else []
+            batch.events = [event for event in batch.events if now - event.at < limits.max_age_s]
+        if batch.events:
+            heappush(self._delayed, (now + wait, next(self._order), batch))
+        return self._end(Batch(old), expired) if old else []
 
-    def _draw_wait(self, parcel: Parcel, answer: Answer, wall_now: float) -> float:
+    def _draw_wait(self, batch: Batch, answer: Answer, wall_now: float) -> float:
         """Return how long to wait before the next try: random, growing, and no less than asked for."""
         base = self._limits.backoff_base_s
-        bound: float = min(base * 2.0 ** min(parcel.attempts, 30), self._limits.backoff_cap_s)
+        bound: float = min(base * 2.0 ** min(batch.attempts, 30), self._limits.backoff_cap_s)
         wait = base + self._draw() * max(bound - base, 0.0)
         return max(wait, read_retry_after(answer.retry_after, wall_now))
 
-    def _end(self, parcel: Parcel, outcome: Outcome) -> list[Event]:
-        number = len(parcel.events)
+    def _end(self, batch: Batch, outcome: Outcome) -> list[Event]:
+        number = len(batch.events)
         self._events -= number
-        self._bytes -= _weigh(parcel.events)
+        self._bytes -= _weigh(batch.events)
         if outcome.status is DeliveryStatus.DELIVERED:
             self.delivered += number
         elif outcome.status is DeliveryStatus.REJECTED:
             self.rejected += number
         else:
             self.dropped[outcome.reason] += number
-        for event in parcel.events:
+        for event in batch.events:
             event.outcome = outcome
-        return list(parcel.events)
+        return list(batch.events)
 
     def abandon(
         self, reason: str, is_kept: Callable[[Event], bool] = lambda event: False
@@ -410,18 +410,18 @@ class Queue:
             reason: Why.
             is_kept: Tells what will live on elsewhere: that stays counted as pending, the rest is dropped.
         """
-        parcels = [*self._in_flight, *self._again, *(parcel for _, _, parcel in self._delayed)]
-        parcels.extend(Parcel(bundle) for bundle in self._ready)
+        batches = [*self._in_flight, *self._again, *(batch for _, _, batch in self._delayed)]
+        batches.extend(Batch(bundle) for bundle in self._ready)
         for held in (self._in_flight, self._again, self._delayed, self._ready):
             held.clear()
         ended: list[Event] = []
-        for parcel in parcels:
-            kept = [event for event in parcel.events if is_kept(event)]
-            lost = [event for event in parcel.events if event not in kept]
-            ended.extend(self._keep(kept, reason, parcel.attempts))
+        for batch in batches:
+            kept = [event for event in batch.events if is_kept(event)]
+            lost = [event for event in batch.events if event not in kept]
+            ended.extend(self._keep(kept, reason, batch.attempts))
             if lost:
-                outcome = Outcome(DeliveryStatus.DROPPED, reason, None, parcel.attempts)
-                ended.extend(self._end(Parcel(lost), outcome))
+                outcome = Outcome(DeliveryStatus.DROPPED, reason, None, batch.attempts)
+                ended.extend(self._end(Batch(lost), outcome))
         return ended
 
     def _keep(self, events: list[Event], reason: str, attempts: int) -> list[Event]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from .._log import log_error, log_warning
 from .answer import Answer, Failure
 from .event import Event
-from .queue import Parcel, Queue
+from .queue import Batch, Queue
 from .transport.protocol import Transport
 
 LOG_INTERVAL_S = 60.0
@@ -81,9 +81,9 @@ class Sender:
 
     async def _work(self) -> None:
         while True:
-            parcel = self._queue.take(self._clock())
+            batch = self._queue.take(self._clock())
             self._finish(self._queue.pop_expired())
-            if parcel is None:
+            if batch is None:
                 self._lingers = self._queue.lingers(self._clock())
                 await self._sleep()
                 continue
@@ -91,8 +91,8 @@ class Sender:
             if self._queue.has_waiting():
                 # Only now, so that what one request can carry does not wake every worker.
                 self._wake()
-            answer = await self._send(parcel)
-            ended = self._queue.settle(parcel, answer, self._clock(), self._wall_clock())
+            answer = await self._send(batch)
+            ended = self._queue.settle(batch, answer, self._clock(), self._wall_clock())
             self._finish(ended)
             self._report(answer)
 
@@ -113,9 +113,9 @@ class Sender:
             if waiter in self._idle:
                 self._idle.remove(waiter)
 
-    async def _send(self, parcel: Parcel) -> Answer:
+    async def _send(self, batch: Batch) -> Answer:
         try:
-            request = parcel.render()
+            request = batch.render()
         except Exception as error:
             log_error("an event cannot be written: %s", type(error).__name__)
             return Answer(failure=Failure.UNSENDABLE)

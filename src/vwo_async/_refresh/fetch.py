@@ -11,8 +11,8 @@ from .._delivery.request import Request
 from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError
-from .._settings.bound import MAX_SETTINGS_BYTES
 from .._settings.endpoint import PULL_PATH, SETTINGS_PATH, make_target, read_settings
+from .._settings.size_limit import MAX_SETTINGS_BYTES
 from .._user import check_text
 from .._version import PACKAGE_NAME, __version__
 from .pace import Pace

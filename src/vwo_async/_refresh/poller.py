@@ -15,11 +15,11 @@ MAX_BACK_OFF_S = 600.0
 _MAX_DOUBLINGS = 20
 
 
-class Refresher:
+class Poller:
     """Runs one refresh at a time, and at most one more after it for all who asked meanwhile.
 
     Args:
-        renew: Does one refresh, asked for by VWO's webhook or not; true where it succeeded.
+        update: Does one refresh, asked for by VWO's webhook or not; true where it succeeded.
         min_interval_s: Between the beginnings of two refreshes.
         poll_interval_s: Between two refreshes that nobody asked for; None for none.
         clock: Monotonic seconds.
@@ -29,7 +29,7 @@ class Refresher:
 
     def __init__(
         self,
-        renew: Callable[[bool], Awaitable[bool]],
+        update: Callable[[bool], Awaitable[bool]],
         *,
         min_interval_s: float,
         poll_interval_s: float | None,
@@ -37,7 +37,7 @@ class Refresher:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self._renew = renew
+        self._update = update
         self._min_interval_s = min_interval_s
         self._poll_interval_s = poll_interval_s
         self._clock = clock
@@ -96,7 +96,7 @@ class Refresher:
         self._current, self._next = self._next, None
         is_webhook, self._is_webhook = self._is_webhook, False
         self._began_at = self._clock()
-        return await self._renew(is_webhook)
+        return await self._update(is_webhook)
 
     def stop(self) -> None:
         """Refresh no more; what is under way is cancelled, and who waits for it is told that it failed."""

@@ -38,7 +38,7 @@ MIN_POLL_INTERVAL_S = 1.0
 # A disk that hangs must not hold a start, or the refresh that comes next.
 DISK_TIMEOUT_S = 5.0
 # How old the time on disk may become while VWO goes on to give the same file.
-RENEW_S = 3600.0
+REWRITE_INTERVAL_S = 3600.0
 
 _ResultT = TypeVar("_ResultT")
 
@@ -114,7 +114,7 @@ class SettingsSource:
         self.keep_errors = 0
         self._sdk_key = sdk_key
         self._wall_clock = wall_clock
-        self._renew_s = min(RENEW_S, max_age_s / 4)
+        self._rewrite_interval_s = min(REWRITE_INTERVAL_S, max_age_s / 4)
         self._disk = (
             None
             if last_known_good is None
@@ -233,7 +233,7 @@ class SettingsSource:
         wall_s = self._wall_clock()
         if self._kept is not None:
             kept, kept_wall_s = self._kept
-            if kept == digest and 0 <= wall_s - kept_wall_s < self._renew_s:
+            if kept == digest and 0 <= wall_s - kept_wall_s < self._rewrite_interval_s:
                 return
         try:
             async with asyncio.timeout(DISK_TIMEOUT_S):

@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .bound import MAX_SETTINGS_BYTES
 from .json_outline import find_outline
+from .size_limit import MAX_SETTINGS_BYTES
 
 FORMAT = 1
 MAX_HEADER_BYTES = 1000

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from .._error import SettingsError
-from .bound import MAX_SETTINGS_BYTES
 from .fault import MAX_FAULTS, describe, find_inner_twins, find_twins, list_errors
 from .large_file import read_large
 from .lazy_campaigns import CampaignTexts
 from .model import Settings
+from .size_limit import MAX_SETTINGS_BYTES
 
 # From here on a file is read campaign by campaign, and its campaigns are kept as text.
 LARGE_BYTES = 250_000

@@ -13,12 +13,12 @@ from .._core.decision import Stored
 from .._log import log_warning
 from ..storage.memory import MemoryUserStorage
 from ..storage.protocol import GoalClaims, ManyReader, PlainUserStorage, StoredDecision, UserStorage
-from .health import Stall
-from .per_user_queue import Lines, Visit
+from .health import StorageHealth
+from .per_user_queue import UserCall, UserQueues
 from .record import read_row
-from .worker_thread import Threads
+from .worker_thread import WorkerThreads
 
-STALLED = "not waited for, since it timed out a moment ago"
+UNRESPONSIVE = "not waited for, since it timed out a moment ago"
 # How many calls may be under way that nobody waits for.
 MAX_TASKS = 1000
 
@@ -48,7 +48,7 @@ class StorageAccess:
     """
 
     def __init__(self, storage: UserStorage | PlainUserStorage, timeout_s: float) -> None:
-        adapt = Threads().adapt
+        adapt = WorkerThreads().adapt
         self._get = adapt(storage.get)
         self._set = adapt(storage.set)
         self._get_many = adapt(storage.get_many) if isinstance(storage, ManyReader) else None
@@ -59,11 +59,11 @@ class StorageAccess:
         self._timeout_s = timeout_s
         # Nothing to bound, and nothing that could be cancelled half-way.
         self._never_waits = type(storage) is MemoryUserStorage
-        self._lines = Lines(timeout_s)
+        self._queues = UserQueues(timeout_s)
         self._tasks: set[asyncio.Task[Any]] = set()
         # Apart, since there are storages that read and cannot write, as a replica without its primary.
-        self._read_stall = Stall(timeout_s)
-        self._write_stall = Stall(timeout_s)
+        self._read_health = StorageHealth(timeout_s)
+        self._write_health = StorageHealth(timeout_s)
         self.errors = 0
 
     @property
@@ -71,9 +71,9 @@ class StorageAccess:
         """Whether the storage settles who counts a conversion."""
         return self._claim_goal is not None
 
-    def visit(self, user_id: str) -> Visit:
-        """Stand in the line of a user, see `Visit`."""
-        return self._lines.visit(user_id)
+    def begin_call(self, user_id: str) -> UserCall:
+        """Stand in the line of a user, see `UserCall`."""
+        return self._queues.begin_call(user_id)
 
     # Reading
 
@@ -86,15 +86,15 @@ class StorageAccess:
             notes: Takes a text for each failure.
         """
         keys = tuple(campaign_keys)
-        if self._read_stall.is_stalled(lambda: self._get(user_id, keys[0])):
-            self._note(STALLED, notes)
+        if self._read_health.is_unresponsive(lambda: self._get(user_id, keys[0])):
+            self._note(UNRESPONSIVE, notes)
             return _silence(keys)
         begun = time.monotonic()
         if self._never_waits:
             rows = await self._read_rows(user_id, keys)
         else:
-            found = await self._bounded(self._read_rows(user_id, keys), self._read_stall)
-            if isinstance(found, Failure):
+            found = await self._bounded(self._read_rows(user_id, keys), self._read_health)
+            if isinstance(found, CallFailure):
                 self._note(f"get {found}", notes)
                 return _silence(keys)
             rows = found
@@ -102,7 +102,7 @@ class StorageAccess:
         for fault in faults.values():
             self._note(fault, notes)
         if faults:
-            self._note_slow_failure(begun, self._read_stall)
+            self._note_slow_failure(begun, self._read_health)
         pairs = zip(keys, rows, strict=True)
         records = {key: None if isinstance(row, str) else row for key, row in pairs}
         return Found(records, frozenset(faults))
@@ -133,26 +133,26 @@ class StorageAccess:
         Where writes have timed out of late, this one is not waited for.
         """
         first = records[0]
-        is_stalled = self._write_stall.is_stalled(
+        is_unresponsive = self._write_health.is_unresponsive(
             lambda: self._get(first.user_id, first.campaign_key)
         )
-        if is_stalled:
-            self._note(STALLED, notes)
+        if is_unresponsive:
+            self._note(UNRESPONSIVE, notes)
             if len(self._tasks) + len(records) > MAX_TASKS:
                 return
         if self._never_waits:
             for one in records:
                 answer = await _settle(self._set(one.as_dict()))
-                if isinstance(answer, Failure):
+                if isinstance(answer, CallFailure):
                     self._note(f"set {answer}", notes)
             return
         tasks = [
-            self._keep(self._bounded(self._set(one.as_dict()), self._write_stall))
+            self._keep(self._bounded(self._set(one.as_dict()), self._write_health))
             for one in records
         ]
-        for task in () if is_stalled else tasks:
+        for task in () if is_unresponsive else tasks:
             answer = task.result() if task.done() else await asyncio.shield(task)
-            if isinstance(answer, Failure):
+            if isinstance(answer, CallFailure):
                 self._note(f"set {answer}", notes)
 
     async def claim(
@@ -167,8 +167,8 @@ class StorageAccess:
             wanted: Campaign key and goal identifier of each.
             notes: Takes a text for each failure.
         """
-        if self._write_stall.is_stalled(lambda: self._get(user_id, wanted[0][0])):
-            self._note(STALLED, notes)
+        if self._write_health.is_unresponsive(lambda: self._get(user_id, wanted[0][0])):
+            self._note(UNRESPONSIVE, notes)
             return [None] * len(wanted)
         if self._never_waits and self._claim_goal is not None:
             return [bool(await self._claim_goal(user_id, *one)) for one in wanted]
@@ -179,14 +179,14 @@ class StorageAccess:
             task.add_done_callback(lambda ended: self._undo(user_id, wanted, ended))
             raise
         for answer in answers:
-            if isinstance(answer, Failure):
+            if isinstance(answer, CallFailure):
                 self._note(f"claim_goal {answer}", notes)
-        return [None if isinstance(answer, Failure) else bool(answer) for answer in answers]
+        return [None if isinstance(answer, CallFailure) else bool(answer) for answer in answers]
 
     async def _claim_all(self, user_id: str, wanted: Sequence[tuple[str, str]]) -> list[object]:
         assert self._claim_goal is not None
-        claim, stall = self._claim_goal, self._write_stall
-        claims = [self._bounded(claim(user_id, *one), stall) for one in wanted]
+        claim, health = self._claim_goal, self._write_health
+        claims = [self._bounded(claim(user_id, *one), health) for one in wanted]
         if len(claims) == 1:
             return [await claims[0]]
         return list(await asyncio.gather(*map(_begin, claims)))
@@ -201,7 +201,9 @@ class StorageAccess:
             if answer:
                 self.release_soon(user_id, campaign_key, goal)
 
-    async def _bounded(self, call: Coroutine[Any, Any, T], stall: Stall) -> T | Failure:
+    async def _bounded(
+        self, call: Coroutine[Any, Any, T], health: StorageHealth
+    ) -> T | CallFailure:
         """Return what *call* returns, or how it failed.
 
         It runs in a task of its own, for there are storages that swallow being cancelled.
@@ -215,18 +217,18 @@ class StorageAccess:
             if not task.done():
                 self._abandon(task)
         if not task.done() or task.cancelled():
-            stall.begin()
-            return Failure("timed out")
+            health.timed_out()
+            return CallFailure("timed out")
         answer = task.result()
-        stall.end()
-        if isinstance(answer, Failure):
-            self._note_slow_failure(begun, stall)
+        health.answered()
+        if isinstance(answer, CallFailure):
+            self._note_slow_failure(begun, health)
         return answer
 
-    def _note_slow_failure(self, begun: float, stall: Stall) -> None:
+    def _note_slow_failure(self, begun: float, health: StorageHealth) -> None:
         """Leave a storage alone whose own time-out is shorter than ours: it stalls all the same."""
         if time.monotonic() - begun > self._timeout_s / 2:
-            stall.begin()
+            health.timed_out()
 
     def _abandon(self, task: asyncio.Task[Any]) -> None:
         """Cancel *task* and let it end when it will."""
@@ -255,15 +257,15 @@ class StorageAccess:
 
     async def _release(self, user_id: str, campaign_key: str, goal: str) -> None:
         notes: list[str] = []
-        with self.visit(user_id) as visit:
-            async with visit.turn():
+        with self.begin_call(user_id) as user_call:
+            async with user_call.exclusive():
                 if self._release_goal is not None:
                     call = self._release_goal(user_id, campaign_key, goal)
-                    answer = await self._bounded(call, self._write_stall)
-                    if isinstance(answer, Failure):
+                    answer = await self._bounded(call, self._write_health)
+                    if isinstance(answer, CallFailure):
                         self._note(f"release_goal {answer}", notes)
                 await self._unmark(user_id, campaign_key, goal, notes)
-                visit.forget(campaign_key)
+                user_call.forget(campaign_key)
 
     async def _unmark(self, user_id: str, campaign_key: str, goal: str, notes: list[str]) -> None:
         found = await self.read(user_id, [campaign_key], notes)
@@ -297,24 +299,24 @@ class StorageAccess:
             await asyncio.wait(self._tasks, timeout=ends_at - time.monotonic())
         for late in self._tasks:
             late.cancel()
-        tries = [stall.cancel() for stall in (self._read_stall, self._write_stall)]
+        tries = [health.cancel() for health in (self._read_health, self._write_health)]
         under_way = [one for one in tries if one is not None]
         if under_way:
             await asyncio.wait(under_way, timeout=timeout_s)
 
 
-class Failure(str):
+class CallFailure(str):
     """How a call of the storage failed, in place of what it would have returned."""
 
     __slots__ = ()
 
 
-async def _settle(call: Coroutine[Any, Any, T]) -> T | Failure:
+async def _settle(call: Coroutine[Any, Any, T]) -> T | CallFailure:
     """Return what *call* returns, or what it raised: asyncio's debug log shows what a task raised."""
     try:
         return await call
     except Exception as error:
-        return Failure(f"raised {type(error).__name__}")
+        return CallFailure(f"raised {type(error).__name__}")
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 # How long a storage that timed out is left alone before it is tried again.
-STALL_S = 1.0
+RETRY_INTERVAL_S = 1.0
 
 
-class Stall:
+class StorageHealth:
     """Whether a storage has stopped answering.
 
     Nobody who waits for an answer tries it: a try runs beside the calls, which meanwhile go on at once.
@@ -19,26 +19,26 @@ class Stall:
         timeout_s: How long a try may take.
     """
 
-    __slots__ = ("_is_stalled", "_next_try_at", "_timeout_s", "_try")
+    __slots__ = ("_is_unresponsive", "_next_try_at", "_timeout_s", "_try")
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._is_stalled = False
+        self._is_unresponsive = False
         self._next_try_at = 0.0
         self._try: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
+    def timed_out(self) -> None:
         """Note that a call timed out."""
-        self._is_stalled = True
-        self._next_try_at = time.monotonic() + STALL_S
+        self._is_unresponsive = True
+        self._next_try_at = time.monotonic() + RETRY_INTERVAL_S
 
-    def end(self) -> None:
+    def answered(self) -> None:
         """Note that a call was answered."""
-        self._is_stalled = False
+        self._is_unresponsive = False
 
-    def is_stalled(self, ask: Callable[[], Awaitable[object]]) -> bool:
+    def is_unresponsive(self, ask: Callable[[], Awaitable[object]]) -> bool:
         """Tell whether the storage is not to be asked; now and then set off a try with *ask*."""
-        if not self._is_stalled:
+        if not self._is_unresponsive:
             return False
         if self._try is None and time.monotonic() >= self._next_try_at:
             self._try = asyncio.create_task(self._run(ask), name="vwo_async storage try")
@@ -49,12 +49,12 @@ class Stall:
             async with asyncio.timeout(self._timeout_s):
                 await ask()
         except TimeoutError:
-            self.begin()
+            self.timed_out()
         except Exception:
             # An error is an answer: whoever asks next hears of it at once.
-            self.end()
+            self.answered()
         else:
-            self.end()
+            self.answered()
         finally:
             self._try = None
 

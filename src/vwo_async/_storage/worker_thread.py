@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_THREADS = 20
 
 
-class Threads:
+class WorkerThreads:
     """Runs plain functions in worker threads, so that none can hold the event loop."""
 
     __slots__ = ("_limiter",)

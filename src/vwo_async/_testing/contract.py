@@ -26,8 +26,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
-from .._client.client import VWOClient
-from .._result import Reason, TrackResult
+from .. import Reason, TrackResult, VWOClient
 from ..storage import StoredDecision
 from .recording import RecordingTransport
 from .storage_under_test import Call, Subject, begin_and_cancel, parse, require, settle

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-MAX_SLOTS = 1000
+MAX_FILES = 1000
 
 
-class Slot:
-    """A file that is this process's own while the slot is held.
+class ProcessLock:
+    """A file that is this process's own while the lock is held.
 
     Attributes:
         path: The file, which need not exist.
@@ -34,7 +34,7 @@ class Slot:
 
     @classmethod
     def take(cls, path: Path) -> Self | None:
-        """Take the slot of *path*, or return None where another process has it.
+        """Take the lock of *path*, or return None where another process has it.
 
         Raises:
             OSError: The lock file cannot be made or opened.
@@ -52,38 +52,38 @@ class Slot:
         return cls(path, descriptor)
 
     def release(self) -> None:
-        """Give the slot up. The lock file stays: removing it would let two processes lock two files."""
+        """Give the lock up. The lock file stays: removing it would let two processes lock two files."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
 
-def _release_in_child(weak: weakref.ref[Slot]) -> None:
-    slot = weak()
-    if slot is not None:
-        slot.release()
+def _release_in_child(weak: weakref.ref[ProcessLock]) -> None:
+    lock = weak()
+    if lock is not None:
+        lock.release()
 
 
-def take_first(path: Path) -> Slot:
-    """Take the first free slot of *path*.
+def lock_first_free(path: Path) -> ProcessLock:
+    """Take the first free lock of *path*.
 
     Raises:
-        OSError: No slot can be taken.
+        OSError: No lock can be taken.
     """
     for candidate in _candidates(path):
-        slot = Slot.take(candidate)
-        if slot is not None:
-            return slot
+        lock = ProcessLock.take(candidate)
+        if lock is not None:
+            return lock
     raise OSError("too many processes on one path")
 
 
 def _candidates(path: Path) -> Iterator[Path]:
     yield path
-    for number in range(1, MAX_SLOTS):
+    for number in range(1, MAX_FILES):
         yield path.with_name(f"{path.name}.{number}")
 
 
-def find_others(path: Path, own: Path) -> list[Path]:
+def find_other_files(path: Path, own: Path) -> list[Path]:
     """Return the existing files of the other slots of *path*."""
     pattern = re.compile(re.escape(path.name) + r"(\.[0-9]+)?")
     return sorted(

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from ..._error import OutboxError
 from ..._log import log_error, log_info
-from .process_lock import Slot, find_others, take_first
+from .process_lock import ProcessLock, find_other_files, lock_first_free
 from .protocol import Row
 
 SCHEMA_VERSION = 1
@@ -61,7 +61,7 @@ class SqliteOutbox:
         self._synchronous = synchronous
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._slot: Slot | None = None
+        self._lock: ProcessLock | None = None
         self._connection: sqlite3.Connection | None = None
         self._fingerprint = ""
         # Rows that processes before this one left, not yet handed out.
@@ -205,8 +205,8 @@ class SqliteOutbox:
     def _open(self) -> None:
         if self._path.is_dir():
             raise IsADirectoryError("it is a directory")
-        self._slot = take_first(self._path)
-        self._file = self._slot.path
+        self._lock = lock_first_free(self._path)
+        self._file = self._lock.path
         found = self._execute(
             "SELECT id FROM events WHERE fingerprint = ? ORDER BY id", (self._fingerprint,)
         )
@@ -226,15 +226,15 @@ class SqliteOutbox:
 
     def _sound(self) -> sqlite3.Connection:
         """Return the connection, made again where it was lost to an error or its file is gone."""
-        if self._slot is None:
+        if self._lock is None:
             raise OutboxError("the outbox is not open")
         connection = self._connection
         if connection is not None and (connection.in_transaction or self._is_in_place()):
             return connection
         if connection is not None:
             connection.close()
-        self._connection = connection = self._connect_sound(self._slot.path)
-        identity = _identify(self._slot.path)
+        self._connection = connection = self._connect_sound(self._lock.path)
+        identity = _identify(self._lock.path)
         if self._identity not in ((0, 0), identity):
             self._base += GENERATION
             self._left.clear()
@@ -242,7 +242,7 @@ class SqliteOutbox:
         return connection
 
     def _is_in_place(self) -> bool:
-        return self._slot is not None and _identify(self._slot.path) == self._identity
+        return self._lock is not None and _identify(self._lock.path) == self._identity
 
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         connection = self._sound()
@@ -257,8 +257,8 @@ class SqliteOutbox:
         """Let go of a damaged file, so that the next use sets it aside."""
         connection.close()
         self._connection = None
-        if self._slot is not None:
-            _set_aside(self._slot.path)
+        if self._lock is not None:
+            _set_aside(self._lock.path)
             log_error("the outbox is damaged and has been set aside")
 
     def _append(self, rows: Sequence[tuple[float, bytes]]) -> list[int]:
@@ -301,10 +301,10 @@ class SqliteOutbox:
 
     def _adopt(self) -> None:
         """Take over what processes left that are no more."""
-        if self._slot is None:
+        if self._lock is None:
             return
-        for path in find_others(self._path, self._slot.path):
-            orphan = Slot.take(path)
+        for path in find_other_files(self._path, self._lock.path):
+            orphan = ProcessLock.take(path)
             if orphan is None:
                 continue
             try:
@@ -341,9 +341,9 @@ class SqliteOutbox:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._slot is not None:
-            self._slot.release()
-            self._slot = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def __repr__(self) -> str:
         return "<SqliteOutbox>"

@@ -21,7 +21,7 @@ import httpx
 
 from ..answer import Answer, Failure
 from ..request import Request
-from .log_filter import hush_logger, hushed
+from .log_filter import making_request, silence_logger
 from .protocol import KEEPALIVE_S, MAX_ANSWER_BYTES, VWO_BASE_URL, Timeouts, check_base_url
 from .tls import Certificates
 
@@ -49,7 +49,7 @@ class HttpxTransport:
         core: ModuleType = httpcore,
     ) -> None:
         self._core: Any = core
-        hush_logger(core.__name__)
+        silence_logger(core.__name__)
         self._url = check_base_url(base_url)
         self._path = self._url.raw_path.decode().rstrip("/")
         self._timeouts = timeouts or Timeouts()
@@ -94,26 +94,26 @@ class HttpxTransport:
 
         A body of more than *max_bytes* is left unread and comes back empty.
         """
-        lane = await self._find_lane()
+        connection = await self._find_connection()
         try:
-            with hushed():
+            with making_request():
                 async with asyncio.timeout(self._timeouts.total_s):
-                    answer, body = await self._try(lane, request, max_bytes)
+                    answer, body = await self._try(connection, request, max_bytes)
         except TimeoutError:
-            await _discard(lane)
+            await _discard(connection)
             return Answer(failure=Failure.UNKNOWN), b""
         except BaseException:
-            await _discard(lane)
+            await _discard(connection)
             raise
         if answer.status is None:
-            await _discard(lane)
+            await _discard(connection)
         else:
-            self._idle.append(lane)
+            self._idle.append(connection)
         return answer, body
 
-    async def _try(self, lane: Any, request: Request, max_bytes: int) -> tuple[Answer, bytes]:
+    async def _try(self, connection: Any, request: Request, max_bytes: int) -> tuple[Answer, bytes]:
         try:
-            response = await lane.handle_async_request(self._build(request))
+            response = await connection.handle_async_request(self._build(request))
             try:
                 body = await _read(response.stream, max_bytes)
             finally:
@@ -147,17 +147,19 @@ class HttpxTransport:
             extensions=self._extensions,
         )
 
-    async def _find_lane(self) -> Any:
+    async def _find_connection(self) -> Any:
         """Return an idle connection that is still good, or a new one."""
         while self._idle:
-            lane = self._idle.pop()
-            if self._proxy is not None or (lane.is_available() and not lane.has_expired()):
-                return lane
-            await _discard(lane)
+            connection = self._idle.pop()
+            if self._proxy is not None or (
+                connection.is_available() and not connection.has_expired()
+            ):
+                return connection
+            await _discard(connection)
         is_tls = self._url.scheme == "https"
-        return self._open_lane(await self._certificates.load() if is_tls else None)
+        return self._open_connection(await self._certificates.load() if is_tls else None)
 
-    def _open_lane(self, context: ssl.SSLContext | None) -> Any:
+    def _open_connection(self, context: ssl.SSLContext | None) -> Any:
         core, url = self._core, self._url
         if self._proxy is None:
             origin = core.Origin(url.raw_scheme, url.raw_host, url.port or _PORTS[url.scheme])
@@ -209,7 +211,7 @@ async def _read(stream: AsyncIterable[bytes], max_bytes: int) -> bytes | None:
     return b"".join(chunks)
 
 
-async def _discard(lane: Any) -> None:
+async def _discard(connection: Any) -> None:
     # A connection that cannot even be closed is gone.
-    with suppress(Exception), hushed():
-        await lane.aclose()
+    with suppress(Exception), making_request():
+        await connection.aclose()

@@ -14,25 +14,25 @@ from contextvars import ContextVar
 _is_ours: ContextVar[bool] = ContextVar("vwo_async request", default=False)
 
 
-class _Hush(logging.Filter):
+class _OwnRequestFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         return not _is_ours.get()
 
 
-_HUSH = _Hush()
+_FILTER = _OwnRequestFilter()
 # Where httpcore and its successor log requests.
-_ROOMS = ("connection", "http11", "http2", "proxy", "socks")
+_LOGGERS = ("connection", "http11", "http2", "proxy", "socks")
 
 
-def hush_logger(library: str) -> None:
+def silence_logger(library: str) -> None:
     """Let the loggers of *library* say nothing while one of our requests is being made; others are heard."""
-    for room in _ROOMS:
+    for name in _LOGGERS:
         # A filter that is there already is not added again.
-        logging.getLogger(f"{library}.{room}").addFilter(_HUSH)
+        logging.getLogger(f"{library}.{name}").addFilter(_FILTER)
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def making_request() -> Iterator[None]:
     """Mark what happens within as one of our requests."""
     token = _is_ours.set(True)
     try:

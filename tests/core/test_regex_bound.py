@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from vwo_async._core.re2 import compile_linear
+from vwo_async._core.re2 import compile_re2
 from vwo_async._core.regex_bound import LENGTHS, Pattern, compile_pattern
 
 # Beyond this a search of Python's, which is compared with, is given up.
@@ -326,8 +326,8 @@ def test_re2_means_the_same(text: str, subjects: list[str]) -> None:
         # The same name of a group twice.
         assume(False)
         raise
-    linear = compile_linear(tree, compiled.flags)
-    if linear is None:
+    re2_pattern = compile_re2(tree, compiled.flags)
+    if re2_pattern is None:
         # An end that is not the end of the pattern.
         assert "$" in text
         return
@@ -337,7 +337,7 @@ def test_re2_means_the_same(text: str, subjects: list[str]) -> None:
                 expected = compiled.search(subject) is not None
         except _RanAwayError:
             continue
-        assert (linear.search(subject) is not None) is expected, (text, subject)
+        assert (re2_pattern.search(subject) is not None) is expected, (text, subject)
 
 
 def test_re2_is_used_at_all(re2: ModuleType) -> None:

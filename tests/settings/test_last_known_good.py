@@ -189,10 +189,10 @@ def test_full_disk(path: Path) -> None:
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
         f"sys.path.insert(0, {str(HERE.parent)!r}); sys.path.insert(0, {str(HERE.parent.parent)!r})\n"
-        "import test_disk\n"
+        "import test_last_known_good\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "try: test_disk.keep_at(Path(sys.argv[1])).save(test_disk.BODY, test_disk.NOW)\n"
+        "try: test_last_known_good.keep_at(Path(sys.argv[1])).save(test_last_known_good.BODY, test_last_known_good.NOW)\n"
         "except OSError as error: print(error.errno)\n"
     )
     done = subprocess.run(

@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 from vwo_async._core.plan import Plan
 from vwo_async._delivery.answer import Answer, Failure
 from vwo_async._delivery.event import Event
-from vwo_async._delivery.event_factory import EventPress
-from vwo_async._delivery.queue import Batching, Limits, Parcel, Queue
+from vwo_async._delivery.event_factory import EventFactory
+from vwo_async._delivery.queue import Batch, Batching, Limits, Queue
 from vwo_async._delivery.request import Account, Request
 from vwo_async._result import DeliveryStatus, Outcome
 from vwo_async._settings import parse_settings
@@ -68,14 +68,14 @@ def make_account(account_id: int = 888888) -> Account:
 
 ACCOUNT = make_account()
 OTHER_ACCOUNT = make_account(999999)
-PRESS = EventPress(ACCOUNT, wall_clock=lambda: WALL)
-OTHER_PRESS = EventPress(OTHER_ACCOUNT, wall_clock=lambda: WALL)
-ARCH_PRESS = EventPress(ACCOUNT, is_arch=True, wall_clock=lambda: WALL)
+PRESS = EventFactory(ACCOUNT, wall_clock=lambda: WALL)
+OTHER_PRESS = EventFactory(OTHER_ACCOUNT, wall_clock=lambda: WALL)
+ARCH_PRESS = EventFactory(ACCOUNT, is_arch=True, wall_clock=lambda: WALL)
 
 
-def impression(name: str = "Ashley", press: EventPress = PRESS, agent: str = "") -> Event:
+def impression(name: str = "Ashley", factory: EventFactory = PRESS, agent: str = "") -> Event:
     """Return an impression of the user *name*; a longer *agent* makes it weigh more."""
-    return press.make_impression(User(name, user_agent=agent), CAMPAIGN, VARIATION)
+    return factory.make_impression(User(name, user_agent=agent), CAMPAIGN, VARIATION)
 
 
 def conversion(name: str = "Ashley", *, is_batch_only: bool = False) -> Event:
@@ -85,8 +85,8 @@ def conversion(name: str = "Ashley", *, is_batch_only: bool = False) -> Event:
     )
 
 
-def impressions(number: int, press: EventPress = PRESS) -> list[Event]:
-    return [impression(f"user {index}", press) for index in range(number)]
+def impressions(number: int, factory: EventFactory = PRESS) -> list[Event]:
+    return [impression(f"user {index}", factory) for index in range(number)]
 
 
 BASE = impression().size
@@ -104,26 +104,26 @@ def put_bundle(queue: Queue, events: Sequence[Event], now: float = 0.0) -> list[
     return [one for one in queue.put(events, now) if one is not None]
 
 
-def take(queue: Queue, now: float = 0.0) -> Parcel:
-    parcel = queue.take(now)
-    assert parcel is not None
-    return parcel
+def take(queue: Queue, now: float = 0.0) -> Batch:
+    batch = queue.take(now)
+    assert batch is not None
+    return batch
 
 
-def take_all(queue: Queue, now: float = 0.0) -> list[Parcel]:
-    """Return every parcel that may go now, as any number of workers would take them who linger no longer."""
-    parcels = []
-    while (parcel := queue.take(now) or queue.take(now + LINGER_S)) is not None:
-        parcels.append(parcel)
-    return parcels
+def take_all(queue: Queue, now: float = 0.0) -> list[Batch]:
+    """Return every batch that may go now, as any number of workers would take them who linger no longer."""
+    batches = []
+    while (batch := queue.take(now) or queue.take(now + LINGER_S)) is not None:
+        batches.append(batch)
+    return batches
 
 
-def events_of(parcels: Sequence[Parcel]) -> list[list[Event]]:
-    return [list(parcel.events) for parcel in parcels]
+def events_of(batches: Sequence[Batch]) -> list[list[Event]]:
+    return [list(batch.events) for batch in batches]
 
 
-def settle(queue: Queue, parcel: Parcel, answer: Answer = OK, now: float = 0.0) -> list[Event]:
-    return queue.settle(parcel, answer, now, WALL + now)
+def settle(queue: Queue, batch: Batch, answer: Answer = OK, now: float = 0.0) -> list[Event]:
+    return queue.settle(batch, answer, now, WALL + now)
 
 
 def assert_balanced(queue: Queue) -> None:
@@ -141,15 +141,15 @@ Server = Callable[[Request], Answer]
 def deliver(queue: Queue, server: Server, now: float = 0.0, *, requests: int = 10_000) -> float:
     """Send until nothing is pending, with one worker and as much time as it takes; return the time then."""
     for _ in range(requests):
-        parcel = queue.take(now)
-        if parcel is None:
+        batch = queue.take(now)
+        if batch is None:
             next_at = queue.next_at()
             if next_at is None:
                 return now
             assert next_at > now
             now = next_at
             continue
-        settle(queue, parcel, server(parcel.render()), now)
+        settle(queue, batch, server(batch.render()), now)
         assert_balanced(queue)
     pytest.fail(f"not at an end after {requests} requests")
 
@@ -178,10 +178,10 @@ def test_delivered() -> None:
     (event,) = put_each(queue, [impression()])
     assert event.outcome is None
     assert (queue.accepted, queue.pending, queue.pending_bytes) == (1, 1, BASE)
-    parcel = take(queue)
+    batch = take(queue)
     assert_balanced(queue)
     assert queue.pending == 1
-    assert settle(queue, parcel) == [event]
+    assert settle(queue, batch) == [event]
     assert event.outcome == Outcome(DeliveryStatus.DELIVERED, "", 200, 1)
     assert (queue.accepted, queue.delivered, queue.pending, queue.pending_bytes) == (1, 1, 0, 0)
     assert queue.requests == 1
@@ -210,9 +210,9 @@ def test_has_waiting() -> None:
     queue = Queue(draw=lambda: 0.0)
     put_each(queue, [impression()])
     assert queue.has_waiting()
-    parcel = take(queue)
+    batch = take(queue)
     assert not queue.has_waiting()
-    settle(queue, parcel, DOWN)
+    settle(queue, batch, DOWN)
     assert not queue.has_waiting()
     assert queue.next_at() == 0.5
     assert queue.take(0.5) is not None
@@ -252,10 +252,10 @@ def test_bounds_count_what_is_on_its_way() -> None:
     """Events that are on their way or wait for a retry still take up room."""
     queue = Queue(Limits(max_events=2))
     put_each(queue, [impression()])
-    parcel = take(queue)
+    batch = take(queue)
     put_each(queue, [impression()])
     assert queue.put([impression()], 0) == [None]
-    settle(queue, parcel, DOWN)
+    settle(queue, batch, DOWN)
     assert queue.put([impression()], 0) == [None]
 
 
@@ -274,8 +274,8 @@ def test_an_outage_does_not_grow_the_queue() -> None:
     kept = []
     for second in range(1000):
         kept += [event for event in queue.put([impression()], second) if event is not None]
-        for parcel in take_all(queue, second):
-            settle(queue, parcel, DOWN, second)
+        for batch in take_all(queue, second):
+            settle(queue, batch, DOWN, second)
         assert queue.pending <= 50
         assert queue.pending_bytes <= 50 * BASE
     assert queue.refused == 950
@@ -305,9 +305,9 @@ def test_coalescing() -> None:
     queue = Queue(Limits(max_batch_events=100))
     events = impressions(250)
     put_each(queue, events)
-    parcels = take_all(queue)
-    assert events_of(parcels) == [events[:100], events[100:200], events[200:]]
-    body = json.loads(parcels[0].render().body)
+    batches = take_all(queue)
+    assert events_of(batches) == [events[:100], events[100:200], events[200:]]
+    body = json.loads(batches[0].render().body)
     assert [one["eT"] for one in body["ev"]] == [1] * 100
 
 
@@ -323,7 +323,7 @@ def test_no_coalescing() -> None:
     """Where it is turned off, each event has its own request."""
     queue = Queue(Limits(coalesces=False))
     put_each(queue, impressions(5))
-    assert [len(parcel.events) for parcel in take_all(queue)] == [1] * 5
+    assert [len(batch.events) for batch in take_all(queue)] == [1] * 5
 
 
 def test_an_event_alone_leaves_at_once() -> None:
@@ -378,7 +378,7 @@ def test_nothing_lingers_that_gains_nothing_by_it() -> None:
 
 
 def events_sent_at_once(queue: Queue) -> list[int]:
-    return [len(parcel.events) for parcel in iter(lambda: queue.take(0), None)]
+    return [len(batch.events) for batch in iter(lambda: queue.take(0), None)]
 
 
 def test_coalescing_of_kinds() -> None:
@@ -392,12 +392,12 @@ def test_coalescing_of_kinds() -> None:
 def test_accounts_do_not_share_a_request() -> None:
     """Events of another account, or of other settings of the same, go in a request of their own."""
     queue = Queue()
-    same_again = EventPress(make_account())
-    events = [*impressions(2), impression(press=OTHER_PRESS), impression(press=same_again)]
+    same_again = EventFactory(make_account())
+    events = [*impressions(2), impression(factory=OTHER_PRESS), impression(factory=same_again)]
     put_each(queue, events)
-    parcels = take_all(queue)
-    assert events_of(parcels) == [events[:2], events[2:3], events[3:]]
-    assert "account_id=999999" in parcels[1].render().target
+    batches = take_all(queue)
+    assert events_of(batches) == [events[:2], events[2:3], events[3:]]
+    assert "account_id=999999" in batches[1].render().target
 
 
 def test_event_architecture_goes_singly() -> None:
@@ -405,9 +405,9 @@ def test_event_architecture_goes_singly() -> None:
     queue = Queue()
     events = [*impressions(2), *impressions(3, ARCH_PRESS), *impressions(2)]
     put_each(queue, events)
-    parcels = take_all(queue)
-    assert events_of(parcels) == [events[:2], *([event] for event in events[2:5]), events[5:]]
-    assert "/events/t" in parcels[1].render().target
+    batches = take_all(queue)
+    assert events_of(batches) == [events[:2], *([event] for event in events[2:5]), events[5:]]
+    assert "/events/t" in batches[1].render().target
 
 
 def test_bundles_stay_together() -> None:
@@ -433,16 +433,16 @@ def test_bundle_above_the_limit_of_events() -> None:
     """No request holds more events than the limit, not even where one call made more."""
     queue = Queue(Limits(max_batch_events=100))
     put_bundle(queue, impressions(150))
-    parcels = take_all(queue)
-    assert sum(len(parcel.events) for parcel in parcels) == 150
-    assert max(len(parcel.events) for parcel in parcels) <= 100
+    batches = take_all(queue)
+    assert sum(len(batch.events) for batch in batches) == 150
+    assert max(len(batch.events) for batch in batches) <= 100
 
 
 def test_bundle_above_the_limit_of_bytes() -> None:
     """No request of several events is larger than the limit, not even where one call made it so."""
     queue = Queue(Limits(max_batch_bytes=10 * BASE))
     put_bundle(queue, impressions(25))
-    sizes = [sum(event.size for event in parcel.events) for parcel in take_all(queue)]
+    sizes = [sum(event.size for event in batch.events) for batch in take_all(queue)]
     assert sum(sizes) == 25 * BASE
     assert max(sizes) <= 10 * BASE
 
@@ -457,7 +457,7 @@ def test_bundle_above_the_limit_of_bytes() -> None:
         lambda: [conversion()],
         lambda: [conversion(is_batch_only=True)],
         lambda: impressions(10),
-        lambda: [impression(press=ARCH_PRESS)],
+        lambda: [impression(factory=ARCH_PRESS)],
     ],
     ids=["impression", "conversion", "batch-only", "batch", "arch"],
 )
@@ -468,10 +468,10 @@ def test_retries_are_identical(make: Callable[[], list[Event]], answer: Answer) 
     accepted = put_each(queue, make())
     sent, now = [], 0.0
     for _ in range(10):
-        parcel = take(queue, now)
-        sent.append(parcel.render())
-        assert list(parcel.events) == accepted
-        settle(queue, parcel, answer, now)
+        batch = take(queue, now)
+        sent.append(batch.render())
+        assert list(batch.events) == accepted
+        settle(queue, batch, answer, now)
         queue.put(impressions(3, OTHER_PRESS), now)
         next_at = queue.next_at()
         assert next_at is not None
@@ -531,8 +531,8 @@ def test_backoff_is_random() -> None:
     draws = iter([0.0, 0.25, 0.5, 0.75])
     queue = Queue(Limits(coalesces=False), lambda: next(draws))
     put_each(queue, impressions(4))
-    for parcel in take_all(queue):
-        settle(queue, parcel, DOWN)
+    for batch in take_all(queue):
+        settle(queue, batch, DOWN)
     times = []
     while (next_at := queue.next_at()) is not None:
         times.append(next_at)
@@ -617,8 +617,8 @@ def test_expired_by_age() -> None:
     queue = Queue(Limits(max_age_s=100))
     (event,) = put_each(queue, [impression()], now=1000)
     settle(queue, take(queue, 1000), DOWN, 1000)
-    parcel = take(queue, 1090)
-    assert settle(queue, parcel, Answer(failure=Failure.NOT_SENT), 1100) == [event]
+    batch = take(queue, 1090)
+    assert settle(queue, batch, Answer(failure=Failure.NOT_SENT), 1100) == [event]
     assert event.outcome == Outcome(DeliveryStatus.DROPPED, "expired", None, 2)
     assert_balanced(queue)
 
@@ -628,9 +628,9 @@ def test_expired_alone() -> None:
     queue = Queue(Limits(max_age_s=100))
     old = put_each(queue, impressions(2), now=0)
     young = put_each(queue, impressions(2), now=60)
-    parcel = take(queue, 70)
-    assert list(parcel.events) == old + young
-    assert settle(queue, parcel, DOWN, 110) == old
+    batch = take(queue, 70)
+    assert list(batch.events) == old + young
+    assert settle(queue, batch, DOWN, 110) == old
     assert statuses(old + young) == [dropped("expired")] * 2 + [(None, "")] * 2
     assert_balanced(queue)
     again = take(queue, 150)
@@ -729,9 +729,9 @@ def test_halves_keep_their_order() -> None:
     queue = Queue()
     events = impressions(4)
     put_bundle(queue, events)
-    parcel = take(queue)
+    batch = take(queue)
     put_each(queue, impressions(1, OTHER_PRESS))
-    settle(queue, parcel, Answer(413))
+    settle(queue, batch, Answer(413))
     sent = events_of(take_all(queue))
     assert sent[:2] == [events[:2], events[2:]]
 
@@ -844,8 +844,8 @@ def test_late_failure_admits_no_second_probe() -> None:
     queue = Queue(Limits(coalesces=False), lambda: 0.0)
     put_each(queue, impressions(10))
     workers = [take(queue) for _ in range(6)]
-    for parcel in workers[:5]:
-        settle(queue, parcel, DOWN)
+    for batch in workers[:5]:
+        settle(queue, batch, DOWN)
     assert queue.take(1) is not None
     settle(queue, workers[5], DOWN, 2)
     assert queue.take(100) is None
@@ -857,8 +857,8 @@ def test_late_failures_do_not_shorten_a_pause() -> None:
     put_each(queue, impressions(10))
     workers = [take(queue) for _ in range(6)]
     settle(queue, workers[0], Answer(401))
-    for parcel in workers[1:]:
-        settle(queue, parcel, DOWN, 1)
+    for batch in workers[1:]:
+        settle(queue, batch, DOWN, 1)
     assert queue.take(59) is None
 
 
@@ -868,8 +868,8 @@ def test_outage_is_probed_seldom() -> None:
     put_each(queue, impressions(2000))
     now = 0.0
     while now < 3600:
-        for parcel in take_all(queue, now):
-            settle(queue, parcel, DOWN, now)
+        for batch in take_all(queue, now):
+            settle(queue, batch, DOWN, now)
         next_at = queue.next_at()
         assert next_at is not None
         now = next_at
@@ -883,7 +883,7 @@ def test_pause(status: int) -> None:
     """A refused account rejects the request, then nothing goes for a minute; one probe, and all goes again."""
     queue = Queue()
     first = put_bundle(queue, impressions(3))
-    put_each(queue, [impression(press=OTHER_PRESS)])
+    put_each(queue, [impression(factory=OTHER_PRESS)])
     assert settle(queue, take(queue), Answer(status)) == first
     assert statuses(first) == [REJECTED] * 3
     waiting = put_each(queue, impressions(3))
@@ -940,8 +940,8 @@ def test_no_spinning_after_an_expiry() -> None:
     old = take_all(queue)
     put_each(queue, [impression()], now=150)
     settle(queue, take(queue, 150), Answer(503, retry_after="60"), 150)
-    for parcel in old:
-        settle(queue, parcel, DOWN, 150)
+    for batch in old:
+        settle(queue, batch, DOWN, 150)
     assert queue.dropped == {"expired": 5}
     assert queue.take(200) is None
     assert queue.next_at() == 210
@@ -988,13 +988,13 @@ def test_release() -> None:
     """What is held back goes at once when it is asked to, and what comes after that is held again."""
     queue = Queue(batching=Batching(events=100, interval_s=50))
     on_its_way = put_each(queue, impressions(100))
-    parcel = take(queue)
+    batch = take(queue)
     waiting = put_each(queue, impressions(5))
     assert set(queue.release()) == {*on_its_way, *waiting}
     assert [list(one.events) for one in take_all(queue)] == [waiting]
     later = put_each(queue, impressions(2))
     assert queue.take(0) is None
-    settle(queue, parcel)
+    settle(queue, batch)
     assert queue.release() == [*waiting, *later]
     assert_balanced(queue)
 
@@ -1050,12 +1050,12 @@ def test_abandon() -> None:
 
 
 def test_an_answer_counts_once() -> None:
-    """A parcel that is settled twice is settled once."""
+    """A batch that is settled twice is settled once."""
     queue = Queue()
     (event,) = put_each(queue, [impression()])
-    parcel = take(queue)
-    settle(queue, parcel)
-    assert settle(queue, parcel, Answer(400)) == []
+    batch = take(queue)
+    settle(queue, batch)
+    assert settle(queue, batch, Answer(400)) == []
     assert statuses([event]) == [DELIVERED]
     assert_balanced(queue)
 
@@ -1093,8 +1093,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.now = 100.0
         self.accepted: list[Event] = []
         self.ended: dict[Event, Outcome] = {}
-        self.on_their_way: list[Parcel] = []
-        self.sent: dict[Parcel, tuple[list[Event], Request]] = {}
+        self.on_their_way: list[Batch] = []
+        self.sent: dict[Batch, tuple[list[Event], Request]] = {}
         self.refused = 0
         self.may_abandon = self.was_abandoned = False
         self.batching: Batching | None = None
@@ -1160,29 +1160,29 @@ class QueueMachine(RuleBasedStateMachine):
         for _ in range(number):
             self._take()
 
-    def _take(self) -> Parcel | None:
-        parcel = self.queue.take(self.now)
+    def _take(self) -> Batch | None:
+        batch = self.queue.take(self.now)
         self._end(self.queue.pop_expired())
-        if parcel is None:
+        if batch is None:
             # Else whoever waits until then would not wait at all, and ask again for ever.
             next_at = self.queue.next_at()
             assert next_at is None or next_at > self.now
             return None
-        assert parcel.events
-        assert not [one for one in parcel.events if one in self.ended or one not in self.accepted]
-        assert not set(parcel.events) & {one for other in self.on_their_way for one in other.events}
-        assert len({id(one.account) for one in parcel.events}) == 1
-        assert len(parcel.events) <= MAX_BATCH_EVENTS
-        self._render(parcel)
-        self.on_their_way.append(parcel)
-        return parcel
+        assert batch.events
+        assert not [one for one in batch.events if one in self.ended or one not in self.accepted]
+        assert not set(batch.events) & {one for other in self.on_their_way for one in other.events}
+        assert len({id(one.account) for one in batch.events}) == 1
+        assert len(batch.events) <= MAX_BATCH_EVENTS
+        self._render(batch)
+        self.on_their_way.append(batch)
+        return batch
 
-    def _render(self, parcel: Parcel) -> None:
-        request = parcel.render()
-        before = self.sent.get(parcel)
-        if before is not None and before[0] == list(parcel.events):
+    def _render(self, batch: Batch) -> None:
+        request = batch.render()
+        before = self.sent.get(batch)
+        if before is not None and before[0] == list(batch.events):
             assert request == before[1]
-        self.sent[parcel] = (list(parcel.events), request)
+        self.sent[batch] = (list(batch.events), request)
 
     @precondition(lambda self: self.on_their_way)
     @rule(index=st.integers(0, 100), answer=answers)
@@ -1193,17 +1193,17 @@ class QueueMachine(RuleBasedStateMachine):
     def exchange(self, course: list[Answer], *, waits: bool) -> None:
         """Send one request after the other, as a single worker does."""
         for answer in course:
-            parcel = self._take()
-            if parcel is not None:
-                self._settle(parcel, answer)
+            batch = self._take()
+            if batch is not None:
+                self._settle(batch, answer)
             elif waits:
                 self.now = max(self.now, self.queue.next_at() or 0)
 
-    def _settle(self, parcel: Parcel, answer: Answer) -> None:
-        self.on_their_way.remove(parcel)
-        ended = self.queue.settle(parcel, answer, self.now, WALL + self.now)
+    def _settle(self, batch: Batch, answer: Answer) -> None:
+        self.on_their_way.remove(batch)
+        ended = self.queue.settle(batch, answer, self.now, WALL + self.now)
         self._end(ended)
-        assert self.queue.settle(parcel, OK, self.now, WALL + self.now) == []
+        assert self.queue.settle(batch, OK, self.now, WALL + self.now) == []
 
     def _end(self, ended: list[Event]) -> None:
         for event in ended:
@@ -1250,8 +1250,8 @@ class QueueMachine(RuleBasedStateMachine):
         """Once the server works again, everything ends, in bounded time and a bounded number of requests."""
         if self.was_abandoned:
             return
-        for parcel in [*self.on_their_way]:
-            self._settle(parcel, OK)
+        for batch in [*self.on_their_way]:
+            self._settle(batch, OK)
         self.now = deliver(self.queue, lambda _: OK, self.now, requests=200)
         assert self.queue.pending == 0
 
@@ -1268,8 +1268,8 @@ def test_retry_times_are_in_order() -> None:
     queue = Queue(Limits(coalesces=False), lambda: next(draws))
     events = impressions(3)
     put_each(queue, events)
-    for parcel in take_all(queue):
-        settle(queue, parcel, DOWN)
+    for batch in take_all(queue):
+        settle(queue, batch, DOWN)
     order: list[Event] = []
     times = []
     while (next_at := queue.next_at()) is not None:

@@ -61,7 +61,7 @@ class NotingStorage:
         ]
 
 
-class Subject:
+class OurClient:
     """A client for one case.
 
     Args:
@@ -164,6 +164,6 @@ def accepted(method: str, call: Json) -> Json:
 
 async def run_case(case: Json) -> list[Step]:
     """Make the calls of *case*, one after the other."""
-    subject = Subject(case)
-    async with subject.client:
-        return [await subject.step(call) for call in case["calls"]]
+    ours = OurClient(case)
+    async with ours.client:
+        return [await ours.step(call) for call in case["calls"]]

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vwo_async._delivery.circuit_breaker import Breaker
+from vwo_async._delivery.circuit_breaker import CircuitBreaker
 
 
-def fail(breaker: Breaker, times: int, *, now: float = 0.0, wait_s: float = 10.0) -> None:
+def fail(breaker: CircuitBreaker, times: int, *, now: float = 0.0, wait_s: float = 10.0) -> None:
     for _ in range(times):
         breaker.started()
         breaker.failed(now, wait_s)
@@ -17,7 +17,7 @@ def fail(breaker: Breaker, times: int, *, now: float = 0.0, wait_s: float = 10.0
 
 def test_new() -> None:
     """A new breaker hinders nothing."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     assert breaker.admits(0)
     assert not breaker.is_open
     assert breaker.next_at() is None
@@ -25,7 +25,7 @@ def test_new() -> None:
 
 def test_closed_admits_many() -> None:
     """While closed, any number of requests may be on their way."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(100):
         assert breaker.admits(0)
         breaker.started()
@@ -34,7 +34,7 @@ def test_closed_admits_many() -> None:
 @pytest.mark.parametrize("failures", range(1, 8))
 def test_opens_after_five_failures(failures: int) -> None:
     """Four failures in a row hinder nothing; from the fifth on nothing may go until the wait is over."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     fail(breaker, failures)
     assert breaker.is_open is (failures >= 5)
     assert breaker.admits(0) is (failures < 5)
@@ -43,7 +43,7 @@ def test_opens_after_five_failures(failures: int) -> None:
 
 def test_a_success_starts_the_count_anew() -> None:
     """Only failures in a row count."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(3):
         fail(breaker, 4)
         breaker.started()
@@ -53,7 +53,7 @@ def test_a_success_starts_the_count_anew() -> None:
 
 def test_one_probe_at_a_time() -> None:
     """Once the wait is over one request may go, and no other until it is known what became of it."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     fail(breaker, 5)
     assert not breaker.admits(9.99)
     assert breaker.admits(10)
@@ -65,7 +65,7 @@ def test_one_probe_at_a_time() -> None:
 
 def test_probe_that_succeeds() -> None:
     """A probe that succeeds closes the breaker."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     fail(breaker, 5)
     breaker.started()
     breaker.succeeded()
@@ -77,7 +77,7 @@ def test_probe_that_succeeds() -> None:
 
 def test_probe_that_fails() -> None:
     """A probe that fails keeps it open for as long as it is told, from then on."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     fail(breaker, 5)
     breaker.started()
     breaker.failed(12, 30)
@@ -88,7 +88,7 @@ def test_probe_that_fails() -> None:
 
 def test_pause() -> None:
     """A server that refuses the account is left alone for a minute, after a single refusal."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     breaker.started()
     breaker.paused(5)
     assert breaker.is_open
@@ -99,7 +99,7 @@ def test_pause() -> None:
 
 def test_pause_again() -> None:
     """While the account is refused there is one probe a minute, for ever; then all may go at once."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     now = 0.0
     for _ in range(1000):
         breaker.paused(now)
@@ -115,7 +115,7 @@ def test_pause_again() -> None:
 
 def test_probe_of_a_pause_that_fails() -> None:
     """A probe that fails after a pause keeps the others away for as long as it is told."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     breaker.paused(0)
     breaker.started()
     breaker.failed(60, 10)
@@ -133,7 +133,7 @@ def test_probe_of_a_pause_that_fails() -> None:
 @settings(deadline=None)
 def test_never_for_good(steps: list[tuple[str, float, float]]) -> None:
     """Whatever happened, one request after the other: there is a time at which the next may go."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     now = 0.0
     for what, pause, wait in steps:
         now += pause

@@ -27,7 +27,7 @@ from vwo_async import Settings, SettingsError, VWOClient, fetch_settings, parse_
 from vwo_async._core.api_method import ACTIVATE, APIS, TRACK
 from vwo_async._core.decision import decide, find_refusal
 from vwo_async._core.goal import find_targets
-from vwo_async._core.lazy_plan import SparsePlan, compile_plan
+from vwo_async._core.lazy_plan import LazyPlan, compile_plan
 from vwo_async._core.plan import Decision, Plan
 from vwo_async._settings import large_file as large
 from vwo_async._settings import parse
@@ -369,15 +369,15 @@ def test_collector_looks_at_what_is_used() -> None:
 # Deciding
 
 
-def both_plans(file: Any) -> tuple[Plan, SparsePlan]:
+def both_plans(file: Any) -> tuple[Plan, LazyPlan]:
     """Return the plan of all campaigns, and the plan that compiles what is asked for."""
     body = json.dumps(file).encode()
     found = read_large(body, lambda: None)
     assert isinstance(found, Settings)
-    sparse = compile_plan(found)
-    assert isinstance(sparse, SparsePlan)
+    lazy = compile_plan(found)
+    assert isinstance(lazy, LazyPlan)
     with largest(sys.maxsize):
-        return Plan(parse_settings(body)), sparse
+        return Plan(parse_settings(body)), lazy
 
 
 def show(answer: Any) -> Any:
@@ -398,56 +398,56 @@ def show(answer: Any) -> Any:
 @settings(deadline=None, max_examples=200)
 def test_same_decisions(file: dict[str, Any], user: User, order: random.Random) -> None:
     """In whatever order campaigns are asked for, each decides as in the plan of all."""
-    whole, sparse = both_plans(file)
-    assert list(sparse.campaigns) == list(whole.campaigns)
-    assert len(sparse.campaigns) == len(whole.campaigns)
-    assert sparse.notes == whole.notes
+    whole, lazy = both_plans(file)
+    assert list(lazy.campaigns) == list(whole.campaigns)
+    assert len(lazy.campaigns) == len(whole.campaigns)
+    assert lazy.notes == whole.notes
     keys = [*whole.campaigns, "unheard of"]
     order.shuffle(keys)
     for key in keys:
-        assert (key in sparse.campaigns) == (key in whole.campaigns)
-        one, other = whole.campaigns.get(key), sparse.campaigns.get(key)
+        assert (key in lazy.campaigns) == (key in whole.campaigns)
+        one, other = whole.campaigns.get(key), lazy.campaigns.get(key)
         for api in APIS:
             refusal = find_refusal(one, api, has_storage=True)
             assert refusal == find_refusal(other, api, has_storage=True)
-            assert (key in sparse.ready[api.name]) == (key in whole.ready[api.name])
+            assert (key in lazy.ready[api.name]) == (key in whole.ready[api.name])
             if refusal is not None:
                 continue
             assert one is not None
             assert other is not None
             records: dict[str, Any] | None
             for records in (None, {}):
-                given_ = show(decide(sparse, other, user, api, records))
+                given_ = show(decide(lazy, other, user, api, records))
                 assert given_ == show(decide(whole, one, user, api, records))
 
 
 def test_every_attribute_is_there() -> None:
-    """The sparse plan has all that a plan has, with the same flags."""
-    whole, sparse = both_plans(make_file(isEventArchEnabled=True))
-    assert all(hasattr(sparse, name) for name in Plan.__slots__)
-    assert sparse.is_event_arch is whole.is_event_arch is True
-    assert sparse.name_visitor(b"Ashley") == whole.name_visitor(b"Ashley")
-    assert sparse.ready.keys() == whole.ready.keys()
+    """The lazy plan has all that a plan has, with the same flags."""
+    whole, lazy = both_plans(make_file(isEventArchEnabled=True))
+    assert all(hasattr(lazy, name) for name in Plan.__slots__)
+    assert lazy.is_event_arch is whole.is_event_arch is True
+    assert lazy.name_visitor(b"Ashley") == whole.name_visitor(b"Ashley")
+    assert lazy.ready.keys() == whole.ready.keys()
 
 
 def test_goals() -> None:
     """A goal is found in the same campaigns, in the order of the file."""
     file = make_large_file(30)
     file["campaigns"][4]["goals"] = [{"identifier": "signup"}, {"id": 1, "identifier": ""}]
-    whole, sparse = both_plans(file)
-    assert set(sparse.goals) == set(whole.goals)
-    assert len(sparse.goals) == len(whole.goals)
+    whole, lazy = both_plans(file)
+    assert set(lazy.goals) == set(whole.goals)
+    assert len(lazy.goals) == len(whole.goals)
     for identifier in ("signup", "purchase", "unheard of"):
         targets = [
             [
                 (target.key, target.goal and target.goal.id, target.refusal)
                 for target in find_targets(plan, None, identifier, "ALL", has_storage=False)
             ]
-            for plan in (whole, sparse)
+            for plan in (whole, lazy)
         ]
         assert targets[0] == targets[1]
-        assert [target[0] for target in targets[0]] == sparse.find_goal_keys(identifier)
-        assert ("campaign-5" in sparse.find_goal_keys(identifier)) is False
+        assert [target[0] for target in targets[0]] == lazy.find_goal_keys(identifier)
+        assert ("campaign-5" in lazy.find_goal_keys(identifier)) is False
 
 
 def test_notes() -> None:
@@ -456,39 +456,39 @@ def test_notes() -> None:
     file["campaigns"][20]["type"] = "FUTURE"
     file["campaigns"][25]["segments"] = {"custom_variable": {"a": "regex([)"}}
     file["campaignGroups"] = {"3": 77}
-    whole, sparse = both_plans(file)
-    assert len(sparse.notes) == 3
-    assert sparse.notes == whole.notes
+    whole, lazy = both_plans(file)
+    assert len(lazy.notes) == 3
+    assert lazy.notes == whole.notes
 
 
 def test_groups_are_whole() -> None:
     """A campaign is compiled with all that share its group, and is one object with its group's member."""
     groups = {"5": {"campaigns": [2, 3, 4, 999]}, "6": {"campaigns": [4, 5]}}
     file = make_large_file(9, groups=groups, campaignGroups={"2": 5, "3": 5, "4": 6, "7": 8})
-    _, sparse = both_plans(file)
-    three = sparse.campaigns["campaign-3"]
+    _, lazy = both_plans(file)
+    three = lazy.campaigns["campaign-3"]
     assert three.group is not None
     assert [one.key for one in three.group.members] == ["campaign-2", "campaign-3", "campaign-4"]
     for member in three.group.members:
-        assert sparse.campaigns[member.key] is member
-    assert sorted(sparse.list_compiled()) == [f"campaign-{one}" for one in (2, 3, 4, 5)]
+        assert lazy.campaigns[member.key] is member
+    assert sorted(lazy.list_compiled()) == [f"campaign-{one}" for one in (2, 3, 4, 5)]
 
 
 def test_only_what_is_asked_for_is_compiled() -> None:
     """A campaign is compiled once, when it is asked for, and a new plan has what the old one was asked for."""
-    _, sparse = both_plans(make_large_file(30))
-    assert sparse.list_compiled() == []
-    campaign_ = sparse.campaigns["campaign-9"]
-    assert sparse.campaigns.get("campaign-9") is campaign_
-    assert sparse.ready[TRACK.name].get("campaign-9") is campaign_
-    assert sparse.list_compiled() == ["campaign-9"]
+    _, lazy = both_plans(make_large_file(30))
+    assert lazy.list_compiled() == []
+    campaign_ = lazy.campaigns["campaign-9"]
+    assert lazy.campaigns.get("campaign-9") is campaign_
+    assert lazy.ready[TRACK.name].get("campaign-9") is campaign_
+    assert lazy.list_compiled() == ["campaign-9"]
     keys = ["campaign-8", "campaign-9", "unheard of"]
-    assert sparse.find_uncompiled(keys) == ["campaign-8"]
-    assert len(sparse.find_uncompiled()) == 29
+    assert lazy.find_uncompiled(keys) == ["campaign-8"]
+    assert len(lazy.find_uncompiled()) == 29
     found = read_large(dump(make_large_file(20)), lambda: None)
     assert isinstance(found, Settings)
-    following = compile_plan(found, sparse)
-    assert isinstance(following, SparsePlan)
+    following = compile_plan(found, lazy)
+    assert isinstance(following, LazyPlan)
     assert following.list_compiled() == ["campaign-9"]
 
 
@@ -565,10 +565,7 @@ async def test_fetched_large_file() -> None:
 
 def test_decide_needs_no_storage_of_others() -> None:
     """One campaign of thousands is decided without compiling the others."""
-    _, sparse = both_plans(make_large_file(30))
+    _, lazy = both_plans(make_large_file(30))
     user = User("Ashley9", variation_targeting_variables={})
-    assert (
-        show(decide(sparse, sparse.campaigns["campaign-9"], user, ACTIVATE, None))[2][1]
-        == "Control"
-    )
-    assert sparse.list_compiled() == ["campaign-9"]
+    assert show(decide(lazy, lazy.campaigns["campaign-9"], user, ACTIVATE, None))[2][1] == "Control"
+    assert lazy.list_compiled() == ["campaign-9"]

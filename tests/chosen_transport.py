@@ -10,6 +10,7 @@ from vwo_async._delivery.transport.by_name import (
     load_transport,
     make_transport,
 )
+from vwo_async._delivery.transport.config import TransportConfig
 from vwo_async.transport import Timeouts, Transport
 
 TRANSPORT = check_transport_name(os.environ.get("VWO_TEST_TRANSPORT", "httpx"))
@@ -19,5 +20,4 @@ load_transport(TRANSPORT)
 
 def chosen_transport(base_url: str, timeouts: Timeouts | None = None, **options: Any) -> Transport:
     """Return the transport under test, as a client makes it."""
-    given = {"user_agent": "vwo_async", "ssl_context": None, "proxy": None, **options}
-    return make_transport(TRANSPORT, base_url, timeouts=timeouts or Timeouts(), **given)
+    return make_transport(TRANSPORT, TransportConfig(base_url, timeouts, **options))

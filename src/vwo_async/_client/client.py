@@ -18,7 +18,6 @@ from .._reason import Reason
 from .._result import CampaignDecision, CloseReport, FlushReport, Statistics, TrackResult
 from .._settings import parse_settings
 from .._user import User, Variables, check_text, encode_id
-from .._version import __version__
 from .engine import DecideCall, Engine
 from .options import GoalType, LaunchOptions, read_options
 from .push import read_tags
@@ -73,7 +72,7 @@ class VWOClient:
         settings: Settings | bytes | str | Mapping[str, Any],
         **options: Unpack[LaunchOptions],
     ) -> None:
-        chosen = read_options({"sdk_version": __version__, **options})
+        chosen = read_options(options)
         self._engine = Engine(parse_settings(settings), chosen)
         self._options = chosen
         self._encoding = chosen.user_id_encoding

@@ -173,14 +173,7 @@ class Engine:
 
     def make_fetcher(self) -> Fetcher:
         """Return a transport for settings files, as the options describe it."""
-        options = self.options
-        return make_fetcher(
-            options.base_url,
-            timeouts=options.timeouts,
-            user_agent=f"{options.sdk_name}/{options.sdk_version}",
-            ssl_context=options.ssl_context,
-            proxy=options.proxy,
-        )
+        return make_fetcher(self.options.transport_config)
 
     async def aclose(self, timeout_s: float | None) -> None:
         """Deliver what is pending within a deadline, then stop; only the first call does.

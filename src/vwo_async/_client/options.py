@@ -7,20 +7,34 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from math import isfinite
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from .._delivery.outbox.protocol import Outbox
 from .._delivery.queue import Batching, Limits
 from .._delivery.transport.by_name import TransportName, check_transport_name
+from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport, check_base_url
 from .._error import DeliveryError, InvalidInputError
 from .._refresh.source import SettingsSource
 from .._result import Outcome
 from .._settings.change import SettingsChange
-from .._version import PACKAGE_NAME
+from .._version import PACKAGE_NAME, __version__
 from ..storage.protocol import PlainUserStorage, UserStorage
 from .consent import ConsentHook
+from .option_readers import (
+    Reader,
+    bounds_of,
+    instance_of,
+    is_number,
+    object_with,
+    one_of,
+    optional,
+    read_bool,
+    read_callable,
+    read_seconds,
+    read_text,
+    whole_number,
+)
 
 
 class GoalType(StrEnum):
@@ -83,8 +97,96 @@ class BatchEvents(TypedDict, total=False):
     flush_callback: FlushCallback | None
 
 
+def read_goal_type(value: object) -> GoalType:
+    """Return the goal type that *value* names.
+
+    Raises:
+        InvalidInputError: It names none.
+    """
+    if isinstance(value, str) and value in tuple(GoalType):
+        return GoalType(value)
+    raise InvalidInputError(f"must be one of {', '.join(GoalType)}")
+
+
+def _read_return_promise_for(value: object) -> frozenset[str]:
+    """Return this package's names of the API methods that await delivery."""
+    if value is None:
+        return frozenset()
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidInputError("must be a mapping from API names to bool, or a set of API names")
+    if isinstance(value, Mapping) and not all(
+        isinstance(wanted, bool) for wanted in value.values()
+    ):
+        raise InvalidInputError("must map API names to bool")
+    wanted = {name for name in value if not isinstance(value, Mapping) or value[name]}
+    unknown = [name for name in value if name not in _SENDING.keys() | _SILENT | {_ALL}]
+    if unknown:
+        raise InvalidInputError(f"has names that are not API methods: {len(unknown)}")
+    if _ALL in wanted:
+        return frozenset(_SENDING.values())
+    return frozenset(_SENDING[name] for name in wanted if name in _SENDING)
+
+
+def _read_batch_events(value: object) -> Batching:
+    known = BatchEvents.__annotations__.keys()
+    if not isinstance(value, Mapping) or not value.keys() <= known:
+        raise InvalidInputError(f"must be a mapping with keys of {', '.join(known)}")
+    events = value.get("events_per_request")
+    interval_s = value.get("request_time_interval")
+    if events is None and interval_s is None:
+        raise InvalidInputError("needs events_per_request or request_time_interval")
+    if events is not None and not (is_number(events, int) and 1 <= events <= 5000):
+        raise InvalidInputError("events_per_request must be a whole number from 1 to 5000")
+    if interval_s is not None and not (
+        is_number(interval_s, (int, float)) and 1 <= interval_s <= 10**7
+    ):
+        raise InvalidInputError("request_time_interval must be a number of seconds, 1 or more")
+    optional(read_callable)(value.get("flush_callback"))
+    default = Batching()
+    return Batching(events or default.events, interval_s or default.interval_s)
+
+
+def _read_outbox(value: object) -> object:
+    if isinstance(value, (str, os.PathLike)):
+        from .._delivery.outbox.sqlite import SqliteOutbox  # noqa: PLC0415 - not before it is needed
+
+        return SqliteOutbox(value)
+    if not callable(getattr(value, "append", None)):
+        raise InvalidInputError("must be a path or an outbox")
+    return value
+
+
+def _read_base_url(value: object) -> object:
+    if not isinstance(value, str):
+        raise InvalidInputError("must be a str")
+    check_base_url(value)
+    return value
+
+
+def _read_transport(value: object) -> object:
+    if value is None or isinstance(value, str):
+        return check_transport_name(value or "httpx")
+    if not callable(getattr(value, "send", None)):
+        raise InvalidInputError("must have the methods send and aclose")
+    return value
+
+
+def _option(reader: Reader, default: Any, *, is_shown: bool = True) -> Any:
+    """Return the field of a launch option.
+
+    Args:
+        reader: Returns the value for what was given, or says what is wrong with it.
+        default: The value where nothing was given.
+        is_shown: Whether it stands in the repr.
+    """
+    return field(default=default, repr=is_shown, metadata={"reader": reader})
+
+
 class LaunchOptions(TypedDict, total=False):
-    """The keyword arguments of `VWOClient` and `launch`; see the fields of `Options`."""
+    """The keyword arguments of `VWOClient` and `launch`, for type checkers.
+
+    What each one means stands at the field of that name in `Options`.
+    """
 
     user_storage: UserStorage | PlainUserStorage | None
     on_storage_error: OnStorageError
@@ -117,293 +219,118 @@ class LaunchOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Launch options, checked.
+    """Launch options, checked: each with its type, reader, default and meaning."""
 
-    Attributes:
-        user_storage: Keeps users in their variation, and each conversion counted once.
-        on_storage_error: What to do where the user storage fails or does not answer: ``decide`` as if it
-            held no record, or ``refuse``, which gives no variation and tracks nothing
-            (``Reason.STORAGE_ERROR``), so that no user can change variation and no conversion can
-            count twice.
-        return_promise_for: The API methods whose calls await delivery: ``{"all": True}``,
-            ``{"track": True}``, or a set of names, the official or this package's.
-        goal_type_to_track: Which goals a track call means unless it says otherwise.
-        should_track_returning_user: Report users and conversions again although the storage knows them.
-        integrations: Called with a dict for each decision that gave a variation.
-        batch_events: Collect events and send many in one request, see `BatchEvents`.
-        outbox: A path, or an `Outbox`: accepted events are kept there until they have ended, and survive
-            the process.
-        on_drop: Called with the outcome and a description of each event that did not reach VWO.
-        consent: Asked with the user id on every call; where it does not answer true, nothing is
-            decided, stored or sent.
-        settings_source: Keeps the settings fresh while the client is open, see `SettingsSource`.
-        on_settings_change: Called with a `SettingsChange` when settings were put in force that differ in
-            meaning from those before.
-        user_id_encoding: ``utf-8``, or ``node`` to bucket ids outside ASCII as the Node SDK does.
-        development_mode: Decide and store as usual, send nothing.
-        strict: Raise `InvalidInputError` out of API methods instead of returning a falsy result.
-        base_url: Where VWO is: https, or http on a loopback host.
-        sdk_name: The name under which VWO's servers see this SDK.
-        sdk_version: Its version there.
-        storage_timeout_s: Limit of one round of reads of the user storage, and of one write.
-        wait_timeout_s: How long a call that awaits delivery waits at most; None for as long as it takes.
-            The event stays on its way after that.
-        close_timeout_s: How long `aclose` drains by default.
-        timeouts: Limits of one request.
-        limits: Bounds of the event queue.
-        workers: How many requests may be on their way at once.
-        ssl_context: To trust other certificates; verification cannot be turned off.
-        proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
-        transport: ``httpx``, the default; ``httpx2`` or ``aiohttp``, extras that cost less time of the
-            processor; or an object with `Transport`'s methods.
-    """
+    user_storage: UserStorage | PlainUserStorage | None = _option(
+        optional(object_with("get", "set")), None
+    )
+    """Keeps users in their variation, and each conversion counted once."""
 
-    user_storage: UserStorage | PlainUserStorage | None = None
-    on_storage_error: OnStorageError = "decide"
-    return_promise_for: frozenset[str] = frozenset()
-    goal_type_to_track: GoalType = GoalType.ALL
-    should_track_returning_user: bool = False
-    integrations: Integration | None = None
-    batch_events: Batching | None = None
+    on_storage_error: OnStorageError = _option(one_of("decide", "refuse"), "decide")
+    """What to do where the user storage fails or does not answer: ``decide`` as if it held no record, or
+    ``refuse``, which gives no variation and tracks nothing (``Reason.STORAGE_ERROR``), so that no user can
+    change variation and no conversion can count twice."""
+
+    return_promise_for: frozenset[str] = _option(_read_return_promise_for, frozenset())
+    """The API methods whose calls await delivery: ``{"all": True}``, ``{"track": True}``, or a set of
+    names, the official or this package's."""
+
+    goal_type_to_track: GoalType = _option(read_goal_type, GoalType.ALL)
+    """Which goals a track call means unless it says otherwise."""
+
+    should_track_returning_user: bool = _option(read_bool, False)
+    """Report users and conversions again although the storage knows them."""
+
+    integrations: Integration | None = _option(optional(read_callable), None)
+    """Called with a dict for each decision that gave a variation."""
+
+    batch_events: Batching | None = _option(optional(_read_batch_events), None)
+    """Collect events and send many in one request, see `BatchEvents`."""
+
+    outbox: Outbox | None = _option(optional(_read_outbox), None)
+    """A path, or an `Outbox`: accepted events are kept there until they have ended, and survive the
+    process."""
+
+    on_drop: DropHook | None = _option(optional(read_callable), None)
+    """Called with the outcome and a description of each event that did not reach VWO."""
+
+    consent: ConsentHook | None = _option(optional(read_callable), None)
+    """Asked with the user id on every call; where it does not answer true, nothing is decided, stored or
+    sent."""
+
+    settings_source: SettingsSource | None = _option(optional(instance_of(SettingsSource)), None)
+    """Keeps the settings fresh while the client is open, see `SettingsSource`."""
+
+    on_settings_change: SettingsHook | None = _option(optional(read_callable), None)
+    """Called with a `SettingsChange` when settings were put in force that differ in meaning from those
+    before."""
+
+    user_id_encoding: UserIdEncoding = _option(one_of("utf-8", "node"), "utf-8")
+    """``utf-8``, or ``node`` to bucket ids outside ASCII as the Node SDK does."""
+
+    development_mode: bool = _option(read_bool, False)
+    """Decide and store as usual, send nothing."""
+
+    strict: bool = _option(read_bool, False)
+    """Raise `InvalidInputError` out of API methods instead of returning a falsy result."""
+
+    base_url: str = _option(_read_base_url, VWO_BASE_URL)
+    """Where VWO is: https, or http on a loopback host."""
+
+    sdk_name: str = _option(read_text, PACKAGE_NAME)
+    """The name under which VWO's servers see this SDK."""
+
+    sdk_version: str = _option(read_text, __version__)
+    """Its version there."""
+
+    storage_timeout_s: float = _option(read_seconds, 1.0)
+    """Limit of one round of reads of the user storage, and of one write."""
+
+    wait_timeout_s: float | None = _option(optional(read_seconds), 30.0)
+    """How long a call that awaits delivery waits at most; None for as long as it takes. The event stays on
+    its way after that."""
+
+    close_timeout_s: float = _option(read_seconds, 5.0)
+    """How long `aclose` drains by default."""
+
+    timeouts: Timeouts = _option(bounds_of(Timeouts), Timeouts())
+    """Limits of one request."""
+
+    limits: Limits = _option(bounds_of(Limits), Limits())
+    """Bounds of the event queue."""
+
+    workers: int = _option(whole_number(1, 20), 4)
+    """How many requests may be on their way at once."""
+
+    ssl_context: ssl.SSLContext | None = _option(optional(instance_of(ssl.SSLContext)), None)
+    """To trust other certificates; verification cannot be turned off."""
+
+    proxy: str | None = _option(optional(read_text), None, is_shown=False)
+    """URL of an HTTP proxy. Proxy variables of the environment are not read."""
+
+    transport: Transport | TransportName = _option(_read_transport, "httpx")
+    """``httpx``, the default; ``httpx2`` or ``aiohttp``, extras that cost less time of the processor; or an
+    object with `Transport`'s methods."""
+
+    # What follows from them.
+
     flush_callback: FlushCallback | None = None
-    outbox: Outbox | None = None
-    on_drop: DropHook | None = None
-    consent: ConsentHook | None = None
-    settings_source: SettingsSource | None = None
-    on_settings_change: SettingsHook | None = None
-    user_id_encoding: UserIdEncoding = "utf-8"
-    development_mode: bool = False
-    strict: bool = False
-    base_url: str = VWO_BASE_URL
-    sdk_name: str = PACKAGE_NAME
-    sdk_version: str = ""
-    storage_timeout_s: float = 1.0
-    wait_timeout_s: float | None = 30.0
-    close_timeout_s: float = 5.0
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    limits: Limits = field(default_factory=Limits)
-    workers: int = 4
-    ssl_context: ssl.SSLContext | None = None
-    proxy: str | None = field(default=None, repr=False)
-    transport: Transport | TransportName = "httpx"
+    """That of `batch_events`."""
+
     usage: Mapping[str, int] = field(default_factory=dict, repr=False)
+    """Which options were given at all, as the official SDKs report it."""
+
+    @property
+    def transport_config(self) -> TransportConfig:
+        """What a built-in transport is made from."""
+        user_agent = f"{self.sdk_name}/{self.sdk_version}"
+        return TransportConfig(
+            self.base_url, self.timeouts, user_agent, self.ssl_context, self.proxy
+        )
 
 
-def read_goal_type(value: Any) -> GoalType:
-    """Return the goal type that *value* names.
-
-    Raises:
-        InvalidInputError: It names none.
-    """
-    if isinstance(value, str) and value in tuple(GoalType):
-        return GoalType(value)
-    raise InvalidInputError(f"must be one of {', '.join(GoalType)}")
-
-
-def read_promises(value: object) -> frozenset[str]:
-    """Return the API methods that await delivery.
-
-    Raises:
-        InvalidInputError: Some name is no API method's.
-    """
-    if value is None:
-        return frozenset()
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise InvalidInputError("must be a mapping from API names to bool, or a set of API names")
-    if isinstance(value, Mapping) and not all(
-        isinstance(wanted, bool) for wanted in value.values()
-    ):
-        raise InvalidInputError("must map API names to bool")
-    wanted = {name for name in value if not isinstance(value, Mapping) or value[name]}
-    unknown = [name for name in value if name not in _SENDING.keys() | _SILENT | {_ALL}]
-    if unknown:
-        raise InvalidInputError(f"has names that are not API methods: {len(unknown)}")
-    if _ALL in wanted:
-        return frozenset(_SENDING.values())
-    return frozenset(_SENDING[name] for name in wanted if name in _SENDING)
-
-
-def _read_storage(value: object) -> object:
-    if not (
-        value is None
-        or (callable(getattr(value, "get", None)) and callable(getattr(value, "set", None)))
-    ):
-        raise InvalidInputError("must have the methods get and set")
-    return value
-
-
-def _read_policy(value: object) -> object:
-    if value not in ("decide", "refuse"):
-        raise InvalidInputError("must be 'decide' or 'refuse'")
-    return value
-
-
-def _read_batch_events(value: object) -> Batching | None:
-    if value is None:
-        return None
-    known = BatchEvents.__annotations__.keys()
-    if not isinstance(value, Mapping) or not value.keys() <= known:
-        raise InvalidInputError(f"must be a mapping with keys of {', '.join(known)}")
-    events = value.get("events_per_request")
-    interval = value.get("request_time_interval")
-    if events is None and interval is None:
-        raise InvalidInputError("needs events_per_request or request_time_interval")
-    if events is not None and not _is_number(events, int, 1, 5000):
-        raise InvalidInputError("events_per_request must be a whole number from 1 to 5000")
-    if interval is not None and not _is_number(interval, (int, float), 1, 10**7):
-        raise InvalidInputError("request_time_interval must be a number of seconds, 1 or more")
-    _read_callable(value.get("flush_callback"))
-    default = Batching()
-    return Batching(events or default.events, interval or default.interval_s)
-
-
-def _is_number(value: object, kind: type | tuple[type, ...], low: float, high: float) -> bool:
-    if isinstance(value, bool) or not isinstance(value, kind):
-        return False
-    return isinstance(value, (int, float)) and low <= value <= high
-
-
-def _read_outbox(value: object) -> object:
-    if isinstance(value, (str, os.PathLike)):
-        from .._delivery.outbox.sqlite import SqliteOutbox  # noqa: PLC0415 - not before it is needed
-
-        return SqliteOutbox(value)
-    if not (value is None or callable(getattr(value, "append", None))):
-        raise InvalidInputError("must be a path or an outbox")
-    return value
-
-
-def _read_encoding(value: object) -> object:
-    if value not in ("utf-8", "node"):
-        raise InvalidInputError("must be 'utf-8' or 'node'")
-    return value
-
-
-def _read_callable(value: object) -> object:
-    if not (value is None or callable(value)):
-        raise InvalidInputError("must be callable")
-    return value
-
-
-def _read_bool(value: object) -> object:
-    if not isinstance(value, bool):
-        raise InvalidInputError("must be a bool")
-    return value
-
-
-def _read_text(value: object) -> object:
-    if not (isinstance(value, str) and value and value.isascii() and value.isprintable()):
-        raise InvalidInputError("must be a non-empty text of printable ASCII")
-    return value
-
-
-def _read_seconds(value: object) -> object:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not isfinite(value)
-        or value <= 0
-    ):
-        raise InvalidInputError("must be a positive number of seconds")
-    return value
-
-
-def _read_optional_seconds(value: object) -> object:
-    return None if value is None else _read_seconds(value)
-
-
-def _read_workers(value: object) -> object:
-    if not _is_number(value, int, 1, 20):
-        raise InvalidInputError("must be a whole number from 1 to 20")
-    return value
-
-
-def _read_base_url(value: object) -> object:
-    if not isinstance(value, str):
-        raise InvalidInputError("must be a str")
-    check_base_url(value)
-    return value
-
-
-def _read_transport(value: object) -> object:
-    if value is None or isinstance(value, str):
-        return check_transport_name(value or "httpx")
-    if not callable(getattr(value, "send", None)):
-        raise InvalidInputError("must have the methods send and aclose")
-    return value
-
-
-def _read_instance(kind: type) -> Callable[[object], object]:
-    def read(value: object) -> object:
-        if not isinstance(value, kind):
-            raise InvalidInputError(f"must be {kind.__name__}")
-        return value
-
-    return read
-
-
-def _read_bounds(kind: type) -> Callable[[object], object]:
-    """Return the reader of a dataclass of bounds, each of which must be as its default is, and not negative."""
-
-    def read(value: object) -> object:
-        _read_instance(kind)(value)
-        for one in fields(kind):
-            if not _is_bound(getattr(value, one.name), one.default):
-                raise InvalidInputError(f"{one.name}: cannot be used")
-        return value
-
-    return read
-
-
-def _is_bound(value: Any, default: object) -> bool:
-    if isinstance(default, str):
-        return value in ("retry", "drop")
-    if isinstance(value, bool) or isinstance(default, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    kinds = int if isinstance(default, int) else (int, float)
-    return isinstance(value, kinds) and value >= 0
-
-
-def _read_source(value: object) -> object:
-    return None if value is None else _read_instance(SettingsSource)(value)
-
-
-def _read_ssl_context(value: object) -> object:
-    return None if value is None else _read_instance(ssl.SSLContext)(value)
-
-
-def _read_proxy(value: object) -> object:
-    return None if value is None else _read_text(value)
-
-
-_READERS: Mapping[str, Callable[[Any], object]] = {
-    "user_storage": _read_storage,
-    "on_storage_error": _read_policy,
-    "return_promise_for": read_promises,
-    "goal_type_to_track": read_goal_type,
-    "should_track_returning_user": _read_bool,
-    "integrations": _read_callable,
-    "batch_events": _read_batch_events,
-    "outbox": _read_outbox,
-    "on_drop": _read_callable,
-    "consent": _read_callable,
-    "settings_source": _read_source,
-    "on_settings_change": _read_callable,
-    "user_id_encoding": _read_encoding,
-    "development_mode": _read_bool,
-    "strict": _read_bool,
-    "base_url": _read_base_url,
-    "sdk_name": _read_text,
-    "sdk_version": _read_text,
-    "storage_timeout_s": _read_seconds,
-    "wait_timeout_s": _read_optional_seconds,
-    "close_timeout_s": _read_seconds,
-    "timeouts": _read_bounds(Timeouts),
-    "limits": _read_bounds(Limits),
-    "workers": _read_workers,
-    "ssl_context": _read_ssl_context,
-    "proxy": _read_proxy,
-    "transport": _read_transport,
+_READERS: Mapping[str, Reader] = {
+    one.name: one.metadata["reader"] for one in fields(Options) if "reader" in one.metadata
 }
 
 
@@ -451,6 +378,3 @@ def count_usage(given: Mapping[str, Any]) -> Mapping[str, int]:
     }
     usage = {key: 1 for key, is_used in used.items() if is_used}
     return {**usage, "_l": 1} if usage else {}
-
-
-assert _READERS.keys() == {one.name for one in fields(Options)} - {"flush_callback", "usage"}

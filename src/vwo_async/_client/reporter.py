@@ -71,14 +71,7 @@ class Reporter:
         options = self._options
         transport = options.transport
         if isinstance(transport, str):
-            transport = make_transport(
-                transport,
-                options.base_url,
-                timeouts=options.timeouts,
-                user_agent=f"{options.sdk_name}/{options.sdk_version}",
-                ssl_context=options.ssl_context,
-                proxy=options.proxy,
-            )
+            transport = make_transport(transport, options.transport_config)
         sender = Sender(self.queue, transport, workers=options.workers, on_ended=self._on_ended)
         sender.start()
         self.sender = sender

@@ -9,6 +9,7 @@ from anyio import to_thread
 
 from .._delivery.request import Request
 from .._delivery.transport.by_name import load_transport, make_fetcher
+from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError
 from .._settings.endpoint import PULL_PATH, SETTINGS_PATH, make_target, read_settings
@@ -49,13 +50,8 @@ async def fetch_settings(
     """
     # What is imported first takes longer than an event loop may be held.
     await to_thread.run_sync(load_transport, "httpx")
-    transport = make_fetcher(
-        base_url,
-        timeouts=timeouts,
-        user_agent=f"{PACKAGE_NAME}/{__version__}",
-        ssl_context=ssl_context,
-        proxy=proxy,
-    )
+    user_agent = f"{PACKAGE_NAME}/{__version__}"
+    transport = make_fetcher(TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy))
     try:
         body = await fetch_body(transport, account_id, sdk_key, via_webhook=via_webhook)
     finally:

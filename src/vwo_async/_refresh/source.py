@@ -20,6 +20,7 @@ from anyio import to_thread
 from .._core.lazy_plan import compile_plan
 from .._core.plan import Plan
 from .._delivery.transport.by_name import make_fetcher
+from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError
 from .._log import log_warning
@@ -122,14 +123,8 @@ class SettingsSource:
                 last_known_good, account_id, sdk_key, max_age_s=max_age_s, wall_clock=wall_clock
             )
         )
-        self._make_transport = partial(
-            make_fetcher,
-            base_url,
-            timeouts=timeouts,
-            user_agent=f"{PACKAGE_NAME}/{__version__}",
-            ssl_context=ssl_context,
-            proxy=proxy,
-        )
+        user_agent = f"{PACKAGE_NAME}/{__version__}"
+        self._transport_config = TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy)
         # Now rather than at the first request: what is wrong with the arguments is to be said here.
         self.make_transport()
         self._loaded: tuple[weakref.ref[Settings], Loaded] | None = None
@@ -203,7 +198,7 @@ class SettingsSource:
 
     def make_transport(self) -> Fetcher:
         """Return a transport for the settings file."""
-        return self._make_transport()
+        return make_fetcher(self._transport_config)
 
     def find_loaded(self, settings: Settings) -> Loaded | None:
         """Return where *settings* are from, None where they were not loaded here."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, TypeAlias, get_args
 
 from ..._error import InvalidInputError
-from .protocol import Fetcher, Timeouts, Transport
+from .config import TransportConfig
+from .protocol import Fetcher, Transport
 
 TransportName: TypeAlias = Literal["httpx", "httpx2", "aiohttp"]
 
@@ -33,49 +33,22 @@ def load_transport(name: TransportName) -> None:
     import_module("httpcore2" if name == "httpx2" else "httpcore")
 
 
-def make_transport(
-    name: TransportName,
-    base_url: str,
-    *,
-    timeouts: Timeouts | None,
-    user_agent: str,
-    ssl_context: ssl.SSLContext | None,
-    proxy: str | None,
-) -> Transport:
+def make_transport(name: TransportName, config: TransportConfig) -> Transport:
     """Return the transport of that name."""
     if name != "aiohttp":
-        return make_fetcher(
-            base_url,
-            timeouts=timeouts,
-            user_agent=user_agent,
-            ssl_context=ssl_context,
-            proxy=proxy,
-            core="httpcore2" if name == "httpx2" else "httpcore",
-        )
+        return make_fetcher(config, "httpcore2" if name == "httpx2" else "httpcore")
     from .aiohttp import AiohttpTransport  # noqa: PLC0415 - an extra
 
-    return AiohttpTransport(
-        base_url, timeouts=timeouts, user_agent=user_agent, ssl_context=ssl_context, proxy=proxy
-    )
+    return AiohttpTransport(**config.as_arguments())
 
 
-def make_fetcher(
-    base_url: str,
-    *,
-    timeouts: Timeouts | None,
-    user_agent: str,
-    ssl_context: ssl.SSLContext | None,
-    proxy: str | None,
-    core: str = "httpcore",
-) -> Fetcher:
-    """Return a transport that can fetch settings files too."""
+def make_fetcher(config: TransportConfig, core: str = "httpcore") -> Fetcher:
+    """Return a transport that can fetch settings files too.
+
+    Args:
+        config: What to make it from.
+        core: The module that is its engine, see `HttpxTransport`.
+    """
     from .httpx import HttpxTransport  # noqa: PLC0415 - not before it is needed
 
-    return HttpxTransport(
-        base_url,
-        timeouts=timeouts,
-        user_agent=user_agent,
-        ssl_context=ssl_context,
-        proxy=proxy,
-        core=import_module(core),
-    )
+    return HttpxTransport(**config.as_arguments(), core=import_module(core))

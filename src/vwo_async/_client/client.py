@@ -9,32 +9,45 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from .._core import api_method as apis
 from .._core.api_method import Api
-from .._core.feature_variable import is_enabled, read_variable, read_variables
+from .._core.feature_variable import is_enabled, read_variable
 from .._core.plan import Decision
 from .._error import ClosedError, InvalidInputError, OutboxError
-from .._explanation import Explanation, Step
+from .._explanation import Explanation
 from .._log import log_warning
 from .._reason import Reason
 from .._result import CampaignDecision, CloseReport, FlushReport, Statistics, TrackResult
 from .._settings import parse_settings
-from .._user import User, Variables, check_text, encode_id
-from .engine import DecideCall, Engine
-from .options import GoalType, LaunchOptions, read_options
-from .push import read_tags
-from .track import (
-    NO_PROPERTIES,
+from .._user import User, Variables, encode_id
+from .arguments import (
+    NO_META_DATA,
+    DecideCall,
     TrackCall,
+    check_name,
     read_campaign_keys,
+    read_flag,
     read_goal_choice,
+    read_meta_data,
     read_properties,
+    read_record,
     read_revenue,
 )
+from .decide import (
+    decide_all_campaigns,
+    decide_campaign,
+    decide_now,
+    explain_campaign,
+    explain_refusal,
+    find_ready,
+)
+from .engine import Engine
+from .options import GoalType, LaunchOptions, read_options
+from .push import push_tags, read_tags
+from .track import await_delivery, track_conversions, track_now
 from .user_handle import UserHandle
 
 if TYPE_CHECKING:
     from .._settings import Settings
 
-_NO_META_DATA: Mapping[str, Any] = {}
 _APIS = {
     api.name: api
     for api in (
@@ -193,14 +206,14 @@ class VWOClient:
             apis.ACTIVATE,
             campaign_key,
             user_id,
-            custom_variables,
-            variation_targeting_variables,
-            user_storage_data,
-            meta_data,
-            user_agent,
-            user_ip_address,
-            should_track_returning_user,
-            wait,
+            custom_variables=custom_variables,
+            variation_targeting_variables=variation_targeting_variables,
+            should_track_returning_user=should_track_returning_user,
+            user_storage_data=user_storage_data,
+            meta_data=meta_data,
+            user_agent=user_agent,
+            user_ip_address=user_ip_address,
+            wait=wait,
         )
         return _variation_name(decision)
 
@@ -223,10 +236,10 @@ class VWOClient:
             apis.GET_VARIATION_NAME,
             campaign_key,
             user_id,
-            custom_variables,
-            variation_targeting_variables,
-            user_storage_data,
-            meta_data,
+            custom_variables=custom_variables,
+            variation_targeting_variables=variation_targeting_variables,
+            user_storage_data=user_storage_data,
+            meta_data=meta_data,
         )
         return _variation_name(decision)
 
@@ -255,14 +268,14 @@ class VWOClient:
             apis.IS_FEATURE_ENABLED,
             campaign_key,
             user_id,
-            custom_variables,
-            variation_targeting_variables,
-            user_storage_data,
-            meta_data,
-            user_agent,
-            user_ip_address,
-            should_track_returning_user,
-            wait,
+            custom_variables=custom_variables,
+            variation_targeting_variables=variation_targeting_variables,
+            should_track_returning_user=should_track_returning_user,
+            user_storage_data=user_storage_data,
+            meta_data=meta_data,
+            user_agent=user_agent,
+            user_ip_address=user_ip_address,
+            wait=wait,
         )
         if decision is None or decision.variation is None:
             return False
@@ -285,7 +298,7 @@ class VWOClient:
         Follows the official ``getFeatureVariableValue``.
         """
         try:
-            _check_name(variable_key, "variable_key")
+            check_name(variable_key, "variable_key")
         except InvalidInputError as error:
             self._engine.enter()
             self._refuse(apis.GET_FEATURE_VARIABLE_VALUE.name, error)
@@ -294,10 +307,10 @@ class VWOClient:
             apis.GET_FEATURE_VARIABLE_VALUE,
             campaign_key,
             user_id,
-            custom_variables,
-            variation_targeting_variables,
-            user_storage_data,
-            meta_data,
+            custom_variables=custom_variables,
+            variation_targeting_variables=variation_targeting_variables,
+            user_storage_data=user_storage_data,
+            meta_data=meta_data,
         )
         if decision is None or decision.variation is None:
             return None
@@ -322,12 +335,11 @@ class VWOClient:
         self._engine.enter()
         try:
             user = self._read_user(user_id, custom_variables, variation_targeting_variables)
-            given = _read_record(user_storage_data)
+            given_record = read_record(user_storage_data)
         except InvalidInputError as error:
             self._refuse(apis.DECIDE_ALL.name, error)
             return {}
-        decisions, _ = await self._engine.decide_all(user, given)
-        return {decision.campaign.key: _show(decision) for decision in decisions}
+        return await decide_all_campaigns(self._engine, user, given_record)
 
     async def explain(
         self,
@@ -352,19 +364,15 @@ class VWOClient:
         """
         self._engine.enter()
         try:
-            _check_name(campaign_key, "campaign_key")
+            check_name(campaign_key, "campaign_key")
             if not isinstance(api, str) or api not in _APIS:
                 raise InvalidInputError(f"api must be one of {', '.join(_APIS)}")
             user = self._read_user(user_id, custom_variables, variation_targeting_variables)
-            given = _read_record(user_storage_data)
+            given_record = read_record(user_storage_data)
         except InvalidInputError as error:
             self._refuse("explain", error)
-            return _unexplained("", Reason.INVALID_INPUT, str(error))
-        # Whatever its type, so that one question fits every campaign.
-        campaign = self._engine.find_campaign(campaign_key, apis.DECIDE_ALL)
-        if isinstance(campaign, Reason):
-            return _unexplained(campaign_key, campaign, campaign.value.replace("_", " "))
-        return await self._engine.explain(campaign, user, _APIS[api], given)
+            return explain_refusal("", Reason.INVALID_INPUT, str(error))
+        return await explain_campaign(self._engine, campaign_key, user, _APIS[api], given_record)
 
     # Reporting
 
@@ -416,7 +424,6 @@ class VWOClient:
         engine = self._engine
         if engine.enter():
             await engine.next_turn()
-        options = self._options
         try:
             user = User(
                 user_id,
@@ -426,45 +433,43 @@ class VWOClient:
                 user_ip_address,
                 self._encoding,
             )
-            waits = self._track_waits if wait is None else _choose(wait, False, "wait")
-            # Most calls name one campaign and goal and ask for nothing else.
-            if (
-                engine.is_simple
-                and not engine.consent.is_asked
-                and type(campaign_key) is str
-                and type(goal_identifier) is str
-                and goal_type_to_track is None
-                and event_properties is None
-                and user_storage_data is None
-                and should_track_returning_user is None
-                and meta_data is None
-            ):
-                revenue = None if revenue_value is None else read_revenue(revenue_value)
-                result = engine.track_now(campaign_key, goal_identifier, user, revenue)
-                if result is not None:
-                    return await engine.concluded(result) if waits else result
-            _check_name(goal_identifier, "goal_identifier")
-            call = TrackCall(
+            waits = self._track_waits if wait is None else read_flag(wait, False, "wait")
+            result = track_now(
+                engine,
                 user,
-                read_campaign_keys(campaign_key),
+                campaign_key,
                 goal_identifier,
-                options.goal_type_to_track
-                if goal_type_to_track is None
-                else read_goal_choice(goal_type_to_track),
-                None if revenue_value is None else read_revenue(revenue_value),
-                NO_PROPERTIES if event_properties is None else read_properties(event_properties),
-                options.should_track_returning_user
-                if should_track_returning_user is None
-                else _choose(should_track_returning_user, False, "should_track_returning_user"),
-                _NO_META_DATA
-                if meta_data is None
-                else _read_mapping(meta_data, "meta_data") or _NO_META_DATA,
+                revenue_value,
+                goal_type_to_track=goal_type_to_track,
+                should_track_returning_user=should_track_returning_user,
+                user_storage_data=user_storage_data,
+                meta_data=meta_data,
+                event_properties=event_properties,
             )
-            given = None if user_storage_data is None else _read_record(user_storage_data)
+            if result is not None:
+                return await await_delivery(engine, result) if waits else result
+            check_name(goal_identifier, "goal_identifier")
+            options = self._options
+            call = TrackCall(
+                user=user,
+                campaign_keys=read_campaign_keys(campaign_key),
+                goal_identifier=goal_identifier,
+                goal_type=read_goal_choice(goal_type_to_track, options.goal_type_to_track),
+                revenue=read_revenue(revenue_value),
+                properties=read_properties(event_properties),
+                tracks_returning_user=read_flag(
+                    should_track_returning_user,
+                    options.should_track_returning_user,
+                    "should_track_returning_user",
+                ),
+                meta_data=read_meta_data(meta_data),
+                given_record=read_record(user_storage_data),
+                waits=waits,
+            )
         except InvalidInputError as error:
             self._refuse("track", error)
             return TrackResult({}, reason=Reason.INVALID_INPUT, detail=str(error))
-        return await engine.track(call, given, waits=waits)
+        return await track_conversions(engine, call)
 
     @overload
     async def push(
@@ -507,7 +512,7 @@ class VWOClient:
         except InvalidInputError as error:
             self._refuse("push", error)
             return False
-        return await self._engine.push(user, tags, waits=waits)
+        return await push_tags(self._engine, user, tags, waits=waits)
 
     async def flush_events(self) -> FlushReport:
         """Send everything that waits, and wait for the end of all that was pending when this was called.
@@ -630,23 +635,25 @@ class VWOClient:
         api: Api,
         campaign_key: str,
         user_id: str,
+        *,
         custom_variables: Variables | None,
         variation_targeting_variables: Variables | None,
         user_storage_data: Mapping[str, Any] | None,
         meta_data: Mapping[str, Any] | None,
+        should_track_returning_user: bool | None = None,
         user_agent: str | None = None,
         user_ip_address: str | None = None,
-        resends: bool | None = None,
         wait: bool | None = None,
     ) -> Decision | None:
+        """Decide one campaign on behalf of *api*; None for bad input, or where there is nothing to decide."""
         engine = self._engine
         if engine.enter():
             await engine.next_turn()
         try:
             # A key that is there needs no other check.
-            campaign = engine.find_ready(api, campaign_key)
+            campaign = find_ready(engine, campaign_key, api)
             if campaign is None:
-                _check_name(campaign_key, "campaign_key")
+                check_name(campaign_key, "campaign_key")
             user = User(
                 user_id,
                 custom_variables,
@@ -655,29 +662,31 @@ class VWOClient:
                 user_ip_address,
                 self._encoding,
             )
-            given = None if user_storage_data is None else _read_record(user_storage_data)
-            meta_data = None if meta_data is None else _read_mapping(meta_data, "meta_data")
-            asked = resends is not None and _choose(resends, False, "should_track_returning_user")
+            given_record = None if user_storage_data is None else read_record(user_storage_data)
+            meta_data = NO_META_DATA if meta_data is None else read_meta_data(meta_data)
+            tracks_again = should_track_returning_user is not None and read_flag(
+                should_track_returning_user, False, "should_track_returning_user"
+            )
             waits = api.sends and self._read_wait(api.name, wait)
         except InvalidInputError as error:
             self._refuse(api.name, error)
             return None
-        if engine.is_simple and campaign is not None and not engine.consent.is_asked:
-            decision, delivery = engine.decide_now(api, campaign, user)
+        if engine.has_quick_path and campaign is not None and not engine.consent.is_asked:
+            decision, delivery = decide_now(engine, api, campaign, user)
             if waits:
                 await engine.reporter.wait_for(delivery)
             return decision
         call = DecideCall(
-            api,
-            campaign_key,
-            user,
-            given,
-            meta_data or _NO_META_DATA,
+            api=api,
+            campaign_key=campaign_key,
+            user=user,
+            given_record=given_record,
+            meta_data=meta_data,
             # As in the Node SDK, a call can ask for it but not take back what launch asked for.
-            resends=asked or self._options.should_track_returning_user,
+            tracks_returning_user=tracks_again or self._options.should_track_returning_user,
             waits=waits,
         )
-        return await engine.decide(call)
+        return await decide_campaign(engine, call)
 
     def _read_user(
         self,
@@ -697,7 +706,7 @@ class VWOClient:
         )
 
     def _read_wait(self, name: str, wait: bool | None) -> bool:
-        return _choose(wait, name in self._options.return_promise_for, "wait")
+        return read_flag(wait, name in self._options.return_promise_for, "wait")
 
     def _refuse(self, name: str, error: InvalidInputError) -> None:
         """Log bad input in one line, without the input; with strict, raise it."""
@@ -717,48 +726,3 @@ def _variation_name(decision: Decision | None) -> str | None:
     if decision is None or decision.variation is None:
         return None
     return decision.variation.name
-
-
-def _show(decision: Decision) -> CampaignDecision:
-    campaign, variation = decision.campaign, decision.variation
-    if variation is None:
-        return CampaignDecision(None, decision.reason)
-    if campaign.type == apis.AB_TEST:
-        return CampaignDecision(variation.name, decision.reason)
-    return CampaignDecision(
-        variation.name,
-        decision.reason,
-        is_enabled(campaign, variation),
-        read_variables(campaign, variation),
-    )
-
-
-def _unexplained(campaign_key: str, reason: Reason, text: str) -> Explanation:
-    return Explanation(campaign_key, None, reason, (Step("campaign", False, text),))
-
-
-def _check_name(value: object, name: str) -> None:
-    # An object of the caller's own may answer anything, or raise, when asked whether it is true.
-    if not isinstance(value, str) or not value:
-        raise InvalidInputError(f"{name} must be a non-empty str")
-    check_text(value, name)
-
-
-def _choose(value: bool | None, default: bool, name: str) -> bool:
-    """Return the option of the call, else that of launch."""
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise InvalidInputError(f"{name} must be a bool")
-    return value
-
-
-def _read_record(value: Any) -> Mapping[str, Any] | None:
-    """Return the record given with a call; an empty one says nothing, so the storage is asked."""
-    return _read_mapping(value, "user_storage_data") or None
-
-
-def _read_mapping(value: Any, name: str) -> Mapping[str, Any] | None:
-    if value is not None and not isinstance(value, Mapping):
-        raise InvalidInputError(f"{name} must be a mapping")
-    return value

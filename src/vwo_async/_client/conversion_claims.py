@@ -1,7 +1,7 @@
-"""Which conversions are counted: claimed before they are sent, marked after, and taken back if all fails.
+"""What the user storage is asked and told of assignments and conversions.
 
-The order is what keeps conversions: the storage learns of one only after the queue has accepted it, so
-that none is marked as tracked that was never sent.
+A conversion is claimed before its event is put on the queue, and marked as tracked after; `track.count`
+holds the order. A claim is given back, and a mark taken back, where the event comes to nothing.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from .._reason import Reason
 from .._result import CampaignTrack, DeliveryStatus, Receipt
 from .._storage.access import StorageAccess
 from ..storage.protocol import SEPARATOR, StoredDecision
+from .arguments import TrackCall
+from .conversion import Accepted, Conversion, Refused
 from .stored_records import StoredRecords
-from .track import Conversion, TrackCall, make_record
 
 
 class ConversionClaims:
     """Keeps the user storage's account of conversions.
 
     Args:
-        storage: The storage.
+        storage: The storage; None where there is none: then every conversion counts.
         refuses: Whether a conversion is not counted where the storage cannot settle whose it is.
     """
 
-    def __init__(self, storage: StorageAccess, *, refuses: bool) -> None:
+    def __init__(self, storage: StorageAccess | None, *, refuses: bool) -> None:
         self._storage = storage
         self._refuses = refuses
 
@@ -38,47 +39,41 @@ class ConversionClaims:
     ) -> None:
         """Store an assignment that was just made, unless there is a newer record, or none could be read."""
         user_call = stored_records.user_call
-        if stored_records.is_blind or user_call is None:
+        if self._storage is None or user_call is None or stored_records.has_timed_out:
             return
         async with user_call.exclusive():
             # A call about the same user may have gone further since this one read what was stored.
             read = stored_records.find(campaign)
             if user_call.recall([campaign.key]).get(campaign.key, read) == read:
-                _remember(stored_records, campaign.key, Stored(record.variation_name))
+                stored_records.share(campaign.key, Stored(record.variation_name))
                 await self._storage.write([record], stored_records.notes)
 
     async def claim(
-        self,
-        call: TrackCall,
-        conversions: Sequence[Conversion],
-        stored_records: StoredRecords,
-        results: dict[str, CampaignTrack],
-    ) -> tuple[list[Conversion], list[Conversion]]:
-        """Claim what may be counted only once; enter what is another call's to count into *results*.
+        self, call: TrackCall, conversions: Sequence[Conversion], stored_records: StoredRecords
+    ) -> tuple[list[Conversion], Refused]:
+        """Claim what may be counted only once.
 
         Returns:
-            The conversions to go on with, and those among them that were, or may have been, claimed.
+            The conversions to go on with, and those that are another call's to count.
         """
         wanted = [one for one in conversions if self._needs_claim(call, one, stored_records)]
-        if not wanted:
-            return list(conversions), []
+        if not wanted or self._storage is None:
+            return list(conversions), {}
         pairs = [(one.campaign.key, one.goal.identifier) for one in wanted]
         answers = await self._storage.claim(call.user.id, pairs, stored_records.notes)
-        lost = [one for one, is_ours in zip(wanted, answers, strict=True) if is_ours is False]
-        unsure = [one for one, is_ours in zip(wanted, answers, strict=True) if is_ours is None]
-        for one in lost:
-            self._enter(results, one, Reason.ALREADY_TRACKED)
-            stored = stored_records.find(one.campaign)
-            goals = () if stored is None else stored.goals
-            known = Stored(one.variation.name, (*goals, one.goal.identifier))
-            _remember(stored_records, one.campaign.key, known)
-        if self._refuses:
-            for one in unsure:
-                self._enter(results, one, Reason.STORAGE_ERROR)
-            self.release(call, unsure)
-            lost += unsure
-        kept = [one for one in conversions if one not in lost]
-        return kept, [one for one in wanted if one not in lost]
+        answer_by_key = {key: answer for (key, _), answer in zip(pairs, answers, strict=True)}
+        kept: list[Conversion] = []
+        refused: dict[str, CampaignTrack] = {}
+        for one in conversions:
+            key = one.campaign.key
+            if key not in answer_by_key:
+                kept.append(one)
+            elif (refusal := self._find_refusal(answer_by_key[key])) is None:
+                kept.append(one._replace(is_claimed=True))
+            else:
+                refused[key] = one.refuse(refusal)
+                self._settle_lost(one, refusal, stored_records)
+        return kept, refused
 
     def _needs_claim(self, call: TrackCall, one: Conversion, stored_records: StoredRecords) -> bool:
         """Tell whether the storage must settle who counts a conversion.
@@ -88,7 +83,8 @@ class ConversionClaims:
         counts for nothing, and neither do the claims made with it.
         """
         return (
-            self._storage.has_claims
+            self._storage is not None
+            and self._storage.has_claims
             and one.decision.reason is Reason.STORED
             and not stored_records.is_given
             # Such an identifier is recognised in no record, so it counts each time with any storage.
@@ -96,41 +92,62 @@ class ConversionClaims:
             and counts_once(one.goal, tracks_returning_user=call.tracks_returning_user)
         )
 
-    def _enter(self, results: dict[str, CampaignTrack], one: Conversion, reason: Reason) -> None:
-        results[one.campaign.key] = CampaignTrack(False, reason, one.variation.name)
+    def _find_refusal(self, is_ours: bool | None) -> Reason | None:
+        """Return why a conversion does not count, given the storage's answer: None where it gave none."""
+        if is_ours is False:
+            return Reason.ALREADY_TRACKED
+        if is_ours is None and self._refuses:
+            return Reason.STORAGE_ERROR
+        return None
 
-    def release(self, call: TrackCall, conversions: Iterable[Conversion]) -> None:
+    def _settle_lost(self, one: Conversion, refusal: Reason, stored_records: StoredRecords) -> None:
+        if refusal is Reason.STORAGE_ERROR:
+            # The claim may have been made although no answer came.
+            self.release([one.claim])
+        else:
+            stored = stored_records.find(one.campaign)
+            goals = () if stored is None else stored.goals
+            known = Stored(one.variation.name, (*goals, one.goal.identifier))
+            stored_records.share(one.campaign.key, known)
+
+    def release(self, claims: Iterable[Claim]) -> None:
         """Give claims back, soon."""
-        for one in conversions:
-            self._storage.release_soon(call.user.id, one.campaign.key, one.goal.identifier)
+        if self._storage is not None:
+            for claim in claims:
+                self._storage.release_soon(*claim)
 
     async def mark(
-        self,
-        call: TrackCall,
-        accepted: Iterable[Conversion],
-        stored_records: StoredRecords,
-        results: Mapping[str, CampaignTrack],
+        self, call: TrackCall, accepted: Iterable[Accepted], stored_records: StoredRecords
     ) -> None:
         """Mark accepted conversions as tracked, for as long as their events do not come to nothing."""
+        if self._storage is None:
+            return
         records = []
-        for one in accepted:
-            record = make_record(call, one, stored_records)
+        for conversion, receipt in accepted:
+            record = _make_record(call, conversion, stored_records)
             if record is None:
                 continue
             records.append(record)
-            _remember(
-                stored_records, record.campaign_key, Stored(record.variation_name, record.goals)
-            )
-            receipt = results[one.campaign.key].receipt
+            stored_records.share(record.campaign_key, Stored(record.variation_name, record.goals))
             if receipt is not None:
-                claim = Claim(call.user.id, one.campaign.key, one.goal.identifier)
-                self.release_on_failure(receipt, [claim])
-        if records and not stored_records.is_blind:
+                self.release_on_failure(receipt, [conversion.claim])
+        if records and not stored_records.has_timed_out:
             await self._storage.write(records, stored_records.notes)
+
+    def group(self, accepted: Iterable[Accepted]) -> Mapping[Receipt, Sequence[Claim]]:
+        """Return what is claimed with each event: one conversion, or on the event architecture several."""
+        found: dict[Receipt, list[Claim]] = {}
+        if self._storage is None:
+            return found
+        for conversion, receipt in accepted:
+            if receipt is not None:
+                found.setdefault(receipt, []).append(conversion.claim)
+        return found
 
     def release_on_failure(self, receipt: Receipt, claims: Sequence[Claim]) -> None:
         """Unmark conversions if their event is refused or given up, so that they can be tracked again."""
-        if not claims:
+        storage = self._storage
+        if not claims or storage is None:
             return
         context = copy_context()
 
@@ -138,7 +155,7 @@ class ConversionClaims:
             outcome = receipt.outcome
             if outcome is not None and not outcome and outcome.status is not DeliveryStatus.KEPT:
                 for claim in claims:
-                    self._storage.release_soon(*claim, context)
+                    storage.release_soon(*claim, context)
 
         if receipt.outcome is None:
             receipt.on_settled(settled)
@@ -146,7 +163,23 @@ class ConversionClaims:
             settled()
 
 
-def _remember(stored_records: StoredRecords, campaign_key: str, stored: Stored) -> None:
-    """Let the calls about the same user that wait their turn know what is counted."""
-    if stored_records.user_call is not None:
-        stored_records.user_call.remember(stored_records.user_call.tick(), {campaign_key: stored})
+def _make_record(
+    call: TrackCall, one: Conversion, stored_records: StoredRecords
+) -> StoredDecision | None:
+    """Return what the storage must learn of an accepted conversion, None for nothing.
+
+    A forced variation must not stick, so a whitelisted user is not stored.
+    """
+    if one.decision.reason is Reason.WHITELISTED:
+        return None
+    stored = stored_records.find_used(one.decision)
+    goals = () if stored is None else stored.goals
+    if one.goal.identifier in goals:
+        return None
+    return StoredDecision(
+        call.user.id,
+        one.campaign.key,
+        one.variation.name,
+        tuple(dict.fromkeys((*goals, one.goal.identifier))),
+        call.meta_data,
+    )

@@ -24,7 +24,7 @@ class Snapshot:
     Attributes:
         settings: The file.
         plan: Compiled for deciding.
-        press: Makes events in the name of this account.
+        event_factory: Makes events in the name of this account.
         targets: What plain track calls mean.
 
     Args:
@@ -32,7 +32,7 @@ class Snapshot:
         options: Launch options.
         wall_clock: Seconds since the epoch.
         plan: The plan of *settings*, where it is compiled already.
-        like: The snapshot that this one is to replace.
+        previous: The snapshot that this one is to replace.
         pause: Called between two small steps of the work.
     """
 
@@ -45,12 +45,14 @@ class Snapshot:
         wall_clock: Callable[[], float],
         *,
         plan: Plan | None = None,
-        like: Snapshot | None = None,
+        previous: Snapshot | None = None,
         pause: Callable[[], object] = lambda: None,
     ) -> None:
         key = settings.sdk_key
         self.settings = settings
-        self.plan: Plan = plan or compile_plan(settings, None if like is None else like.plan, pause)
+        self.plan: Plan = plan or compile_plan(
+            settings, None if previous is None else previous.plan, pause
+        )
         self.targets = ReadyTargets(self.plan, options.goal_type_to_track)
         account = Account(
             account_id=settings.account_id,

@@ -1,9 +1,10 @@
-"""Where the pure core meets the user storage: it says what it must know, this room waits for it."""
+"""What one call knows of the user storage: the core says which records it needs, this reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Self
 
 from .._core.api_method import Api
 from .._core.decision import Lookup, Records, Stored, decide
@@ -20,28 +21,31 @@ from .._user import User
 class StoredRecords:
     """What one call knows of the user storage, and what went wrong in finding out.
 
+    As a context it has a place in the queue of the calls about the same user (see `UserCall`): what those
+    that overlap have learnt is shared.
+
     Args:
         storage: None where there is none.
         user: Whose records.
-        given: The caller's ``user_storage_data``, which stands in for every read.
-        user_call: The call's place among those about the same user, where it has one.
+        given_record: The caller's ``user_storage_data``, which stands in for every read.
         refuses: Whether a campaign whose record cannot be read is not decided at all.
 
     Attributes:
         known: What was read so far, None where there is no storage.
         notes: A text for each failure.
-        is_blind: Whether the storage did not answer in time: what it holds is not known, and must not
-            be written over.
+        has_timed_out: Whether the storage did not answer in time: what it holds is not known, and must
+            not be written over.
         is_given: Whether the caller said what is stored.
+        user_call: The call's place in the queue, None outside the context and where there is no storage.
     """
 
     __slots__ = (
         "_failed",
-        "_given",
+        "_given_record",
         "_refuses",
         "_storage",
         "_user",
-        "is_blind",
+        "has_timed_out",
         "is_given",
         "known",
         "notes",
@@ -52,21 +56,34 @@ class StoredRecords:
         self,
         storage: StorageAccess | None,
         user: User,
-        given: Mapping[str, Any] | None,
-        user_call: UserCall | None = None,
+        given_record: Mapping[str, Any] | None,
         *,
-        refuses: bool = False,
+        refuses: bool,
     ) -> None:
         self._storage = storage
         self._user = user
-        self._given = given
+        self._given_record = given_record
         self._refuses = refuses
         self._failed: set[str] = set()
-        self.user_call = user_call
+        self.user_call: UserCall | None = None
         self.known: dict[str, Stored | None] | None = None if storage is None else {}
         self.notes: list[str] = []
-        self.is_blind = False
-        self.is_given = given is not None
+        self.has_timed_out = False
+        self.is_given = given_record is not None
+
+    def __enter__(self) -> Self:
+        if self._storage is not None:
+            self.user_call = self._storage.begin_call(self._user.id).__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self.user_call is not None:
+            self.user_call.__exit__(*raised)
+            self.user_call = None
+
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        """Wait until the calls ahead that are about the same user have ended; see `UserCall`."""
+        return nullcontext() if self.user_call is None else self.user_call.exclusive()
 
     async def decide(self, plan: Plan, campaigns: Sequence[Campaign], api: Api) -> list[Decision]:
         """Decide *campaigns*; each round of reading asks for all that any of them still needs."""
@@ -116,8 +133,8 @@ class StoredRecords:
     async def _read(self, keys: Iterable[str]) -> None:
         assert self._storage is not None
         assert self.known is not None
-        if self._given is not None:
-            self.known.update(read_given(self._given, self._user.id, keys))
+        if self._given_record is not None:
+            self.known.update(read_given(self._given_record, self._user.id, keys))
             return
         user_call = self.user_call
         known = {} if user_call is None else user_call.recall(keys)
@@ -128,7 +145,7 @@ class StoredRecords:
         since = 0 if user_call is None else user_call.tick()
         found = await self._storage.read(self._user.id, missing, self.notes)
         self.known.update(found.records)
-        self.is_blind = self.is_blind or found.is_silent
+        self.has_timed_out = self.has_timed_out or found.is_silent
         if self._refuses:
             self._failed |= found.failed
         if user_call is not None and not found.failed:
@@ -138,3 +155,12 @@ class StoredRecords:
         """Return the record of *campaign*, where one was read."""
         records: Records = self.known or {}
         return records.get(campaign.key)
+
+    def find_used(self, decision: Decision) -> Stored | None:
+        """Return the record by which *decision* was made; one of a variation that is gone counts for nothing."""
+        return self.find(decision.campaign) if decision.reason is Reason.STORED else None
+
+    def share(self, campaign_key: str, stored: Stored) -> None:
+        """Let the calls about the same user that wait their turn know what is stored from now on."""
+        if self.user_call is not None:
+            self.user_call.remember(self.user_call.tick(), {campaign_key: stored})

@@ -1,231 +1,252 @@
-"""One track call: decide every campaign it means, put its conversions on the queue, then tell the storage.
+"""One track call: which campaigns it means, who is in them, and the way of their conversions.
 
-The order is what keeps conversions: the storage learns of one only after the queue has accepted it, so
-that none is marked as tracked that was never sent.
+`track_now` is the quick path, `track_conversions` the full one; where both apply they do the same. Each step of the
+full path returns what goes on to the next and, by campaign key, what it refused. `count` holds the order
+that loses no conversion and counts none twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .._core.api_method import TRACK
-from .._core.decision import Stored
+from .._core.decision import decide
 from .._core.goal import Revenue, Target, find_targets, is_repeat, lacks_revenue
-from .._core.plan import Campaign, Decision, Goal, Variation
+from .._core.lazy_plan import LazyPlan
+from .._core.plan import Campaign, Goal, Plan
 from .._delivery.event import Event
-from .._delivery.event_factory import dump_properties
-from .._error import InvalidInputError
+from .._delivery.outbox.journal import Claim
 from .._reason import Reason
-from .._result import CampaignTrack, Receipt
-from .._user import User, check_text
-from ..storage.protocol import StoredDecision
-from .options import GoalType, read_goal_type
+from .._result import NO_DELIVERY, CampaignTrack, Delivery, Receipt, SingleTrack, TrackResult
+from .._user import User
+from .arguments import TrackCall, read_revenue
+from .conversion import Accepted, Conversion, Refused
+from .decide import compile_campaigns
+from .engine import Engine
+from .reporter import delivery_of
 from .snapshot import Snapshot
 from .stored_records import StoredRecords
 
-MAX_CAMPAIGN_KEYS = 1000
-MAX_DIGITS = 100
+# The quick path
 
 
-class Properties(NamedTuple):
-    """Event properties, and their JSON text less what only VWO's SDKs may set."""
+def track_now(
+    engine: Engine,
+    user: User,
+    campaign_key: object,
+    goal_identifier: object,
+    revenue_value: object,
+    *,
+    goal_type_to_track: object,
+    should_track_returning_user: object,
+    user_storage_data: object,
+    meta_data: object,
+    event_properties: object,
+) -> TrackResult | None:
+    """Track the conversion of one campaign where nothing has to be waited for, as most calls do.
 
-    given: Mapping[str, Any]
-    json: str
+    The arguments are those of `VWOClient.track`, as the caller gave them.
 
-
-NO_PROPERTIES = Properties({}, "")
-
-
-class TrackCall:
-    """The checked arguments of one track call; a plain class, since one is made for each."""
-
-    __slots__ = (
-        "campaign_keys",
-        "goal_identifier",
-        "goal_type",
-        "meta_data",
-        "properties",
-        "revenue",
-        "tracks_returning_user",
-        "user",
-    )
-
-    def __init__(
-        self,
-        user: User,
-        campaign_keys: Sequence[str] | None,
-        goal_identifier: str,
-        goal_type: GoalType,
-        revenue: Revenue,
-        properties: Properties,
-        tracks_returning_user: bool,
-        meta_data: Mapping[str, Any],
-    ) -> None:
-        self.user = user
-        self.campaign_keys = campaign_keys
-        self.goal_identifier = goal_identifier
-        self.goal_type = goal_type
-        self.revenue = revenue
-        self.properties = properties
-        self.tracks_returning_user = tracks_returning_user
-        self.meta_data = meta_data
-
-
-class Conversion(NamedTuple):
-    """A conversion that may be counted: a target with the user's variation."""
-
-    campaign: Campaign
-    goal: Goal
-    decision: Decision
-    variation: Variation
-
-
-def read_campaign_keys(specifier: object) -> Sequence[str] | None:
-    """Return the campaign keys that *specifier* names, None for all campaigns.
+    Returns:
+        The result as it is before delivery; None for a call that is not for the quick path.
 
     Raises:
-        InvalidInputError: It is no non-empty str, no list or tuple of str, and not None.
+        InvalidInputError: The revenue cannot be used.
     """
-    if isinstance(specifier, str):
-        if specifier:
-            check_text(specifier, "campaign_key")
-            return (specifier,)
-    elif specifier is None:
+    if (
+        not engine.has_quick_path
+        or engine.consent.is_asked
+        or type(campaign_key) is not str
+        or type(goal_identifier) is not str
+        or goal_type_to_track is not None
+        or should_track_returning_user is not None
+        or user_storage_data is not None
+        or meta_data is not None
+        or event_properties is not None
+    ):
         return None
-    elif isinstance(specifier, (list, tuple, set, frozenset)):
-        return _read_key_list(list(specifier))
-    raise InvalidInputError("campaign_key must be a non-empty str, a list of str, or None")
+    snapshot = engine.snapshot
+    target = snapshot.targets[campaign_key, goal_identifier]
+    if target is None:
+        return None
+    campaign, goal = target
+    revenue = None if revenue_value is None else read_revenue(revenue_value)
+    if not goal.is_revenue:
+        revenue = None
+    elif not revenue:
+        return None
+    decision = decide(snapshot.plan, campaign, user, TRACK, None)
+    variation = decision.variation
+    if variation is None:
+        return TrackResult({campaign_key: CampaignTrack(False, decision.reason)})
+    event = snapshot.event_factory.make_conversion(user, campaign, variation, goal, revenue)
+    sender = engine.reporter.sender
+    assert sender is not None
+    if sender.put_one(event, engine.loop_share.now):
+        return SingleTrack(campaign_key, variation.name, event)
+    engine.reporter.tell_refused(event)
+    refused = CampaignTrack(False, Reason.QUEUE_FULL, variation.name)
+    return TrackResult({campaign_key: refused})
 
 
-def _read_key_list(keys: list[Any]) -> Sequence[str]:
-    if len(keys) > MAX_CAMPAIGN_KEYS:
-        raise InvalidInputError(f"campaign_key names more than {MAX_CAMPAIGN_KEYS} campaigns")
-    for key in keys:
-        check_text(key, "a campaign key")
-    return keys
+async def await_delivery(engine: Engine, result: TrackResult) -> TrackResult:
+    """Await the delivery of what `track_now` returned, and return the result as it is then."""
+    delivery = result.delivery
+    await engine.reporter.wait_for(delivery)
+    return result if delivery.outcome else TrackResult(_apply_outcomes(result))
 
 
-def read_revenue(value: object) -> Revenue:
-    """Return *value* as revenue; None, 0, False and an empty text mean none.
-
-    True is passed through as the official SDKs do.
-
-    Raises:
-        InvalidInputError: It is not a finite int, float or Decimal or a text of at most 100 characters.
-    """
-    if value is None or isinstance(value, bool):
-        return value or None
-    if isinstance(value, str):
-        check_text(value, "revenue_value", 100)
-        if value.strip().lstrip("+-").lower() in ("nan", "inf", "infinity"):
-            raise InvalidInputError("revenue_value must be finite")
-        return value
-    if not isinstance(value, (int, float, Decimal)):
-        raise InvalidInputError("revenue_value must be an int, float, Decimal or str")
-    if not _is_printable(value):
-        raise InvalidInputError("revenue_value must be finite, with at most 100 digits")
-    return value
+# The full path
 
 
-def _is_printable(value: float | Decimal) -> bool:
-    """Tell whether a number is finite and short: printing must not take long, whoever chose it."""
-    if isinstance(value, Decimal):
-        exponent = value.as_tuple().exponent
-        return (
-            isinstance(exponent, int) and exponent >= -MAX_DIGITS and value.adjusted() < MAX_DIGITS
+async def track_conversions(engine: Engine, call: TrackCall) -> TrackResult:
+    """Decide every campaign that *call* means, and count the conversions."""
+    if engine.consent.is_asked and await engine.consent.refuses(call.user.id):
+        return TrackResult({}, reason=Reason.OPTED_OUT)
+    snapshot = engine.snapshot
+    targets = await _find_targets(snapshot.plan, call, has_storage=engine.has_storage)
+    open_targets, not_open = sort_targets(snapshot.plan, call, targets)
+    if not open_targets:
+        return TrackResult(not_open)
+    with engine.make_stored_records(call.user, call.given_record) as stored_records:
+        async with stored_records.exclusive():
+            conversions, not_decided = await decide_targets(
+                snapshot.plan, call, open_targets, stored_records
+            )
+            counted = await count(
+                engine, snapshot, call, conversions, stored_records, is_batch_only=len(targets) > 1
+            )
+    results = {**not_open, **not_decided, **counted.results}
+    if call.waits:
+        await engine.reporter.wait_for(counted.delivery)
+        results = _apply_outcomes(results)
+    in_order = {target.key: results[target.key] for target in targets}
+    return TrackResult(in_order, counted.delivery, notes=tuple(stored_records.notes))
+
+
+async def _find_targets(plan: Plan, call: TrackCall, *, has_storage: bool) -> list[Target]:
+    if isinstance(plan, LazyPlan):
+        keys = call.campaign_keys
+        await compile_campaigns(
+            plan, plan.find_goal_keys(call.goal_identifier) if keys is None else keys
         )
-    return isfinite(value) if isinstance(value, float) else value.bit_length() < 3 * MAX_DIGITS
-
-
-def read_properties(properties: object) -> Properties:
-    """Return event properties with their JSON text.
-
-    Raises:
-        InvalidInputError: Not a dict, or not to be written as JSON.
-    """
-    if not isinstance(properties, dict):
-        raise InvalidInputError("event_properties must be a dict")
-    return Properties(properties, dump_properties(properties))
-
-
-def read_goal_choice(value: object) -> GoalType:
-    """Return the goal type that a call asks for.
-
-    Raises:
-        InvalidInputError: It names no goal type.
-    """
-    try:
-        return read_goal_type(value)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"goal_type_to_track {error}") from None
+    return find_targets(
+        plan, call.campaign_keys, call.goal_identifier, call.goal_type, has_storage=has_storage
+    )
 
 
 def sort_targets(
-    snapshot: Snapshot, call: TrackCall, *, has_storage: bool
-) -> tuple[list[Target], dict[str, CampaignTrack]]:
-    """Return every target of the call, and by key those refused before any decision."""
-    plan = snapshot.plan
-    targets = find_targets(
-        plan, call.campaign_keys, call.goal_identifier, call.goal_type, has_storage=has_storage
-    )
-    refused = {}
-    for target in targets:
-        refusal = target.refusal
-        if (
-            refusal is None
-            and target.goal is not None
-            and lacks_revenue(
-                target.goal, call.revenue, call.properties.given, is_event_arch=plan.is_event_arch
-            )
+    plan: Plan, call: TrackCall, targets: Iterable[Target]
+) -> tuple[list[tuple[Campaign, Goal]], Refused]:
+    """Return campaign and goal of the targets that are to be decided, and what is refused before that."""
+    open_targets, refused = [], {}
+    for key, campaign, goal, refusal in targets:
+        if refusal is not None or campaign is None or goal is None:
+            refused[key] = CampaignTrack(False, refusal or Reason.GOAL_NOT_FOUND)
+        elif lacks_revenue(
+            goal, call.revenue, call.properties.given, is_event_arch=plan.is_event_arch
         ):
-            refusal = Reason.REVENUE_REQUIRED
-        if refusal is not None:
-            refused[target.key] = CampaignTrack(False, refusal)
-    return targets, refused
+            refused[key] = CampaignTrack(False, Reason.REVENUE_REQUIRED)
+        else:
+            open_targets.append((campaign, goal))
+    return open_targets, refused
 
 
-async def find_conversions(
+async def decide_targets(
+    plan: Plan,
+    call: TrackCall,
+    targets: Sequence[tuple[Campaign, Goal]],
+    stored_records: StoredRecords,
+) -> tuple[list[Conversion], Refused]:
+    """Return the conversions of the campaigns that the user is in, and those that do not count."""
+    decisions = await stored_records.decide(plan, [campaign for campaign, _ in targets], TRACK)
+    conversions: list[Conversion] = []
+    refused: dict[str, CampaignTrack] = {}
+    for (campaign, goal), decision in zip(targets, decisions, strict=True):
+        if decision.variation is None:
+            refused[campaign.key] = CampaignTrack(False, decision.reason)
+            continue
+        conversion = Conversion(call.user, campaign, goal, decision, decision.variation)
+        record = stored_records.find_used(decision)
+        if is_repeat(goal, record, tracks_returning_user=call.tracks_returning_user):
+            refused[campaign.key] = conversion.refuse(Reason.ALREADY_TRACKED)
+        else:
+            conversions.append(conversion)
+    return conversions, refused
+
+
+class Counted(NamedTuple):
+    """What became of conversions: the result of each by campaign key, and the delivery of those accepted."""
+
+    results: Mapping[str, CampaignTrack]
+    delivery: Delivery
+
+
+async def count(
+    engine: Engine,
     snapshot: Snapshot,
     call: TrackCall,
-    targets: Sequence[Target],
+    conversions: Sequence[Conversion],
     stored_records: StoredRecords,
-    results: dict[str, CampaignTrack],
-) -> list[Conversion]:
-    """Decide the targets that are still open; what is refused goes into *results*."""
-    open_targets = [
-        (target.campaign, target.goal)
-        for target in targets
-        if target.key not in results and target.campaign is not None and target.goal is not None
-    ]
-    campaigns = [campaign for campaign, _ in open_targets]
-    decisions = await stored_records.decide(snapshot.plan, campaigns, TRACK)
-    conversions = []
-    for (campaign, goal), decision in zip(open_targets, decisions, strict=True):
-        variation = decision.variation
-        if variation is None:
-            results[campaign.key] = CampaignTrack(False, decision.reason)
-        elif is_repeat(
-            goal,
-            _find_record(decision, stored_records),
-            tracks_returning_user=call.tracks_returning_user,
-        ):
-            results[campaign.key] = CampaignTrack(False, Reason.ALREADY_TRACKED, variation.name)
+    *,
+    is_batch_only: bool,
+) -> Counted:
+    """Claim conversions in the storage, put their events on the queue, and only then mark them as tracked.
+
+    So none is marked as tracked that was never sent, and none counts for two calls. What does not come to
+    the queue, because it was full, or an error or a cancellation came in between, has its claim given back.
+    """
+    claims, reporter = engine.claims, engine.reporter
+    kept, lost = await claims.claim(call, conversions, stored_records)
+    if not kept:
+        return Counted(lost, NO_DELIVERY)
+    accepted: Sequence[Accepted] = ()
+    try:
+        for one in kept:
+            engine.tell_integration(snapshot, one.decision, call.user, TRACK, call.goal_identifier)
+        receipts = reporter.put(make_events(snapshot, call, kept, is_batch_only=is_batch_only))
+        accepted, no_room = sort_receipts(kept, receipts)
+    finally:
+        claims.release(_list_unused_claims(kept, accepted))
+    recorded = reporter.keep(receipts, claims.group(accepted) if reporter.has_outbox else None)
+    await claims.mark(call, accepted, stored_records)
+    if recorded is not None:
+        await recorded()
+    tracked = {one.conversion.campaign.key: one.conversion.accept(one.receipt) for one in accepted}
+    return Counted({**lost, **no_room, **tracked}, delivery_of(receipts))
+
+
+def sort_receipts(
+    conversions: Sequence[Conversion], receipts: Sequence[Receipt | None] | None
+) -> tuple[list[Accepted], Refused]:
+    """Return the conversions that the queue took, and those for which it had no room.
+
+    Args:
+        conversions: What was put.
+        receipts: See `Reporter.put`: one for each, or one that stands for all.
+    """
+    if receipts is None:
+        return [Accepted(one, None) for one in conversions], {}
+    if len(receipts) == 1:
+        receipts = [receipts[0]] * len(conversions)
+    accepted, refused = [], {}
+    for one, receipt in zip(conversions, receipts, strict=True):
+        if receipt is None:
+            refused[one.campaign.key] = one.refuse(Reason.QUEUE_FULL)
         else:
-            conversions.append(Conversion(campaign, goal, decision, variation))
-    return conversions
+            accepted.append(Accepted(one, receipt))
+    return accepted, refused
 
 
-def _find_record(decision: Decision, stored_records: StoredRecords) -> Stored | None:
-    """Return the record by which the decision was made; one of a variation that is gone counts for nothing."""
-    return stored_records.find(decision.campaign) if decision.reason is Reason.STORED else None
+def _list_unused_claims(kept: Iterable[Conversion], accepted: Iterable[Accepted]) -> list[Claim]:
+    used = {one.conversion.campaign.key for one in accepted}
+    return [one.claim for one in kept if one.is_claimed and one.campaign.key not in used]
 
 
 def make_events(
-    snapshot: Snapshot, call: TrackCall, conversions: Sequence[Conversion], targets: int
+    snapshot: Snapshot, call: TrackCall, conversions: Sequence[Conversion], *, is_batch_only: bool
 ) -> list[Event]:
     """Return the events of a call: one for each conversion, or on the event architecture one for all.
 
@@ -233,7 +254,7 @@ def make_events(
         snapshot: In whose name.
         call: The call.
         conversions: At least one.
-        targets: How many campaigns were asked for: several go in batch form although one is left.
+        is_batch_only: Whether classic events go in batch form even when one is left alone.
     """
     factory = snapshot.event_factory
     if factory.is_arch:
@@ -249,80 +270,32 @@ def make_events(
             one.campaign,
             one.variation,
             one.goal,
-            _find_revenue(snapshot, call, one.goal),
-            is_batch_only=targets > 1,
+            _find_revenue(snapshot.plan, call, one.goal),
+            is_batch_only=is_batch_only,
         )
         for one in conversions
     ]
 
 
-def _find_revenue(snapshot: Snapshot, call: TrackCall, goal: Goal) -> Revenue:
+def _find_revenue(plan: Plan, call: TrackCall, goal: Goal) -> Revenue:
     """Return the revenue of a classic event: only a revenue goal carries it.
 
     Batched events of the event architecture may have it from the property that the goal names.
     """
     if call.revenue and goal.is_revenue:
         return call.revenue
-    if snapshot.plan.is_event_arch and goal.revenue_prop is not None:
+    if plan.is_event_arch and goal.revenue_prop is not None:
         value = call.properties.given.get(goal.revenue_prop)
         return value if isinstance(value, (str, int, float, Decimal)) else None
     return None
 
 
-def accept(
-    conversions: Sequence[Conversion],
-    receipts: Sequence[Receipt | None],
-    results: dict[str, CampaignTrack],
-) -> list[Conversion]:
-    """Enter into *results* what the queue said of each conversion; return those that it accepted.
-
-    Args:
-        conversions: What was put.
-        receipts: One for each, or a single one for all; None for what there was no room for.
-        results: By campaign key.
-    """
-    if len(receipts) == 1:
-        receipts = [receipts[0]] * len(conversions)
-    accepted = []
-    for one, receipt in zip(conversions, receipts, strict=True):
-        if receipt is None:
-            results[one.campaign.key] = CampaignTrack(False, Reason.QUEUE_FULL, one.variation.name)
-        else:
-            results[one.campaign.key] = CampaignTrack(
-                True, Reason.TRACKED, one.variation.name, receipt
-            )
-            accepted.append(one)
-    return accepted
-
-
-def make_record(
-    call: TrackCall, one: Conversion, stored_records: StoredRecords
-) -> StoredDecision | None:
-    """Return what the storage must learn of an accepted conversion, None for nothing.
-
-    A forced variation must not stick, so a whitelisted user is not stored.
-    """
-    if one.decision.reason is Reason.WHITELISTED:
-        return None
-    stored = _find_record(one.decision, stored_records)
-    goals = () if stored is None else stored.goals
-    if one.goal.identifier in goals:
-        return None
-    return StoredDecision(
-        call.user.id,
-        one.campaign.key,
-        one.variation.name,
-        tuple(dict.fromkeys((*goals, one.goal.identifier))),
-        call.meta_data,
-    )
-
-
-def conclude(results: Mapping[str, CampaignTrack]) -> dict[str, CampaignTrack]:
+def _apply_outcomes(results: Mapping[str, CampaignTrack]) -> dict[str, CampaignTrack]:
     """Return the results as they stand once delivery was awaited: tracked only what VWO received."""
-    return {key: _conclude_one(one) for key, one in results.items()}
+    return {key: _apply_outcome(one) for key, one in results.items()}
 
 
-def _conclude_one(one: CampaignTrack) -> CampaignTrack:
+def _apply_outcome(one: CampaignTrack) -> CampaignTrack:
     if one.receipt is None:
         return one
     outcome = one.receipt.outcome
@@ -331,10 +304,3 @@ def _conclude_one(one: CampaignTrack) -> CampaignTrack:
     if not outcome:
         return one._replace(tracked=False, reason=Reason.NOT_DELIVERED)
     return one
-
-
-def in_order(
-    targets: Sequence[Target], results: Mapping[str, CampaignTrack]
-) -> dict[str, CampaignTrack]:
-    """Return *results* in the order in which the campaigns were asked for."""
-    return {target.key: results[target.key] for target in targets}

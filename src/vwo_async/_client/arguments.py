@@ -1,0 +1,216 @@
+"""The arguments of API methods: read, checked, and put together for one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from math import isfinite
+from typing import Any, NamedTuple
+
+from .._core.api_method import Api
+from .._core.goal import Revenue
+from .._delivery.event_factory import dump_properties
+from .._error import InvalidInputError
+from .._user import User, check_text
+from .options import GoalType, read_goal_type
+
+MAX_CAMPAIGN_KEYS = 1000
+MAX_DIGITS = 100
+
+NO_META_DATA: Mapping[str, Any] = {}
+
+
+class EventProperties(NamedTuple):
+    """Event properties, and their JSON text less what only VWO's SDKs may set."""
+
+    given: Mapping[str, Any]
+    json: str
+
+
+NO_PROPERTIES = EventProperties({}, "")
+
+
+class DecideCall(NamedTuple):
+    """A call that decides one campaign.
+
+    Attributes:
+        api: On whose behalf.
+        campaign_key: The campaign.
+        user: The user.
+        given_record: The caller's ``user_storage_data``, which stands in for every read of the storage.
+        meta_data: Stored with the decision.
+        tracks_returning_user: Whether a user whom the storage knows is reported again.
+        waits: Whether the call awaits delivery.
+    """
+
+    api: Api
+    campaign_key: str
+    user: User
+    given_record: Mapping[str, Any] | None
+    meta_data: Mapping[str, Any]
+    tracks_returning_user: bool
+    waits: bool
+
+
+class TrackCall(NamedTuple):
+    """A call that tracks conversions.
+
+    Attributes:
+        user: The user.
+        campaign_keys: The campaigns, None for every one that has the goal.
+        goal_identifier: The goal.
+        goal_type: Only goals of this type.
+        revenue: For a revenue goal.
+        properties: Sent with the event, on the event architecture.
+        given_record: The caller's ``user_storage_data``, which stands in for every read of the storage.
+        meta_data: Stored with the decision.
+        tracks_returning_user: Whether conversions that the storage knows are reported again.
+        waits: Whether the call awaits delivery.
+    """
+
+    user: User
+    campaign_keys: Sequence[str] | None
+    goal_identifier: str
+    goal_type: GoalType
+    revenue: Revenue
+    properties: EventProperties
+    given_record: Mapping[str, Any] | None
+    meta_data: Mapping[str, Any]
+    tracks_returning_user: bool
+    waits: bool
+
+
+def check_name(value: object, name: str) -> None:
+    """Refuse what cannot be the key of a campaign or variable, or the identifier of a goal.
+
+    Raises:
+        InvalidInputError: It is no non-empty str that can be sent.
+    """
+    # An object of the caller's own may answer anything, or raise, when asked whether it is true.
+    if not isinstance(value, str) or not value:
+        raise InvalidInputError(f"{name} must be a non-empty str")
+    check_text(value, name)
+
+
+def read_flag(value: bool | None, default: bool, name: str) -> bool:
+    """Return *value*, where the caller gave one.
+
+    Raises:
+        InvalidInputError: It is no bool.
+    """
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be a bool")
+    return value
+
+
+def read_record(value: Any) -> Mapping[str, Any] | None:
+    """Return the ``user_storage_data`` of a call; an empty one says nothing, so the storage is asked.
+
+    Raises:
+        InvalidInputError: It is no mapping.
+    """
+    return _read_mapping(value, "user_storage_data") or None
+
+
+def read_meta_data(value: Any) -> Mapping[str, Any]:
+    """Return the ``meta_data`` of a call.
+
+    Raises:
+        InvalidInputError: It is no mapping.
+    """
+    return _read_mapping(value, "meta_data") or NO_META_DATA
+
+
+def _read_mapping(value: Any, name: str) -> Mapping[str, Any] | None:
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidInputError(f"{name} must be a mapping")
+    return value
+
+
+# Of track
+
+
+def read_campaign_keys(specifier: object) -> Sequence[str] | None:
+    """Return the campaign keys that *specifier* names, None for all campaigns.
+
+    Raises:
+        InvalidInputError: It is no non-empty str, no list, tuple or set of str, and not None.
+    """
+    if isinstance(specifier, str):
+        if specifier:
+            check_text(specifier, "campaign_key")
+            return (specifier,)
+    elif specifier is None:
+        return None
+    elif isinstance(specifier, (list, tuple, set, frozenset)):
+        return _read_key_list(list(specifier))
+    raise InvalidInputError("campaign_key must be a non-empty str, a list of str, or None")
+
+
+def _read_key_list(keys: list[Any]) -> Sequence[str]:
+    if len(keys) > MAX_CAMPAIGN_KEYS:
+        raise InvalidInputError(f"campaign_key names more than {MAX_CAMPAIGN_KEYS} campaigns")
+    for key in keys:
+        check_text(key, "a campaign key")
+    return keys
+
+
+def read_goal_choice(value: object, default: GoalType) -> GoalType:
+    """Return the ``goal_type_to_track`` of a call.
+
+    Raises:
+        InvalidInputError: It names no goal type.
+    """
+    if value is None:
+        return default
+    try:
+        return read_goal_type(value)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"goal_type_to_track {error}") from None
+
+
+def read_revenue(value: object) -> Revenue:
+    """Return *value* as revenue; None, 0, False and an empty text mean none.
+
+    True is passed through as the official SDKs do.
+
+    Raises:
+        InvalidInputError: It is not a finite int, float or Decimal or a text of at most 100 characters.
+    """
+    if value is None or isinstance(value, bool):
+        return value or None
+    if isinstance(value, str):
+        check_text(value, "revenue_value", 100)
+        if value.strip().lstrip("+-").lower() in ("nan", "inf", "infinity"):
+            raise InvalidInputError("revenue_value must be finite")
+        return value
+    if not isinstance(value, (int, float, Decimal)):
+        raise InvalidInputError("revenue_value must be an int, float, Decimal or str")
+    if not _is_printable(value):
+        raise InvalidInputError("revenue_value must be finite, with at most 100 digits")
+    return value
+
+
+def _is_printable(value: float | Decimal) -> bool:
+    """Tell whether a number is finite and short: printing must not take long, whoever chose it."""
+    if isinstance(value, Decimal):
+        exponent = value.as_tuple().exponent
+        return (
+            isinstance(exponent, int) and exponent >= -MAX_DIGITS and value.adjusted() < MAX_DIGITS
+        )
+    return isfinite(value) if isinstance(value, float) else value.bit_length() < 3 * MAX_DIGITS
+
+
+def read_properties(properties: object) -> EventProperties:
+    """Return the ``event_properties`` of a call with their JSON text.
+
+    Raises:
+        InvalidInputError: Not a dict, or not to be written as JSON.
+    """
+    if properties is None:
+        return NO_PROPERTIES
+    if not isinstance(properties, dict):
+        raise InvalidInputError("event_properties must be a dict")
+    return EventProperties(properties, dump_properties(properties))

@@ -1,0 +1,170 @@
+"""Deciding: the campaign that a call names, or all of them, and the report of what was decided.
+
+Each works on the services of an `Engine`, which is not told what they are used for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from time import monotonic
+from typing import Any
+
+from .._core.api_method import AB_TEST, DECIDE_ALL, Api
+from .._core.decision import decide, find_refusal
+from .._core.feature_variable import is_enabled, read_variables
+from .._core.lazy_plan import LazyPlan
+from .._core.plan import Campaign, Decision, Plan
+from .._explanation import Explanation, Step
+from .._reason import Reason
+from .._result import NO_DELIVERY, CampaignDecision, Delivery
+from .._user import User
+from ..storage.protocol import StoredDecision
+from .arguments import DecideCall
+from .engine import Engine
+from .fairness import MAX_HOLD_S
+from .reporter import delivery_of
+from .snapshot import Snapshot
+from .stored_records import StoredRecords
+
+
+def find_campaign(engine: Engine, campaign_key: str, api: Api) -> Campaign | Reason:
+    """Return the campaign of that key, or why *api* does not apply to it."""
+    plan = engine.snapshot.plan
+    ready = plan.ready[api.name].get(campaign_key)
+    if ready is not None:
+        return ready
+    campaign = plan.campaigns.get(campaign_key)
+    refusal = find_refusal(campaign, api, has_storage=engine.has_storage)
+    if refusal is not None:
+        return refusal
+    assert campaign is not None
+    return campaign
+
+
+def find_ready(engine: Engine, campaign_key: object, api: Api) -> Campaign | None:
+    """Return the campaign of that key if *api* applies to it whatever the options are."""
+    if type(campaign_key) is not str:
+        return None
+    return engine.snapshot.plan.ready[api.name].get(campaign_key)
+
+
+def decide_now(
+    engine: Engine, api: Api, campaign: Campaign, user: User
+) -> tuple[Decision, Delivery]:
+    """Decide one campaign and report it as *api* does: the quick path, see `Engine.has_quick_path`."""
+    snapshot = engine.snapshot
+    decision = decide(snapshot.plan, campaign, user, api, None)
+    if not api.sends or decision.variation is None:
+        return decision, NO_DELIVERY
+    event = snapshot.event_factory.make_impression(user, campaign, decision.variation)
+    return decision, delivery_of(engine.reporter.put([event]))
+
+
+async def decide_campaign(engine: Engine, call: DecideCall) -> Decision | None:
+    """Decide one campaign, report and store as the API does; None where there is nothing to decide."""
+    if engine.consent.is_asked and await engine.consent.refuses(call.user.id):
+        return None
+    snapshot = engine.snapshot
+    campaign = find_campaign(engine, call.campaign_key, call.api)
+    if isinstance(campaign, Reason):
+        return None
+    with engine.make_stored_records(call.user, call.given_record) as stored_records:
+        (decision,) = await stored_records.decide(snapshot.plan, (campaign,), call.api)
+        if decision.variation is not None:
+            delivery = await _report(engine, snapshot, call, decision, stored_records)
+            if call.waits:
+                await engine.reporter.wait_for(delivery)
+    return decision
+
+
+async def _report(
+    engine: Engine,
+    snapshot: Snapshot,
+    call: DecideCall,
+    decision: Decision,
+    stored_records: StoredRecords,
+) -> Delivery:
+    """Report a decision that gave a variation, and store it where it is new."""
+    campaign, variation = decision.campaign, decision.variation
+    assert variation is not None
+    engine.tell_integration(snapshot, decision, call.user, call.api)
+    delivery, recorded = NO_DELIVERY, None
+    if call.api.assigns and (decision.reason is not Reason.STORED or call.tracks_returning_user):
+        receipts = engine.reporter.put(
+            [snapshot.event_factory.make_impression(call.user, campaign, variation)]
+        )
+        delivery = delivery_of(receipts)
+        recorded = engine.reporter.keep(receipts)
+    if decision.reason is Reason.ASSIGNED:
+        record = StoredDecision(
+            call.user.id, campaign.key, variation.name, meta_data=call.meta_data
+        )
+        await engine.claims.assign(record, campaign, stored_records)
+    if recorded is not None:
+        await recorded()
+    return delivery
+
+
+async def decide_all_campaigns(
+    engine: Engine, user: User, given_record: Mapping[str, Any] | None
+) -> dict[str, CampaignDecision]:
+    """Decide every campaign that can be decided, in one round of the storage; report nothing."""
+    if engine.consent.is_asked and await engine.consent.refuses(user.id):
+        return {}
+    plan = engine.snapshot.plan
+    await compile_campaigns(plan, None)
+    found = [find_campaign(engine, key, DECIDE_ALL) for key in plan.campaigns]
+    campaigns = [one for one in found if not isinstance(one, Reason)]
+    stored_records = engine.make_stored_records(user, given_record)
+    await stored_records.prefetch(campaigns)
+    decisions = await stored_records.decide(plan, campaigns, DECIDE_ALL)
+    return {one.campaign.key: _make_result(one) for one in decisions}
+
+
+def _make_result(decision: Decision) -> CampaignDecision:
+    campaign, variation = decision.campaign, decision.variation
+    if variation is None:
+        return CampaignDecision(None, decision.reason)
+    if campaign.type == AB_TEST:
+        return CampaignDecision(variation.name, decision.reason)
+    return CampaignDecision(
+        variation.name,
+        decision.reason,
+        is_enabled(campaign, variation),
+        read_variables(campaign, variation),
+    )
+
+
+async def compile_campaigns(plan: Plan, keys: Iterable[str] | None) -> None:
+    """Compile what of a large file is about to be used for the first time, a few in each turn of the loop.
+
+    Args:
+        plan: The settings in force.
+        keys: The campaigns that are about to be used; None for all.
+    """
+    if not isinstance(plan, LazyPlan):
+        return
+    ends_at = monotonic() + MAX_HOLD_S
+    for key in plan.find_uncompiled(keys):
+        plan.campaigns.get(key)
+        if monotonic() >= ends_at:
+            await asyncio.sleep(0)
+            ends_at = monotonic() + MAX_HOLD_S
+
+
+async def explain_campaign(
+    engine: Engine, campaign_key: str, user: User, api: Api, given_record: Mapping[str, Any] | None
+) -> Explanation:
+    """Return how a campaign is decided for *user* on behalf of *api*; report and store nothing."""
+    # Whatever its type, so that one question fits every campaign.
+    campaign = find_campaign(engine, campaign_key, DECIDE_ALL)
+    if isinstance(campaign, Reason):
+        return explain_refusal(campaign_key, campaign, campaign.value.replace("_", " "))
+    stored_records = engine.make_stored_records(user, given_record)
+    return await stored_records.trace(engine.snapshot.plan, campaign, api)
+
+
+def explain_refusal(campaign_key: str, reason: Reason, text: str) -> Explanation:
+    """Return the explanation of what was refused before any decision."""
+    return Explanation(campaign_key, None, reason, (Step("campaign", False, text),))

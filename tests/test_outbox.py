@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample import SECRET, settings
+from sample import SECRET, campaign, settings
 from server import answer, running_server
 
 from vwo_async import DeliveryStatus, OutboxError, VWOClient
@@ -291,3 +291,17 @@ async def test_fork_is_noticed() -> None:
             await client.track("checkout", "Ashley", "signup")
         client._engine._pid = os.getpid()
         assert await client.track("checkout", "Ashley", "signup", wait=True)
+
+
+async def test_long_outage_does_not_fill_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """1,000 failures, each of several events, give 10 lines, and every event is counted."""
+    file = settings(*(campaign(number, f"campaign {number}") for number in (1, 2, 3)))
+    client = VWOClient(file, transport=RecordingTransport(), outbox=tmp_path)
+    for number in range(1000):
+        assert await client.track(None, f"u{number}", "signup")
+    await client.aclose()
+    assert client.statistics().outbox_errors == 3000
+    lines = [line for line in caplog.messages if line.startswith("outbox: append raised")]
+    assert len(lines) == 10

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .._log import log_error
+from .._log import FailureLog
 
 
 class Callback:
@@ -25,7 +26,12 @@ class Callback:
         self._function = function
         self._name = name
         self._tasks: set[asyncio.Task[None]] = set()
-        self.errors = 0
+        self._failures = FailureLog(name, logging.ERROR)
+
+    @property
+    def errors(self) -> int:
+        """How often the function raised."""
+        return self._failures.count
 
     def call_soon(self, *arguments: object) -> None:
         """Call the function from the loop, so that nothing that it raises can end a worker."""
@@ -51,11 +57,7 @@ class Callback:
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:
-        self.errors += 1
-        if self.errors & (self.errors - 1) == 0:
-            # The 1st, 2nd, 4th, 8th... failure: a broken callback must not fill the log.
-            kind = type(error).__name__
-            log_error("%s raised %s (%d times so far)", self._name, kind, self.errors)
+        self._failures.add(f"raised {type(error).__name__}")
 
     def is_running_here(self) -> bool:
         """Tell whether the current task is one of its calls."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from anyio import to_thread
 
 from .._error import DeliveryError, InvalidInputError, SettingsError
-from .._log import log_info, log_warning
+from .._log import FailureLog, log_info
 from .._refresh.pace import Pace
 from .._refresh.source import GIVEN, VWO, SettingsSource
 from .._settings.change import SettingsChange, compare_settings
@@ -52,7 +51,6 @@ class SettingsUpdate:
 
     Attributes:
         refreshes: Files put in force.
-        errors: Refreshes that failed.
         origin: Where the file in force is from: ``given``, ``vwo`` or ``disk``.
     """
 
@@ -66,13 +64,17 @@ class SettingsUpdate:
         self._fetched_at: float | None = None
         self.origin = GIVEN
         self.refreshes = 0
-        self.errors = 0
-        self._failures: Counter[str] = Counter()
+        self._failures = FailureLog("the settings stay as they are")
         self._begun = self._put = 0
         self._lock = asyncio.Lock()
         loaded = None if source is None else source.find_loaded(holder.snapshot.settings)
         if loaded is not None:
             self.origin, self._digest, self._fetched_at = loaded
+
+    @property
+    def errors(self) -> int:
+        """How many refreshes failed."""
+        return self._failures.count
 
     @property
     def age_s(self) -> float | None:
@@ -100,13 +102,14 @@ class SettingsUpdate:
         except InvalidInputError:
             raise
         except SettingsError as error:
-            self._failed("what VWO answered cannot be used", str(error))
+            detail = str(error)[:MAX_DETAIL]
+            self._failures.add("what VWO answered cannot be used", detail=detail)
             return False
         except DeliveryError as error:
-            self._failed(str(error))
+            self._failures.add(str(error))
             return False
         except Exception as error:
-            self._failed(f"refreshing them raised {type(error).__name__}")
+            self._failures.add(f"refreshing them raised {type(error).__name__}")
             return False
         if self._source is not None and self._source.is_of(account_id, sdk_key):
             await self._source.keep(body, digest)
@@ -146,12 +149,3 @@ class SettingsUpdate:
             return _Prepared(digest, snapshot, None)
         change = compare_settings(self._holder.snapshot.settings, settings, pause=pace)
         return _Prepared(digest, snapshot, change)
-
-    def _failed(self, kind: str, detail: str = "") -> None:
-        self.errors += 1
-        self._failures[kind] += 1
-        times = self._failures[kind]
-        if times & (times - 1) == 0:
-            # The 1st, 2nd, 4th, 8th... of a kind: a long outage must not fill the log.
-            text = f"{kind}: {detail[:MAX_DETAIL]}" if detail else kind
-            log_warning("the settings stay as they are: %s (%d times so far)", text, times)

@@ -23,7 +23,7 @@ from .._delivery.transport.by_name import make_fetcher
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError
-from .._log import log_warning
+from .._log import FailureLog, log_warning
 from .._settings.endpoint import read_settings
 from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
 from .._version import PACKAGE_NAME, __version__
@@ -83,7 +83,6 @@ class SettingsSource:
         account_id: The VWO account.
         poll_interval_s: See above.
         min_refresh_interval_s: See above.
-        keep_errors: How often the file could not be kept.
 
     Raises:
         InvalidInputError: An argument cannot be used.
@@ -112,7 +111,7 @@ class SettingsSource:
         self.account_id = account_id
         self.poll_interval_s = poll_interval_s
         self.min_refresh_interval_s = min_refresh_interval_s
-        self.keep_errors = 0
+        self._keep_failures = FailureLog("the settings could not be kept")
         self._sdk_key = sdk_key
         self._wall_clock = wall_clock
         self._rewrite_interval_s = min(REWRITE_INTERVAL_S, max_age_s / 4)
@@ -196,6 +195,11 @@ class SettingsSource:
 
     # What a client needs
 
+    @property
+    def keep_errors(self) -> int:
+        """How often the file could not be kept."""
+        return self._keep_failures.count
+
     def make_transport(self) -> Fetcher:
         """Return a transport for the settings file."""
         return make_fetcher(self._transport_config)
@@ -234,28 +238,22 @@ class SettingsSource:
             async with asyncio.timeout(DISK_TIMEOUT_S):
                 await _run_apart(partial(self._disk.save, body, wall_s))
         except Exception as error:
-            self._keep_failed(error)
+            self._keep_failures.add(_describe_keep_error(error))
         else:
             self._kept = digest, wall_s
-
-    def _keep_failed(self, error: Exception) -> None:
-        self.keep_errors += 1
-        if self.keep_errors & (self.keep_errors - 1) == 0:
-            name = type(error).__name__
-            if isinstance(error, TimeoutError):
-                name = "the disk does not answer"
-            elif isinstance(error, OSError):
-                name = describe_os_error(error)
-            elif isinstance(error, UnusableError):
-                name = str(error)
-            log_warning(
-                "the settings could not be kept: %s (%d times so far)", name, self.keep_errors
-            )
 
     def __repr__(self) -> str:
         poll = self.poll_interval_s
         polling = "not polled" if poll is None else f"polled every {poll:g} s"
         return f"<SettingsSource of account {self.account_id}, {polling}>"
+
+
+def _describe_keep_error(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "the disk does not answer"
+    if isinstance(error, OSError):
+        return describe_os_error(error)
+    return str(error) if isinstance(error, UnusableError) else type(error).__name__
 
 
 def _digest(body: bytes) -> bytes:

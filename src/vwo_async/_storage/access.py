@@ -10,7 +10,7 @@ from contextvars import Context
 from typing import Any, NamedTuple, TypeVar
 
 from .._core.decision import Stored
-from .._log import log_warning
+from .._log import FailureLog
 from ..storage.memory import MemoryUserStorage
 from ..storage.protocol import GoalClaims, ManyReader, PlainUserStorage, StoredDecision, UserStorage
 from .health import StorageHealth
@@ -64,7 +64,12 @@ class StorageAccess:
         # Apart, since there are storages that read and cannot write, as a replica without its primary.
         self._read_health = StorageHealth(timeout_s)
         self._write_health = StorageHealth(timeout_s)
-        self.errors = 0
+        self._failures = FailureLog("user storage")
+
+    @property
+    def errors(self) -> int:
+        """How many calls of the storage failed or were not waited for."""
+        return self._failures.count
 
     @property
     def has_claims(self) -> bool:
@@ -286,11 +291,8 @@ class StorageAccess:
         return task
 
     def _note(self, fault: str, notes: list[str]) -> None:
-        self.errors += 1
         notes.append(f"user storage: {fault}")
-        if self.errors & (self.errors - 1) == 0:
-            # The 1st, 2nd, 4th, 8th... failure: a storage that is down must not fill the log.
-            log_warning("user storage: %s (%d failures so far)", fault, self.errors)
+        self._failures.add(fault)
 
     async def settle(self, timeout_s: float) -> None:
         """Wait for calls that outlived their callers, for at most *timeout_s*."""

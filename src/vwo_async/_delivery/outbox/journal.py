@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from ..._error import OutboxError
-from ..._log import log_error
+from ..._log import FailureLog, log_error
 from ..._result import DeliveryStatus
 from ..event import Event, restore_event
 from ..request import Account
@@ -67,8 +68,13 @@ class Journal:
         self._appends: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
-        self.errors = 0
+        self._failures = FailureLog("outbox", logging.ERROR)
         self.restored = 0
+
+    @property
+    def errors(self) -> int:
+        """How many events were affected by failures of the outbox."""
+        return self._failures.count
 
     def start(self) -> None:
         """Begin to open the outbox and to load what is in it."""
@@ -200,9 +206,7 @@ class Journal:
         self.restored += 1
 
     def _failed(self, what: str, number: int) -> None:
-        self.errors += number
-        if self.errors == number or self.errors & (self.errors - 1) == 0:
-            log_error("outbox: %s (%d events so far)", what, self.errors)
+        self._failures.add(what, number=number)
 
     async def stop_loading(self) -> None:
         """Load nothing more."""

@@ -636,8 +636,7 @@ async def run_case(target: str, seed: int, number: int) -> Finding | None:
     faulthandler.dump_traceback_later(MAX_HANG_S, exit=True)
     try:
         await TARGETS[target](Draw(f"{seed} {target} {number}"), told)
-    except Exception as error:
-        # Whatever is raised here is a finding.
+    except Exception as error:  # noqa: BLE001 - whatever is raised here is a finding
         lines = traceback.format_exception(error)
         text = "".join([*lines[:12], *lines[-12:]] if len(lines) > 24 else lines)
         return Finding(target, number, "\n".join([text, *map(describe, told)]))

@@ -187,7 +187,6 @@ def test_content() -> None:
 @pytest.mark.parametrize(
     "source",
     [None, 5, 1.5, True, [], [FILE], ("accountId", 1), {1, 2}, object(), memoryview(b"{}")],
-    ids=repr,
 )
 def test_no_sources(source: Any) -> None:
     """What is no file in any form is refused like a bad file."""

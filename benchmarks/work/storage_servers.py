@@ -105,7 +105,7 @@ def main() -> None:
         try:
             answer["addresses"][name], server = starter(folder / name)
             servers.append(server)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - without one server the others are measured
             answer["faults"][name] = f"{type(error).__name__}: {error}"
     (folder / "sqlite").mkdir()
     answer["addresses"]["sqlite"] = f"sqlite+aiosqlite:///{folder}/sqlite/vwo.db"

@@ -168,7 +168,7 @@ class Delivery:
 def _call_isolated(callback: Callable[[Delivery], object], delivery: Delivery) -> None:
     try:
         callback(delivery)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the caller's function may raise anything
         log_error("a delivery callback raised %s", type(error).__name__)
 
 

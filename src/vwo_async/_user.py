@@ -117,7 +117,7 @@ def _copy(variables: object, name: str) -> dict[Any, Any]:
         raise InvalidInputError(f"{name} must be a mapping")
     try:
         return dict(variables.items())
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the caller's mapping may raise anything
         kind = type(error).__name__
     raise InvalidInputError(f"{name} cannot be read: {kind}")
 

@@ -33,8 +33,7 @@ def verify_webhook(headers: Headers, secret: str | bytes | None) -> bool:
         expected = _to_bytes(secret)
         given = [_to_bytes(value) for name, value in _pairs(headers) if _is_header(name)]
         return len(given) == 1 and bool(expected) and hmac.compare_digest(given[0], expected)
-    except Exception:
-        # What cannot be read is no header of VWO's.
+    except Exception:  # noqa: BLE001 - what cannot be read is no header of VWO's
         return False
 
 

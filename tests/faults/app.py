@@ -235,7 +235,7 @@ async def run_fork(client: VWOClient, options: argparse.Namespace) -> None:
 def _run_forked(client: VWOClient, options: argparse.Namespace) -> int:
     try:
         asyncio.run(_use_forked(client, options))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the parent process reads it
         sys.stderr.write(f"{error!r}\n")
         sys.stderr.flush()
         return 1

@@ -83,7 +83,7 @@ def search(pattern: str, text: str) -> bool:
     """Row 34: regular expressions are Python's."""
     try:
         return re.search(pattern, text) is not None
-    except Exception:
+    except Exception:  # noqa: BLE001 - a pattern may fail in any way, and matches nothing
         return False
 
 

@@ -42,7 +42,7 @@ class Callback:
         """Call the function."""
         try:
             returned = self._function(*arguments)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller's function may raise anything
             self._failed(error)
             return
         if inspect.isawaitable(returned):
@@ -53,7 +53,7 @@ class Callback:
     async def _finish(self, awaitable: Awaitable[Any]) -> None:
         try:
             await awaitable
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - so may what it awaits
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:

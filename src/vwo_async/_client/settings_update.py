@@ -108,7 +108,7 @@ class SettingsUpdate:
         except DeliveryError as error:
             self._failures.add(str(error))
             return False
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller's transport or source may raise anything
             self._failures.add(f"refreshing them raised {type(error).__name__}")
             return False
         if self._source is not None and self._source.is_of(account_id, sdk_key):

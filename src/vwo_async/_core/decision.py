@@ -71,15 +71,9 @@ def decide(
         if forced is not None:
             return forced.whitelisted
     if records is not None:
-        if campaign.key not in records:
-            return Lookup((campaign.key,))
-        record = records[campaign.key]
-        if record is not None:
-            variation = campaign.variations_by_name.get(record.variation_name)
-            if variation is not None:
-                return variation.stored
-        elif not api.assigns:
-            return campaign.refuse(Reason.NOT_ACTIVATED)
+        settled = _look_up(campaign, api, records)
+        if settled is not None:
+            return settled
     if campaign.segment is not None and not campaign.segment(user.custom_variables, None):
         return campaign.refuse(Reason.NOT_IN_SEGMENT)
     if campaign.group is not None and campaign.draw.admits(user.hash_bytes):
@@ -87,6 +81,18 @@ def decide(
         if loss is not None:
             return loss
     return campaign.draw.find(user.hash_bytes)
+
+
+def _look_up(campaign: Campaign, api: Api, records: Records) -> Decision | Lookup | None:
+    """Return what the user storage settles, what must be read first, or None."""
+    if campaign.key not in records:
+        return Lookup((campaign.key,))
+    record = records[campaign.key]
+    if record is None:
+        return None if api.assigns else campaign.refuse(Reason.NOT_ACTIVATED)
+    # A variation that the campaign no longer has is as good as none.
+    variation = campaign.variations_by_name.get(record.variation_name)
+    return None if variation is None else variation.stored
 
 
 def find_forced(plan: Plan, campaign: Campaign, user: User) -> Variation | None:

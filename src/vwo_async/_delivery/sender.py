@@ -116,12 +116,12 @@ class Sender:
     async def _send(self, batch: Batch) -> Answer:
         try:
             request = batch.render()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - an event that cannot be written ends alone, the worker does not
             log_error("an event cannot be written: %s", type(error).__name__)
             return Answer(failure=Failure.UNSENDABLE)
         try:
             return await self._transport.send(request)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller's transport may raise anything
             log_error("the transport raised %s", type(error).__name__)
             return Answer(failure=Failure.UNKNOWN)
 

@@ -64,8 +64,7 @@ class Poller:
             await self._sleep(wait_s * self._draw(1 - JITTER, 1 + JITTER))
             try:
                 is_fresh = await self.refresh(via_webhook=False)
-            except Exception as error:
-                # Whatever it is, it must not be the last poll.
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not be the last poll
                 log_error("a settings poll raised %s", type(error).__name__)
                 is_fresh = False
             failures = 0 if is_fresh else failures + 1

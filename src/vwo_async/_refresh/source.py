@@ -237,7 +237,7 @@ class SettingsSource:
         try:
             async with asyncio.timeout(DISK_TIMEOUT_S):
                 await _run_apart(partial(self._disk.save, body, wall_s))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - settings that cannot be kept are used all the same
             self._keep_failures.add(_describe_keep_error(error))
         else:
             self._kept = digest, wall_s
@@ -292,7 +292,7 @@ async def _run_apart(work: Callable[[], _ResultT]) -> _ResultT:
         failure: BaseException | None = None
         try:
             result = work()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
             failure = error
         # The loop may be closed by now.
         with suppress(RuntimeError):

@@ -135,26 +135,33 @@ def _check_tree(value: Any, info: ValidationInfo) -> Any:
         return value
     level, nodes = [value], 0
     for _ in range(MAX_TREE_DEPTH):
-        below: list[Any] = []
-        for one in level:
-            kind = type(one)
-            if kind is dict:
-                below += one.values()
-                nodes += len(one)
-                for key in one:
-                    if type(key) is not str or not key.isascii():
-                        below += _check_leaf(key)
-            elif kind is list:
-                below += one
-            elif kind is not str or not one.isascii():
-                below += _check_leaf(one)
+        below, keys = _list_below(level)
         if not below:
             return value
-        nodes += len(below)
+        nodes += keys + len(below)
         if nodes > MAX_TREE_NODES:
             raise ValueError(f"has more than {MAX_TREE_NODES} nodes")
         level = below
     raise ValueError(f"is nested deeper than {MAX_TREE_DEPTH}")
+
+
+def _list_below(level: Iterable[Any]) -> tuple[list[Any], int]:
+    """Check the values of one level; return those of the next, and how many keys there are to them."""
+    below: list[Any] = []
+    keys = 0
+    for one in level:
+        kind = type(one)
+        if kind is dict:
+            below += one.values()
+            keys += len(one)
+            for key in one:
+                if type(key) is not str or not key.isascii():
+                    below += _check_leaf(key)
+        elif kind is list:
+            below += one
+        elif kind is not str or not one.isascii():
+            below += _check_leaf(one)
+    return below, keys
 
 
 def _check_leaf(value: object) -> Iterable[object]:

@@ -120,14 +120,14 @@ class StorageAccess:
         try:
             rows = await self._get_many(user_id, keys)
             return [read_row(rows.get(key), user_id, key) for key in keys]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller's storage may raise anything
             return [f"get_many raised {type(error).__name__}"] * len(keys)
 
     async def _read_row(self, user_id: str, key: str) -> Stored | str | None:
         """Return a usable record, None, or a text that says what is wrong."""
         try:
             return read_row(await self._get(user_id, key), user_id, key)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller's storage may raise anything
             return f"get raised {type(error).__name__}"
 
     # Writing
@@ -317,7 +317,7 @@ async def _settle(call: Coroutine[Any, Any, T]) -> T | CallFailure:
     """Return what *call* returns, or what it raised: asyncio's debug log shows what a task raised."""
     try:
         return await call
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the caller's storage may raise anything
         return CallFailure(f"raised {type(error).__name__}")
 
 

@@ -50,7 +50,7 @@ class StorageHealth:
                 await ask()
         except TimeoutError:
             self.timed_out()
-        except Exception:
+        except Exception:  # noqa: BLE001 - an error is an answer too
             # An error is an answer: whoever asks next hears of it at once.
             self.answered()
         else:

@@ -56,7 +56,7 @@ class WorkerThreads:
             # Nothing is passed, returned or raised that asyncio's debug log could show.
             try:
                 ended.append((method(*arguments), None))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it is raised again where it is awaited
                 ended.append((None, error))
 
         # A thread cannot be stopped: a call that times out leaves it behind.

@@ -38,8 +38,10 @@ class StoredDecision:
         return f"<StoredDecision {self.campaign_key!a}: {self.variation_name!a}{goals}>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the official record: userId, campaignKey, variationName, and where there are any,
-        goalIdentifier (identifiers joined by ``_vwo_``) and metaData.
+        """Return the official record.
+
+        It has userId, campaignKey, variationName, and where there are any, goalIdentifier
+        (identifiers joined by ``_vwo_``) and metaData.
         """
         row: dict[str, Any] = {
             "userId": self.user_id,

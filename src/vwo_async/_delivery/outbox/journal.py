@@ -109,7 +109,7 @@ class Journal:
         except TimeoutError:
             # A slow disk is no lost one.
             return
-        except Exception:
+        except Exception:  # noqa: BLE001 - the caller's outbox may raise anything
             found = set()
         self._ids = {event: id_ for event, id_ in self._ids.items() if id_ in found}
 
@@ -140,7 +140,7 @@ class Journal:
             await self.opened()
             rows = [(now, dump(event, own)) for event, own in zip(events, claims, strict=True)]
             ids = await self._outbox.append(rows)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
             self._failed(f"append raised {type(error).__name__}", len(events))
             return
         finally:
@@ -170,7 +170,7 @@ class Journal:
             ids, self._ended = self._ended, set()
             try:
                 await self._outbox.remove(ids)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
                 self._failed(f"remove raised {type(error).__name__}", 1)
 
     async def _load_on(self) -> None:
@@ -182,7 +182,7 @@ class Journal:
         while True:
             try:
                 rows = await self._outbox.load(LOAD_LIMIT)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
                 self._failed(f"load raised {type(error).__name__}", 1)
                 rows = []
             for row in rows:
@@ -194,8 +194,7 @@ class Journal:
         try:
             event, claims = load(self._account, row.payload)
             wall_s = float(row.wall_s)
-        except Exception:
-            # Whatever is wrong with one row, those after it are sound.
+        except Exception:  # noqa: BLE001 - whatever is wrong with one row, those after it are sound
             self._failed("an event in it cannot be read", 1)
             self._ended.add(row.id)
             self._remove_soon()

@@ -175,7 +175,7 @@ class SqliteOutbox:
         for job in jobs:
             try:
                 results.append((job, job.work(), None))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - each job's error goes to whoever asked for it
                 results.append((job, None, error))
         fault = self._commit()
         for job, value, failure in results:
@@ -295,8 +295,7 @@ class SqliteOutbox:
         self._adopt_at = time.monotonic() + ADOPT_INTERVAL_S
         try:
             self._adopt()
-        except Exception:
-            # What could not be taken over stays where it is, for the next time.
+        except Exception:  # noqa: BLE001 - what could not be taken over stays for the next time
             self._rollback()
 
     def _adopt(self) -> None:

@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+from collection import check_names, group_by_server
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
 from postgres import own_postgres, postgres_url  # noqa: F401 - the same
 from redact import no_secret  # noqa: F401 - the same: it holds every test to showing no secret
+from search_effort import register_profiles
 
 # What a service's first client imports takes longer than a loop may be held; no test is to be the first.
 import vwo_async._settings.parse
 import vwo_async.transport  # noqa: F401
+
+register_profiles()
 
 
 @pytest.fixture
@@ -35,7 +39,9 @@ def _no_blocking() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Hold every async test to leaving no task behind."""
+    """Hold every async test to leaving no task behind, and make the suite fit for several processes."""
+    check_names([item.nodeid for item in items])
+    group_by_server(items)
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _leaving_no_task(item.obj)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from port import find_free_port
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
@@ -224,19 +223,6 @@ def _find_binary(module: str) -> Path | None:
     if found is None or found.origin is None:
         return None
     return Path(found.origin).parent / "bin" / "redis-server"
-
-
-def find_free_port() -> int:
-    """Return a port on which nobody listens.
-
-    It is below those that connections are made from, so that none of these takes it while a server is
-    down, not even one to itself.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as one, suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            return port
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:

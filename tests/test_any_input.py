@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as profile
 from sample import campaign, settings
+from search_effort import examples
 
 from vwo_async import InvalidInputError, TrackResult, VWOClient
 from vwo_async.storage import MemoryUserStorage
@@ -85,7 +86,7 @@ FILES = [
 ]
 
 
-@profile(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@profile(max_examples=examples(400), suppress_health_check=[HealthCheck.too_slow])
 @given(calls(), strategies.sampled_from(FILES), strategies.booleans(), strategies.booleans())
 def test_every_call_settles(
     drawn: tuple[str, list[Any], dict[str, Any]],
@@ -122,7 +123,7 @@ def test_every_call_settles(
     asyncio.run(run())
 
 
-@profile(max_examples=200, deadline=None)
+@profile(max_examples=examples(200))
 @given(values)
 def test_revenue_is_never_a_surprise(value: Any) -> None:
     """Revenue of any kind is sent as text, refused, or missing; a number is sent to the digit."""

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from search_effort import examples
 
 from vwo_async import Settings, SettingsError, parse_settings
 from vwo_async._core.api_method import (
@@ -811,7 +812,7 @@ def use(source: Any) -> None:
 
 
 @given(json_values)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 def test_any_json(value: Any) -> None:
     """Any JSON value is settings or a SettingsError, and nothing else."""
     use(value)
@@ -820,7 +821,7 @@ def test_any_json(value: Any) -> None:
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60)))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 def test_any_text(source: bytes | str) -> None:
     """Any bytes and any text are settings or a SettingsError, and nothing else."""
     use(source)
@@ -836,7 +837,7 @@ def paths_in(node: Any, path: Path = ()) -> Iterator[Path]:
 
 
 @given(st.sampled_from(list(paths_in(FILE))), st.one_of(json_values, st.just(ABSENT)))
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=examples(400))
 def test_mutations(path: Path, value: Any) -> None:
     """With any part of a good file replaced or gone, it works for every user or is refused."""
     file = changed(path, value)

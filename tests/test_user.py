@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from search_effort import examples
 
 from vwo_async import InvalidInputError
 from vwo_async._user import User
@@ -366,7 +367,7 @@ keys = st.one_of(
 
 
 @given(anything, anything, st.one_of(anything, st.dictionaries(keys, anything, max_size=3)))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 def test_anything(user_id: Any, agent: Any, variables: Any) -> None:
     """Any arguments make a user or an InvalidInputError, and nothing else; a user can be sent and hashed."""
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from search_effort import examples
 from strategy import make_campaign, make_only_campaign, make_variations, weights
 
 from vwo_async._core.api_method import ACTIVATE
@@ -72,7 +73,7 @@ def test_hash(seed: str, expected: int) -> None:
 
 
 @given(st.binary(max_size=40))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 def test_hash_is_murmur3(seed: bytes) -> None:
     """Any bytes hash as MurmurHash3 x86 32-bit with seed 1, unsigned."""
     assert hash_seed(seed) == murmur3(seed, 1)
@@ -105,7 +106,6 @@ def test_bucket_value(hashed: int, maximum: int, multiplier: float, expected: in
     st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)).map(sorted),
     st.sampled_from([100, 10_000]),
 )
-@settings(deadline=None)
 def test_bucket_value_is_monotone(hashes: Sequence[int], maximum: int) -> None:
     """A larger hash has no smaller value, and without a multiplier every value is 1..maximum."""
     low, high = (bucket_value(one, maximum) for one in hashes)
@@ -168,7 +168,7 @@ def walk(shares: Sequence[float]) -> list[int]:
 
 
 @given(st.lists(weights(), max_size=5))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 def test_ranges_partition(shares: list[float]) -> None:
     """Every value up to the total has exactly one owner, in the order of the file; none beyond it has."""
     ranges = Ranges([(weight, index) for index, weight in enumerate(shares)])
@@ -333,7 +333,6 @@ def test_traffic(traffic: float, *, admitted: bool) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(0, 99))
-@settings(deadline=None)
 def test_more_traffic_keeps_users(user_id: str, traffic: int) -> None:
     """Raising the traffic puts nobody out of the campaign."""
     reasons = []

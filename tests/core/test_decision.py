@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from search_effort import examples
 from strategy import (
     JsonObject,
     make_campaign,
@@ -253,7 +254,7 @@ def answers(file: Mapping[str, Any], user: User) -> dict[str, Answer]:
 
 
 @given(settings_files(forced=True), users())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 def test_deterministic(file: JsonObject, user: User) -> None:
     """The same user gets the same answer again, from the same plan and from the file compiled anew."""
     plan = Plan(parse_settings(file))
@@ -263,7 +264,7 @@ def test_deterministic(file: JsonObject, user: User) -> None:
 
 
 @given(settings_files(forced=True), users(), st.data())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 def test_independent_of_other_campaigns(file: JsonObject, user: User, data: st.DataObject) -> None:
     """No decision changes with the order of the file, nor with campaigns outside the group."""
     everything = answers(file, user)
@@ -275,7 +276,7 @@ def test_independent_of_other_campaigns(file: JsonObject, user: User, data: st.D
 
 
 @given(settings_files(), users())
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=examples(120))
 def test_one_campaign_of_a_group(file: JsonObject, user: User) -> None:
     """A user whom nothing forces is assigned to at most one campaign of a group."""
     given_to = [
@@ -286,7 +287,7 @@ def test_one_campaign_of_a_group(file: JsonObject, user: User) -> None:
 
 
 @given(settings_files(forced=True), users())
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=examples(120))
 def test_outside_the_traffic(file: JsonObject, user: User) -> None:
     """Whom traffic keeps out has a variation only where one is forced on him; 0 keeps everybody out."""
     for campaign in file["campaigns"]:
@@ -302,7 +303,7 @@ def test_outside_the_traffic(file: JsonObject, user: User) -> None:
 
 
 @given(settings_files(forced=True), users())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 def test_assigned_variations_have_weight(file: JsonObject, user: User) -> None:
     """Nobody is assigned to a variation of weight 0, and every variation given is one of the campaign's."""
     found = answers(file, user)
@@ -318,7 +319,7 @@ def records_of(names: list[str]) -> st.SearchStrategy[Stored | None]:
 
 
 @given(settings_files(forced=True), users(), st.sampled_from(APIS), st.data())
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=examples(120))
 def test_lookups_end(file: JsonObject, user: User, api: Api, data: st.DataObject) -> None:
     """At most two rounds of reading give a decision; each asks for what is not known yet, once, and no more
     than the campaign and its group."""
@@ -347,7 +348,7 @@ def test_lookups_end(file: JsonObject, user: User, api: Api, data: st.DataObject
 
 
 @given(settings_files(), users(), st.data())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 def test_storage_keeps_users(file: JsonObject, user: User, data: st.DataObject) -> None:
     """With a storage a user keeps his variation, and one campaign of the group, when the rules change."""
     stored: dict[str, Stored | None] = {one["key"]: None for one in file["campaigns"]}

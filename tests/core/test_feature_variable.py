@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from search_effort import examples
 from strategy import JsonObject, json_values, make_campaign, make_only_campaign
 
 from vwo_async._core.feature_variable import is_enabled, read_variable
@@ -232,7 +233,7 @@ KINDS: dict[str, Any] = {"integer": int, "double": float, "boolean": bool, "json
     st.sampled_from(["integer", "double", "boolean", "string", "json", "other", None]),
     json_values(),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 def test_never_raises(kind: str | None, value: Any) -> None:
     """Whatever value a file gives a variable, reading it gives a value of its type or None."""
     try:
@@ -243,7 +244,6 @@ def test_never_raises(kind: str | None, value: Any) -> None:
 
 
 @given(st.integers(-(10**300), 10**300), st.text(st.sampled_from("abc.,e% "), max_size=3))
-@settings(deadline=None)
 def test_integer_text(number: int, tail: str) -> None:
     """The digits at the beginning of a text are read to the last, and what follows them is not."""
     assert read("integer", f"{number}{tail}") == number

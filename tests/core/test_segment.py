@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from search_effort import examples
 from strategy import json_values
 
 from vwo_async._core.segment import compile_segment
@@ -483,14 +484,14 @@ def checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @given(odd_trees, variables, st.sampled_from([None, LISTED]))
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=examples(400))
 def test_never_raises(tree: Any, values: Mapping[str, Any], user_id: str | None) -> None:
     """Any tree of JSON is answered by yes or no for any variables that a call may pass."""
     assert holds(tree, checked(values), user_id) in (True, False)
 
 
 @given(trees, variables, st.sampled_from([None, LISTED]))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 def test_not_negates(tree: Any, values: Mapping[str, Any], user_id: str | None) -> None:
     """Where every part can be evaluated, `not` is the negation, and twice of it is nothing."""
     once = holds({"not": tree}, checked(values), user_id)
@@ -499,7 +500,7 @@ def test_not_negates(tree: Any, values: Mapping[str, Any], user_id: str | None) 
 
 
 @given(st.lists(trees, max_size=3), variables, st.sampled_from([None, LISTED]))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 def test_and_or(nodes: list[Any], values: Mapping[str, Any], user_id: str | None) -> None:
     """`and` holds where all children do, `or` where any does."""
     each = [holds(node, checked(values), user_id) for node in nodes]
@@ -513,7 +514,6 @@ def test_and_or(nodes: list[Any], values: Mapping[str, Any], user_id: str | None
         st.floats(allow_nan=False, allow_infinity=False),
     )
 )
-@settings(deadline=None)
 def test_number_equals_its_spellings(number: float) -> None:
     """A number equals its own text, as a value and as an operand, and a Decimal of the same number."""
     text = repr(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid5
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vwo_async._core.visitor import make_namer, make_namespace
@@ -28,7 +28,6 @@ def test_visitor_id(user_id: str, account_id: int | str, expected: str) -> None:
     st.text(st.characters(exclude_categories=["Cs"])),
     st.one_of(st.integers(), st.text(st.characters(exclude_categories=["Cs"]))),
 )
-@settings(deadline=None)
 def test_visitor_id_is_uuid5(user_id: str, account_id: int | str) -> None:
     """Any id of any account is the version 5 UUID of the standard library, without dashes."""
     namespace = make_namespace(account_id)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from search_effort import examples
 from strategy import make_campaign, make_only_campaign, make_variations, user_ids
 
 from vwo_async._core.api_method import ACTIVATE
@@ -176,7 +177,7 @@ def test_overrides_everything_else() -> None:
 
 
 @given(user_ids(), st.lists(st.floats(0, 100), min_size=2, max_size=8))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 def test_rescaled_weights_leave_no_gap(user_id: str, weights: list[float]) -> None:
     """Rounding up, the ranges of rescaled weights cover every value: one of several matches is forced."""
     shares = tuple((f"V{number}", weight) for number, weight in enumerate(weights))

@@ -12,6 +12,7 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from search_effort import examples
 
 from vwo_async._delivery.answer import Answer, Failure, Verdict, judge, read_retry_after
 
@@ -55,7 +56,6 @@ def test_failures(failure: Failure | None, expected: Verdict) -> None:
 
 
 @given(st.integers(100, 999), st.text(max_size=10))
-@settings(deadline=None)
 def test_every_status(status: int, header: str) -> None:
     """Only 2xx counts as delivered, only 408, 425, 429 and 5xx are sent again, whatever the header says."""
     verdict = judge(Answer(status, retry_after=header))
@@ -155,7 +155,6 @@ def test_dates_without_a_zone(text: str, zone: str) -> None:
 
 
 @given(st.integers(-10_000, 10_000))
-@settings(deadline=None)
 def test_any_date(seconds: int) -> None:
     """A date some seconds away is waited for that long, within 0 and 300."""
     text = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
@@ -171,7 +170,7 @@ def test_any_date(seconds: int) -> None:
     ),
     st.floats(0, 1e11),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_header(text: str, wall_now: float) -> None:
     """Whatever a server sends, the wait is a number of 0 to 300 seconds."""
     assert 0 <= read_retry_after(text, wall_now) <= 300

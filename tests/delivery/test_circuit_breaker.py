@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vwo_async._delivery.circuit_breaker import CircuitBreaker
@@ -130,7 +130,6 @@ def test_probe_of_a_pause_that_fails() -> None:
         )
     )
 )
-@settings(deadline=None)
 def test_never_for_good(steps: list[tuple[str, float, float]]) -> None:
     """Whatever happened, one request after the other: there is a time at which the next may go."""
     breaker = CircuitBreaker()

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from search_effort import examples
 
 from vwo_async._core.plan import Plan
 from vwo_async._delivery.answer import Answer, Failure
@@ -509,7 +510,7 @@ def test_not_retried_where_it_may_have_arrived() -> None:
 
 
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=40))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 def test_backoff(draws: list[float]) -> None:
     """Each wait is at least the base and at most the cap, and the bound doubles with each try."""
     drawn = iter(draws)
@@ -1258,7 +1259,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 TestQueue = QueueMachine.TestCase
 TestQueue.settings = settings(
-    deadline=None, max_examples=150, stateful_step_count=40, report_multiple_bugs=False
+    max_examples=examples(150), stateful_step_count=40, report_multiple_bugs=False
 )
 
 

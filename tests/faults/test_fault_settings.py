@@ -20,6 +20,7 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 from rig import P99_DELAY_S, FaultServer, fault_server, steady_loop
 from sample import ACCOUNT, KEY, SECRET, campaign, settings, variation
+from search_effort import examples
 
 from vwo_async import Reason, Settings, SettingsError, VWOClient, fetch_settings
 from vwo_async.testing import RecordingTransport
@@ -202,7 +203,7 @@ patterns = st.one_of(
 @given(
     patterns, st.sampled_from(["a", "ab", "b", "\n", "word "]), st.sampled_from(["", "!", "\u00e9"])
 )
-@profile(deadline=None, max_examples=200)
+@profile(max_examples=examples(200))
 def test_row_44_any_pattern(pattern: str, unit: str, end: str) -> None:
     """Whatever the pattern and the visitor, the loop is held for less than a twentieth of a second."""
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample import KEY, campaign, variation
 from sample import settings as make_file
+from search_effort import examples
 
 from vwo_async import Settings, SettingsChange, compare_settings, parse_settings
 from vwo_async._core.api_method import ACTIVATE, APIS
@@ -274,7 +275,7 @@ def test_pause() -> None:
 
 
 @given(settings_files(forced=True))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 def test_same_file(file: dict[str, Any]) -> None:
     """A file means what it means: compared with itself, however it is written, nothing changed."""
     assert not compare(file, file)
@@ -283,7 +284,7 @@ def test_same_file(file: dict[str, Any]) -> None:
 
 
 @given(settings_files(forced=True), settings_files(forced=True))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 def test_there_and_back(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Going back is the opposite change."""
     there, back = compare(one, other), compare(other, one)
@@ -316,7 +317,7 @@ def show(plan: Plan, user: User) -> dict[str, Any]:
     st.data(),
     st.lists(users(), min_size=3, max_size=3),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 def test_no_change_decides_alike(
     file: dict[str, Any], data: st.DataObject, people: list[User]
 ) -> None:

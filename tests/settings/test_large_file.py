@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample import ACCOUNT, KEY, campaign, variation
 from sample import settings as make_file
+from search_effort import examples
 from server import answer, running_server
 
 from vwo_async import Settings, SettingsError, VWOClient, fetch_settings, parse_settings
@@ -235,7 +236,7 @@ def harm(body: bytes, damage: tuple[int, bytes, int]) -> bytes:
 
 
 @given(st.sampled_from(FORMS), damages(), st.sampled_from([1, 400]))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 def test_damaged_file(body: bytes, damage: tuple[int, bytes, int], piece: int) -> None:
     """Whatever becomes of a place in a file, it is read or refused as in one go, to the letter."""
     body = harm(body, damage)
@@ -243,7 +244,7 @@ def test_damaged_file(body: bytes, damage: tuple[int, bytes, int], piece: int) -
 
 
 @given(st.sampled_from(FORMS), damages(), damages())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 def test_file_damaged_twice(
     body: bytes, damage: tuple[int, bytes, int], other: tuple[int, bytes, int]
 ) -> None:
@@ -272,7 +273,7 @@ def paths_in(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
     st.lists(st.sampled_from(list(paths_in(FILE))), min_size=1, max_size=4),
     st.sampled_from([None, 5, -1, 200, "x", [], {}, [5], {"a": 1}, True, "11", 12, *NUMBERS]),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 def test_wrong_values(paths: list[tuple[Any, ...]], value: Any) -> None:
     """Faults of the whole file and of its campaigns, and what occurs twice, are named alike."""
     file = copy.deepcopy(FILE)
@@ -395,7 +396,7 @@ def show(answer: Any) -> Any:
 
 
 @given(settings_files(forced=True), users(), st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 def test_same_decisions(file: dict[str, Any], user: User, order: random.Random) -> None:
     """In whatever order campaigns are asked for, each decides as in the plan of all."""
     whole, lazy = both_plans(file)

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample import ACCOUNT, KEY
 from sample import settings as make_file
+from search_effort import examples
 
 from vwo_async import parse_settings
 from vwo_async._settings.last_known_good import LastKnownGood, UnusableError
@@ -365,7 +366,8 @@ def test_just_good_enough(path: Path, changes: dict[str, Any]) -> None:
 
 @given(st.binary(max_size=300), st.integers(0, 500), st.integers(0, 30))
 @settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(200),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_damage(tmp_path: Path, scrap: bytes, place: int, length: int) -> None:
     """Whatever stands in the file, it is what was written, or refused."""

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from database import any_redis, find_free_port, running_cluster
+from database import any_redis, running_cluster
+from port import find_free_port
 from redis import Redis as SyncRedis
 from redis.asyncio import RedisCluster
 from sqlalchemy.ext.asyncio import create_async_engine

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sample import campaign, variation
 from sample import settings as settings_file
@@ -521,7 +521,6 @@ def test_an_oversize_cookie_is_not_even_looked_at() -> None:
 
 
 @given(cookie=st.text(st.characters(codec=None), max_size=200) | st.binary(max_size=200))
-@settings(deadline=None)
 def test_any_cookie_is_answered(cookie: str | bytes) -> None:
     """Whatever a client sends, there is no record and no exception, and one can be kept."""
     storage = CookieUserStorage(TOKEN)
@@ -532,7 +531,6 @@ def test_any_cookie_is_answered(cookie: str | bytes) -> None:
 
 
 @given(tail=st.text(string.ascii_letters + string.digits + "-_.=", max_size=200))
-@settings(deadline=None)
 def test_any_likely_cookie_is_answered(tail: str) -> None:
     """The same for what looks like one of ours."""
     assert read(CookieUserStorage(TOKEN), f"1.{tail}") is None
@@ -790,7 +788,6 @@ names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
         max_size=12,
     )
 )
-@settings(deadline=None)
 def test_any_records_come_back(rows: list[tuple[Any, ...]]) -> None:
     """What was kept last comes back in later requests, as far as there is room; nothing else does."""
     storage = CookieUserStorage(TOKEN)

@@ -37,7 +37,7 @@ from .decide import (
     decide_now,
     explain_campaign,
     explain_refusal,
-    find_ready,
+    report_now,
 )
 from .engine import Engine
 from .options import GoalType, LaunchOptions, read_options
@@ -215,7 +215,9 @@ class VWOClient:
             user_ip_address=user_ip_address,
             wait=wait,
         )
-        return _variation_name(decision)
+        if decision is None or decision.variation is None:
+            return None
+        return decision.variation.name
 
     async def get_variation_name(
         self,
@@ -241,7 +243,9 @@ class VWOClient:
             user_storage_data=user_storage_data,
             meta_data=meta_data,
         )
-        return _variation_name(decision)
+        if decision is None or decision.variation is None:
+            return None
+        return decision.variation.name
 
     get_variation = get_variation_name
 
@@ -650,10 +654,6 @@ class VWOClient:
         if engine.enter():
             await engine.next_turn()
         try:
-            # A key that is there needs no other check.
-            campaign = find_ready(engine, campaign_key, api)
-            if campaign is None:
-                check_name(campaign_key, "campaign_key")
             user = User(
                 user_id,
                 custom_variables,
@@ -664,17 +664,23 @@ class VWOClient:
             )
             given_record = None if user_storage_data is None else read_record(user_storage_data)
             meta_data = NO_META_DATA if meta_data is None else read_meta_data(meta_data)
-            tracks_again = should_track_returning_user is not None and read_flag(
-                should_track_returning_user, False, "should_track_returning_user"
-            )
-            waits = api.sends and self._read_wait(api.name, wait)
+            waits = tracks_again = False
+            if api.sends:
+                waits = self._read_wait(api.name, wait)
+                tracks_again = read_flag(
+                    should_track_returning_user, False, "should_track_returning_user"
+                )
+            decision = decide_now(engine, api, campaign_key, user)
+            if decision is None:
+                check_name(campaign_key, "campaign_key")
         except InvalidInputError as error:
             self._refuse(api.name, error)
             return None
-        if engine.has_quick_path and campaign is not None and not engine.consent.is_asked:
-            decision, delivery = decide_now(engine, api, campaign, user)
-            if waits:
-                await engine.reporter.wait_for(delivery)
+        if decision is not None:
+            if api.sends:
+                delivery = report_now(engine, decision, user)
+                if waits:
+                    await engine.reporter.wait_for(delivery)
             return decision
         call = DecideCall(
             api=api,
@@ -720,9 +726,3 @@ def launch(
 ) -> VWOClient:
     """Return a client: the official name for making a `VWOClient`, with the same arguments and errors."""
     return VWOClient(settings, **options)
-
-
-def _variation_name(decision: Decision | None) -> str | None:
-    if decision is None or decision.variation is None:
-        return None
-    return decision.variation.name

@@ -42,23 +42,29 @@ def find_campaign(engine: Engine, campaign_key: str, api: Api) -> Campaign | Rea
     return campaign
 
 
-def find_ready(engine: Engine, campaign_key: object, api: Api) -> Campaign | None:
-    """Return the campaign of that key if *api* applies to it whatever the options are."""
-    if type(campaign_key) is not str:
+def decide_now(engine: Engine, api: Api, campaign_key: object, user: User) -> Decision | None:
+    """Decide one campaign where nothing has to be waited for; None where only `decide_campaign` can."""
+    if (
+        not engine.has_quick_path
+        or engine.consent.is_asked
+        # A key of another kind may not be one that can be looked up.
+        or type(campaign_key) is not str
+    ):
         return None
-    return engine.snapshot.plan.ready[api.name].get(campaign_key)
+    plan = engine.snapshot.plan
+    campaign = plan.ready[api.name].get(campaign_key)
+    if campaign is None:
+        return None
+    return decide(plan, campaign, user, api, None)
 
 
-def decide_now(
-    engine: Engine, api: Api, campaign: Campaign, user: User
-) -> tuple[Decision, Delivery]:
-    """Decide one campaign and report it as *api* does: the quick path, see `Engine.has_quick_path`."""
-    snapshot = engine.snapshot
-    decision = decide(snapshot.plan, campaign, user, api, None)
-    if not api.sends or decision.variation is None:
-        return decision, NO_DELIVERY
-    event = snapshot.event_factory.make_impression(user, campaign, decision.variation)
-    return decision, delivery_of(engine.reporter.put([event]))
+def report_now(engine: Engine, decision: Decision, user: User) -> Delivery:
+    """Report what `decide_now` has just decided."""
+    if decision.variation is None:
+        return NO_DELIVERY
+    factory = engine.snapshot.event_factory
+    event = factory.make_impression(user, decision.campaign, decision.variation)
+    return delivery_of(engine.reporter.put([event]))
 
 
 async def decide_campaign(engine: Engine, call: DecideCall) -> Decision | None:

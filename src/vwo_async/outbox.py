@@ -3,9 +3,10 @@
 A path given there means `SqliteOutbox` with its defaults; an outbox of your own has `Outbox`'s methods.
 """
 
-from __future__ import annotations
-
 from ._delivery.outbox.protocol import Outbox, Row
 from ._delivery.outbox.sqlite import SqliteOutbox
+from ._home import rehome
 
 __all__ = ["Outbox", "Row", "SqliteOutbox"]
+
+rehome(globals())

@@ -3,13 +3,12 @@
 Give an object with `Transport`'s two methods as the launch option ``transport`` to send in another way.
 """
 
-from __future__ import annotations
-
 from ._delivery.answer import Answer, Failure
 from ._delivery.queue import Limits
 from ._delivery.request import Request
 from ._delivery.transport.httpx import HttpxTransport
 from ._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport
+from ._home import rehome
 
 __all__ = [
     "VWO_BASE_URL",
@@ -21,3 +20,5 @@ __all__ = [
     "Timeouts",
     "Transport",
 ]
+
+rehome(globals())

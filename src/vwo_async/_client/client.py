@@ -464,7 +464,7 @@ class VWOClient:
             given = None if user_storage_data is None else _read_record(user_storage_data)
         except InvalidInputError as error:
             self._refuse("track", error)
-            return TrackResult({}, reason=Reason.INVALID_INPUT, detail=str(error))
+            return TrackResult.refused(campaign_key, Reason.INVALID_INPUT, str(error))
         return await engine.track(call, given, waits=waits)
 
     @overload
@@ -616,7 +616,7 @@ class VWOClient:
         Nothing is checked here: the methods check, and answer for bad input, as the client's own do.
         """
         return UserHandle(
-            self,
+            self,  # pyright: ignore[reportArgumentType]  # to it named keywords are no **keywords
             user_id,
             custom_variables,
             variation_targeting_variables,

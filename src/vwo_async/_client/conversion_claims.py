@@ -14,7 +14,7 @@ from .._core.goal import counts_once
 from .._core.plan import Campaign
 from .._delivery.outbox.journal import Claim
 from .._reason import Reason
-from .._result import CampaignTrack, DeliveryStatus, Receipt
+from .._result import CampaignTrack, DeliveryStatus, Receipt, receipt_of
 from .._storage.access import StorageAccess
 from ..storage.protocol import SEPARATOR, StoredDecision
 from .stored_records import StoredRecords
@@ -121,7 +121,7 @@ class ConversionClaims:
             _remember(
                 stored_records, record.campaign_key, Stored(record.variation_name, record.goals)
             )
-            receipt = results[one.campaign.key].receipt
+            receipt = receipt_of(results[one.campaign.key])
             if receipt is not None:
                 claim = Claim(call.user.id, one.campaign.key, one.goal.identifier)
                 self.release_on_failure(receipt, [claim])

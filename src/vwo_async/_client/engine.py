@@ -351,7 +351,7 @@ class Engine:
     ) -> TrackResult:
         """Decide every campaign that *call* means, queue its conversions, then tell the storage."""
         if self.consent.is_asked and await self.consent.refuses(call.user.id):
-            return TrackResult({}, reason=Reason.OPTED_OUT)
+            return TrackResult.refused(call.campaign_keys, Reason.OPTED_OUT)
         snapshot = self.snapshot
         storage = self._storage
         if isinstance(snapshot.plan, LazyPlan):

@@ -19,7 +19,7 @@ from .._delivery.event import Event
 from .._delivery.event_factory import dump_properties
 from .._error import InvalidInputError
 from .._reason import Reason
-from .._result import CampaignTrack, Receipt
+from .._result import CampaignTrack, Receipt, receipt_of
 from .._user import User, check_text
 from ..storage.protocol import StoredDecision
 from .options import GoalType, read_goal_type
@@ -323,13 +323,14 @@ def conclude(results: Mapping[str, CampaignTrack]) -> dict[str, CampaignTrack]:
 
 
 def _conclude_one(one: CampaignTrack) -> CampaignTrack:
-    if one.receipt is None:
+    receipt = receipt_of(one)
+    if receipt is None:
         return one
-    outcome = one.receipt.outcome
+    outcome = receipt.outcome
     if outcome is None:
-        return one._replace(tracked=False, reason=Reason.PENDING)
+        return CampaignTrack(False, Reason.PENDING, one.variation_name, receipt)
     if not outcome:
-        return one._replace(tracked=False, reason=Reason.NOT_DELIVERED)
+        return CampaignTrack(False, Reason.NOT_DELIVERED, one.variation_name, receipt)
     return one
 
 

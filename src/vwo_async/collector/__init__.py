@@ -15,14 +15,13 @@ process it is steered over HTTP: ``GET /collector/report``, ``GET /collector/led
 body, and ``POST /collector/answer`` with ``{"status": 503, "times": 3}``.
 """
 
-from __future__ import annotations
-
 from .._collector.inbox import Refusal, Totals
 from .._collector.ledger import Counted, Ledger
 from .._collector.received import Conversion, Kind, Received
 from .._collector.report import CampaignReport, GoalReport, Report, VariationReport
 from .._collector.request import Endpoint
 from .._collector.server import Collector, serve
+from .._home import rehome
 
 __all__ = [
     "CampaignReport",
@@ -40,3 +39,5 @@ __all__ = [
     "VariationReport",
     "serve",
 ]
+
+rehome(globals())

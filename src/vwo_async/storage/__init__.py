@@ -4,6 +4,7 @@ The adapters for servers are modules of their own, since each needs a client lib
 `vwo_async.storage.redis`, `vwo_async.storage.sql`.
 """
 
+from .._home import rehome
 from .memory import MemoryUserStorage
 from .protocol import GoalClaims, ManyReader, PlainUserStorage, StoredDecision, UserStorage
 
@@ -15,3 +16,5 @@ __all__ = [
     "StoredDecision",
     "UserStorage",
 ]
+
+rehome(globals())

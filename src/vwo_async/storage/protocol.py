@@ -98,9 +98,11 @@ class UserStorage(Protocol):
 
     async def get(self, user_id: str, campaign_key: str) -> Row:
         """Return what `set` was last given for this user and campaign, or None."""
+        ...
 
     async def set(self, data: Mapping[str, Any]) -> object:
         """Keep *data*, a record in the official shape (see `StoredDecision.as_dict`)."""
+        ...
 
 
 class PlainUserStorage(Protocol):
@@ -112,9 +114,11 @@ class PlainUserStorage(Protocol):
 
     def get(self, user_id: str, campaign_key: str) -> Row:
         """See `UserStorage.get`."""
+        ...
 
     def set(self, data: Mapping[str, Any]) -> object:
         """See `UserStorage.set`."""
+        ...
 
 
 @runtime_checkable
@@ -123,6 +127,7 @@ class ManyReader(Protocol):
 
     async def get_many(self, user_id: str, campaign_keys: Sequence[str]) -> Mapping[str, Row]:
         """Return the records by campaign key; a campaign without one may be left out."""
+        ...
 
 
 @runtime_checkable
@@ -134,6 +139,8 @@ class GoalClaims(Protocol):
 
         A claim is of its own: it is taken whether or not there is a record, and `set` does not undo it.
         """
+        ...
 
     async def release_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> object:
         """Give a claim back, so that the conversion can be claimed again; no error where there is none."""
+        ...

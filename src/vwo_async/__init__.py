@@ -26,7 +26,7 @@ What is here:
 
 Other doors: `vwo_async.storage` (users keep their variation), `vwo_async.outbox` (events survive the
 process), `vwo_async.transport` (how events are sent), `vwo_async.testing` and `vwo_async.collector`
-(for tests), `vwo_async.webhook`.
+(for tests).
 """
 
 from importlib import import_module as _import_module

@@ -13,6 +13,10 @@ received and counts it as VWO does::
 process it is steered over HTTP: ``GET /collector/report``, ``GET /collector/ledger``, ``GET
 /collector/totals``, ``POST /collector/reset``, ``PUT /collector/settings`` with a settings file as
 body, and ``POST /collector/answer`` with ``{"status": 503, "times": 3}``.
+
+`Collector` keeps each event as `Received` (of a `Kind`, from an `Endpoint`, with each `Conversion`) in a
+`Ledger`, which counts as `Counted`; what did not follow the format as `Refusal`. `Totals` counts requests
+and events, and `Report` is what an experimenter reads: `CampaignReport`, `VariationReport`, `GoalReport`.
 """
 
 from .._collector.inbox import Refusal, Totals

@@ -214,7 +214,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[State]:
 
 def describe(client: VWOClient, timing: Timing) -> dict[str, Any]:
     """Return the ledger of the client and the times of the handlers, ready for JSON."""
-    return {"statistics": client.statistics()._asdict(), "timing": timing.summarise()}
+    return {"statistics": client.statistics().as_json(), "timing": timing.summarise()}
 
 
 def _write(path: Path, report: Mapping[str, Any]) -> None:

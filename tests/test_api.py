@@ -16,6 +16,7 @@ from vector import RecordingStorage
 from vwo_async import (
     DeliveryError,
     DeliveryStatus,
+    FlushReport,
     InvalidInputError,
     Reason,
     SettingsError,
@@ -156,7 +157,7 @@ async def test_batches_by_count() -> None:
         assert not results[6].delivery.done()
         assert client.statistics().pending == 1
         report = await client.flush_events()
-        assert report == (1, 1, 0, 0, 0)
+        assert report == FlushReport(1, 1, 0, 0, 0)
         assert report
         assert results[6].delivery.done()
     assert [len(json.loads(one.body)["ev"]) for one in transport.requests] == [3, 3, 1]

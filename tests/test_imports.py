@@ -12,7 +12,17 @@ SOURCE = Path(__file__).parent.parent / "src" / "vwo_async"
 
 # Every folder and every door, each with those that it may import. What is not named here may not exist.
 # The files with an underscore beside the folders are values: they know nothing of the rest.
-VALUES = {"_error", "_explanation", "_log", "_reason", "_result", "_user", "_version"}
+VALUES = {
+    "_error",
+    "_explanation",
+    "_home",
+    "_log",
+    "_reason",
+    "_result",
+    "_user",
+    "_value",
+    "_version",
+}
 ALLOWED: dict[str, set[str]] = {
     "values": set(),
     "_settings": {"values"},
@@ -30,19 +40,19 @@ ALLOWED: dict[str, set[str]] = {
         "_storage",
         "_refresh",
     },
-    "transport": {"_delivery"},
-    "outbox": {"_delivery"},
+    "transport": {"values", "_delivery"},
+    "outbox": {"values", "_delivery"},
     "webhook": set(),
     "": {"values", "_settings", "_refresh", "_client", "webhook"},
     "_testing": {"", "storage", "transport"},
-    "testing": {"_testing"},
+    "testing": {"values", "_testing"},
     "_collector": set(),
-    "collector": {"_collector"},
+    "collector": {"values", "_collector"},
 }
 # One value may be needed by another.
 VALUE_IMPORTS = {
-    "_explanation": {"_reason"},
-    "_result": {"_log", "_reason"},
+    "_explanation": {"_reason", "_value"},
+    "_result": {"_error", "_log", "_reason", "_value"},
     "_user": {"_error"},
 }
 

@@ -264,9 +264,12 @@ async def test_invalid_input(arguments: dict[str, Any], caplog: pytest.LogCaptur
     async with serving() as (client, server), VWOClient(settings(), strict=True) as strict:
         result = await client.track(**given)
         assert not result
-        assert len(result) == 0
         assert result.reason is Reason.INVALID_INPUT
         assert result.detail
+        asked = given["campaign_key"]
+        if isinstance(asked, str):
+            assert result[asked].reason is Reason.INVALID_INPUT
+        assert not any(result.as_dict().values())
         records = [one for one in caplog.records if one.name == "vwo_async"]
         assert [one.getMessage() for one in records] == [f"track: {result.detail}"]
         assert not server.requests

@@ -1,4 +1,33 @@
-"""vwo_async: the asyncio-native SDK for VWO FullStack."""
+"""The asyncio-native SDK for VWO FullStack: A/B tests, feature tests and rollouts on the server.
+
+One client for each event loop, opened once and used by every request::
+
+    settings = await vwo_async.fetch_settings(account_id, sdk_key)
+
+    async with vwo_async.VWOClient(settings) as client:
+        variation = await client.activate("checkout", user_id)
+        if await client.is_feature_enabled("search", user_id):
+            ...
+        result = await client.track("checkout", user_id, "purchase", revenue_value=49.9)
+        if not result:
+            print(result["checkout"].reason)
+
+What is here:
+
+* The client: `VWOClient` (officially `launch`), and `UserHandle`, which is its methods for one user.
+* Settings: `fetch_settings`, `parse_settings`, `Settings`; `SettingsSource` keeps them fresh,
+  `verify_webhook` knows VWO's webhook, `compare_settings` tells what changed (`SettingsChange`).
+* What methods return: `TrackResult` with a `CampaignTrack` for each campaign and its `Delivery`, whose
+  end is an `Outcome`; `CampaignDecision`, `Explanation`, `FlushReport`, `CloseReport`, `Statistics`.
+  All are values: they can be pickled, and ``as_json()`` gives each as JSON can hold it.
+* Words: `Reason`, `DeliveryStatus`, `GoalType`.
+* Errors, all of them `VWOError`: `InvalidInputError`, `SettingsError`, `ClosedError`,
+  `WrongLoopError`, `DeliveryError`, `OutboxError`, `StorageError`.
+
+Other doors: `vwo_async.storage` (users keep their variation), `vwo_async.outbox` (events survive the
+process), `vwo_async.transport` (how events are sent), `vwo_async.testing` and `vwo_async.collector`
+(for tests).
+"""
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -17,6 +46,7 @@ from ._error import (
     WrongLoopError,
 )
 from ._explanation import Explanation, Step
+from ._home import rehome as _rehome
 from ._refresh.fetch import fetch_settings
 from ._refresh.source import SettingsSource
 from ._result import (
@@ -74,8 +104,14 @@ __all__ = [
     "verify_webhook",
 ]
 
+_rehome(globals())
+
 
 def __getattr__(name: str) -> object:
     if name == "Settings":
         return _import_module("._settings", __name__).Settings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,16 +1,15 @@
 """The ordered trace of a decision, as a value to look at, to log, or to show on a page."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ._reason import Reason
+from ._value import Value
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(Value):
     """One step of a decision.
 
     Attributes:
@@ -28,7 +27,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Value):
     """How a user came by a variation of a campaign, or why not. Holds user data: mind where it goes.
 
     Attributes:
@@ -44,21 +43,8 @@ class Explanation:
     steps: tuple[Step, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values that JSON can hold."""
-        return {
-            "campaign_key": self.campaign_key,
-            "variation_name": self.variation_name,
-            "reason": self.reason.value,
-            "steps": [
-                {
-                    "name": step.name,
-                    "passed": step.passed,
-                    "text": step.text,
-                    "facts": dict(step.facts),
-                }
-                for step in self.steps
-            ],
-        }
+        """Return what `as_json` does."""
+        return self.as_json()
 
     def __str__(self) -> str:
         end = "no variation" if self.variation_name is None else ascii(self.variation_name)

@@ -1,7 +1,5 @@
 """Why a campaign was or was not decided, tracked or counted."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 
@@ -23,12 +21,15 @@ class Reason(StrEnum):
     OPTED_OUT = "opted_out"
     """The client was told to track nothing."""
     CAMPAIGN_NOT_FOUND = "campaign_not_found"
+    """The settings file has no campaign of this key."""
     CAMPAIGN_NOT_RUNNING = "campaign_not_running"
+    """The campaign is paused, stopped or not yet started."""
     CAMPAIGN_TYPE_MISMATCH = "campaign_type_mismatch"
     """This API does not apply to campaigns of this type."""
     STORAGE_REQUIRED = "storage_required"
     """A multi-armed bandit campaign needs a user storage."""
     GOAL_NOT_FOUND = "goal_not_found"
+    """The campaign has no goal of this identifier; asked for all campaigns, none has."""
     GOAL_TYPE_MISMATCH = "goal_type_mismatch"
     """The goal is not of the type asked for by goal_type_to_track."""
     REVENUE_REQUIRED = "revenue_required"
@@ -36,7 +37,9 @@ class Reason(StrEnum):
     NOT_ACTIVATED = "not_activated"
     """With a user storage, only activate and is_feature_enabled may assign a variation."""
     NOT_IN_SEGMENT = "not_in_segment"
+    """The custom variables do not match the campaign's pre-segmentation."""
     NOT_IN_TRAFFIC = "not_in_traffic"
+    """The campaign admits a share of all users, and this one is not in it."""
     NOT_GROUP_WINNER = "not_group_winner"
     """Another campaign of the same mutually exclusive group has this user, or none won."""
     NO_VARIATION = "no_variation"

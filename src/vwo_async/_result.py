@@ -1,14 +1,19 @@
-"""What API methods return: plain values that hold no HTTP, Redis or SQL type."""
+"""What API methods return: plain values that hold no HTTP, Redis or SQL type, no key and no user.
 
-from __future__ import annotations
+They can be pickled and copied. `Value.as_json` gives each as JSON can hold it. Annotations here are no
+texts, so that pydantic and FastAPI can read them wherever the classes are at home.
+"""
 
 import asyncio
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, Self
 
+from ._error import DeliveryError
 from ._log import log_error
 from ._reason import Reason
+from ._value import Value
 
 __all__ = [
     "CampaignDecision",
@@ -40,7 +45,8 @@ class DeliveryStatus(StrEnum):
     """There was nothing to deliver."""
 
 
-class Outcome(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Outcome(Value):
     """How a delivery ended; true where VWO has the event.
 
     Attributes:
@@ -65,7 +71,11 @@ _DEVELOPMENT = Outcome(DeliveryStatus.NOTHING, "development_mode")
 
 
 class Receipt:
-    """The end of one accepted event, known now or later."""
+    """The end of one accepted event, known now or later.
+
+    The event itself is its receipt, and knows the key and the user: so receipts stay behind what callers
+    get, and are neither pickled nor copied with it.
+    """
 
     __slots__ = ("_callbacks", "outcome")
 
@@ -92,12 +102,46 @@ class Receipt:
         if self._callbacks and callback in self._callbacks:
             self._callbacks.remove(callback)
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError("an event cannot be pickled")
 
-class Delivery:
-    """The promise of one API call: ``await`` it for the outcome, at any time, as often as you like.
+
+class _UnpickledReceipt(Receipt):
+    """What a pickle says of a receipt: its outcome as it stood, which no event will ever change."""
+
+    __slots__ = ()
+
+    def __init__(self, outcome: Outcome | None) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+    def on_settled(self, callback: Callable[[], object]) -> None:
+        """Refuse, since it would be waited for without end."""
+        raise DeliveryError(
+            "the delivery was pending when it was pickled: only its own process learns the outcome"
+        )
+
+
+class _Immutable:
+    """A copy is the object itself: nothing of it changes but the outcome that it waits for."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+class Delivery(_Immutable):
+    """The promise of one API call: ``await`` it for its `Outcome`, at any time, as often as you like.
 
     It can be awaited in either mode. Cancelling the wait does not touch the delivery. With several
     events the outcome is that of the first delivered one, or where none was, of the first event.
+
+    A pickled delivery keeps the outcome as it stood. If that was not known yet, it stays unknown in the
+    copy that is read back: ``await`` and `add_done_callback` raise `DeliveryError` there, and do not wait.
     """
 
     __slots__ = ("_empty", "_receipts")
@@ -109,7 +153,7 @@ class Delivery:
     @property
     def outcome(self) -> Outcome | None:
         """The outcome, or None while it is not known."""
-        outcomes = [receipt.outcome for receipt in self._receipts]
+        outcomes = self.outcomes
         known = [outcome for outcome in outcomes if outcome is not None]
         if len(known) < len(outcomes):
             return None
@@ -122,21 +166,21 @@ class Delivery:
         """The outcome of each event of the call, None while it is not known."""
         return tuple(receipt.outcome for receipt in self._receipts)
 
-    def list_pending(self) -> list[Receipt]:
-        """Return the receipts whose outcome is not known."""
-        return [receipt for receipt in self._receipts if receipt.outcome is None]
-
     def done(self) -> bool:
         """Tell whether the outcome is known."""
-        return all(receipt.outcome is not None for receipt in self._receipts)
+        return not list_pending(self)
 
-    def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:
+    def add_done_callback(self, callback: Callable[["Delivery"], object]) -> None:
         """Call ``callback(delivery)`` from the loop once the outcome is known; soon where it is already.
 
         It must not block; what it raises is logged and ignored.
+
+        Raises:
+            DeliveryError: The delivery was pending when it was pickled.
+            RuntimeError: No event loop is running.
         """
         loop = asyncio.get_running_loop()
-        pending = [receipt for receipt in self._receipts if receipt.outcome is None]
+        pending = list_pending(self)
         if not pending:
             loop.call_soon(_call_isolated, callback, self)
             return
@@ -152,6 +196,14 @@ class Delivery:
         for receipt in pending:
             receipt.on_settled(settled)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the outcome by name as JSON can hold it; its ``status`` is ``pending`` while unknown."""
+        return {**(self.outcome or _NOTHING).as_json(), "status": self._name_status()}
+
+    def _name_status(self) -> str:
+        outcome = self.outcome
+        return "pending" if outcome is None else outcome.status.value
+
     def __await__(self) -> Generator[Any, None, Outcome]:
         for receipt in self._receipts:
             if receipt.outcome is None:
@@ -160,9 +212,20 @@ class Delivery:
         assert outcome is not None
         return outcome
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Delivery, (), (self.outcomes, self._empty)
+
+    def __setstate__(self, state: tuple[tuple[Outcome | None, ...], Outcome]) -> None:
+        outcomes, self._empty = state
+        self._receipts = tuple(_UnpickledReceipt(outcome) for outcome in outcomes)
+
     def __repr__(self) -> str:
-        outcome = self.outcome
-        return f"<Delivery {'pending' if outcome is None else outcome.status}>"
+        return f"<Delivery {self._name_status()}>"
+
+
+def list_pending(delivery: Delivery) -> list[Receipt]:
+    """Return the receipts whose outcome is not known."""
+    return [receipt for receipt in delivery._receipts if receipt.outcome is None]
 
 
 def _call_isolated(callback: Callable[[Delivery], object], delivery: Delivery) -> None:
@@ -191,33 +254,76 @@ NO_DELIVERY = Delivery()
 DEVELOPMENT_DELIVERY = Delivery(empty=_DEVELOPMENT)
 
 
-class CampaignTrack(NamedTuple):
+@dataclass(frozen=True, init=False)
+class CampaignTrack(_Immutable, Value):
     """What became of one campaign in a track call; true where the conversion counts as tracked.
 
     Attributes:
         tracked: Accepted for delivery, and where delivery was awaited, received by VWO.
         reason: ``Reason.TRACKED``, or why not.
-        variation_name: The user's variation, where it was decided.
-        receipt: The delivery of this campaign's conversion, where one was accepted.
+        variation_name: The user's variation, None where none was decided.
     """
+
+    __slots__ = ("_receipt", "reason", "tracked", "variation_name")
 
     tracked: bool
     reason: Reason
-    variation_name: str | None = None
-    receipt: Receipt | None = None
+    variation_name: str | None
+
+    def __init__(
+        self,
+        tracked: bool,
+        reason: Reason,
+        variation_name: str | None = None,
+        receipt: Receipt | None = None,
+    ) -> None:
+        set_once = object.__setattr__
+        set_once(self, "tracked", tracked)
+        set_once(self, "reason", reason)
+        set_once(self, "variation_name", variation_name)
+        set_once(self, "_receipt", receipt)
+
+    @property
+    def delivery(self) -> Delivery:
+        """Await it for the outcome of this campaign's conversion; of nothing, where none was accepted."""
+        receipt = receipt_of(self)
+        return NO_DELIVERY if receipt is None else Delivery((receipt,))
 
     def __bool__(self) -> bool:
         return self.tracked
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = self.tracked, self.reason, self.variation_name
+        return CampaignTrack, own, None if receipt_of(self) is None else self.delivery
+
+    def __setstate__(self, delivery: Delivery) -> None:
+        object.__setattr__(self, "_receipt", delivery._receipts[0])
 
     def __repr__(self) -> str:
         return f"CampaignTrack({self.tracked}, {self.reason.value!r}, {self.variation_name!r})"
 
 
-class TrackResult(Mapping[str, CampaignTrack]):
+def receipt_of(one: CampaignTrack) -> Receipt | None:
+    """Return the receipt of a campaign's conversion, None where none was accepted."""
+    # One that pydantic made from a mapping has none.
+    receipt: Receipt | None = getattr(one, "_receipt", None)
+    return receipt
+
+
+class TrackResult(_Immutable, Mapping[str, CampaignTrack]):
     """The result of a track call: a read-only mapping from campaign key to `CampaignTrack`.
 
     It is true exactly where the documents of VWO say true: delivery was awaited and VWO received at
     least one of the conversions, or it was not and at least one was accepted for delivery.
+
+    Every campaign that was asked for by its key is in it, whatever happened, with a reason; any other
+    key raises KeyError. Where *all* campaigns of a goal were asked for, it holds those that have the
+    goal, and is empty if the call ended before they were looked for.
+
+    It is a value: it can be pickled and copied, and holds neither the SDK key nor the user. A web
+    handler may return it as it is: FastAPI and pydantic answer with
+    ``{campaign_key: {"tracked": bool, "reason": str, "variation_name": str | None}}``. Return `as_dict`
+    for the official shape, or `as_json` for all of it.
     """
 
     __slots__ = ("_delivery", "_detail", "_made", "_notes", "_reason")
@@ -237,15 +343,28 @@ class TrackResult(Mapping[str, CampaignTrack]):
         self._detail = detail
         self._notes = notes
 
+    @classmethod
+    def refused(cls, asked: object, reason: Reason, detail: str = "") -> "TrackResult":
+        """Return the result of a call that was refused as a whole.
+
+        Args:
+            asked: The campaign key of the call, as the caller gave it: a str, a list, tuple or set of
+                str, or anything else, which names no campaign.
+            reason: The reason of every campaign asked for, and of the result.
+            detail: Which argument is at fault and why, without its value.
+        """
+        refusal = CampaignTrack(False, reason)
+        return TrackResult(dict.fromkeys(_read_keys(asked), refusal), reason=reason, detail=detail)
+
     @property
     def _campaigns(self) -> Mapping[str, CampaignTrack]:
         return self._made or {}
 
     @property
     def delivery(self) -> Delivery:
-        """Await it for the outcome of the call's events."""
+        """Await it for the `Outcome` of the call's events, in either mode."""
         if self._delivery is None:
-            found = (one.receipt for one in self._campaigns.values())
+            found = (receipt_of(one) for one in self._campaigns.values())
             # On the event architecture one event stands for all campaigns.
             receipts = dict.fromkeys(receipt for receipt in found if receipt is not None)
             self._delivery = Delivery(tuple(receipts))
@@ -271,8 +390,25 @@ class TrackResult(Mapping[str, CampaignTrack]):
         return self._notes
 
     def as_dict(self) -> dict[str, bool]:
-        """Return the shape of the official SDKs: ``{campaign_key: bool}``."""
+        """Return the shape of the official SDKs: ``{campaign_key: bool}``, false for what was not tracked."""
         return {key: one.tracked for key, one in self._campaigns.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it by name as JSON can hold it.
+
+        Returns:
+            ``tracked`` (bool), ``reason`` and ``detail`` (str), ``notes`` (list of str), ``campaigns``
+            (by key, a dict with ``tracked``, ``reason`` and ``variation_name``) and ``delivery`` (see
+            `Delivery.as_json`).
+        """
+        return {
+            "tracked": bool(self),
+            "reason": self.reason.value,
+            "detail": self._detail,
+            "notes": list(self._notes),
+            "campaigns": {key: one.as_json() for key, one in self._campaigns.items()},
+            "delivery": self.delivery.as_json(),
+        }
 
     def __bool__(self) -> bool:
         for one in self._campaigns.values():  # noqa: SIM110 - a generator costs more than the loop
@@ -289,8 +425,38 @@ class TrackResult(Mapping[str, CampaignTrack]):
     def __len__(self) -> int:
         return len(self._campaigns)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = dict(self._campaigns), self.delivery
+        return TrackResult, own, (self._reason, self._detail, self._notes)
+
+    def __setstate__(self, state: tuple[Reason | None, str, tuple[str, ...]]) -> None:
+        self._reason, self._detail, self._notes = state
+
     def __repr__(self) -> str:
-        return f"TrackResult({bool(self)}, {self.reason.value!r}, {dict(self._campaigns)!r})"
+        # Bad input may have anything for a key, so its keys are not shown.
+        shown = self._detail or dict(self._campaigns)
+        return f"TrackResult({bool(self)}, {self.reason.value!r}, {shown!r})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> Any:
+        """Let pydantic, and with it FastAPI, write a result as the mapping that it is."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - not before somebody uses it
+
+        shape = handler.generate_schema(dict[str, CampaignTrack])
+        written = core_schema.plain_serializer_function_ser_schema(dict, return_schema=shape)
+        return core_schema.is_instance_schema(TrackResult, serialization=written)
+
+
+# Read by their own methods, whatever a caller's class makes of these.
+_KEY_LISTS: tuple[Any, ...] = (list, tuple, set, frozenset)
+
+
+def _read_keys(asked: object) -> list[str]:
+    """Return the campaign keys that can be read from *asked*, and run none of the caller's code for it."""
+    kind = next((one for one in _KEY_LISTS if isinstance(asked, one)), None)
+    found = [asked] if kind is None else [*kind.__iter__(asked)]
+    # A text of a class of the caller's own becomes a plain one.
+    return [str.__str__(key) for key in found if isinstance(key, str)]
 
 
 class SingleTrack(TrackResult):
@@ -323,26 +489,28 @@ class SingleTrack(TrackResult):
         return True
 
 
-class CampaignDecision(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CampaignDecision(Value):
     """The decision of one campaign, from ``decide_all``; true where there is a variation.
 
     Attributes:
         variation_name: The variation, or None.
         reason: How it was come by, or why there is none.
         is_feature_enabled: For a feature test or rollout, whether the feature is on.
-        variables: For a feature test or rollout with a variation, its variables, cast by type.
+        variables: For a feature test or rollout with a variation, its variables by key, cast by type.
     """
 
     variation_name: str | None
     reason: Reason
     is_feature_enabled: bool = False
-    variables: Mapping[str, Any] = {}
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return self.variation_name is not None
 
 
-class FlushReport(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FlushReport(Value):
     """What became of everything that was pending when ``flush_events`` was called.
 
     True where all of it was delivered, or nothing was pending.
@@ -365,7 +533,8 @@ class FlushReport(NamedTuple):
         return self.delivered == self.events
 
 
-class Statistics(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Statistics(Value):
     """The ledger of a client at one moment.
 
     ``accepted == delivered + rejected + sum(dropped.values()) + pending`` always holds.
@@ -412,7 +581,8 @@ class Statistics(NamedTuple):
     settings_origin: Literal["given", "vwo", "disk"] = "given"
 
 
-class CloseReport(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CloseReport(Value):
     """What `aclose` did and left; true where nothing remains.
 
     Attributes:

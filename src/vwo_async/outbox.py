@@ -1,11 +1,13 @@
 """Durable queues, for the launch option ``outbox``.
 
-A path given there means `SqliteOutbox` with its defaults; an outbox of your own has `Outbox`'s methods.
+A path given there means `SqliteOutbox` with its defaults; an outbox of your own has `Outbox`'s methods, and
+hands out what an earlier process left as `Row`.
 """
-
-from __future__ import annotations
 
 from ._delivery.outbox.protocol import Outbox, Row
 from ._delivery.outbox.sqlite import SqliteOutbox
+from ._home import rehome
 
 __all__ = ["Outbox", "Row", "SqliteOutbox"]
+
+rehome(globals())

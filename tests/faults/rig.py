@@ -30,6 +30,7 @@ from vwo_async._delivery.event_factory import EventFactory
 from vwo_async._delivery.queue import Batching, Limits, Queue
 from vwo_async._delivery.request import Account
 from vwo_async._delivery.sender import Sender
+from vwo_async._result import receipt_of
 from vwo_async._settings import parse_settings
 from vwo_async._user import User
 from vwo_async.transport import Timeouts
@@ -182,8 +183,8 @@ def name_event(event: Event) -> str:
 
 def names_of(*results: TrackResult) -> Counter[str]:
     """Return the names of the events that track calls accepted."""
-    receipts = {id(one.receipt): one.receipt for result in results for one in result.values()}
-    events = [receipt for receipt in receipts.values() if isinstance(receipt, Event)]
+    receipts = dict.fromkeys(receipt_of(one) for result in results for one in result.values())
+    events = [receipt for receipt in receipts if isinstance(receipt, Event)]
     return Counter(name_event(event) for event in events)
 
 

@@ -472,7 +472,7 @@ class VWOClient:
             )
         except InvalidInputError as error:
             self._refuse("track", error)
-            return TrackResult({}, reason=Reason.INVALID_INPUT, detail=str(error))
+            return TrackResult.refused(campaign_key, Reason.INVALID_INPUT, str(error))
         return await track_conversions(engine, call)
 
     @overload
@@ -624,7 +624,7 @@ class VWOClient:
         Nothing is checked here: the methods check, and answer for bad input, as the client's own do.
         """
         return UserHandle(
-            self,
+            self,  # pyright: ignore[reportArgumentType]  # to it named keywords are no **keywords
             user_id,
             custom_variables,
             variation_targeting_variables,

@@ -23,6 +23,7 @@ from .._result import (
     FlushReport,
     Outcome,
     Receipt,
+    list_pending,
 )
 from .callback import Callback
 from .delivery_wait import DeliveryWait
@@ -177,7 +178,7 @@ class Reporter:
 
     async def wait_for(self, delivery: Delivery) -> None:
         """Wait for the delivery, as long as launch allows; it goes on after that."""
-        if not await self._delivery_wait.wait_for(delivery.list_pending()):
+        if not await self._delivery_wait.wait_for(list_pending(delivery)):
             log_warning("a call waited %s s for its delivery", self._options.wait_timeout_s)
 
     async def flush(self) -> FlushReport:

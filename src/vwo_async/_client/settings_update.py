@@ -33,6 +33,7 @@ class SnapshotHolder(Protocol):
 
     def compile(self, settings: Settings, pace: Pace) -> Snapshot:
         """Return what would be in force with *settings*; runs in a thread."""
+        ...
 
 
 class _Prepared(NamedTuple):

@@ -19,7 +19,15 @@ from .._core.plan import Campaign, Goal, Plan
 from .._delivery.event import Event
 from .._delivery.outbox.journal import Claim
 from .._reason import Reason
-from .._result import NO_DELIVERY, CampaignTrack, Delivery, Receipt, SingleTrack, TrackResult
+from .._result import (
+    NO_DELIVERY,
+    CampaignTrack,
+    Delivery,
+    Receipt,
+    SingleTrack,
+    TrackResult,
+    receipt_of,
+)
 from .._user import User
 from .arguments import TrackCall, read_revenue
 from .conversion import Accepted, Conversion, Refused
@@ -104,7 +112,7 @@ async def await_delivery(engine: Engine, result: TrackResult) -> TrackResult:
 async def track_conversions(engine: Engine, call: TrackCall) -> TrackResult:
     """Decide every campaign that *call* means, and count the conversions."""
     if engine.consent.is_asked and await engine.consent.refuses(call.user.id):
-        return TrackResult({}, reason=Reason.OPTED_OUT)
+        return TrackResult.refused(call.campaign_keys, Reason.OPTED_OUT)
     snapshot = engine.snapshot
     targets = await _find_targets(snapshot.plan, call, has_storage=engine.has_storage)
     open_targets, not_open = sort_targets(snapshot.plan, call, targets)
@@ -296,11 +304,12 @@ def _apply_outcomes(results: Mapping[str, CampaignTrack]) -> dict[str, CampaignT
 
 
 def _apply_outcome(one: CampaignTrack) -> CampaignTrack:
-    if one.receipt is None:
+    receipt = receipt_of(one)
+    if receipt is None:
         return one
-    outcome = one.receipt.outcome
+    outcome = receipt.outcome
     if outcome is None:
-        return one._replace(tracked=False, reason=Reason.PENDING)
+        return CampaignTrack(False, Reason.PENDING, one.variation_name, receipt)
     if not outcome:
-        return one._replace(tracked=False, reason=Reason.NOT_DELIVERED)
+        return CampaignTrack(False, Reason.NOT_DELIVERED, one.variation_name, receipt)
     return one

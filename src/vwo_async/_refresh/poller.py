@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from .._log import log_error
 
@@ -107,6 +108,6 @@ class Poller:
         """Wait for the end of what `stop` cancelled."""
         await asyncio.gather(*self._tasks(), return_exceptions=True)
 
-    def _tasks(self) -> list[asyncio.Task[None] | asyncio.Task[bool]]:
+    def _tasks(self) -> list[asyncio.Task[Any]]:
         tasks = (self._polling, self._current, self._next)
         return [one for one in tasks if one is not None]

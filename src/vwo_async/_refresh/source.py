@@ -285,7 +285,7 @@ async def _run_apart(work: Callable[[], _ResultT]) -> _ResultT:
         if error is not None:
             future.set_exception(error)
         else:
-            future.set_result(result)  # type: ignore[arg-type]
+            future.set_result(result)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     def run() -> None:
         result: _ResultT | None = None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from .._value import Value
 from .lazy_campaigns import CampaignTexts
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ MAX_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class SettingsChange:
+class SettingsChange(Value):
     """How one settings file differs in meaning from another; false where it does not.
 
     Campaigns are named by key, in the order of the new file. Holds no secret.

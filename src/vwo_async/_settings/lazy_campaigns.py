@@ -65,7 +65,7 @@ class CampaignTexts(Sequence["Campaign"]):
         pairs = zip(self, other, strict=False)
         return len(other) == len(self) and all(one == another for one, another in pairs)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def __repr__(self) -> str:
         return f"<{len(self)} campaigns>"

@@ -27,6 +27,8 @@ from pydantic import (
     WrapSerializer,
 )
 
+from .._home import set_home
+
 MAX_TREE_DEPTH = 50
 MAX_TREE_NODES = 100_000
 # The largest whole number that every SDK's language can hold exactly.
@@ -133,7 +135,8 @@ def _check_tree(value: Any, info: ValidationInfo) -> Any:
     """Bound depth and size of a free-form JSON value without recursion."""
     if info.context == CHECKED_TREES or (type(value) is dict and not value):
         return value
-    level, nodes = [value], 0
+    level: list[Any] = [value]
+    nodes = 0
     for _ in range(MAX_TREE_DEPTH):
         below, keys = _list_below(level)
         if not below:
@@ -301,3 +304,6 @@ class CampaignList(_Model):
     """Some of a file's campaigns, as an object of their own."""
 
     campaigns: Campaigns
+
+
+set_home(Settings, "vwo_async")

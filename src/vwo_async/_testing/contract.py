@@ -116,10 +116,10 @@ async def _run(
     contract: UserStorageContract, opening: AbstractAsyncContextManager[Any], check: Check
 ) -> None:
     __tracebackhide__ = True
+    limit = asyncio.timeout(contract.timeout_s)
     try:
-        async with asyncio.timeout(contract.timeout_s) as limit:
-            async with opening as storage:
-                await check(contract, Subject(storage))
+        async with limit, opening as storage:
+            await check(contract, Subject(storage))
     except TimeoutError:
         if not limit.expired():
             raise

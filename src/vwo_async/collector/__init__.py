@@ -13,9 +13,11 @@ received and counts it as VWO does::
 process it is steered over HTTP: ``GET /collector/report``, ``GET /collector/ledger``, ``GET
 /collector/totals``, ``POST /collector/reset``, ``PUT /collector/settings`` with a settings file as
 body, and ``POST /collector/answer`` with ``{"status": 503, "times": 3}``.
-"""
 
-from __future__ import annotations
+`Collector` keeps each event as `Received` (of a `Kind`, from an `Endpoint`, with each `Conversion`) in a
+`Ledger`, which counts as `Counted`; what did not follow the format as `Refusal`. `Totals` counts requests
+and events, and `Report` is what an experimenter reads: `CampaignReport`, `VariationReport`, `GoalReport`.
+"""
 
 from .._collector.inbox import Refusal, Totals
 from .._collector.ledger import Counted, Ledger
@@ -23,6 +25,7 @@ from .._collector.received import Conversion, Kind, Received
 from .._collector.report import CampaignReport, GoalReport, Report, VariationReport
 from .._collector.request import Endpoint
 from .._collector.server import Collector, serve
+from .._home import rehome
 
 __all__ = [
     "CampaignReport",
@@ -40,3 +43,5 @@ __all__ = [
     "VariationReport",
     "serve",
 ]
+
+rehome(globals())

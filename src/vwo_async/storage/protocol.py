@@ -100,9 +100,11 @@ class UserStorage(Protocol):
 
     async def get(self, user_id: str, campaign_key: str) -> Row:
         """Return what `set` was last given for this user and campaign, or None."""
+        ...
 
     async def set(self, data: Mapping[str, Any]) -> object:
         """Keep *data*, a record in the official shape (see `StoredDecision.as_dict`)."""
+        ...
 
 
 class PlainUserStorage(Protocol):
@@ -114,9 +116,11 @@ class PlainUserStorage(Protocol):
 
     def get(self, user_id: str, campaign_key: str) -> Row:
         """See `UserStorage.get`."""
+        ...
 
     def set(self, data: Mapping[str, Any]) -> object:
         """See `UserStorage.set`."""
+        ...
 
 
 @runtime_checkable
@@ -125,6 +129,7 @@ class ManyReader(Protocol):
 
     async def get_many(self, user_id: str, campaign_keys: Sequence[str]) -> Mapping[str, Row]:
         """Return the records by campaign key; a campaign without one may be left out."""
+        ...
 
 
 @runtime_checkable
@@ -136,6 +141,8 @@ class GoalClaims(Protocol):
 
         A claim is of its own: it is taken whether or not there is a record, and `set` does not undo it.
         """
+        ...
 
     async def release_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> object:
         """Give a claim back, so that the conversion can be claimed again; no error where there is none."""
+        ...

@@ -29,7 +29,7 @@ class ProcessLock:
         self.path = path
         self._descriptor: int | None = descriptor
         # A child of a fork inherits the lock: left open there, it would outlive its owner.
-        weak = weakref.ref(self)
+        weak: weakref.ref[ProcessLock] = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _release_in_child(weak))
 
     @classmethod

@@ -43,6 +43,7 @@ class Transport(Protocol):
 
     async def send(self, request: Request) -> Answer:
         """Send *request* once and return what came of it."""
+        ...
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -56,6 +57,7 @@ class Fetcher(Transport, Protocol):
 
         A body of more than *max_bytes* is left unread and comes back empty.
         """
+        ...
 
 
 def check_base_url(base_url: str) -> URL:

@@ -1,0 +1,224 @@
+"""A user's file, as the type checkers see it: never run, held by mypy --strict and by pyright.
+
+What each public method returns is asserted, and what must be an error is marked as one for both checkers:
+they complain if it is none.
+"""
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, assert_type
+
+import vwo_async
+from vwo_async import (
+    CampaignDecision,
+    CampaignTrack,
+    CloseReport,
+    Delivery,
+    DeliveryStatus,
+    Explanation,
+    FlushReport,
+    GoalType,
+    Outcome,
+    Reason,
+    Settings,
+    SettingsChange,
+    SettingsSource,
+    Statistics,
+    TrackResult,
+    UserHandle,
+    VWOClient,
+)
+from vwo_async.outbox import SqliteOutbox
+from vwo_async.storage import MemoryUserStorage, StoredDecision
+from vwo_async.testing import RecordingTransport
+from vwo_async.transport import Answer, Limits, Request, Timeouts, Transport
+
+
+async def settings() -> None:
+    """Settings are fetched, parsed, compared and kept fresh."""
+    found = await vwo_async.fetch_settings(1, "key", timeouts=Timeouts(total_s=3.0))
+    assert_type(found, Settings)
+    assert_type(vwo_async.parse_settings(b"{}"), Settings)
+    source = SettingsSource(1, "key", last_known_good="settings.json")
+    assert_type(await source.load(), Settings)
+    change = vwo_async.compare_settings(found, found)
+    assert_type(change, SettingsChange)
+    assert_type(change.as_json(), dict[str, Any])
+    assert_type(vwo_async.verify_webhook({"x-vwo-auth": "secret"}, "secret"), bool)
+    await vwo_async.fetch_settings(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def life(found: Settings) -> None:
+    """A client is made, opened, asked for its books, and closed."""
+    assert_type(vwo_async.launch(found, strict=True), VWOClient)
+    async with VWOClient(
+        found,
+        user_storage=MemoryUserStorage(),
+        return_promise_for={"track": True},
+        goal_type_to_track=GoalType.ALL,
+        outbox=SqliteOutbox("outbox.db"),
+        limits=Limits(max_events=10),
+        transport=RecordingTransport(),
+    ) as client:
+        assert_type(client, VWOClient)
+        assert_type(client.settings, Settings)
+        assert_type(client.settings_warnings, tuple[str, ...])
+    assert_type(await client.open(), VWOClient)
+    assert_type(client.statistics(), Statistics)
+    assert_type(client.statistics().dropped, Mapping[str, int])
+    assert_type(client.statistics().as_json(), dict[str, Any])
+    report = await client.aclose(timeout_s=2.0)
+    assert_type(report, CloseReport)
+    assert_type(report.kept_in, str)
+    VWOClient(found, user_storag=None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    VWOClient(found, workers="4")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def deciding(client: VWOClient) -> None:
+    """What the deciding methods of a client return."""
+    name = await client.activate(
+        "a",
+        "u",
+        custom_variables={
+            "plan": "pro",
+            "age": 33,
+            "rate": Decimal("0.5"),
+            "new": True,
+            "by": None,
+        },
+        wait=True,
+    )
+    assert_type(name, str | None)
+    assert_type(await client.get_variation_name("a", "u", meta_data={"a": 1}), str | None)
+    assert_type(await client.get_variation("a", "u"), str | None)
+    assert_type(await client.is_feature_enabled("a", "u", user_agent="ua"), bool)
+    assert_type(await client.get_feature_variable_value("a", "v", "u"), Any)
+    decisions = await client.decide_all("u")
+    assert_type(decisions, Mapping[str, CampaignDecision])
+    assert_type(decisions["a"].variables, Mapping[str, Any])
+    assert_type(decisions["a"].as_json(), dict[str, Any])
+    explanation = await client.explain("a", "u", api="track")
+    assert_type(explanation, Explanation)
+    assert_type(explanation.as_json(), dict[str, Any])
+    await client.activate("a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.activate(5, "u")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.decide_all("u", wait=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def reporting(client: VWOClient) -> None:
+    """What the reporting methods of a client return."""
+    result = await client.track("a", "u", "goal", revenue_value=49.9, wait=False)
+    assert_type(result, TrackResult)
+    assert_type(await client.track(["a", "b"], "u", "goal"), TrackResult)
+    assert_type(await client.track(None, "u", "goal", goal_type_to_track="ALL"), TrackResult)
+    assert_type(await client.push("key", "value", "u"), bool)
+    assert_type(await client.push({"key": 5}, "u", wait=True), bool)
+    flushed = await client.flush_events()
+    assert_type(flushed, FlushReport)
+    assert_type(flushed.delivered, int)
+    await client.track("a", "u", "goal", revenu_value=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.track("a", "u")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.push("key", "value")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+async def results(result: TrackResult) -> None:
+    """What is in a result."""
+    assert_type(bool(result), bool)
+    assert_type(result["a"], CampaignTrack)
+    assert_type(result.get("b"), CampaignTrack | None)
+    assert_type(dict(result), dict[str, CampaignTrack])
+    assert_type(result.reason, Reason)
+    assert_type(result.detail, str)
+    assert_type(result.notes, tuple[str, ...])
+    assert_type(result.as_dict(), dict[str, bool])
+    assert_type(result.as_json(), dict[str, Any])
+    one = result["a"]
+    assert_type(one.tracked, bool)
+    assert_type(one.reason, Reason)
+    assert_type(one.variation_name, str | None)
+    assert_type(one.delivery, Delivery)
+    assert_type(one.as_json(), dict[str, Any])
+    outcome = await result.delivery
+    assert_type(outcome, Outcome)
+    assert_type(outcome.status, DeliveryStatus)
+    assert_type(outcome.status_code, int | None)
+    assert_type(outcome.as_json(), dict[str, Any])
+    assert_type(result.delivery.outcome, Outcome | None)
+    assert_type(result.delivery.outcomes, tuple[Outcome | None, ...])
+    assert_type(result.delivery.done(), bool)
+    assert_type(result.delivery.as_json(), dict[str, Any])
+    result.delivery.add_done_callback(lambda ended: assert_type(ended, Delivery))
+    one.tracked = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    result["a"] = one  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    one.receipt  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+async def the_rest(client: VWOClient) -> None:
+    """Settings in force and consent."""
+    assert_type(await client.get_and_update_settings_file(), Settings | None)
+    assert_type(await client.refresh_settings(), bool)
+    assert_type(await client.set_opt_out(), bool)
+    client.opt_out_user("u")
+    client.opt_in_user("u")
+
+
+async def handle(client: VWOClient) -> None:
+    """The handle of one user has the client's options, and no others."""
+    user = client.for_user("u", custom_variables={"plan": "pro"}, user_agent="ua")
+    assert_type(user, UserHandle)
+    assert_type(await user.activate("a", wait=True, meta_data={"a": 1}), str | None)
+    assert_type(await user.get_variation_name("a", custom_variables={"a": 1}), str | None)
+    assert_type(await user.get_variation("a"), str | None)
+    assert_type(await user.is_feature_enabled("a", should_track_returning_user=True), bool)
+    assert_type(await user.get_feature_variable_value("a", "v", user_storage_data={}), Any)
+    assert_type(await user.track("a", "goal", revenue_value=3, event_properties={}), TrackResult)
+    assert_type(await user.track(["a"], "goal", goal_type_to_track=GoalType.CUSTOM), TrackResult)
+    assert_type(await user.track(None, "goal"), TrackResult)
+    assert_type(await user.push("key", "value"), bool)
+    assert_type(await user.push({"key": 5}, wait=True), bool)
+    assert_type(await user.decide_all(), Mapping[str, CampaignDecision])
+    assert_type(await user.explain("a", api="track"), Explanation)
+    await user.track("a", "goal", revenu_value=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await user.track("a", "goal", wait="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await user.track("a", "u", "goal")  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    await user.track("a", "goal", user_id="u")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await user.activate("a", revenue_value=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await user.get_variation_name("a", wait=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await user.get_feature_variable_value("a", "v", wait=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await user.is_feature_enabled("a", custom_variables=[])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await user.decide_all(meta_data={})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await user.explain("a", meta_data={})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await user.push("key")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await user.push({"key": 5}, "value")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+class OwnTransport:
+    """A transport of a user's own."""
+
+    async def send(self, request: Request) -> Answer:
+        """Say that all went well."""
+        return Answer(200)
+
+    async def aclose(self) -> None:
+        """Close nothing."""
+
+
+class OwnStorage:
+    """A storage of a user's own, which may block."""
+
+    def get(self, user_id: str, campaign_key: str) -> StoredDecision | None:
+        """Know nobody."""
+        return None
+
+    def set(self, data: Mapping[str, Any]) -> None:
+        """Keep nothing."""
+
+
+def own(found: Settings) -> None:
+    """What has the methods will do."""
+    transport: Transport = OwnTransport()
+    VWOClient(found, transport=transport, user_storage=OwnStorage())
+    VWOClient(found, transport=OwnStorage())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,7 +1,7 @@
-"""The one logger, ``vwo_async``: nothing is printed unless the service asks, and logging harms nobody.
+"""The one logger, ``vwo_async``. Nothing is printed unless the service configures logging.
 
-No line holds the SDK key, a user id, an address or a payload. What a handler of the service raises is its
-own trouble: it must not fail a call, end a worker or lose an event.
+No line holds the SDK key, a user id, an address or a payload. A logging handler of the service that raises
+must not fail a call, end a worker or lose an event.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import logging
 from collections import Counter
 from contextlib import suppress
 
-# Kinds of failure that one `FailureLog` tells apart; those that come later are counted as one.
+# How many kinds of failure a `FailureLog` counts apart; all further kinds are counted together.
 MAX_KINDS = 100
 
 logging.getLogger("vwo_async").addHandler(logging.NullHandler())
 
 
 def log(level: int, text: str, *arguments: object) -> None:
-    """Log *text* with %-style *arguments*; a handler that raises changes nothing."""
-    # What a handler raises could be told to nobody but handlers.
+    """Log *text* with %-style *arguments*; exceptions of handlers are ignored."""
+    # It could only be reported to the handlers themselves.
     with suppress(Exception):
         logging.getLogger("vwo_async").log(level, text, *arguments, stacklevel=3)
 
@@ -42,15 +42,15 @@ class FailureLog:
     """Counts failures and logs the 1st, 2nd, 4th, 8th... of each kind: an outage must not fill the log.
 
     Args:
-        subject: What the lines are about; each begins with it.
+        topic: The beginning of each line.
         level: The level of the lines.
 
     Attributes:
-        count: How much has failed, over all kinds.
+        count: The total over all kinds.
     """
 
-    def __init__(self, subject: str, level: int = logging.WARNING) -> None:
-        self._subject = subject
+    def __init__(self, topic: str, level: int = logging.WARNING) -> None:
+        self._topic = topic
         self._level = level
         self._times: Counter[str] = Counter()
         self.count = 0
@@ -59,9 +59,9 @@ class FailureLog:
         """Count one failure.
 
         Args:
-            failure: What failed; the same text is the same kind.
-            detail: What differs from one failure of a kind to the next.
-            number: How much this failure adds to `count`.
+            failure: What failed. Failures with the same text are of one kind.
+            detail: Logged with it; may differ between failures of one kind.
+            number: How much the failure adds to `count`.
         """
         self.count += number
         kind = failure if failure in self._times or len(self._times) < MAX_KINDS else ""
@@ -69,4 +69,4 @@ class FailureLog:
         times = self._times[kind]
         if times.bit_count() == 1:  # a power of two
             text = f"{failure}: {detail}" if detail else failure
-            log(self._level, "%s: %s (%d times so far)", self._subject, text, times)
+            log(self._level, "%s: %s (%d times so far)", self._topic, text, times)

@@ -1,8 +1,8 @@
-"""One validated identity: who a call is about and what is known of them.
+"""The user of one call: id, attributes and address, all of them validated.
 
-Everything downstream takes the bytes made here. A text that cannot be encoded as UTF-8 (a lone
-surrogate, which ``json.loads`` produces willingly) must end here: mmh3 5 answers such a text with a
-segmentation fault, and every writer after it with an exception.
+All other code uses the bytes made here. A text that cannot be encoded as UTF-8 (because it holds a lone
+surrogate, as texts from ``json.loads`` may) must be refused here: mmh3 5 crashes the process when it is
+given such a text, and writing one raises an exception.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Variables: TypeAlias = Mapping[str, Scalar]
 MAX_USER_ID_BYTES = 4096
 MAX_TEXT_BYTES = 4096
 MAX_VARIABLES = 1000
-# A whole number longer than this cannot be compared as a double and could stall on printing.
+# A larger integer cannot be converted to a double, and could take long to print.
 MAX_INT_BITS = 1023
 
-_MAX_PLAIN_NUMBER = 2**63
+_MAX_ORDINARY_NUMBER = 2**63
 _NO_VARIABLES: Variables = {}
 
 
@@ -35,7 +35,7 @@ def encode_id(user_id: object) -> bytes:
     """
     if not isinstance(user_id, str) or not user_id:
         raise InvalidInputError("user_id must be a non-empty str")
-    # Raised outside the handler: the error of the codec holds the text, and would be the context of ours.
+    # Raised outside the except block: the codec's error holds the text and would become our __context__.
     try:
         encoded = user_id.encode()
     except UnicodeEncodeError:
@@ -48,14 +48,14 @@ def encode_id(user_id: object) -> bytes:
 
 
 def check_text(value: object, name: str, max_bytes: int = MAX_TEXT_BYTES) -> None:
-    """Refuse what is not an encodable text of bounded length.
+    """Check that *value* is a text of at most *max_bytes* that can be encoded.
 
     Raises:
-        InvalidInputError: naming *name*, never showing the value.
+        InvalidInputError: It is not. The error holds *name* and never the value.
     """
     if not isinstance(value, str):
         raise InvalidInputError(f"{name} must be a str")
-    # isascii() is a flag of the object: most texts are settled without encoding them.
+    # str.isascii() costs nothing, so most texts need not be encoded.
     if value.isascii() and len(value) <= max_bytes:
         return
     try:
@@ -69,10 +69,10 @@ def check_text(value: object, name: str, max_bytes: int = MAX_TEXT_BYTES) -> Non
 
 
 def check_scalar(value: object, name: str) -> None:
-    """Refuse what is not a plain, finite value.
+    """Check that *value* is a str, int, float, bool, Decimal or None, finite and not too large.
 
     Raises:
-        InvalidInputError: *value* is not str, int, float, bool, Decimal or None, not finite, or too large.
+        InvalidInputError: It is not.
     """
     if isinstance(value, str):
         check_text(value, name)
@@ -80,7 +80,7 @@ def check_scalar(value: object, name: str) -> None:
         if value.bit_length() > MAX_INT_BITS:
             raise InvalidInputError(f"{name} is too large a number")
     elif isinstance(value, (float, Decimal)):
-        # A signalling NaN cannot even be made a float.
+        # A signalling NaN cannot be converted to a float.
         if (isinstance(value, Decimal) and value.is_snan()) or not isfinite(value):
             raise InvalidInputError(f"{name} must be finite")
     elif value is not None:
@@ -88,31 +88,31 @@ def check_scalar(value: object, name: str) -> None:
 
 
 def check_variables(variables: object, name: str) -> Variables:
-    """Return *variables* unchanged once every key and value is known to be usable.
+    """Return *variables* after checking every key and value.
 
     Raises:
-        InvalidInputError: not a mapping, too many entries, or a key or value that cannot be used.
+        InvalidInputError: It is not a mapping, has too many entries, or a key or value cannot be used.
     """
     if variables is None:
         return _NO_VARIABLES
     checked = variables if type(variables) is dict else _copy(variables, name)
     if len(checked) > MAX_VARIABLES:
         raise InvalidInputError(f"{name} has more than {MAX_VARIABLES} entries")
-    # What nearly all keys and values are is seen at a glance; only the rest is looked at closely.
+    # Quick checks for the usual keys and values; only others need the full ones.
     for key, value in checked.items():
         if type(key) is not str or not key.isascii() or len(key) > MAX_TEXT_BYTES:
             check_text(key, f"a key of {name}")
         kind = type(value)
         if kind is str and value.isascii() and len(value) <= MAX_TEXT_BYTES:
             continue
-        if (kind is int or kind is float) and -_MAX_PLAIN_NUMBER < value < _MAX_PLAIN_NUMBER:
+        if (kind is int or kind is float) and -_MAX_ORDINARY_NUMBER < value < _MAX_ORDINARY_NUMBER:
             continue
         check_scalar(value, f"a value of {name}")
     return checked
 
 
 def _copy(variables: object, name: str) -> dict[Any, Any]:
-    """A mapping of the caller's own make runs the caller's code, which may raise anything."""
+    """Copy a mapping that is not a dict; its methods are the caller's code and may raise anything."""
     if not isinstance(variables, Mapping):
         raise InvalidInputError(f"{name} must be a mapping")
     try:
@@ -123,16 +123,17 @@ def _copy(variables: object, name: str) -> dict[Any, Any]:
 
 
 class User:
-    """Who a call is about; made once per call, then only read.
+    """The user of one call; made once per call and never changed.
 
     Attributes:
         id: The id as given.
-        id_bytes: Its UTF-8 form, which names the visitor on the wire.
-        hash_bytes: What is hashed for bucketing: UTF-8, or Node's low bytes where asked for.
+        id_bytes: The id in UTF-8, from which the visitor id is made.
+        hash_bytes: The bytes that are hashed for bucketing: UTF-8, or with *encoding* ``node`` the low
+            byte of each UTF-16 unit.
         custom_variables: Values for pre-segmentation.
         variation_targeting_variables: Values for whitelisting.
         user_agent: The visitor's user agent, empty when unknown.
-        user_ip_address: The visitor's address, empty when unknown.
+        user_ip_address: The visitor's IP address, empty when unknown.
     """
 
     __slots__ = (
@@ -154,13 +155,13 @@ class User:
         user_ip_address: str | None = None,
         encoding: str = "utf-8",
     ) -> None:
-        """Check and encode.
+        """Check and encode everything.
 
         Raises:
-            InvalidInputError: Some part cannot be hashed, compared or sent.
+            InvalidInputError: Some argument cannot be hashed, compared or sent.
         """
         if type(user_id) is str and user_id.isascii() and 0 < len(user_id) <= MAX_USER_ID_BYTES:
-            # Nearly every id: seen to be good at a glance.
+            # The quick check, enough for nearly every id.
             self.id_bytes = self.hash_bytes = user_id.encode()
         else:
             self.id_bytes = self.hash_bytes = encode_id(user_id)

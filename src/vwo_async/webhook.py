@@ -1,4 +1,4 @@
-"""Telling VWO's webhook calls from anybody else's."""
+"""Verifies that a webhook call comes from VWO."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Headers: TypeAlias = (
 
 
 def verify_webhook(headers: Headers, secret: str | bytes | None) -> bool:
-    """Tell whether a request came from VWO: whether its header ``x-vwo-auth`` holds the webhook's secret.
+    """Tell whether a request came from VWO, which sends the webhook's secret in the header ``x-vwo-auth``.
 
-    A true answer says who calls, nothing about the body: have the client fetch the settings from VWO
-    with `VWOClient.refresh_settings`. Raises nothing and logs nothing, whatever the headers hold.
+    This verifies who calls and says nothing about the body: do not read settings from it, but fetch them
+    from VWO with `VWOClient.refresh_settings`. Never raises and never logs, whatever the headers hold.
 
     Args:
-        headers: A mapping, or pairs as ASGI has them; names in any case, texts or bytes.
-        secret: The secret that VWO showed when the webhook was made. None and an empty one match nothing.
+        headers: A mapping, or pairs as in ASGI; names in any case, texts or bytes.
+        secret: The secret that VWO showed when the webhook was made. None and the empty one match nothing.
 
     Returns:
-        Whether the header is there exactly once and holds the secret.
+        True if the header is present exactly once and holds the secret.
     """
     try:
         expected = _to_bytes(secret)
         given = [_to_bytes(value) for name, value in _pairs(headers) if _is_header(name)]
         return len(given) == 1 and bool(expected) and hmac.compare_digest(given[0], expected)
-    except Exception:  # noqa: BLE001 - what cannot be read is no header of VWO's
+    except Exception:  # noqa: BLE001 - a header that cannot be read is not from VWO
         return False
 
 
@@ -51,7 +51,7 @@ def _is_header(name: object) -> bool:
 
 
 def _to_bytes(value: object) -> bytes:
-    """A lone surrogate raises, and so does what is no text at all."""
+    """Return the bytes of a header; raise for a lone surrogate, and for anything but text or bytes."""
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     if not isinstance(value, str):

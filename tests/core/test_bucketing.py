@@ -16,7 +16,7 @@ from strategy import make_campaign, make_only_campaign, make_variations, weights
 from vwo_async._core.api_method import ACTIVATE
 from vwo_async._core.bucketing import (
     MAX_HASH,
-    Draw,
+    Bucketer,
     Ranges,
     bucket_value,
     hash_seed,
@@ -367,16 +367,22 @@ def test_last_hash(percent: float, maximum: int, multiplier: float, hashed: int)
 def test_draw_follows_the_formula(
     shares: list[float], traffic: float, traffic_seed: bytes, bucket_seed: bytes, user: bytes
 ) -> None:
-    """The compiled draw answers what traffic value, bucket value and ranges do one after the other."""
+    """The compiled bucketer answers what traffic value, bucket value and ranges do one after the other."""
     multiplier = 10_000 / traffic / 100 if traffic_seed == bucket_seed and traffic >= 1 else 1.0
     ranges = Ranges((weight, str(index)) for index, weight in enumerate(shares))
-    draw = Draw(
-        traffic_seed, traffic, bucket_seed, multiplier, ranges, outside="outside", nobody="nobody"
+    bucketer = Bucketer(
+        traffic_seed,
+        traffic,
+        bucket_seed,
+        multiplier,
+        ranges,
+        not_in_traffic="outside",
+        unowned="nobody",
     )
     hashed = hash_seed(traffic_seed + user)
     expected = "outside"
     if bucket_value(hashed, 100) <= traffic:
         value = bucket_value(hash_seed(bucket_seed + user), 10_000, multiplier)
         expected = ranges.find(value) or "nobody"
-    assert draw.find(user) == expected
-    assert draw.admits(user) == (expected != "outside")
+    assert bucketer.assign(user) == expected
+    assert bucketer.is_in_traffic(user) == (expected != "outside")

@@ -26,16 +26,16 @@ from vwo_async._core.regex_bound import LENGTHS, Pattern, compile_pattern
 PATIENCE_S = 0.2
 
 
-class _RanAwayError(Exception):
+class _TooSlowError(Exception):
     """A search took longer than a test can wait."""
 
 
 @contextmanager
-def patience() -> Iterator[None]:
-    """Raise out of a search that takes long; the engine looks for signals now and then."""
+def time_limit() -> Iterator[None]:
+    """Raise in a search that takes too long; the regex engine checks for signals now and then."""
 
     def give_up(*_: object) -> None:
-        raise _RanAwayError
+        raise _TooSlowError
 
     before = signal.signal(signal.SIGVTALRM, give_up)
     signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE_S)
@@ -48,7 +48,7 @@ def patience() -> Iterator[None]:
 
 @pytest.fixture
 def no_re2(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra."""
+    """Hide the library RE2."""
     monkeypatch.setitem(sys.modules, "re2", None)
 
 
@@ -87,7 +87,7 @@ def no_re2(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=lambda text: ascii(text)[:30],
 )
 def test_refused(text: str) -> None:
-    """What is invalid, or could take long on the shortest useful subject, is refused."""
+    """What is invalid, or could take long on the shortest useful text, is refused."""
     assert compile_pattern(text) is None
 
 
@@ -108,28 +108,28 @@ def test_refused(text: str) -> None:
     ],
 )
 def test_everyday_patterns(text: str, least: int) -> None:
-    """What people write is searched in subjects as long as they come."""
+    """Patterns that people write are searched even in the longest texts that they meet."""
     found = compile_pattern(text)
     assert found is not None
-    assert found.max_subject >= least
+    assert found.max_length >= least
 
 
 @pytest.mark.parametrize("text", [".*iPhone.*", r"^[\w.+-]+@[\w-]+\.[\w.-]+$", "(?:a|b)*x"])
 def test_shares(text: str) -> None:
-    """A pattern among others that one decision may need has less work, and so shorter subjects."""
+    """Patterns of one decision share its work, so each is searched in shorter texts."""
     whole, part = compile_pattern(text), compile_pattern(text, 1 / 10)
     assert whole is not None and part is not None
-    assert part.max_subject < whole.max_subject
+    assert part.max_length < whole.max_length
 
 
 @pytest.mark.parametrize("text", ["a", r"^\w+$", "a*b"])
-def test_longer_subjects(text: str) -> None:
-    """In a subject that is longer than the work allows, a pattern is not found."""
+def test_longer_texts(text: str) -> None:
+    """In a text that is longer than the bound on the work allows, a pattern does not match."""
     found = compile_pattern(text)
     assert found is not None
-    subject = "a" * (found.max_subject - 1) + "b"
-    assert found.is_in(subject)
-    assert not found.is_in(f"a{subject}")
+    searched = "a" * (found.max_length - 1) + "b"
+    assert found.is_in(searched)
+    assert not found.is_in(f"a{searched}")
 
 
 @pytest.mark.parametrize("code", list(casefix._EXTRA_CASES))
@@ -173,17 +173,17 @@ expensive = st.builds(
 )
 
 
-def held_s(found: Pattern, subject: str) -> float:
+def held_s(found: Pattern, searched: str) -> float:
     """Return the processor time of one search."""
     began = time.thread_time()
-    found.is_in(subject)
+    found.is_in(searched)
     return time.thread_time() - began
 
 
 @given(expensive)
 @settings(max_examples=examples(500))
 def test_any_pattern_is_bounded(text: str) -> None:
-    """No pattern, however it is nested, takes longer than a twentieth of a second on any subject."""
+    """No pattern, however it is nested, takes longer than a twentieth of a second on any text."""
     began = time.thread_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -191,13 +191,13 @@ def test_any_pattern_is_bounded(text: str) -> None:
     assert time.thread_time() - began < 0.5
     if found is None:
         return
-    length = found.max_subject
+    length = found.max_length
     assert length in LENGTHS
     for unit in ("a", "ab", "aaab", "\n", "a" * 20 + "\n"):
-        subject = (unit * length)[:length]
-        with patience():
+        searched = (unit * length)[:length]
+        with time_limit():
             # The better of two, since the first of a process is slow, and so is one that is interrupted.
-            assert min(held_s(found, subject), held_s(found, subject)) < 0.05, (text, unit)
+            assert min(held_s(found, searched), held_s(found, searched)) < 0.05, (text, unit)
 
 
 # RE2
@@ -205,13 +205,13 @@ def test_any_pattern_is_bounded(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def re2() -> ModuleType:
-    """The extra."""
+    """Skip the test if the library RE2 is not installed."""
     return pytest.importorskip("re2")  # type: ignore[no-any-return]
 
 
 @pytest.mark.usefixtures("re2")
 @pytest.mark.parametrize(
-    ("text", "subject", "is_found"),
+    ("text", "searched", "is_found"),
     [
         ("^(a+)+$", "a" * 4000, True),
         ("^(a+)+$", "a" * 4000 + "!", False),
@@ -228,13 +228,13 @@ def re2() -> ModuleType:
         (r"(\x00+)+$", "a\x00", True),
     ],
 )
-def test_re2_in_place_of_refusal(text: str, subject: str, *, is_found: bool) -> None:
-    """With the extra, what would be refused is found, or not, where Python would find it."""
+def test_re2_in_place_of_refusal(text: str, searched: str, *, is_found: bool) -> None:
+    """With RE2, patterns that would be refused match exactly where Python would find them."""
     found = compile_pattern(text)
     assert found is not None
-    assert found.is_in(subject) is is_found
-    if len(subject) < 30:
-        assert (re.search(text, subject) is not None) is is_found
+    assert found.is_in(searched) is is_found
+    if len(searched) < 30:
+        assert (re.search(text, searched) is not None) is is_found
 
 
 @pytest.mark.usefixtures("re2")
@@ -264,7 +264,7 @@ def test_re2_in_other_texts() -> None:
     ],
 )
 def test_re2_cannot_mean_the_same(text: str) -> None:
-    """What RE2 has no words for, or understands otherwise, stays refused."""
+    """Patterns that RE2 cannot express, or would read differently, stay refused."""
     assert compile_pattern(text) is None
 
 
@@ -317,8 +317,8 @@ ascii_texts = st.text(st.sampled_from("aabAB1 _-.\n\x00\x1c\x1fskK"), max_size=9
 @pytest.mark.usefixtures("re2")
 @given(regular, st.lists(ascii_texts, min_size=5, max_size=15))
 @settings(max_examples=examples(500), suppress_health_check=[HealthCheck.filter_too_much])
-def test_re2_means_the_same(text: str, subjects: list[str]) -> None:
-    """Whatever RE2 is given is found where Python finds it, and nowhere else."""
+def test_re2_means_the_same(text: str, texts: list[str]) -> None:
+    """Every pattern that RE2 gets matches where Python matches, and nowhere else."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -332,13 +332,13 @@ def test_re2_means_the_same(text: str, subjects: list[str]) -> None:
         # An end that is not the end of the pattern, or a repetition that gives nothing back.
         assert "$" in text or "POSSESSIVE_REPEAT" in repr(tree)
         return
-    for subject in subjects:
+    for searched in texts:
         try:
-            with patience():
-                expected = compiled.search(subject) is not None
-        except _RanAwayError:
+            with time_limit():
+                expected = compiled.search(searched) is not None
+        except _TooSlowError:
             continue
-        assert (re2_pattern.search(subject) is not None) is expected, (text, subject)
+        assert (re2_pattern.search(searched) is not None) is expected, (text, searched)
 
 
 def test_re2_is_used_at_all(re2: ModuleType) -> None:

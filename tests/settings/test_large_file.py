@@ -79,7 +79,7 @@ def largest(limit: int, piece: int = 5000) -> Iterator[None]:
     """Read files of more than *limit* bytes in pieces of *piece* bytes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parse, "LARGE_BYTES", limit)
-        patch.setattr(large, "PIECE_BYTES", piece)
+        patch.setattr(large, "CHUNK_BYTES", piece)
         yield
 
 

@@ -490,7 +490,7 @@ def test_signed_nonsense_is_no_record(payload: str) -> None:
     from vwo_async.storage import cookie as module
 
     body = "1." + module._encode(payload.encode("utf-8", "surrogatepass"))
-    value = f"{body}.{storage._terms.keys[0].sign(body)}"
+    value = f"{body}.{storage._format.keys[0].sign(body)}"
     with storage.request(value) as jar:
         assert jar.find(USER, "checkout") is None
         jar.keep(record())
@@ -503,7 +503,7 @@ def test_another_version_is_no_record() -> None:
     payload = bake(storage, record()).split(".")[1]
     for version, expected in (("1", "Control"), ("2", None), ("", None)):
         body = f"{version}.{payload}"
-        assert read(storage, f"{body}.{storage._terms.keys[0].sign(body)}") == expected
+        assert read(storage, f"{body}.{storage._format.keys[0].sign(body)}") == expected
 
 
 def test_an_oversize_cookie_is_not_even_looked_at() -> None:
@@ -511,7 +511,7 @@ def test_an_oversize_cookie_is_not_even_looked_at() -> None:
     storage = CookieUserStorage(TOKEN)
     from vwo_async.storage import cookie as module
 
-    terms = storage._terms
+    terms = storage._format
     digest = terms.keys[0].digest(USER)
     for padding, expected in ((2000, "Control"), (4000, None)):
         rows = [1_800_000_000, [digest, "checkout", "Control", "x" * padding]]
@@ -613,7 +613,7 @@ def test_nothing_shows_a_secret_or_a_user() -> None:
     with storage.request(None) as jar:
         jar.keep(record(metaData={"plan": "pro"}))
         shown = repr(storage) + repr(jar) + jar.header() + content(jar.value)
-        shown += repr(storage._terms) + repr(storage._terms.keys)
+        shown += repr(storage._format) + repr(storage._format.keys)
         assert "1 records" in repr(jar)
     assert TOKEN not in shown
     for part in (USER, "ashley", USER.encode().hex()):

@@ -554,7 +554,7 @@ class VWOClient:
         if engine.consent.has_opted_out:
             return None
         try:
-            await engine.settings_refresh.update(account_id, sdk_key, via_webhook=via_webhook)
+            await engine.settings_refresh.refresh_now(account_id, sdk_key, via_webhook=via_webhook)
         except InvalidInputError as error:
             self._refuse("get_and_update_settings_file", error)
         return self.settings

@@ -15,7 +15,7 @@ from .._core.plan import Decision
 from .._delivery.transport.by_name import make_fetcher
 from .._delivery.transport.protocol import Fetcher
 from .._error import ClosedError, WrongLoopError
-from .._refresh.pace import Pace
+from .._refresh.gil_pause import GilPause
 from .._result import Statistics
 from .._storage.access import StorageAccess
 from .._user import User
@@ -130,9 +130,9 @@ class Engine:
         self.settings_refresh.start()
         self.loop = loop
 
-    def compile(self, settings: Settings, pace: Pace) -> Snapshot:
+    def compile(self, settings: Settings, pause: GilPause) -> Snapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
-        return Snapshot(settings, self.options, time.time, previous=self.snapshot, pause=pace)
+        return Snapshot(settings, self.options, time.time, previous=self.snapshot, pause=pause)
 
     def make_fetcher(self) -> Fetcher:
         """Return a transport for settings files, as the options describe it."""

@@ -1,4 +1,4 @@
-"""Keeping the settings of one client fresh: by polling, when somebody asks, and never too often."""
+"""Keeps the settings of one client fresh: by polling and when somebody asks, but never too often."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .settings_update import SettingsUpdate, SnapshotHolder
 if TYPE_CHECKING:
     from .._settings import Settings
 
-# Between two refreshes of a client that has no source.
+# The least time between two refreshes of a client without a settings source.
 MIN_INTERVAL_S = 1.0
 
 
 class SettingsRefresh:
-    """The settings of one client over its life.
+    """Refreshes the settings of one client while it is open.
 
     Args:
         holder: The client.
         options: Launch options.
-        make_transport: Returns a transport for settings files, where there is no source.
+        make_transport: Returns a transport for settings files; used if there is no settings source.
 
     Attributes:
-        callback: The function that is called when settings changed, None where there is none.
-        settings_update: What became of the settings so far.
+        callback: The hook that is called when settings have changed, or None.
+        settings_update: Puts fetched files in force, and counts them.
     """
 
     def __init__(
@@ -47,28 +47,28 @@ class SettingsRefresh:
         self.callback = None if hook is None else Callback(hook, "on_settings_change")
         self.settings_update = SettingsUpdate(holder, source, self.callback)
         self._poller = Poller(
-            self._refresh,
+            self._run_refresh,
             min_interval_s=MIN_INTERVAL_S if source is None else source.min_refresh_interval_s,
             poll_interval_s=None if source is None else source.poll_interval_s,
         )
-        # One for as long as the client lives, since loading certificates takes its time.
+        # Kept for the life of the client, since loading certificates takes time.
         self._transport: Fetcher | None = None
 
     def start(self) -> None:
-        """Begin to poll, if that is wanted."""
+        """Start polling, if the settings source has a poll interval."""
         self._poller.start()
 
     async def refresh(self) -> bool:
-        """Have the settings fetched as VWO's webhook asks, soon; tell whether that succeeded.
+        """Refresh the settings soon, as a call of VWO's webhook asks; tell whether that succeeded.
 
         Raises:
-            InvalidInputError: It is not known with which key.
+            InvalidInputError: The SDK key is not known.
         """
         if self._source is None:
             self._read_key()
         return await self._poller.refresh(via_webhook=True)
 
-    async def _refresh(self, via_webhook: bool) -> bool:
+    async def _run_refresh(self, via_webhook: bool) -> bool:
         source = self._source
         if self._transport is None:
             self._transport = self._make_transport()
@@ -76,26 +76,33 @@ class SettingsRefresh:
             account_id, key = self._holder.snapshot.settings.account_id, self._read_key()
         else:
             account_id, key = source.account_id, source.reveal_key()
-        return await self._update_from(self._transport, account_id, key, via_webhook=via_webhook)
+        return await self._fetch_and_update(
+            self._transport, account_id, key, via_webhook=via_webhook
+        )
 
-    async def update(
+    async def refresh_now(
         self, account_id: int | str | None, sdk_key: str | None, *, via_webhook: bool
     ) -> bool:
-        """Fetch the settings now, of that account and key; tell whether that succeeded.
+        """Refresh the settings at once, from this account and key; tell whether that succeeded.
+
+        Args:
+            account_id: The account; None: that of the settings in force.
+            sdk_key: The SDK key; None: that of the settings in force.
+            via_webhook: See `fetch_body`.
 
         Raises:
-            InvalidInputError: They cannot be asked for.
+            InvalidInputError: The account or key is missing or cannot be used.
         """
         if account_id is None:
             account_id = self._holder.snapshot.settings.account_id
         transport = self._make_transport()
         try:
             key = self._read_key() if sdk_key is None else sdk_key
-            return await self._update_from(transport, account_id, key, via_webhook=via_webhook)
+            return await self._fetch_and_update(transport, account_id, key, via_webhook=via_webhook)
         finally:
             await transport.aclose()
 
-    async def _update_from(
+    async def _fetch_and_update(
         self, transport: Fetcher, account_id: int | str, sdk_key: str, *, via_webhook: bool
     ) -> bool:
         async def fetch() -> bytes:
@@ -108,7 +115,7 @@ class SettingsRefresh:
                 via_webhook=via_webhook,
             )
 
-        return await self.settings_update.apply_from(fetch, account_id, sdk_key)
+        return await self.settings_update.fetch_and_update(fetch, account_id, sdk_key)
 
     def _read_key(self) -> str:
         key = self._holder.snapshot.settings.sdk_key
@@ -117,21 +124,21 @@ class SettingsRefresh:
         return key.get_secret_value()
 
     def stop(self) -> None:
-        """Refresh no more, and end what is under way."""
+        """Stop polling and cancel running refreshes."""
         self._poller.stop()
 
     async def aclose(self) -> None:
-        """Come to rest."""
+        """Stop, and wait until nothing runs any more."""
         self._poller.stop()
         await self._poller.settle()
         if self._transport is not None:
             await self._transport.aclose()
 
     def count(self) -> dict[str, Any]:
-        """Return the statistics of the settings by their names."""
+        """Return the statistics about the settings by name."""
         settings_update, source = self.settings_update, self._source
         return {
-            "settings_refreshes": settings_update.refreshes,
+            "settings_refreshes": settings_update.updates,
             "settings_errors": settings_update.errors,
             "settings_keep_errors": 0 if source is None else source.keep_errors,
             "settings_age_s": settings_update.age_s,
@@ -141,9 +148,9 @@ class SettingsRefresh:
 
 def _check_source(source: SettingsSource, settings: Settings) -> None:
     key = settings.sdk_key
-    if not source.is_of(
+    if not source.is_for(
         settings.account_id, source.reveal_key() if key is None else key.get_secret_value()
     ):
         raise InvalidInputError(
-            "settings_source: is of another account or SDK key than the settings"
+            "settings_source: is for another account or SDK key than the settings"
         )

@@ -1,4 +1,4 @@
-"""Putting a new settings file in force: all of it, off the event loop, or not at all."""
+"""Puts a new settings file in force: as a whole or not at all, compiled off the event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from .._error import DeliveryError, InvalidInputError, SettingsError
 from .._log import FailureLog, log_info
-from .._refresh.pace import Pace
+from .._refresh.gil_pause import GilPause
 from .._refresh.source import GIVEN, VWO, SettingsSource
 from .._settings.change import SettingsChange, compare_settings
 from .._settings.endpoint import read_settings
@@ -27,12 +27,12 @@ MAX_DETAIL = 300
 
 
 class SnapshotHolder(Protocol):
-    """What has settings in force."""
+    """The owner of the settings in force."""
 
     snapshot: Snapshot
 
-    def compile(self, settings: Settings, pace: Pace) -> Snapshot:
-        """Return what would be in force with *settings*; runs in a thread."""
+    def compile(self, settings: Settings, pause: GilPause) -> Snapshot:
+        """Return the snapshot of *settings*; called in a thread."""
         ...
 
 
@@ -43,16 +43,16 @@ class _Prepared(NamedTuple):
 
 
 class SettingsUpdate:
-    """The settings in force of one client: where they come from, and how they are replaced.
+    """Replaces the settings in force of one client, and knows where they came from.
 
     Args:
         holder: The client.
-        source: Where its settings come from, if it was told.
-        hook: Called with what changed.
+        source: The client's settings source, if it has one.
+        hook: Called with the changes.
 
     Attributes:
-        refreshes: Files put in force.
-        origin: Where the file in force is from: ``given``, ``vwo`` or ``disk``.
+        updates: How many files were put in force.
+        origin: Where the file in force came from: ``given``, ``vwo`` or ``disk``.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class SettingsUpdate:
         self._digest = b""
         self._fetched_at: float | None = None
         self.origin = GIVEN
-        self.refreshes = 0
+        self.updates = 0
         self._failures = FailureLog("the settings stay as they are")
-        self._begun = self._put = 0
+        self._fetch_count = self._newest_fetch = 0
         self._lock = asyncio.Lock()
         loaded = None if source is None else source.find_loaded(holder.snapshot.settings)
         if loaded is not None:
@@ -79,27 +79,27 @@ class SettingsUpdate:
 
     @property
     def age_s(self) -> float | None:
-        """How long ago VWO last gave the file in force, None where that is not known."""
+        """Seconds since VWO last sent the file in force; None if that is not known."""
         return None if self._fetched_at is None else max(time.monotonic() - self._fetched_at, 0.0)
 
-    async def apply_from(
+    async def fetch_and_update(
         self, fetch: Callable[[], Awaitable[bytes]], account_id: int | str, sdk_key: str
     ) -> bool:
-        """Fetch the settings file and put it in force where it is another one; tell whether that succeeded.
+        """Fetch the settings file and put it in force if it is a new one; tell whether that succeeded.
 
         Raises:
-            InvalidInputError: By *fetch*, where the account or key cannot be asked for.
+            InvalidInputError: From *fetch*: the account or key is missing or cannot be used.
         """
-        self._begun += 1
-        number, began_at = self._begun, time.monotonic()
+        self._fetch_count += 1
+        number, started_at = self._fetch_count, time.monotonic()
         try:
             body = await fetch()
             async with self._lock:
-                if number < self._put:
-                    # Overtaken by a request that began later.
+                if number < self._newest_fetch:
+                    # A fetch that started later has already been put in force.
                     return True
-                digest = await self._apply(body, account_id, sdk_key)
-                self._put, self._fetched_at = number, began_at
+                digest = await self._update(body, account_id, sdk_key)
+                self._newest_fetch, self._fetched_at = number, started_at
         except InvalidInputError:
             raise
         except SettingsError as error:
@@ -112,24 +112,24 @@ class SettingsUpdate:
         except Exception as error:  # noqa: BLE001 - the caller's transport or source may raise anything
             self._failures.add(f"refreshing them raised {type(error).__name__}")
             return False
-        if self._source is not None and self._source.is_of(account_id, sdk_key):
+        if self._source is not None and self._source.is_for(account_id, sdk_key):
             await self._source.keep(body, digest)
         return True
 
-    async def _apply(self, body: bytes, account_id: int | str, sdk_key: str) -> bytes:
-        """Put *body* in force, where it is another file; return its digest."""
-        pace = Pace()
+    async def _update(self, body: bytes, account_id: int | str, sdk_key: str) -> bytes:
+        """Put *body* in force if it differs from the file in force; return its digest."""
+        pause = GilPause()
         try:
             prepared = await to_thread.run_sync(
-                partial(self._prepare, body, account_id, sdk_key, pace), abandon_on_cancel=True
+                partial(self._prepare, body, account_id, sdk_key, pause), abandon_on_cancel=True
             )
         finally:
-            pace.end()
+            pause.cancel()
         self.origin = VWO
         if prepared is None:
             return self._digest
         self._digest, self._holder.snapshot = prepared.digest, prepared.snapshot
-        self.refreshes += 1
+        self.updates += 1
         log_info(
             "a settings file of %d campaigns is in force", len(prepared.snapshot.plan.campaigns)
         )
@@ -138,15 +138,15 @@ class SettingsUpdate:
         return prepared.digest
 
     def _prepare(
-        self, body: bytes, account_id: int | str, sdk_key: str, pace: Pace
+        self, body: bytes, account_id: int | str, sdk_key: str, pause: GilPause
     ) -> _Prepared | None:
-        """Return what *body* puts in force, None where it is to the letter the file in force."""
+        """Parse and compile *body*; return None if it is byte for byte the file in force."""
         digest = hashlib.sha256(body).digest()
         if digest == self._digest:
             return None
-        settings = read_settings(body, account_id, sdk_key, pace)
-        snapshot = self._holder.compile(settings, pace)
+        settings = read_settings(body, account_id, sdk_key, pause)
+        snapshot = self._holder.compile(settings, pause)
         if self._hook is None:
             return _Prepared(digest, snapshot, None)
-        change = compare_settings(self._holder.snapshot.settings, settings, pause=pace)
+        change = compare_settings(self._holder.snapshot.settings, settings, pause=pause)
         return _Prepared(digest, snapshot, change)

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 class Snapshot:
     """One settings file in force; immutable by convention.
 
-    A call takes one reference to it, so that a refresh cannot change the rules in mid call.
+    A call takes one reference to it, so that a refresh cannot change the rules during the call.
 
     Attributes:
         settings: The file.
         plan: Compiled for deciding.
-        event_factory: Makes events in the name of this account.
-        targets: What plain track calls mean.
+        targets: Campaign and goal of the track calls that need no further checks.
+        event_factory: Makes the events of this account.
 
     Args:
         settings: The file.
         options: Launch options.
         wall_clock: Seconds since the epoch.
         plan: The plan of *settings*, where it is compiled already.
-        previous: The snapshot that this one is to replace.
+        previous: The snapshot that this one will replace.
         pause: Called between two small steps of the work.
     """
 

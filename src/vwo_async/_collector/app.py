@@ -1,4 +1,4 @@
-"""HTTP in front of the inbox: VWO's paths, and ``/collector/...`` for other processes."""
+"""The HTTP interface of the inbox: VWO's paths, and ``/collector/...`` to control it from other processes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .inbox import Inbox, Reply
 from .ledger_file import LedgerFile
 from .report import build_report
 
-__all__ = ["MAX_BODY_BYTES", "Reception"]
+__all__ = ["MAX_BODY_BYTES", "HttpInterface"]
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
-"""The largest body that is read; more is answered with 413."""
+"""The largest body that is read; a larger one is answered with 413."""
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-class Reception:
-    """The HTTP face of an inbox.
+class HttpInterface:
+    """The HTTP interface of an inbox.
 
     Args:
-        inbox: Where requests go.
-        ledger_file: What must be on the disk before a request is answered, if anything.
-        latency_s: How long to keep answers back, in seconds, once a request has been received.
+        inbox: The inbox.
+        ledger_file: The file in which events must be on the disk before a request is answered, if any.
+        latency_s: How long to delay each answer, in seconds.
     """
 
     def __init__(self, inbox: Inbox, ledger_file: LedgerFile | None, latency_s: float) -> None:
@@ -55,19 +55,19 @@ class Reception:
         try:
             body = await _read_body(request)
         except ClientDisconnect:
-            # What was not read to its end was not received; nobody is there to be told so.
+            # The request was not received; there is no client any more to read this answer.
             return Response(status_code=400)
         scope = request.scope
         headers = dict(request.headers)
         answer = self._inbox.receive(
             scope["method"], scope["path"], scope["query_string"], headers, body
         )
-        await self._keep(answer)
+        await self._write_ledger(answer)
         if self.latency_s > 0:
             await asyncio.sleep(self.latency_s)
         return Response(answer.body, answer.status, answer.headers)
 
-    async def _keep(self, answer: Reply) -> None:
+    async def _write_ledger(self, answer: Reply) -> None:
         if self._ledger_file is not None and answer.events:
             self._ledger_file.add(answer.events)
             await self._ledger_file.sync()
@@ -98,7 +98,7 @@ class Reception:
 
     async def _answer_next(self, request: Request) -> Response:
         try:
-            self._inbox.answer_next(*_read_plan(await _read_body(request)))
+            self._inbox.answer_next(*_read_planned_answer(await _read_body(request)))
         except ValueError as error:
             return _json({"error": str(error)}, 400)
         return Response(status_code=204)
@@ -116,8 +116,8 @@ async def _read_body(request: Request) -> bytes | None:
     return b"".join(chunks)
 
 
-def _read_plan(body: bytes | None) -> tuple[int, int, Mapping[str, str], bytes]:
-    """Read ``{"status": 503, "times": 1, "headers": {}, "body": ""}``; only status is needed."""
+def _read_planned_answer(body: bytes | None) -> tuple[int, int, Mapping[str, str], bytes]:
+    """Read ``{"status": 503, "times": 1, "headers": {}, "body": ""}``; only the status is required."""
     plan = json.loads(body or b"null")
     if not isinstance(plan, dict):
         raise _malformed("must be an object with a status")
@@ -135,5 +135,5 @@ def _malformed(problem: str) -> ValueError:
 
 
 def _json(document: object, status: int = 200) -> Response:
-    # Starlette's own JSON response cannot write half a surrogate pair, which loose rules let in.
+    # Starlette's JSON response cannot encode a lone surrogate, which loose rules accept.
     return Response(json.dumps(document), status, media_type="application/json")

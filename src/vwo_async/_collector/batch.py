@@ -1,14 +1,15 @@
-"""The call that carries many events: batch-events."""
+"""The call with many events: batch-events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import blake2b
 
-from .catalogue import Campaign
+from .campaign_event import FieldNames, read_campaign_event
 from .error import WireError
 from .field import STATISTICS, Fields, read_json
-from .received import Conversion, Received
+from .received import Kind, Received
 from .request import Endpoint, WireRequest
 from .rule import Rules
 from .tag import read_encoded_tags
@@ -19,22 +20,26 @@ __all__ = ["read_batch"]
 _QUERY = STATISTICS | {"a", "env", "sdk", "sdk-v"}
 _SHORT_QUERY = STATISTICS | {"a", "env", "sd", "sv"}
 _BODY = frozenset({"ev"})
-_VISITOR = frozenset({"sId", "u", "eT", "visitor_ua", "visitor_ip"})
-_USER = _VISITOR | {"e", "c"}
-_GOAL = _VISITOR | {"e", "c", "g", "r"}
-_PUSH = _VISITOR | {"t"}
+_KINDS: Mapping[int, Kind] = {1: "user", 2: "goal", 3: "push"}
+_COMMON = frozenset({"sId", "u", "eT", "visitor_ua", "visitor_ip"})
+_ALLOWED: Mapping[Kind, frozenset[str]] = {
+    "user": _COMMON | {"e", "c"},
+    "goal": _COMMON | {"e", "c", "g", "r"},
+    "push": _COMMON | {"t"},
+}
+_NAMES = FieldNames("e", "c", "g", Fields.integer)
 
 
 def read_batch(request: WireRequest, fields: Fields, rules: Rules) -> tuple[Received, ...]:
     """Read a batch, all of it or nothing.
 
     Raises:
-        WireError: For the first fault in query, headers or any item, whose number the field has:
-            ``ev[3].u``.
+        WireError: For the first fault in query, headers or items. The field of an item is given with
+            the item's number: ``ev[3].u``.
     """
     _check_query(fields, rules)
     _check_authorization(request, fields)
-    rules.check_no_agent_headers(request)
+    rules.check_no_visitor_headers(request)
     items = _read_items(request, rules)
     return tuple(
         _read_item(request, item, f"ev[{index}]", rules) for index, item in enumerate(items)
@@ -77,90 +82,32 @@ def _read_item(request: WireRequest, item: object, field: str, rules: Rules) -> 
     if not isinstance(item, dict):
         raise WireError(field, "must be an object")
     fields = Fields(item, f"{field}.")
-    reader = _READERS.get(fields.integer("eT"))
-    if reader is None:
+    kind = _KINDS.get(fields.integer("eT"))
+    if kind is None:
         fields.fail("eT", "must be 1, 2 or 3")
-    return reader(request, fields, rules)
-
-
-def _read_user(request: WireRequest, fields: Fields, rules: Rules) -> Received:
-    rules.check_only(fields, _USER)
-    campaign_id, _, variation_id = _read_campaign(fields, rules)
-    return Received(
-        kind="user",
-        endpoint=Endpoint.BATCH,
-        event_id=_digest(fields.values),
-        request_number=request.number,
-        received_at_s=request.at_s,
-        visitor=_read_visitor(request, fields, rules),
-        campaign_ids=(campaign_id,),
-        variation_id=variation_id,
-        user_agent=fields.text("visitor_ua"),
-        ip=fields.text("visitor_ip"),
-    )
-
-
-def _read_goal(request: WireRequest, fields: Fields, rules: Rules) -> Received:
-    rules.check_only(fields, _GOAL)
-    campaign_id, campaign, variation_id = _read_campaign(fields, rules)
-    return Received(
-        kind="goal",
-        endpoint=Endpoint.BATCH,
-        event_id=_digest(fields.values),
-        request_number=request.number,
-        received_at_s=request.at_s,
-        visitor=_read_visitor(request, fields, rules),
-        campaign_ids=(campaign_id,),
-        variation_id=variation_id,
-        conversions=(_read_conversion(fields, rules, campaign_id, campaign),),
-        user_agent=fields.text("visitor_ua"),
-        ip=fields.text("visitor_ip"),
-    )
-
-
-def _read_push(request: WireRequest, fields: Fields, rules: Rules) -> Received:
-    rules.check_only(fields, _PUSH)
-    return Received(
-        kind="push",
-        endpoint=Endpoint.BATCH,
-        event_id=_digest(fields.values),
-        request_number=request.number,
-        received_at_s=request.at_s,
-        visitor=_read_visitor(request, fields, rules),
-        user_agent=fields.text("visitor_ua") if "visitor_ua" in fields else "",
-        ip=fields.text("visitor_ip") if "visitor_ip" in fields else "",
-        tags=read_encoded_tags(fields.text("t"), fields.place("t"), rules),
-    )
-
-
-_READERS = {1: _read_user, 2: _read_goal, 3: _read_push}
-
-
-def _read_visitor(request: WireRequest, fields: Fields, rules: Rules) -> str:
+    rules.check_only(fields, _ALLOWED[kind])
     rules.check_seconds(fields, "sId", fields.integer("sId"), request.at_s)
-    return fields.visitor("u")
+    event = Received(
+        kind=kind,
+        endpoint=Endpoint.BATCH,
+        event_id=_digest(fields.values),
+        request_number=request.number,
+        received_at_s=request.at_s,
+        visitor=fields.visitor("u"),
+        user_agent=_read_about_visitor(fields, "visitor_ua", kind),
+        ip=_read_about_visitor(fields, "visitor_ip", kind),
+    )
+    if kind == "push":
+        return replace(event, tags=read_encoded_tags(fields.text("t"), fields.place("t"), rules))
+    return read_campaign_event(event, fields, rules, _NAMES)
 
 
-def _read_campaign(fields: Fields, rules: Rules) -> tuple[int, Campaign | None, int]:
-    campaign_id, variation_id = fields.integer("e"), fields.integer("c")
-    campaign = rules.find_campaign(fields, "e", campaign_id)
-    rules.check_variation(fields, "c", campaign, variation_id)
-    return campaign_id, campaign, variation_id
-
-
-def _read_conversion(
-    fields: Fields, rules: Rules, campaign_id: int, campaign: Campaign | None
-) -> Conversion:
-    goal_id = fields.integer("g")
-    goal = rules.find_goal(fields, "g", campaign, goal_id)
-    if goal is not None and not goal.is_revenue and "r" in fields:
-        fields.fail("r", "the goal is not a revenue goal")
-    revenue = fields.revenue("r") if "r" in fields else None
-    return Conversion(campaign_id, goal_id, revenue, goal is not None and goal.is_repeatable)
+def _read_about_visitor(fields: Fields, name: str, kind: Kind) -> str:
+    """Return user agent or IP address, which only a push may leave out."""
+    return "" if kind == "push" and name not in fields else fields.text(name)
 
 
 def _digest(item: Mapping[str, object]) -> str:
-    # Not the bytes of the request: an item keeps its id when a batch is split and sent again in
-    # halves.
-    # The form of Python tells all JSON values apart, in a quarter of the time of JSON.
+    # A digest of the item and not of the request: the id stays the same when a batch is split and its
+    # halves are sent again. repr() differs for different JSON values, and is four times as fast as JSON.
     return blake2b(repr(item).encode(), digest_size=16).hexdigest()

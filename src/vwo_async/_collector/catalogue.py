@@ -1,4 +1,4 @@
-"""What of a settings file a request can be held against: account, key, campaigns, goals."""
+"""The parts of a settings file that requests are checked against: account, key, campaigns, goals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """A settings file, and its parts that matter on the wire.
+    """A settings file, and the parts of it that requests are checked against.
 
     Attributes:
         source: The file, byte for byte as it was given.
@@ -52,7 +52,7 @@ class Catalogue:
     campaigns: Mapping[int, Campaign]
 
     def __repr__(self) -> str:
-        # The generated form would print the SDK key.
+        # The generated repr would show the SDK key.
         return f"<Catalogue account_id={self.account_id} campaigns={len(self.campaigns)}>"
 
     @classmethod
@@ -60,16 +60,16 @@ class Catalogue:
         """Read a settings file.
 
         Args:
-            settings: JSON as bytes or text, or the object that the JSON stands for.
+            settings: JSON as bytes or text, or the decoded JSON object.
 
         Raises:
-            ValueError: If it is not a settings file. The text never repeats the file.
+            ValueError: It is not a settings file. The text never holds values of the file.
         """
-        source = _source(settings)
+        source = _to_bytes(settings)
         return _read(source, _as_object(_parse(source), "settings"))
 
 
-def _source(settings: bytes | str | Mapping[str, object]) -> bytes:
+def _to_bytes(settings: bytes | str | Mapping[str, object]) -> bytes:
     if isinstance(settings, bytes):
         return settings
     if isinstance(settings, str):
@@ -81,7 +81,7 @@ def _parse(source: bytes) -> object:
     try:
         return json.loads(source)
     except (ValueError, RecursionError):
-        # The cause is hidden: it holds the document, and so the key.
+        # Without the cause: that exception holds the document, and so the SDK key.
         raise _malformed("not JSON") from None
 
 

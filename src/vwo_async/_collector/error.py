@@ -1,4 +1,4 @@
-"""Why a request does not follow the wire format."""
+"""The error for a request that does not follow the wire format."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ __all__ = ["WireError"]
 
 
 class WireError(Exception):
-    """A request that VWO's servers should never be sent.
+    """A request does not follow the wire format.
 
-    The text names fields by their place in the wire format and never repeats what was received: a
-    value may be the SDK key or tell who a visitor is.
+    The text names the field and never holds a received value, since a value may be the SDK key or
+    identify a visitor.
 
     Args:
-        field: The place of the fault, such as ``u``, ``ev[3].sId`` or ``d.event.props.id``.
-        problem: What is wrong there, as a phrase.
+        field: The field, such as ``u``, ``ev[3].sId`` or ``d.event.props.id``.
+        problem: What is wrong with it, as a phrase.
         status: The HTTP status to answer with.
     """
 

@@ -1,16 +1,16 @@
-"""The call of the event architecture: one event as a JSON document, to ``/events/t``."""
+"""The call of the event architecture: one event as a JSON document, sent to ``/events/t``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from .catalogue import Goal
 from .error import WireError
 from .field import STATISTICS, Fields, read_decimal, read_json
-from .received import Conversion, Received
+from .received import Conversion, Kind, Received
 from .request import Endpoint, WireRequest
 from .rule import Rules
 
@@ -37,43 +37,46 @@ _MESSAGE = re.compile(r"([0-9A-F]{32})-(\d{13})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class _Envelope:
-    """What every event has, checked; *props* and *visitor_props* are still to be read."""
+    """One event as far as all events are read in the same way.
 
-    request: WireRequest
-    event_id: str
-    visitor: str
+    Attributes:
+        name: The name of the event.
+        event: The event, still without what is particular to its kind.
+        props: The properties of the event, not yet checked.
+        visitor_props: The properties of the visitor, not yet checked.
+    """
+
     name: str
-    agent: str
-    ip: str
+    event: Received
     props: Fields
     visitor_props: Fields
 
 
 def read_event(request: WireRequest, fields: Fields, rules: Rules) -> Received:
-    """Read an impression, a conversion or custom dimensions, by the name of the event."""
+    """Read an impression, a conversion or custom dimensions, depending on the name of the event."""
     name = fields.filled("en")
-    agent, ip = _check_query(request, fields, rules, name)
+    user_agent, ip = _check_query(request, fields, rules, name)
     data = _read_data(request, rules)
     event = data.child("event")
     rules.check_only(event, _EVENT)
     event.check_equal("name", name, "differs from en of the query")
     rules.check_milliseconds(event, "time", event.integer("time"), request.at_s)
-    visitor = _read_visitor(request, data, rules)
-    envelope = _Envelope(
-        request=request,
+    kind, read = _READERS.get(name, ("goal", _read_goal))
+    received = Received(
+        kind=kind,
+        endpoint=Endpoint.EVENT,
+        visitor=_read_visitor(request, data, rules),
         event_id=data.text("msgId"),
-        visitor=visitor,
-        name=name,
-        agent=agent,
+        request_number=request.number,
+        received_at_s=request.at_s,
+        event_name=name,
+        user_agent=user_agent,
         ip=ip,
-        props=_read_props(event, rules),
-        visitor_props=_read_visitor_props(data, rules),
     )
-    if name == _SHOWN:
-        return _read_shown(envelope, rules)
-    if name == _SYNC:
-        return _read_sync(envelope, rules)
-    return _read_goal(envelope, rules)
+    envelope = _Envelope(
+        name, received, _read_props(event, rules), _read_visitor_props(data, rules)
+    )
+    return read(envelope, rules)
 
 
 def _check_query(request: WireRequest, fields: Fields, rules: Rules, name: str) -> tuple[str, str]:
@@ -84,7 +87,7 @@ def _check_query(request: WireRequest, fields: Fields, rules: Rules, name: str) 
     fields.check_random("random")
     fields.check_equal("p", "FS", "must be FS")
     rules.check_statistics(fields)
-    return rules.read_agent(request, fields)
+    return rules.read_user_agent_and_ip(request, fields)
 
 
 def _read_data(request: WireRequest, rules: Rules) -> Fields:
@@ -133,18 +136,10 @@ def _read_shown(envelope: _Envelope, rules: Rules) -> Received:
     campaign_id, variation_id = props.integer("id"), props.integer("variation")
     campaign = rules.find_campaign(props, "id", campaign_id)
     rules.check_variation(props, "variation", campaign, variation_id)
-    return Received(
-        kind="user",
-        endpoint=Endpoint.EVENT,
-        event_id=envelope.event_id,
-        request_number=envelope.request.number,
-        received_at_s=envelope.request.at_s,
-        visitor=envelope.visitor,
+    return replace(
+        envelope.event,
         campaign_ids=(campaign_id,),
         variation_id=variation_id,
-        event_name=envelope.name,
-        user_agent=envelope.agent,
-        ip=envelope.ip,
         props=props.child("vwoMeta").values if "vwoMeta" in props else {},
     )
 
@@ -159,44 +154,30 @@ def _read_sync(envelope: _Envelope, rules: Rules) -> Received:
         raise WireError("d.visitor.props", "has no custom dimension")
     if rules.strict and not all(isinstance(tag, str) for tag in tags.values()):
         raise WireError("d.visitor.props", "values must be text")
-    return Received(
-        kind="push",
-        endpoint=Endpoint.EVENT,
-        event_id=envelope.event_id,
-        request_number=envelope.request.number,
-        received_at_s=envelope.request.at_s,
-        visitor=envelope.visitor,
-        event_name=envelope.name,
-        user_agent=envelope.agent,
-        ip=envelope.ip,
-        tags=tags,
-    )
+    return replace(envelope.event, tags=tags)
 
 
 def _read_goal(envelope: _Envelope, rules: Rules) -> Received:
     props = envelope.props
     rules.check_only(envelope.visitor_props, frozenset({_ENVIRONMENT}))
     props.check_equal("isCustomEvent", expected=True, problem="must be true")
-    own = {name: value for name, value in props.values.items() if name not in _GOAL_PROPS}
-    conversions = _read_conversions(props.child("vwoMeta"), own, envelope.name, rules)
-    return Received(
-        kind="goal",
-        endpoint=Endpoint.EVENT,
-        event_id=envelope.event_id,
-        request_number=envelope.request.number,
-        received_at_s=envelope.request.at_s,
-        visitor=envelope.visitor,
-        campaign_ids=tuple(dict.fromkeys(conversion.campaign_id for conversion in conversions)),
-        conversions=conversions,
-        event_name=envelope.name,
-        user_agent=envelope.agent,
-        ip=envelope.ip,
-        props=own,
+    caller_props = {name: value for name, value in props.values.items() if name not in _GOAL_PROPS}
+    meta = props.child("vwoMeta")
+    conversions = _read_conversions(meta, caller_props, envelope.name, rules)
+    campaign_ids = tuple(dict.fromkeys(one.campaign_id for one in conversions))
+    return replace(
+        envelope.event, campaign_ids=campaign_ids, conversions=conversions, props=caller_props
     )
 
 
+_READERS: Mapping[str, tuple[Kind, Callable[[_Envelope, Rules], Received]]] = {
+    _SHOWN: ("user", _read_shown),
+    _SYNC: ("push", _read_sync),
+}
+
+
 def _read_conversions(
-    meta: Fields, own: Mapping[str, object], event_name: str, rules: Rules
+    meta: Fields, caller_props: Mapping[str, object], event_name: str, rules: Rules
 ) -> tuple[Conversion, ...]:
     pairs = _read_metric(meta)
     goals = [_find_goal(meta, event_name, campaign, goal, rules) for campaign, goal in pairs]
@@ -207,7 +188,7 @@ def _read_conversions(
         Conversion(
             campaign_id,
             goal_id,
-            _find_revenue(goal, amounts, own),
+            _find_revenue(goal, amounts, caller_props),
             goal is not None and goal.is_repeatable,
         )
         for (campaign_id, goal_id), goal in zip(pairs, goals, strict=True)
@@ -260,12 +241,12 @@ def _check_amounts(meta: Fields, amounts: Mapping[str, object], goals: list[Goal
 
 
 def _find_revenue(
-    goal: Goal | None, amounts: Mapping[str, Decimal | None], own: Mapping[str, object]
+    goal: Goal | None, amounts: Mapping[str, Decimal | None], caller_props: Mapping[str, object]
 ) -> Decimal | None:
-    """Return the amount in the property that the goal names; without settings, any amount."""
+    """Return the amount in the goal's revenue property; without a settings file, the first amount."""
     if goal is None:
         return next(iter(amounts.values()), None)
     name = goal.revenue_prop
     if not goal.is_revenue or name is None:
         return None
-    return amounts[name] if name in amounts else read_decimal(own.get(name))
+    return amounts[name] if name in amounts else read_decimal(caller_props.get(name))

@@ -14,10 +14,10 @@ from .error import WireError
 __all__ = ["STATISTICS", "Fields", "read_decimal", "read_json", "read_query"]
 
 STATISTICS = frozenset({"eb", "ig", "ss", "cl", "ll", "tr", "gt", "pi", "_l"})
-"""Query parameters by which an SDK tells which of its features are in use."""
+"""Query parameters that say which features of the SDK are in use."""
 
-# Only these names are repeated in faults; another one may be a piece of a badly encoded value, and
-# is told by its position.
+# Only these names are shown in faults. Any other name could be a part of a badly encoded value, so its
+# position is shown instead.
 # fmt: off
 _VOCABULARY = STATISTICS | {
     "a", "account_id", "ap", "api-version", "c", "combination", "d", "e", "ed", "en", "env",
@@ -40,8 +40,8 @@ class Fields:
     """The fields of one query string or JSON object.
 
     Args:
-        values: The fields by name; those of a query string are all text.
-        path: What to put before a name in faults: empty, or ending in a full stop.
+        values: The fields by name; in a query string all values are text.
+        path: Prefix of the names in faults: empty, or ending with a full stop.
     """
 
     __slots__ = ("_path", "_values")
@@ -55,19 +55,23 @@ class Fields:
 
     @property
     def values(self) -> Mapping[str, object]:
-        """The fields as they are."""
+        """All fields by name."""
         return self._values
 
+    def with_defaults(self, defaults: Mapping[str, object]) -> Fields:
+        """Return the fields, with *defaults* for those that are missing."""
+        return Fields({**defaults, **self._values}, self._path)
+
     def place(self, name: str) -> str:
-        """Return how faults call a field."""
+        """Return the full name of a field, as it is in faults."""
         return self._path + name
 
     def fail(self, name: str, problem: str) -> NoReturn:
-        """Raise the fault of a field."""
+        """Raise a `WireError` about a field."""
         raise WireError(self._path + name, problem)
 
     def get(self, name: str) -> object:
-        """Return a field that must be there."""
+        """Return the value of a required field."""
         try:
             return self._values[name]
         except KeyError:
@@ -90,13 +94,13 @@ class Fields:
     def integer(self, name: str) -> int:
         """Return a JSON number without fraction or sign."""
         value = self.get(name)
-        # JSON gives no other integers but bool, which is none here.
+        # The only other integers from JSON are bools, which are refused.
         if type(value) is not int or value < 0:
             self.fail(name, "must be a whole number")
         return value
 
     def digits(self, name: str) -> int:
-        """Return the number that a text of decimal digits stands for."""
+        """Return the number in a text of decimal digits."""
         value = self.text(name)
         if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
             self.fail(name, "must be a whole number")
@@ -124,7 +128,7 @@ class Fields:
         return Fields(value, f"{self._path}{name}.")
 
     def check_equal(self, name: str, expected: object, problem: str) -> None:
-        """Refuse any other value, also one that only compares equal, such as true for 1."""
+        """Refuse any other value, also one of another type that compares equal, such as true for 1."""
         value = self.get(name)
         if type(value) is not type(expected) or value != expected:
             self.fail(name, problem)
@@ -181,13 +185,13 @@ def read_json(text: str | bytes, field: str) -> object:
         if "\\u" in decoded:
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        # No cause: the exception holds the document.
+        # Without the cause: that exception holds the document.
         raise WireError(field, "must be JSON in UTF-8") from None
     return value
 
 
 def read_decimal(value: object) -> Decimal | None:
-    """Return the amount that a JSON number or a numeric text stands for, None for anything else."""
+    """Return the amount in a JSON number or numeric text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     text = str(value)

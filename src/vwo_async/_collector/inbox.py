@@ -1,4 +1,4 @@
-"""What the collector makes of a request: decided at once, without waiting for anything."""
+"""Receives requests: checks them, records their events and returns the answers, without any I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STATUSES = range(200, 600)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to send back, and the events that must be safe before it is sent."""
+    """The answer to a request, and the events that must be on the disk before it is sent."""
 
     status: int
     headers: Mapping[str, str]
@@ -36,10 +36,10 @@ class Refusal:
     """A request that did not follow the wire format.
 
     Attributes:
-        request_number: Which request it was, counted from 1.
-        status: The status it was answered with.
-        field: The place of the fault, such as ``u`` or ``ev[3].sId``.
-        reason: The place and what is wrong there. It never repeats what was received.
+        request_number: The number of the request, counted from 1.
+        status: The status of the answer.
+        field: The field with the fault, such as ``u`` or ``ev[3].sId``.
+        reason: The field and what is wrong with it. It never holds received values.
     """
 
     request_number: int
@@ -64,13 +64,13 @@ class Totals:
     At every moment ``requests == settings + accepted + refused + answered``.
 
     Attributes:
-        requests: Requests of SDKs, whatever became of them.
-        settings: Settings files handed out.
-        accepted: Tracking requests that brought events.
+        requests: All requests of SDKs.
+        settings: Requests answered with the settings file.
+        accepted: Tracking requests that were accepted.
         refused: Requests that did not follow the wire format.
-        answered: Requests answered as :meth:`Inbox.answer_next` said, and not looked at.
-        events: Events received; a batch item is one.
-        conversions: Goals that events converted, repetitions included.
+        answered: Requests with an answer planned by :meth:`Inbox.answer_next`; they are not checked.
+        events: Events received; each item of a batch is one.
+        conversions: Conversions in all events, repetitions included.
         unique_conversions: Conversions that count.
         visitors: Different visitors who were shown a variation.
         by_kind: Events by kind.
@@ -93,13 +93,13 @@ class Totals:
 
 
 class Inbox:
-    """Takes requests, keeps what they said, and gives the answers.
+    """Receives requests, records their events and returns the answers.
 
     Args:
-        settings: The settings file to hand out and to hold requests against.
+        settings: The settings file to hand out and to check requests against.
         strict: See :class:`~vwo_async.collector.Collector`.
-        clock_window_s: How far times on the wire may be from now, in seconds.
-        clock: Seconds since 1970.
+        clock_window_s: How far times in requests may be from now, in seconds.
+        clock: Returns the seconds since 1970.
     """
 
     def __init__(
@@ -122,18 +122,18 @@ class Inbox:
         return self._rules.catalogue
 
     def reset(self) -> None:
-        """Forget all requests and the answers still to give; settings file and numbering go on."""
+        """Forget all requests and planned answers; keep the settings file and the request number."""
         self.ledger = Ledger()
         self.refused: list[Refusal] = []
         self._planned: deque[tuple[Reply, int]] = deque()
         self._requests = self._handed_out = self._accepted = self._answered = 0
 
     def set_settings(self, settings: bytes | str | Mapping[str, object]) -> None:
-        """Put another settings file in force; ValueError leaves the old one there."""
+        """Put another settings file in force; after a ValueError the old one stays in force."""
         self._rules = replace(self._rules, catalogue=Catalogue.read(settings))
 
     def answer_next(self, status: int, times: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Plan answers, after those planned before; ValueError if they make no sense."""
+        """Plan answers, after those already planned; ValueError if *status* or *times* is invalid."""
         if status not in _STATUSES:
             raise ValueError("status: must be from 200 to 599")
         if times < 1:
@@ -141,7 +141,7 @@ class Inbox:
         self._planned.append((Reply(status, dict(headers), body), times))
 
     def totals(self) -> Totals:
-        """Count."""
+        """Return the counts."""
         return Totals(
             requests=self._requests,
             settings=self._handed_out,
@@ -158,14 +158,14 @@ class Inbox:
     def receive(
         self, method: str, path: str, query: bytes, headers: Mapping[str, str], body: bytes | None
     ) -> Reply:
-        """Take one request.
+        """Receive one request.
 
         Args:
             method: The HTTP method.
             path: The path, percent-decoded.
             query: The query string as sent.
             headers: Header values by lower-case name.
-            body: The body, or None if it was too large to be read.
+            body: The body, or None if it was too large.
         """
         self._requests += 1
         self._last_number += 1

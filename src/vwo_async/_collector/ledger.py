@@ -1,4 +1,4 @@
-"""All that was received, in order, and who counts once in it."""
+"""All received events in order, and the visitors and conversions that count."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Counted:
         campaign_id: The campaign.
         goal_id: The goal.
         visitor: The visitor's UUID.
-        variation_id: The variation that the event itself named, None for events of ``/events/t``.
-        revenue: What it is worth, None where the wire did not say.
+        variation_id: The variation in the event; None for events of ``/events/t``, which have none.
+        revenue: The revenue; None if the event has none.
     """
 
     campaign_id: int
@@ -31,7 +31,7 @@ class Counted:
 
 
 class Ledger:
-    """The events received, in order of arrival, and what VWO would count of them.
+    """The received events in order of arrival, and the counts that VWO would show.
 
     Iterating, indexing and ``len`` give the events. A visitor counts once per campaign and
     variation; a conversion once per visitor, campaign and goal, or once per event id where the goal
@@ -61,7 +61,7 @@ class Ledger:
 
     @property
     def conversions(self) -> int:
-        """How many goals events converted, repetitions included."""
+        """How many conversions there are in all events, repetitions included."""
         return self._conversions
 
     @property
@@ -86,7 +86,7 @@ class Ledger:
 
     @property
     def campaign_ids(self) -> frozenset[int]:
-        """The campaigns that any event named."""
+        """The campaigns of all events."""
         return frozenset(self._shown) | {counted.campaign_id for counted in self._counted.values()}
 
     def shown(self, campaign_id: int) -> Mapping[str, list[int]]:
@@ -111,9 +111,9 @@ class Ledger:
 
     def _add_conversion(self, event: Received, conversion: Conversion) -> None:
         self._conversions += 1
-        occasion = event.event_id if conversion.is_repeatable else ""
+        event_id = event.event_id if conversion.is_repeatable else ""
         self._counted.setdefault(
-            (conversion.campaign_id, conversion.goal_id, event.visitor, occasion),
+            (conversion.campaign_id, conversion.goal_id, event.visitor, event_id),
             Counted(
                 conversion.campaign_id,
                 conversion.goal_id,

@@ -1,4 +1,4 @@
-"""A file that outlives the collector: what was received, a JSON document a line."""
+"""A file of received events, one JSON document a line, which outlives the collector."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ __all__ = ["LedgerFile"]
 
 
 class LedgerFile:
-    """Appends events to a file and says when they are on the disk.
+    """Appends events to a file, and waits until they are on the disk.
 
-    Lines are in the order of :meth:`add`, however many requests wait in :meth:`sync` together. The
-    file is readable by its owner only, since it tells what visitors did; it never holds an SDK key.
+    The lines are in the order of the calls of :meth:`add`, even if many requests wait in :meth:`sync` at
+    the same time. Only the owner can read the file, since it holds what visitors did; it never holds an
+    SDK key.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -28,11 +29,11 @@ class LedgerFile:
         self._lock = Lock()
 
     def add(self, events: Iterable[Received]) -> None:
-        """Put events in line to be written."""
+        """Add events to those that will be written."""
         self._pending.extend(json.dumps(event.as_dict()).encode() + b"\n" for event in events)
 
     async def sync(self) -> None:
-        """Return once all events added before are on the disk.
+        """Wait until all events that were added before are on the disk.
 
         Raises:
             OSError: If the file cannot be written.
@@ -40,8 +41,7 @@ class LedgerFile:
         await asyncio.to_thread(self._write)
 
     def _write(self) -> None:
-        # Whoever comes second finds its lines written, and waited for the disk while it waited for
-        # the lock.
+        # A second caller waits for the lock, and by then the first has written its lines to the disk too.
         with self._lock:
             lines = b"".join(self._take())
             if not lines:

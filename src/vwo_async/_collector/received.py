@@ -1,4 +1,4 @@
-"""What one wire event said, once it was found to follow the format."""
+"""One event as received, after it was checked against the wire format."""
 
 from __future__ import annotations
 
@@ -49,20 +49,19 @@ class Received:
     Attributes:
         kind: ``user`` for an impression, ``goal`` for conversions, ``push`` for custom dimensions.
         endpoint: Where it came in.
-        event_id: ``msgId`` of ``/events/t``; elsewhere a digest of the content, so that a resend of
-            the same bytes has the same id. The format gives batch items no identity: two items that
-            say the same thing about the same second are one id.
-        request_number: The request that brought it, counted from 1.
+        event_id: ``msgId`` of ``/events/t``; for other calls a digest of the content, so that a resend
+            of the same bytes has the same id. Batch items have no id in the wire format: two equal items
+            of the same second get the same id.
+        request_number: The number of its request, counted from 1.
         received_at_s: When that request was read, in seconds since 1970.
         visitor: The visitor's UUID, 32 upper-case hexadecimal digits.
         campaign_ids: The campaigns named, in order; empty for a push.
-        variation_id: The variation named. None for a push and for goals of ``/events/t``, which do
-            not say it.
-        conversions: What a goal event converts; empty for the other kinds.
+        variation_id: The variation; None for a push and for goals of ``/events/t``, which have none.
+        conversions: The conversions of a goal event; empty for the other kinds.
         event_name: ``en`` of ``/events/t``, else None.
-        user_agent: The visitor's user agent, empty if not told.
-        ip: The visitor's IP address, empty if not told.
-        props: Event properties of the caller (``/events/t`` only).
+        user_agent: The visitor's user agent; empty if unknown.
+        ip: The visitor's IP address; empty if unknown.
+        props: The caller's event properties (``/events/t`` only).
         tags: Custom dimensions of a push.
     """
 

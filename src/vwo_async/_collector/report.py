@@ -1,4 +1,4 @@
-"""What an experimenter reads: visitors, conversions, rate, revenue, by variation and goal."""
+"""The report of an experiment: visitors, conversions, rate and revenue by variation and goal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["CampaignReport", "GoalReport", "Report", "VariationReport", "build_r
 
 @dataclass(frozen=True, slots=True)
 class GoalReport:
-    """A goal, among the visitors of one variation.
+    """A goal and its conversions by the visitors of one variation.
 
     Attributes:
         goal_id: The goal.
@@ -47,7 +47,7 @@ class VariationReport:
     """A variation of a campaign.
 
     Attributes:
-        variation_id: The variation; None gathers conversions of visitors who were not seen in any.
+        variation_id: The variation; None for conversions of visitors who were shown none.
         name: Its name in the settings file, None if that is not known.
         visitors: How many different visitors were shown it.
         goals: The goals of the campaign, by id.
@@ -76,8 +76,8 @@ class CampaignReport:
         campaign_id: The campaign.
         key: Its key in the settings file, None if that is not known.
         visitors: How many different visitors were shown any variation.
-        variations: Its variations by id, the one of unknown variation last and only if it has
-            conversions.
+        variations: Its variations by id. The one for unknown variations is last, and is left out if it
+            has no conversions.
     """
 
     campaign_id: int
@@ -107,11 +107,11 @@ class Report:
 
 
 def build_report(ledger: Ledger, catalogue: Catalogue | None) -> Report:
-    """Count a ledger.
+    """Return the report of a ledger.
 
     Args:
         ledger: The events.
-        catalogue: Where names come from, and what to list although nothing happened there.
+        catalogue: The settings file: it has the names, and all its campaigns and goals are listed.
     """
     known = {} if catalogue is None else catalogue.campaigns
     counted: dict[int, list[Counted]] = {}

@@ -1,4 +1,4 @@
-"""A request as it arrived, and which of VWO's endpoints it was meant for."""
+"""A request as received, and the endpoint of VWO that it addresses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Endpoint", "WireRequest", "locate"]
 
 
 class Endpoint(StrEnum):
-    """What an SDK can ask of VWO's servers; the value is the last part of the path."""
+    """The endpoints of VWO's servers; the value is the last part of the path."""
 
     TRACK_USER = "track-user"
     TRACK_GOAL = "track-goal"
@@ -24,12 +24,12 @@ class Endpoint(StrEnum):
 
     @property
     def path(self) -> str:
-        """The path without collection prefix."""
+        """The path without the collection prefix."""
         return f"/events/{self}" if self is Endpoint.EVENT else f"/server-side/{self}"
 
     @property
     def method(self) -> str:
-        """The only HTTP method the endpoint knows."""
+        """The only HTTP method of the endpoint."""
         return "POST" if self in {Endpoint.BATCH, Endpoint.EVENT} else "GET"
 
     @property
@@ -43,7 +43,7 @@ class WireRequest:
     """One HTTP request, fully read.
 
     Attributes:
-        number: Its place among the requests of this collector, from 1.
+        number: Its number among all requests of this collector, from 1.
         at_s: When it was read, in seconds since 1970.
         method: The HTTP method, in capitals.
         path: The path, percent-decoded.

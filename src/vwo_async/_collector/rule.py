@@ -11,9 +11,9 @@ from .error import WireError
 from .field import STATISTICS, Fields
 from .request import Endpoint, WireRequest
 
-__all__ = ["AGENT_HEADER", "IP_HEADER", "Rules"]
+__all__ = ["IP_HEADER", "USER_AGENT_HEADER", "Rules"]
 
-AGENT_HEADER = "x-device-user-agent"
+USER_AGENT_HEADER = "x-device-user-agent"
 IP_HEADER = "vwo-x-forwarded-for"
 
 _STATISTIC = re.compile(r"[1-9]\d{0,8}", re.ASCII)
@@ -22,15 +22,15 @@ _PREFIX = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What requests are held against.
+    """The rules by which requests are checked.
 
     Attributes:
-        catalogue: The settings file in force; without one, ids, account and key are checked for
-            shape only.
-        strict: Whether to refuse what carries the right facts in a looser form as well: additional
-            fields, headers that disagree with the query, old times, a missing or foreign prefix,
-            custom dimensions that are not text.
-        clock_window_s: How far a time on the wire may be from now, in seconds.
+        catalogue: The settings file in force; without one, only the form of ids, account and key is
+            checked.
+        strict: Whether to refuse requests that have the right facts in a looser form: with additional
+            fields, headers that differ from the query, old times, a missing or wrong prefix, or custom
+            dimensions that are not text.
+        clock_window_s: How far times in requests may be from now, in seconds.
     """
 
     catalogue: Catalogue | None = None
@@ -38,7 +38,7 @@ class Rules:
     clock_window_s: float = 172_800.0
 
     def check_prefix(self, endpoint: Endpoint, prefix: str) -> None:
-        """Refuse a prefix other than the account's; settings are asked for without one."""
+        """Refuse a prefix other than the account's; requests for settings have none."""
         if not self.strict:
             return
         if endpoint.is_retrieval:
@@ -92,19 +92,19 @@ class Rules:
                 fields.fail(name, "must be a whole number above 0")
         fields.check_equal("_l", "1", "must be 1")
 
-    def check_no_agent_headers(self, request: WireRequest) -> None:
-        """Refuse headers about one visitor on a request about many."""
-        for header in (AGENT_HEADER, IP_HEADER):
+    def check_no_visitor_headers(self, request: WireRequest) -> None:
+        """Refuse headers about one visitor in a request about many."""
+        for header in (USER_AGENT_HEADER, IP_HEADER):
             if self.strict and header in request.headers:
                 raise WireError(f"header {header}", "not part of a batch")
 
-    def read_agent(self, request: WireRequest, fields: Fields) -> tuple[str, str]:
-        """Return user agent and IP, which the headers must repeat where they are not empty."""
-        agent, ip = fields.text("visitor_ua"), fields.text("visitor_ip")
+    def read_user_agent_and_ip(self, request: WireRequest, fields: Fields) -> tuple[str, str]:
+        """Return user agent and IP address; unless they are empty, the headers must repeat them."""
+        user_agent, ip = fields.text("visitor_ua"), fields.text("visitor_ip")
         if self.strict:
-            _check_header(request, AGENT_HEADER, agent)
+            _check_header(request, USER_AGENT_HEADER, user_agent)
             _check_header(request, IP_HEADER, ip)
-        return agent, ip
+        return user_agent, ip
 
     def find_campaign(self, fields: Fields, name: str, campaign_id: int) -> Campaign | None:
         """Return a campaign of the settings file, None without a settings file."""
@@ -140,7 +140,6 @@ def _check_header(request: WireRequest, header: str, expected: str) -> None:
         return
     if found is None:
         raise WireError(f"header {header}", "missing although the query has the value")
-    # Official SDKs differ: the header is percent-encoded by one and raw Latin-1 by another, which
-    # HTTP trims.
+    # One official SDK percent-encodes the header, and another sends raw Latin-1, which HTTP trims.
     if not expected or (found != expected.strip(" \t") and unquote(found) != expected):
         raise WireError(f"header {header}", "differs from the query")

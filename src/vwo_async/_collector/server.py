@@ -1,4 +1,4 @@
-"""The collector as users hold it, and a real server on a real port around it."""
+"""The collector, and an HTTP server that serves it on a port."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .app import Reception
+from .app import HttpInterface
 from .inbox import Inbox, Refusal, Totals
 from .ledger import Ledger
 from .ledger_file import LedgerFile
@@ -33,25 +33,24 @@ class Collector:
     It is an ASGI application; :func:`serve` puts it on a port.
 
     A request that does not follow the wire format is answered with status 400 and ``{"error":
-    reason}``, and kept in *refused*; the reason names the field and never repeats what was
-    received.
+    reason}``, and kept in *refused*; the reason names the field and never holds received values.
 
     Args:
-        settings: The settings file, as JSON or as the object it stands for. It is handed out byte
-            for byte, and requests are held against its account, key, campaigns and goals. None
-            hands out nothing and checks shapes only.
-        latency_s: How long to keep each answer back, in seconds, after the request has been
-            received.
-        ledger_path: A file to append each event to, one JSON document a line, on the disk before
-            the answer goes out. If that fails the answer is 500, although *ledger* has the event.
-        strict: False accepts what carries the right facts in a looser form: additional fields,
-            headers that disagree with the query, old times, a missing or foreign
-            ``collectionPrefix``, custom dimensions that are not text.
-        clock_window_s: How far times on the wire may be from now, in seconds.
-        clock: Seconds since 1970, for tests that live at another time.
+        settings: The settings file, as JSON or as the decoded JSON object. It is handed out byte for
+            byte, and requests are checked against its account, key, campaigns and goals. With None
+            nothing is handed out, and only the form of ids, account and key is checked.
+        latency_s: How long to delay each answer, in seconds.
+        ledger_path: A file to which each event is appended, one JSON document a line; it is on the disk
+            before the request is answered. If that fails the answer is 500, although *ledger* has the
+            event.
+        strict: With False, requests that have the right facts in a looser form are accepted: with
+            additional fields, headers that differ from the query, old times, a missing or wrong
+            ``collectionPrefix``, or custom dimensions that are not text.
+        clock_window_s: How far times in requests may be from now, in seconds.
+        clock: Returns the seconds since 1970; for tests with another time.
 
     Raises:
-        ValueError: If *settings* is not a settings file.
+        ValueError: *settings* is not a settings file.
     """
 
     def __init__(
@@ -66,11 +65,11 @@ class Collector:
     ) -> None:
         self._inbox = Inbox(settings, strict=strict, clock_window_s=clock_window_s, clock=clock)
         ledger_file = None if ledger_path is None else LedgerFile(ledger_path)
-        self._reception = Reception(self._inbox, ledger_file, latency_s)
-        self._app = self._reception.app()
+        self._http_interface = HttpInterface(self._inbox, ledger_file, latency_s)
+        self._app = self._http_interface.app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Reply one request; this is the ASGI interface."""
+        """Answer one request; this is the ASGI interface."""
         await self._app(scope, receive, send)
 
     def __repr__(self) -> str:
@@ -93,12 +92,12 @@ class Collector:
 
     @property
     def latency_s(self) -> float:
-        """How long answers are kept back, in seconds; may be set at any time."""
-        return self._reception.latency_s
+        """The delay of each answer, in seconds; may be set at any time."""
+        return self._http_interface.latency_s
 
     @latency_s.setter
     def latency_s(self, latency_s: float) -> None:
-        self._reception.latency_s = latency_s
+        self._http_interface.latency_s = latency_s
 
     def report(self) -> Report:
         """Return visitors, conversions, rates and revenue by campaign, variation and goal."""
@@ -109,17 +108,17 @@ class Collector:
         return self._inbox.totals()
 
     def reset(self) -> None:
-        """Forget what was received and the answers still planned.
+        """Forget all requests and planned answers.
 
-        The settings file stays in force, the ledger file keeps its lines, and numbering goes on.
+        The settings file stays in force, the ledger file keeps its lines, and request numbers go on.
         """
         self._inbox.reset()
 
     def set_settings(self, settings: bytes | str | Mapping[str, object]) -> None:
-        """Hand out another settings file, and check against it, from the next request on.
+        """Put another settings file in force, from the next request on.
 
         Raises:
-            ValueError: If it is not a settings file; the old one then stays.
+            ValueError: It is not a settings file; the old one stays in force.
         """
         self._inbox.set_settings(settings)
 
@@ -130,7 +129,7 @@ class Collector:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> None:
-        """Reply the next requests of SDKs in a fixed way, without looking at or recording them.
+        """Answer the next requests of SDKs in a fixed way, without checking or recording them.
 
         Plans add up: answers are given in the order in which they were planned. Requests to
         ``/collector/...`` are not concerned.
@@ -187,7 +186,7 @@ class _QuietConfig(uvicorn.Config):
 
 
 class _QuietProtocol(H11Protocol):
-    """uvicorn's HTTP without access log, whose lines would have the SDK key of the query."""
+    """uvicorn's HTTP protocol without its access log, which would show the SDK key in the query."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -212,7 +211,7 @@ def _config(collector: Collector) -> uvicorn.Config:
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol left open, asyncio would not set TCP_NODELAY, and each answer take 40 ms.
+    # asyncio sets TCP_NODELAY only if the protocol is given; without it each answer would take 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -231,8 +230,8 @@ def _base_url(listener: socket.socket) -> str:
 async def _stop(server: uvicorn.Server) -> None:
     """Close listeners, connections and tasks.
 
-    ``Server.shutdown`` does the same in steps of 0.1 s, which a test suite would pay hundreds of
-    times, and leaves tasks that it cancelled unawaited.
+    ``Server.shutdown`` does the same in steps of 0.1 s, which would add up in a test suite, and does not
+    await the tasks that it cancels.
     """
     state = server.server_state
     for listener in getattr(server, "servers", ()):
@@ -256,7 +255,7 @@ async def _end_tasks(tasks: set[asyncio.Task[None]]) -> None:
 
 
 async def _wait_closed(connections: Collection[object]) -> None:
-    """Wait until all connections are gone, or the grace is over; uvicorn tells nobody when."""
+    """Wait until all connections are closed, or the time is up; uvicorn signals neither."""
     deadline_s = time.monotonic() + _GRACE_S
-    while connections and time.monotonic() < deadline_s:  # noqa: ASYNC110 - as said
+    while connections and time.monotonic() < deadline_s:  # noqa: ASYNC110 - there is no signal
         await asyncio.sleep(_POLL_S)

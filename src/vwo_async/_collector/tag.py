@@ -18,10 +18,10 @@ def read_tags(text: str, field: str, rules: Rules) -> Mapping[str, object]:
     """Read custom dimensions from JSON.
 
     Returns:
-        The values by name: at least one, all of them text unless the rules are loose.
+        The values by name: at least one, and all of them text unless the rules are loose.
 
     Raises:
-        WireError: If the text is anything else.
+        WireError: The text is anything else.
     """
     value = read_json(text, field)
     if not isinstance(value, dict):
@@ -37,7 +37,7 @@ def read_tags(text: str, field: str, rules: Rules) -> Mapping[str, object]:
 
 
 def read_encoded_tags(text: str, field: str, rules: Rules) -> Mapping[str, object]:
-    """Read custom dimensions from JSON which may be percent-encoded, as official SDKs do either."""
+    """Read custom dimensions from JSON, plain or percent-encoded: official SDKs send both."""
     if text.startswith("{"):
         return read_tags(text, field, rules)
     try:

@@ -1,4 +1,4 @@
-"""From a request to what it says: the wire format behind two functions that never wait."""
+"""Reads requests of the wire format: events, and requests for the settings file."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _READERS = {
 
 
 def parse(request: WireRequest, rules: Rules) -> tuple[Received, ...]:
-    """Read the events of a tracking request; those for the settings file go to *check_retrieval*.
+    """Return the events of a tracking request. For requests of the settings file see `check_retrieval`.
 
     Returns:
-        One event for each item of a batch, one for any other call.
+        One event for each item of a batch; one for any other call.
 
     Raises:
-        WireError: If the request does not follow the wire format.
+        WireError: The request does not follow the wire format.
     """
     endpoint, prefix = locate(request)
     rules.check_prefix(endpoint, prefix)
@@ -45,8 +45,8 @@ def check_retrieval(request: WireRequest, rules: Rules) -> None:
     """Check a request for the settings file.
 
     Raises:
-        WireError: With status 401 for an account or SDK key other than those of the settings file,
-            with status 400 for anything else.
+        WireError: The request is wrong: status 401 if account or SDK key differ from the settings file,
+            else 400.
     """
     endpoint, prefix = locate(request)
     rules.check_prefix(endpoint, prefix)

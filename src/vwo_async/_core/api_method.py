@@ -1,4 +1,4 @@
-"""What sets the API methods apart when it comes to deciding."""
+"""The API methods that decide, and how they differ in deciding."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Api:
 
     Attributes:
         name: The method's name.
-        official_name: Its name in the Node SDK and in the documents.
+        official_name: Its name in the Node SDK and in VWO's documentation.
         types: The campaign types that it applies to.
-        assigns: With a user storage, whether it may assign a variation to a user without a record
-            ("activation is mandatory" for the others).
-        refuses_mab: Whether a multi-armed bandit campaign without a user storage is refused.
-        sends: Whether it reports something, so that there can be a delivery to wait for.
+        assigns: With a user storage, whether it may assign a variation to a user without a record. The
+            other methods need a record (``activate`` must have been called before).
+        refuses_mab: Whether it refuses a multi-armed bandit campaign when there is no user storage.
+        sends: Whether it sends an event, so that the caller can wait for its delivery.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""From a seed to a bucket value to the owner of that value.
+"""Bucketing: from a seed to its hash, to a bucket value, to the owner of that value.
 
 The only module that calls mmh3, and only with bytes: given a text with a lone surrogate, mmh3 5
 crashes the process.
@@ -28,19 +28,20 @@ def hash_seed(seed: bytes) -> int:
 
 
 def bucket_value(hashed: int, maximum: int, multiplier: float = 1) -> int:
-    """Spread a hash over 1..maximum, then stretch by *multiplier*: the official formula in doubles.
+    """Map a hash to 1..maximum, then multiply by *multiplier*: the official formula, in doubles.
 
-    With a multiplier over 1 the result can exceed the maximum by up to the multiplier.
+    With a multiplier above 1 the result can exceed the maximum.
     """
     # The value is positive, so int() rounds down as the formula asks.
     return int((maximum * hashed / 4294967296 + 1) * multiplier)
 
 
 def last_hash(value: float, maximum: int, multiplier: float = 1) -> int:
-    """Return the largest hash whose bucket value is at most *value*, -1 where there is none.
+    """Return the largest hash whose bucket value is at most *value*, -1 if there is none.
 
-    The bucket value never falls as the hash grows, so that comparing with this one hash is comparing
-    bucket values. Where doubles put the border, only the formula itself can tell: it has the last word.
+    A larger hash never has a smaller bucket value, so comparing hashes with this one gives the same
+    result as comparing bucket values. Because of rounding, the inverse of the formula is only a first
+    guess; the formula itself finds the exact hash.
     """
     whole = floor(value)
     guess = ((whole + 1) / multiplier - 1) * 4294967296 / maximum
@@ -55,13 +56,13 @@ def last_hash(value: float, maximum: int, multiplier: float = 1) -> int:
 def range_size(weight: float) -> int:
     """Return how many of the 10,000 bucket values a weight of 0..100 percent owns.
 
-    The product is taken in binary floating point before rounding up, as everywhere else: 1.1 owns 111.
+    As in every official SDK, the product is rounded up in binary floating point: 1.1 owns 111 values.
     """
     return min(ceil(weight * 100), MAX_BUCKET_VALUE)
 
 
 class Ranges(Generic[T]):
-    """Closed, adjoining ranges of bucket values from 1 upwards, each with one owner."""
+    """Adjacent ranges of bucket values, the first of them from 1, each with one owner."""
 
     __slots__ = ("_ends", "_owners")
 
@@ -99,51 +100,58 @@ class Ranges(Generic[T]):
         return self._owners
 
 
-class Draw(Generic[T]):
-    """What the hash alone makes of a user: whether the traffic has him, and whose he is then.
+class Bucketer(Generic[T]):
+    """Assigns users by their hash alone: whether a user is in the traffic, and who owns the bucket value.
 
     Args:
-        traffic_seed: What stands before the user id in the seed of the traffic.
+        traffic_prefix: Prefix of the user id in the seed of the traffic.
         percent_traffic: 0..100.
-        bucket_seed: What stands before it in the seed of the bucket.
-        multiplier: Stretches the bucket value.
-        ranges: Who owns which bucket value.
-        outside: The answer for users outside the traffic.
-        nobody: The answer where no range covers the user.
+        bucket_prefix: Prefix of the user id in the seed of the bucket.
+        multiplier: Factor of the bucket value.
+        ranges: The owners of the bucket values.
+        not_in_traffic: The result for users outside the traffic.
+        unowned: The result for users whose bucket value has no owner.
     """
 
-    __slots__ = ("_bucket_seed", "_ends", "_outside", "_owners", "_traffic_end", "_traffic_seed")
+    __slots__ = (
+        "_bucket_prefix",
+        "_ends",
+        "_not_in_traffic",
+        "_owners",
+        "_traffic_end",
+        "_traffic_prefix",
+    )
 
     def __init__(
         self,
-        traffic_seed: bytes,
+        traffic_prefix: bytes,
         percent_traffic: float,
-        bucket_seed: bytes,
+        bucket_prefix: bytes,
         multiplier: float,
         ranges: Ranges[T],
         *,
-        outside: T,
-        nobody: T,
+        not_in_traffic: T,
+        unowned: T,
     ) -> None:
-        self._traffic_seed = traffic_seed
+        self._traffic_prefix = traffic_prefix
         self._traffic_end = last_hash(percent_traffic, MAX_TRAFFIC_VALUE)
-        self._bucket_seed = None if bucket_seed == traffic_seed else bucket_seed
-        if self._traffic_end == MAX_HASH and self._bucket_seed is not None:
-            # The traffic has everybody, so that only the hash of the bucket says anything.
-            self._traffic_seed, self._bucket_seed = self._bucket_seed, None
+        self._bucket_prefix = None if bucket_prefix == traffic_prefix else bucket_prefix
+        if self._traffic_end == MAX_HASH and self._bucket_prefix is not None:
+            # Everybody is in the traffic, so only the hash of the bucket is needed.
+            self._traffic_prefix, self._bucket_prefix = self._bucket_prefix, None
         self._ends = ranges.find_last_hashes(multiplier)
-        self._owners = [*ranges.owners, nobody]
-        self._outside = outside
+        self._owners = [*ranges.owners, unowned]
+        self._not_in_traffic = not_in_traffic
 
-    def admits(self, hash_bytes: bytes) -> bool:
-        """Tell whether the traffic has the user."""
-        return _murmur(self._traffic_seed + hash_bytes, 1, False) <= self._traffic_end
+    def is_in_traffic(self, hash_bytes: bytes) -> bool:
+        """Tell whether the user is in the traffic."""
+        return _murmur(self._traffic_prefix + hash_bytes, 1, False) <= self._traffic_end
 
-    def find(self, hash_bytes: bytes) -> T:
-        """Return the answer for the user."""
-        hashed = _murmur(self._traffic_seed + hash_bytes, 1, False)
+    def assign(self, hash_bytes: bytes) -> T:
+        """Return the owner of the user's bucket value, or the result for a user without one."""
+        hashed = _murmur(self._traffic_prefix + hash_bytes, 1, False)
         if hashed > self._traffic_end:
-            return self._outside
-        if self._bucket_seed is not None:
-            hashed = _murmur(self._bucket_seed + hash_bytes, 1, False)
+            return self._not_in_traffic
+        if self._bucket_prefix is not None:
+            hashed = _murmur(self._bucket_prefix + hash_bytes, 1, False)
         return self._owners[bisect_left(self._ends, hashed)]

@@ -1,8 +1,8 @@
 """The decision for one user and one campaign.
 
-A user storage stands in the middle of the order of decision, and reading it means waiting, which this
-room never does. So the need is a value: `decide` returns the decision, or the keys it still needs to
-know about; the caller reads them and asks again with more.
+In the middle of a decision the user storage may have to be read, which means waiting, and this package
+never waits. So `decide` returns either the decision or a `Lookup`: the keys of the records that it still
+needs. The caller reads them and calls `decide` again with more records.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .plan import Campaign, Decision, Group, Plan, Variation
 
 
 class Stored(NamedTuple):
-    """What the user storage knows of a user in a campaign."""
+    """The stored record of a user in a campaign."""
 
     variation_name: str
     goals: tuple[str, ...] = ()
 
 
 class Lookup(NamedTuple):
-    """The campaign keys whose records must be read before a decision is possible."""
+    """Keys of campaigns whose records must be read before a decision is possible."""
 
     keys: tuple[str, ...]
 
@@ -35,7 +35,7 @@ Records: TypeAlias = Mapping[str, Stored | None]
 
 
 def find_refusal(campaign: Campaign | None, api: Api, *, has_storage: bool) -> Reason | None:
-    """Return why *api* does not apply to *campaign* at all, or None."""
+    """Return why *api* does not apply to *campaign*, or None if it does."""
     if campaign is None:
         return Reason.CAMPAIGN_NOT_FOUND
     if campaign.refusal is not None:
@@ -59,12 +59,12 @@ def decide(
     """Decide one campaign for one user.
 
     Args:
-        plan: The compiled settings, of which *campaign* is a part.
-        campaign: A campaign to which *api* applies.
-        user: Who is asked about.
-        api: On whose behalf.
-        records: What is known from the user storage by campaign key (None: no record there);
-            itself None where there is no user storage.
+        plan: The compiled settings.
+        campaign: A campaign of *plan* to which *api* applies.
+        user: The user.
+        api: The API method that was called.
+        records: The user's stored records by campaign key, as far as they were read; the value None
+            says that there is no record. None if there is no user storage.
     """
     if campaign.whitelist:
         forced = find_forced(plan, campaign, user)
@@ -76,11 +76,11 @@ def decide(
             return settled
     if campaign.segment is not None and not campaign.segment(user.custom_variables, None):
         return campaign.refuse(Reason.NOT_IN_SEGMENT)
-    if campaign.group is not None and campaign.draw.admits(user.hash_bytes):
-        loss = _find_loss(plan, campaign, campaign.group, user, records)
-        if loss is not None:
-            return loss
-    return campaign.draw.find(user.hash_bytes)
+    if campaign.group is not None and campaign.bucketer.is_in_traffic(user.hash_bytes):
+        blocked = _check_group(plan, campaign, campaign.group, user, records)
+        if blocked is not None:
+            return blocked
+    return campaign.bucketer.assign(user.hash_bytes)
 
 
 def _look_up(campaign: Campaign, api: Api, records: Records) -> Decision | Lookup | None:
@@ -98,8 +98,8 @@ def _look_up(campaign: Campaign, api: Api, records: Records) -> Decision | Looku
 def find_forced(plan: Plan, campaign: Campaign, user: User) -> Variation | None:
     """Return the variation that whitelisting forces on the user, if any.
 
-    Several matches share the user by their weights, rescaled to a whole; where no range covers him,
-    none is forced.
+    If several variations match, the user's bucket value chooses among them by their weights, rescaled to
+    100 percent. If no range covers the value, none is forced.
     """
     user_id = plan.name_visitor(user.id_bytes) if campaign.hashes_user_list else user.id
     variables = user.variation_targeting_variables
@@ -117,10 +117,10 @@ def _rescale(variations: Sequence[Variation]) -> list[tuple[float, Variation]]:
     return [(variation.weight / total * 100, variation) for variation in variations]
 
 
-def _find_loss(
+def _check_group(
     plan: Plan, campaign: Campaign, group: Group, user: User, records: Records | None
 ) -> Decision | Lookup | None:
-    """Return why the group keeps the user from *campaign*, what must be read first, or None."""
+    """Return the refusal if *group* gives the user to another campaign, what must be read first, or None."""
     others = [member for member in group.members if member is not campaign]
     if any(find_forced(plan, other, user) is not None for other in others if other.whitelist):
         return campaign.refuse(Reason.NOT_GROUP_WINNER)
@@ -128,7 +128,7 @@ def _find_loss(
         missing = tuple(other.key for other in others if other.key not in records)
         if missing:
             return Lookup(missing)
-        if any(_is_held(other, records[other.key]) for other in others):
+        if any(_has_variation(other, records[other.key]) for other in others):
             return campaign.refuse(Reason.NOT_GROUP_WINNER)
     eligible = find_eligible(campaign, group, user)
     if eligible and find_winner(group, eligible, user.hash_bytes) is campaign:
@@ -137,16 +137,16 @@ def _find_loss(
 
 
 def find_eligible(campaign: Campaign, group: Group, user: User) -> list[Campaign]:
-    """Return the members whose segments and traffic the user passes, as *campaign*'s is known to be."""
+    """Return *campaign* and the other group members whose segments and traffic the user passes."""
     return [member for member in group.members if member is campaign or _is_eligible(member, user)]
 
 
-def _is_held(campaign: Campaign, record: Stored | None) -> bool:
+def _has_variation(campaign: Campaign, record: Stored | None) -> bool:
     return record is not None and record.variation_name in campaign.variations_by_name
 
 
 def _is_eligible(campaign: Campaign, user: User) -> bool:
-    """Tell whether the user passes segments and traffic; a paused member competes all the same."""
+    """Tell whether the user passes segments and traffic; a paused campaign competes too."""
     if campaign.segment is not None and not campaign.segment(user.custom_variables, None):
         return False
-    return campaign.draw.admits(user.hash_bytes)
+    return campaign.bucketer.is_in_traffic(user.hash_bytes)

@@ -25,9 +25,9 @@ def is_enabled(campaign: Campaign, variation: Variation) -> bool:
 
 
 def read_variable(campaign: Campaign, variation: Variation, key: str) -> Any:
-    """Return the value of a feature variable, None where there is none or it is not of its type.
+    """Return the value of a feature variable; None if there is none or its value has another type.
 
-    Where the feature is off, a feature test shows everybody the values of its control.
+    In a feature test, users for whom the feature is off get the values of the control.
     """
     kind, value = _find_variables(campaign, variation).get(key, (None, None))
     return _cast(kind, value)
@@ -85,7 +85,7 @@ def _cast_boolean(value: Any) -> bool | None:
 
 
 def _cast_json(value: Any) -> Any:
-    # A copy, so that what one caller does to it is nothing to the next.
+    # A copy, so that callers cannot change each other's value.
     return deepcopy(value) if isinstance(value, (dict, list)) else None
 
 

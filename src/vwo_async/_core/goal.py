@@ -1,4 +1,4 @@
-"""Which campaigns and goals a track call means, and why one cannot be tracked."""
+"""Which campaigns and goals a track call asks for, and which of them it refuses, and why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Revenue: TypeAlias = "int | float | Decimal | str | None"
 
 
 class Target(NamedTuple):
-    """A campaign that a track call asks for: with its goal, or with the reason to refuse it."""
+    """A campaign that a track call asks for, with its goal or with the reason why it is refused."""
 
     key: str
     campaign: Campaign | None
@@ -33,11 +33,11 @@ def find_targets(
     *,
     has_storage: bool,
 ) -> list[Target]:
-    """Return one target for each campaign asked for, in order, each once.
+    """Return one target for each campaign asked for, in order and without duplicates.
 
     Args:
         plan: The compiled settings.
-        keys: Campaign keys, or None for every campaign that has the goal and where it is of the type.
+        keys: Campaign keys, or None for every campaign that has the goal with the right type.
         goal_identifier: The goal.
         goal_type: ``ALL``, or the one type that the goal must have.
         has_storage: Whether there is a user storage.
@@ -58,10 +58,11 @@ def find_targets(
 
 
 class ReadyTargets(dict[tuple[str, str], "tuple[Campaign, Goal] | None"]):
-    """Campaign and goal by campaign key and goal identifier, for calls of which no more need be said.
+    """Campaign and goal by campaign key and goal identifier, for track calls without further checks.
 
-    None where `find_targets` has more to say, and on the event architecture. What is there is found
-    once; what is not there is not kept, so that bad input takes no memory.
+    The value is None where `find_targets` must be called: for unknown or refused campaigns and goals, and
+    on the event architecture. Only campaigns and goals that exist are cached, so that bad input takes no
+    memory.
 
     Args:
         plan: The compiled settings.
@@ -101,9 +102,9 @@ def _check(
 def lacks_revenue(
     goal: Goal, revenue: Revenue, properties: Collection[Any], *, is_event_arch: bool
 ) -> bool:
-    """Tell whether a revenue goal misses its revenue; 0 and an empty text count as missing.
+    """Tell whether the goal needs a revenue and has none; 0 and an empty text count as none.
 
-    On the event architecture the property that the goal names may stand in for it.
+    On the event architecture the event property that the goal names can hold the revenue.
     """
     if revenue or not goal.is_revenue:
         return False
@@ -115,12 +116,12 @@ def lacks_revenue(
 
 
 def is_repeat(goal: Goal, record: Stored | None, *, tracks_returning_user: bool) -> bool:
-    """Tell whether the stored record forbids to count this conversion again."""
+    """Tell whether the stored record shows that this conversion was already counted."""
     if record is None or goal.identifier not in record.goals:
         return False
     return counts_once(goal, tracks_returning_user=tracks_returning_user)
 
 
 def counts_once(goal: Goal, *, tracks_returning_user: bool) -> bool:
-    """Tell whether a user's conversion counts the first time only."""
+    """Tell whether only a user's first conversion of this goal counts."""
     return not (goal.is_repeatable or goal.has_props or tracks_returning_user)

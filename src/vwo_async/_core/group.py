@@ -1,4 +1,4 @@
-"""Mutually exclusive groups: which of the eligible campaigns gets the user."""
+"""Mutually exclusive groups: which of the eligible campaigns wins the user."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from .plan import Campaign, Group
 
 
 def find_winner(group: Group, eligible: Sequence[Campaign], hash_bytes: bytes) -> Campaign | None:
-    """Return the campaign that has the user, or None where the user falls into a gap.
+    """Return the campaign that wins the user, or None if the user's bucket value has no owner.
 
     Args:
         group: The group.
-        eligible: Its members whose segments and traffic the user passes, in order.
-        hash_bytes: The user's id as it is hashed.
+        eligible: The members whose segments and traffic the user passes, in order.
+        hash_bytes: See `User.hash_bytes`.
     """
     if len(eligible) == 1:
         return eligible[0]
     if group.is_equal:
-        # Rounded down as in the Node and Java SDKs: with three members 1 % of users get none.
-        return _draw(group, [(100 // len(eligible), one) for one in eligible], hash_bytes)
+        # Rounded down as in the Node and Java SDKs: with three members 1 % of users get no campaign.
+        return _find_by_share(group, [(100 // len(eligible), one) for one in eligible], hash_bytes)
     by_id = {campaign.id: campaign for campaign in eligible}
     for campaign_id in group.priority:
         if campaign_id in by_id:
             return by_id[campaign_id]
     shares = [(group.weights.get(str(one.id), 0), one) for one in eligible]
-    return _draw(group, shares, hash_bytes)
+    return _find_by_share(group, shares, hash_bytes)
 
 
-def _draw(
+def _find_by_share(
     group: Group, shares: Sequence[tuple[float, Campaign]], hash_bytes: bytes
 ) -> Campaign | None:
     value = bucket_value(hash_seed(group.seed_prefix + hash_bytes), MAX_BUCKET_VALUE)

@@ -1,7 +1,7 @@
-"""The plan of a large file, of which a service uses a few campaigns: each is compiled when first asked for.
+"""The plan of a large settings file. Each campaign is compiled when it is first used.
 
-Compiled, a campaign is a hundred objects, and thousands of campaigns would make every full garbage
-collection hold the whole process for a good part of a second.
+A compiled campaign is a hundred objects. With thousands of campaigns every full garbage collection would
+stop the whole process for a good part of a second, and a service uses only a few of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LazyPlan(Plan):
-    """A plan that answers as `Plan` does for the same settings. Not to be used by two threads at once.
+    """Behaves like the `Plan` of the same settings. Must not be used by two threads at the same time.
 
     Args:
         settings: The settings.
@@ -40,18 +40,18 @@ class LazyPlan(Plan):
         self._positions = {id_: position for position, id_ in enumerate(texts.ids)}
         self._compiled: dict[str, Campaign] = {}
         self._ready: dict[str, dict[str, Campaign]] = {name: {} for name in self.ready}
-        self.campaigns = _Campaigns(self, texts.keys)
-        self.goals = _Goals(self.campaigns, texts)
-        self.notes = (*note_groups(settings), *_note_some(texts, pause))
+        self.campaigns = _LazyCampaigns(self, texts.keys)
+        self.goals = _LazyGoals(self.campaigns, texts)
+        self.notes = (*note_groups(settings), *_make_notes(texts, pause))
         self.ready = self._ready
 
     def find_uncompiled(self, keys: Iterable[str] | None = None) -> list[str]:
-        """Return those of *keys*, or of all keys, that would have to be compiled first."""
+        """Return the keys among *keys*, or among all, whose campaigns are not compiled yet."""
         chosen = self.campaigns if keys is None else keys
         return [key for key in chosen if key in self.campaigns and key not in self._compiled]
 
     def list_compiled(self) -> list[str]:
-        """Return the keys of the campaigns that were asked for."""
+        """Return the keys of the compiled campaigns."""
         return list(self._compiled)
 
     def find_goal_keys(self, goal_identifier: str) -> list[str]:
@@ -59,10 +59,10 @@ class LazyPlan(Plan):
         return [self._texts.keys[one] for one in self._texts.goals.get(goal_identifier, ())]
 
     def compile(self, key: str, position: int) -> Campaign:
-        """Return the campaign of that key and position; compile it, and what shares a group with it."""
+        """Return the campaign with that key and position; compile it and its groups if necessary."""
         campaign = self._compiled.get(key)
         if campaign is None:
-            part = Plan(self._cut_out(self._find_companions(position)))
+            part = Plan(self._select_settings(self._find_group_members(position)))
             for name, campaigns in part.ready.items():
                 for other, one in campaigns.items():
                     self._ready[name].setdefault(other, one)
@@ -71,8 +71,8 @@ class LazyPlan(Plan):
             campaign = self._compiled[key]
         return campaign
 
-    def _find_companions(self, position: int) -> list[int]:
-        """Return the positions of all that must be known of to decide the campaign at *position*."""
+    def _find_group_members(self, position: int) -> list[int]:
+        """Return the positions of all campaigns that are needed to decide the one at *position*."""
         settings = self._settings
         found, todo = {position}, [self._texts.ids[position]]
         while todo:
@@ -85,18 +85,18 @@ class LazyPlan(Plan):
                     todo.append(member)
         return sorted(found)
 
-    def _cut_out(self, positions: Sequence[int]) -> Settings:
-        """Return settings of these campaigns alone, with their groups."""
+    def _select_settings(self, positions: Sequence[int]) -> Settings:
+        """Return the settings with only these campaigns and their groups."""
         settings = self._settings
         ids = [str(self._texts.ids[position]) for position in positions]
-        linked = {
+        links = {
             one: settings.campaign_groups[one] for one in ids if one in settings.campaign_groups
         }
-        numbers = {str(group_id) for group_id in linked.values()}
+        group_ids = {str(group_id) for group_id in links.values()}
         part = {
             "campaigns": tuple(self._texts[position] for position in positions),
-            "campaign_groups": linked,
-            "groups": {one: settings.groups[one] for one in numbers if one in settings.groups},
+            "campaign_groups": links,
+            "groups": {one: settings.groups[one] for one in group_ids if one in settings.groups},
         }
         return settings.model_copy(update=part)
 
@@ -104,11 +104,11 @@ class LazyPlan(Plan):
 def compile_plan(
     settings: Settings, like: Plan | None = None, pause: Callable[[], object] = lambda: None
 ) -> Plan:
-    """Return the plan of *settings*, whatever their size.
+    """Return the plan of *settings*: a `LazyPlan` for a large file.
 
     Args:
         settings: The settings.
-        like: A plan that this one will replace: what was asked of it will be asked for again.
+        like: The plan that this one will replace; the campaigns that it has compiled are compiled at once.
         pause: Called between two campaigns.
     """
     if not isinstance(settings.campaigns, CampaignTexts):
@@ -121,16 +121,16 @@ def compile_plan(
     return plan
 
 
-def _note_some(campaigns: CampaignTexts, pause: Callable[[], object]) -> Iterator[str]:
-    """Yield the notes of all campaigns; only those are read anew that can give any."""
+def _make_notes(campaigns: CampaignTexts, pause: Callable[[], object]) -> Iterator[str]:
+    """Yield the notes of all campaigns; parse only campaigns that can have any."""
     for index, text in enumerate(campaigns.texts):
         pause()
-        # A regex may also be spelled with escapes.
+        # With JSON escapes a regex operand could be written in another way.
         if b"regex(" in text or b"\\u" in text or campaigns.types[index] not in CAMPAIGN_TYPES:
             yield from note_campaign(index, campaigns[index])
 
 
-class _Campaigns(Mapping[str, Campaign]):
+class _LazyCampaigns(Mapping[str, Campaign]):
     """The campaigns by key, in the order of the file."""
 
     __slots__ = ("_plan", "_positions")
@@ -152,8 +152,8 @@ class _Campaigns(Mapping[str, Campaign]):
         return len(self._positions)
 
 
-class _Goals(Mapping[str, Sequence[tuple[Campaign, Goal]]]):
-    """For each goal identifier, the campaigns that have it with their goal."""
+class _LazyGoals(Mapping[str, Sequence[tuple[Campaign, Goal]]]):
+    """For each goal identifier, the campaigns with such a goal, each with that goal."""
 
     __slots__ = ("_campaigns", "_found", "_texts")
 

@@ -1,4 +1,4 @@
-"""Settings compiled once into what a decision needs, so that a decision parses and allocates nothing."""
+"""The settings compiled for deciding, so that a decision need not parse or allocate anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._reason import Reason
 from .api_method import APIS, CAMPAIGN_TYPES, Api
-from .bucketing import Draw, Ranges
+from .bucketing import Bucketer, Ranges
 from .segment import Predicate, compile_segment, find_refused_patterns
 from .visitor import make_namer, make_namespace
 
@@ -46,7 +46,7 @@ class Goal:
 
 
 class Variation:
-    """A variation of one campaign, with the one Decision for each way of getting it."""
+    """A variation of one campaign, with one shared `Decision` for each reason to give it to a user."""
 
     __slots__ = (
         "assigned",
@@ -71,12 +71,12 @@ class Variation:
 
 
 class Decision:
-    """What was decided for one user and one campaign; immutable by convention and shared by all users.
+    """The decision for a user in a campaign; immutable by convention and shared by all users.
 
     Attributes:
-        campaign: The campaign asked for.
+        campaign: The campaign.
         variation: The variation, or None.
-        reason: How it was come by, or why there is none.
+        reason: Why the user gets this variation, or why none.
     """
 
     __slots__ = ("campaign", "reason", "variation")
@@ -110,15 +110,14 @@ class Campaign:
     """A campaign ready to decide.
 
     Attributes:
-        refusal: Why no API applies to this campaign: it is not running, or in a group that is not there.
+        refusal: Why no API applies to this campaign (it is not running, or its group is missing), or None.
         percent_traffic: 0..100.
-        seeds_by_campaign: Whether the campaign id is part of the seed of traffic and whitelisting.
-        seed_prefix: What stands before the user id in that seed.
-        bucket_prefix: What stands before it in the seed of the variation bucket.
-        bucket_multiplier: Stretches the bucket value where the seed is also that of the traffic.
-        segment: Pre-segmentation, None when everybody passes.
-        segment_tree: The same as it stands in the file.
-        draw: The decision by the user's hash alone.
+        seed_prefix: Prefix of the user id in the seed of traffic and whitelisting.
+        bucket_prefix: Prefix of the user id in the seed of the variation bucket.
+        bucket_multiplier: Factor of the bucket value, for campaigns whose traffic and bucket share a seed.
+        segment: Pre-segmentation, None if everybody passes.
+        segment_tree: The pre-segmentation as in the file.
+        bucketer: Decides by the user's hash alone.
         whitelist: (predicate, variation) for each variation that can be forced.
         group: The mutually exclusive group, if any.
     """
@@ -127,7 +126,7 @@ class Campaign:
         "_refusals",
         "bucket_multiplier",
         "bucket_prefix",
-        "draw",
+        "bucketer",
         "goals",
         "group",
         "hashes_user_list",
@@ -166,14 +165,14 @@ class Campaign:
         self._refusals: dict[Reason, Decision] = {}
         self._compile_variations(campaign)
         self._compile_seeds(settings, campaign)
-        self.draw: Draw[Decision] = Draw(
+        self.bucketer: Bucketer[Decision] = Bucketer(
             self.seed_prefix,
             self.percent_traffic,
             self.bucket_prefix,
             self.bucket_multiplier,
             Ranges((variation.weight, variation.assigned) for variation in self.variations),
-            outside=self.refuse(Reason.NOT_IN_TRAFFIC),
-            nobody=self.refuse(Reason.NO_VARIATION),
+            not_in_traffic=self.refuse(Reason.NOT_IN_TRAFFIC),
+            unowned=self.refuse(Reason.NO_VARIATION),
         )
 
     def _compile_variations(self, campaign: model.Campaign) -> None:
@@ -189,13 +188,13 @@ class Campaign:
         self.whitelist = _compile_whitelist(campaign, self.variations)
 
     def _compile_seeds(self, settings: model.Settings, campaign: model.Campaign) -> None:
-        """Choose seeds and multiplier by the flags of old and new bucketing (reference, section 3)."""
+        """Choose seeds and multiplier by the flags for old and new bucketing (reference, section 3)."""
         by_campaign = settings.is_nb or campaign.is_bucketing_seed_enabled
         self.seed_prefix = f"{campaign.id}_".encode() if by_campaign else b""
         self.bucket_multiplier = 1.0
         if not (settings.is_nb or settings.is_nbv2) or (settings.is_nb and campaign.is_ob):
             self.bucket_prefix = self.seed_prefix
-            # Below one percent the traffic has nobody, and dividing by next to nothing gives no number.
+            # Below one percent nobody is in the traffic, and the quotient could be infinite.
             if campaign.percent_traffic >= 1:
                 self.bucket_multiplier = 10_000 / campaign.percent_traffic / 100
         elif campaign.is_obv2 if settings.is_nbv2 else True:
@@ -204,10 +203,10 @@ class Campaign:
             self.bucket_prefix = f"{campaign.id}_{settings.account_id}_".encode()
 
     def refuse(self, reason: Reason) -> Decision:
-        """Return the decision that this campaign has no variation for the user, and why."""
+        """Return the decision that a user gets no variation of this campaign for this *reason*."""
         decision = self._refusals.get(reason)
         if decision is None:
-            # Made when first needed: of the reasons there are, a campaign gives few.
+            # Made when first needed: a campaign uses only a few of the reasons.
             decision = self._refusals[reason] = Decision(self, None, reason)
         return decision
 
@@ -220,11 +219,10 @@ class Plan:
 
     Attributes:
         campaigns: By key, in the order of the file.
-        ready: For each API by its name, the campaigns that it applies to whether or not there is a user
-            storage.
-        goals: For each goal identifier, the campaigns that have it with their goal.
-        name_visitor: Returns the visitor id of a user of this account.
-        notes: What of the file is not used, and why.
+        ready: For each API name, the campaigns (by key) to which it applies with or without a user storage.
+        goals: For each goal identifier, the campaigns with such a goal, each with that goal.
+        name_visitor: Returns the visitor id of a user of this account, given the user id in UTF-8.
+        notes: Which parts of the file are not used, and why.
     """
 
     __slots__ = ("campaigns", "goals", "is_event_arch", "name_visitor", "notes", "ready")
@@ -235,7 +233,7 @@ class Plan:
         self.goals = _index_by_goal(campaigns)
         self.name_visitor = make_namer(make_namespace(settings.account_id))
         self.is_event_arch = settings.is_event_arch_enabled
-        self.notes = (*note_groups(settings), *_note_all(settings))
+        self.notes = (*note_groups(settings), *_note_campaigns(settings))
         _link_groups(settings, campaigns)
         self.ready: Mapping[str, Mapping[str, Campaign]] = {
             api.name: {one.key: one for one in campaigns if _is_ready(one, api)} for api in APIS
@@ -248,7 +246,7 @@ def _is_ready(campaign: Campaign, api: Api) -> bool:
 
 
 def _index_variables(variables: Sequence[model.Variable]) -> Mapping[str, tuple[str | None, Any]]:
-    """Map a variable's key to (type, value); the first of a key counts."""
+    """Map each key to (type, value); if a key occurs twice, the first one counts."""
     return {
         variable.key: (variable.type, variable.value)
         for variable in reversed(variables)
@@ -257,7 +255,7 @@ def _index_variables(variables: Sequence[model.Variable]) -> Mapping[str, tuple[
 
 
 def _index_goals(goals: Sequence[model.Goal]) -> Mapping[str, Goal]:
-    """Map an identifier to the first goal that has it; what cannot be named on the wire is left out."""
+    """Map each identifier to its first goal; goals without an id, which cannot be sent, are left out."""
     return {
         goal.identifier: Goal(goal, goal.id, goal.identifier)
         for goal in reversed(goals)
@@ -295,25 +293,25 @@ def _link_groups(settings: model.Settings, campaigns: Sequence[Campaign]) -> Non
             continue
         campaign.group = groups.get(str(group_id))
         if campaign.group is None and campaign.refusal is None:
-            # The official SDKs fail on such a campaign, so that nobody gets it from any of them.
+            # The official SDKs fail on such a campaign, so with them nobody gets it.
             campaign.refusal = Reason.NOT_GROUP_WINNER
 
 
 def note_groups(settings: model.Settings) -> Iterator[str]:
-    """Yield what of the groups is not used, and why."""
+    """Yield a note for each group that is missing."""
     for campaign_id, group_id in settings.campaign_groups.items():
         if str(group_id) not in settings.groups:
             text = "the group is not there, so nobody gets this campaign"
             yield f"campaignGroups.{ascii(campaign_id[:20])[1:-1]}: {text}"
 
 
-def _note_all(settings: model.Settings) -> Iterator[str]:
+def _note_campaigns(settings: model.Settings) -> Iterator[str]:
     for index, campaign in enumerate(settings.campaigns):
         yield from note_campaign(index, campaign)
 
 
 def note_campaign(index: int, campaign: model.Campaign) -> Iterator[str]:
-    """Yield what of the campaign at that place of the file is not used, and why."""
+    """Yield which parts of the campaign at *index* in the file are not used, and why."""
     if campaign.type not in CAMPAIGN_TYPES:
         yield f"campaigns.{index}.type: not known, so no API applies to this campaign"
     trees = {"segments": campaign.segments}

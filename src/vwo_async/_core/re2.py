@@ -1,8 +1,9 @@
-r"""Patterns spelled for RE2, which searches in time that grows with the text and no faster.
+r"""Translates patterns for RE2, whose search time is linear in the length of the text.
 
-Its syntax is close to Python's, and differs where it hurts: classes, case, ends of lines. So nothing of a
-pattern's text is passed on. What Python has read is written anew from a few signs that mean the same to
-both, for ASCII texts, where a set of characters can be written out; what has no such form is refused.
+RE2's syntax is close to Python's, but character classes, case and line ends differ. So the text of a
+pattern is never passed on. Instead, the parsed pattern is written again with the few constructs that mean
+the same in both, for ASCII texts only, in which any set of characters can be listed. Patterns that cannot
+be written so are refused.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Re2Pattern(NamedTuple):
     """A pattern compiled by RE2.
 
     Attributes:
-        search: Looks for it in an ASCII text; None where it is not there.
-        size: In instructions: the work for each character, at most.
+        search: Returns the match in an ASCII text, or None.
+        size: The number of instructions, which is the most work for each character.
     """
 
     search: Callable[[str], object]
@@ -34,71 +35,71 @@ class Re2Pattern(NamedTuple):
 
 
 class _DiffersError(Exception):
-    """A part of the pattern means something else to RE2, or nothing."""
+    """A part of the pattern would mean something else in RE2, or cannot be written there."""
 
 
 def compile_re2(tree: Any, flags: int) -> Re2Pattern | None:
-    """Return the pattern compiled by RE2, None where that is not installed or would not mean the same.
+    """Return the pattern compiled by RE2; None if RE2 is not installed or cannot express the pattern.
 
     Args:
-        tree: What Python's parser made of the pattern.
-        flags: Those of the whole pattern.
+        tree: The pattern as parsed by Python.
+        flags: The flags of the whole pattern.
     """
     try:
         re2 = import_module("re2")
         options = re2.Options()
     except (ImportError, AttributeError):
-        # Other libraries go by the same name.
+        # AttributeError: another library has the same name.
         return None
     options.log_errors = False
     options.max_mem = MAX_BYTES
     try:
-        compiled = re2.compile(_spell(tree, flags, is_last=True), options)
+        compiled = re2.compile(_translate(tree, flags, is_last=True), options)
     except (_DiffersError, re2.error):
         return None
     return Re2Pattern(compiled.search, compiled.programsize)
 
 
 def combine_flags(flags: int, added: int, removed: int) -> int:
-    """Return the flags that hold within a group."""
+    """Return the flags inside a group."""
     if added & parser.TYPE_FLAGS:
         flags &= ~parser.TYPE_FLAGS
     return (flags | added) & ~removed
 
 
-def _spell(tree: Sequence[Any], flags: int, *, is_last: bool) -> str:
-    """Return *tree* in RE2's syntax, for ASCII texts and the question whether it is found at all.
+def _translate(tree: Sequence[Any], flags: int, *, is_last: bool) -> str:
+    """Return *tree* in RE2's syntax: equivalent for ASCII texts, and only as to whether there is a match.
 
     Raises:
-        _DiffersError: It cannot be said there.
+        _DiffersError: RE2 cannot express it.
     """
     last = len(tree) - 1
     return "".join(
-        _spell_item(code, argument, flags, is_last=is_last and index == last)
+        _translate_item(code, argument, flags, is_last=is_last and index == last)
         for index, (code, argument) in enumerate(tree)
     )
 
 
-def _spell_item(code: Any, argument: Any, flags: int, *, is_last: bool) -> str:
+def _translate_item(code: Any, argument: Any, flags: int, *, is_last: bool) -> str:
     if code in CHARACTERS:
-        return _spell_character(code, argument, flags)
+        return _translate_character(code, argument, flags)
     if code is codes.AT:
-        return _spell_place(argument, is_multiline=bool(flags & re.MULTILINE), is_last=is_last)
+        return _translate_anchor(argument, is_multiline=bool(flags & re.MULTILINE), is_last=is_last)
     if code in REPEATS:
         least, most, body = argument
         limit = "" if most is codes.MAXREPEAT else int(most)
-        return f"(?:{_spell(body, flags, is_last=False)}){{{int(least)},{limit}}}"
+        return f"(?:{_translate(body, flags, is_last=False)}){{{int(least)},{limit}}}"
     if code is codes.BRANCH:
-        branches = (_spell(branch, flags, is_last=is_last) for branch in argument[1])
+        branches = (_translate(branch, flags, is_last=is_last) for branch in argument[1])
         return f"(?:{'|'.join(branches)})"
     if code is codes.SUBPATTERN:
         _, added, removed, body = argument
-        return f"(?:{_spell(body, combine_flags(flags, added, removed), is_last=is_last)})"
+        return f"(?:{_translate(body, combine_flags(flags, added, removed), is_last=is_last)})"
     raise _DiffersError
 
 
-def _spell_character(code: Any, argument: Any, flags: int) -> str:
-    """Return the set of the ASCII characters that match; Python itself is asked which."""
+def _translate_character(code: Any, argument: Any, flags: int) -> str:
+    """Return the set of all ASCII characters that match; Python itself is used to find them."""
     state = parser.State()
     state.flags = flags
     one = compiler.compile(parser.SubPattern(state, [(code, argument)]), flags)
@@ -106,15 +107,15 @@ def _spell_character(code: Any, argument: Any, flags: int) -> str:
     return f"[{found}]" if found else r"[^\x00-\x7f]"
 
 
-def _spell_place(place: Any, *, is_multiline: bool, is_last: bool) -> str:
-    if place is codes.AT_BEGINNING_STRING or place is codes.AT_BEGINNING:
-        return r"(?m:^)" if is_multiline and place is codes.AT_BEGINNING else r"\A"
-    if place is codes.AT_END and is_multiline:
+def _translate_anchor(anchor: Any, *, is_multiline: bool, is_last: bool) -> str:
+    if anchor is codes.AT_BEGINNING_STRING or anchor is codes.AT_BEGINNING:
+        return r"(?m:^)" if is_multiline and anchor is codes.AT_BEGINNING else r"\A"
+    if anchor is codes.AT_END and is_multiline:
         return r"(?m:$)"
-    if place is codes.AT_END and is_last:
-        # Before a line break that ends the text, too: at the end of the pattern it can be taken along.
+    if anchor is codes.AT_END and is_last:
+        # Python's $ also matches before a final line break, which the translation may consume here.
         return r"\n?\z"
-    spelled = {codes.AT_END_STRING: r"\z", codes.AT_BOUNDARY: r"\b"}.get(place)
-    if spelled is None:
+    translated = {codes.AT_END_STRING: r"\z", codes.AT_BOUNDARY: r"\b"}.get(anchor)
+    if translated is None:
         raise _DiffersError
-    return spelled
+    return translated

@@ -1,11 +1,12 @@
-r"""Regex operands of segments, held to a bounded amount of work.
+r"""Regex operands of segments, with a bound on the work of a search.
 
-A pattern comes from the settings file and a subject from a visitor; together they can keep Python's
-backtracking engine busy for hours, and with it the event loop. So the work of a search is estimated from
-above, and the pattern is searched only in subjects so short that it takes a few hundredths of a second.
+The pattern comes from the settings file and the text from a visitor. Together they could keep Python's
+backtracking engine busy for hours, and block the event loop. So an upper bound of the work is computed
+for each pattern, and the pattern is only searched in texts that are short enough for a few hundredths of
+a second.
 
-A pattern for which no useful subject is that short is left to RE2, which never goes back, where that
-library is installed and can mean the same; else it is refused.
+If even short texts could take longer, RE2 is used, which never backtracks, provided that it is installed
+and that the pattern means the same to it. Otherwise the pattern is refused.
 """
 
 from __future__ import annotations
@@ -23,52 +24,52 @@ from .re2 import CHARACTERS, REPEATS, combine_flags, compile_re2
 
 MAX_PATTERN_LENGTH = 1000
 MAX_GROUPS = 100
-# Each takes up to two hundredths of a second to compile.
+# Each such set takes up to 20 ms to compile.
 MAX_WIDE_SETS = 10
 # In units of about ten nanoseconds.
 MAX_WORK = 3e6
-# Instructions by characters, of some twenty nanoseconds each.
+# Instructions times characters, of about twenty nanoseconds each.
 MAX_RE2_WORK = 1_200_000
-# Lengths of subject to choose from; below the last one a pattern is of no use.
+# The maximum text lengths to choose from. A pattern with a lower one would be of no use.
 LENGTHS = (4096, 2048, 1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
 _ENDLESS = 1e30
 _BEGINNINGS = frozenset({codes.AT_BEGINNING, codes.AT_BEGINNING_STRING})
 
 
 class Pattern(NamedTuple):
-    """A pattern that may be searched for.
+    """A compiled pattern with the limits within which it is searched.
 
     Attributes:
-        search: Looks for it in a text; None where it is not there.
-        max_subject: The longest text in which it is searched; in a longer one it is not found.
-        is_ascii: Whether it is searched in ASCII texts only; in others it is not found.
+        search: Returns the match in a text, or None.
+        max_length: The maximum length of the text; in a longer one the pattern does not match.
+        is_ascii: Whether only ASCII texts are searched; in others the pattern does not match.
     """
 
     search: Callable[[str], object]
-    max_subject: int
+    max_length: int
     is_ascii: bool = False
 
-    def is_in(self, subject: str) -> bool:
-        """Tell whether the pattern is found anywhere in *subject*."""
-        if len(subject) > self.max_subject or (self.is_ascii and not subject.isascii()):
+    def is_in(self, text: str) -> bool:
+        """Tell whether the pattern matches anywhere in *text*."""
+        if len(text) > self.max_length or (self.is_ascii and not text.isascii()):
             return False
-        return self.search(subject) is not None
+        return self.search(text) is not None
 
 
 def compile_pattern(text: str, share: float = 1.0) -> Pattern | None:
-    """Return the pattern that *text* spells, or None where it is invalid or could run away.
+    """Return the compiled pattern, or None if it is invalid or could take too long.
 
     Args:
-        text: In the syntax of Python.
-        share: Which part of the work that one decision may take is this pattern's.
+        text: The pattern in Python's syntax.
+        share: This pattern's share, 0..1, of the work that one decision may take.
     """
     if len(text) > MAX_PATTERN_LENGTH or text.count("(") > MAX_GROUPS:
         return None
     try:
-        # Their filters are the whole process's, so they are left alone where nothing can warn.
+        # Warning filters are global to the process: change them only if there can be a warning.
         with warnings.catch_warnings() if _may_warn(text) else nullcontext():
             if _may_warn(text):
-                # What a pattern of the file may mean one day is no concern of the process.
+                # The service cannot change the pattern, so a warning would be of no use.
                 warnings.simplefilter("ignore")
             tree = parser.parse(text)
             if sum(map(_is_wide, _find_sets(tree))) > MAX_WIDE_SETS:
@@ -80,7 +81,7 @@ def compile_pattern(text: str, share: float = 1.0) -> Pattern | None:
 
 
 def _may_warn(text: str) -> bool:
-    """Tell whether Python could warn that *text* may one day mean something else: signs within a set."""
+    """Tell whether Python could give a FutureWarning for *text*, about special characters in a set."""
     return "[" in text and any(sign in text for sign in ("[[", "[^[", "--", "&&", "||", "~~"))
 
 
@@ -109,7 +110,7 @@ def _find_sets(tree: Iterable[Any]) -> Iterator[Any]:
 
 
 def _is_wide(items: Iterable[Any]) -> bool:
-    """Tell whether a set holds more than Latin-1, for which Python makes large tables."""
+    """Tell whether a set goes beyond Latin-1: Python compiles such a set to large tables."""
     for code, argument in items:
         if code in (codes.LITERAL, codes.RANGE):
             last = argument if code is codes.LITERAL else argument[1]
@@ -119,23 +120,23 @@ def _is_wide(items: Iterable[Any]) -> bool:
 
 
 def _bodies(code: Any, argument: Any) -> list[Any]:
-    """Return the parts that an item is made of."""
+    """Return the patterns inside an item."""
     if code is codes.BRANCH:
         return list(argument[1])
     parts = argument if isinstance(argument, tuple) else (argument,)
     return [one for one in parts if isinstance(one, parser.SubPattern)]
 
 
-# How much work a search is
+# The work of a search
 
 
 class _Cost(NamedTuple):
-    """What it takes, at most, to match a part of a pattern from one place.
+    """The upper bound of what it takes to match a part of a pattern at one position.
 
     Attributes:
-        ways: In how many ways it can match. Each is tried where what follows does not match.
-        work: That of going through all of them.
-        is_open: Whether they are as many as there is text left, which it shares with others of the kind.
+        ways: In how many ways it can match. If the rest of the pattern does not match, all are tried.
+        work: The work of trying all of them.
+        is_open: Whether it repeats without a limit, so that the number of ways grows with the text.
     """
 
     ways: float
@@ -148,7 +149,7 @@ def _search_work(tree: Any, flags: int, length: int) -> float:
     items, once = list(tree), 0.0
     is_bound = bool(items) and _is_beginning(items[0], flags)
     if items and items[-1][0] in REPEATS:
-        # With nothing after it, it is done where it has gone as far as it can: all but the least once.
+        # Nothing after it can fail, so the last repetition runs once and never backtracks.
         code, (least, most, body) = items[-1]
         items[-1] = (code, (least, least, body))
         once = (_count_times(least, most, body, length) + 1) * _sequence(body, flags, length).work
@@ -171,7 +172,7 @@ def _sequence(
     for item in tree:
         one = _cost(item, flags, length)
         opened += one.is_open
-        # So many lengths that together are no longer than the text can be chosen in fewer ways.
+        # Open repetitions share the text, so n of them have only 1/n! of the combinations of lengths.
         share = 1 / opened if one.is_open else 1.0
         work += ways * one.work * share
         ways = min(ways * one.ways * share, _ENDLESS)
@@ -194,8 +195,8 @@ def _cost(item: Any, flags: int, length: int) -> _Cost:
     work = 1.0 + sum(one.work for one in ones)
     ways = [one.ways for one in ones]
     if code is codes.BRANCH:
-        return _Cost(max(ways) if _differ(argument[1]) else sum(ways), work)
-    # What looks around or is atomic is not gone back into.
+        return _Cost(max(ways) if _begin_differently(argument[1]) else sum(ways), work)
+    # The engine does not backtrack into lookarounds and atomic groups.
     return _Cost(max(ways, default=1.0) if code is codes.GROUPREF_EXISTS else 1.0, work)
 
 
@@ -218,7 +219,7 @@ def _repeat(argument: Any, flags: int, length: int, *, is_lazy: bool = False) ->
     if times > MAX_WORK or times * log(one.ways) > log(_ENDLESS):
         return _Cost(_ENDLESS, _ENDLESS)
     passes = one.ways**times
-    # Going round on the spot is what costs memory.
+    # Repetitions of nothing are expensive, since they take memory.
     step = 2 if body.getwidth()[0] else 20
     return _Cost(ways * passes, (times + 1) * passes * (one.work + step), is_open)
 
@@ -226,7 +227,7 @@ def _repeat(argument: Any, flags: int, length: int, *, is_lazy: bool = False) ->
 def _count_times(least: Any, most: Any, body: Any, length: int) -> int:
     """Return how often *body* can be repeated in a text of *length* characters."""
     width = body.getwidth()[0]
-    # Beyond the least, only what takes up some text is repeated.
+    # Beyond the minimum, the engine repeats only what consumes some text.
     return min(int(most), length // width if width else int(least) + length)
 
 
@@ -238,8 +239,8 @@ def _character_work(item: Any, flags: int) -> float:
     return 0.4 if ignores_case else 0.1
 
 
-def _differ(branches: Sequence[Any]) -> bool:
-    """Tell whether the branches begin with different characters, in either case, so that only one can fit."""
+def _begin_differently(branches: Sequence[Any]) -> bool:
+    """Tell whether all branches begin with different characters (ignoring case): at most one can match."""
     firsts = [branch[0] if len(branch) else None for branch in branches]
     letters = {
         chr(first[1]).upper().casefold()[:1]

@@ -1,7 +1,7 @@
 """Segment trees, compiled once into predicates.
 
-A tree is the JSON of the settings file: an object whose first key says what it is. The predicate takes
-the variables to look at and the id to compare `user` operands with (None outside whitelisting).
+A tree is JSON from the settings file: an object whose first key names its kind. A predicate takes the
+user's variables and the id with which `user` operands are compared (None outside whitelisting).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .regex_bound import compile_pattern
 Predicate: TypeAlias = Callable[[Mapping[str, Any], str | None], bool]
 Test: TypeAlias = Callable[[Any], bool]
 
-# Possessive throughout: what was taken is never given back, so that no text takes long.
+# All quantifiers are possessive: they never backtrack, so no text takes long to match.
 _NUMBER = re.compile(
     r"[ \t\n\r\f\v]*+[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?[ \t\n\r\f\v]*+"
 )
@@ -31,7 +31,7 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 
 
 class _MalformedTreeError(Exception):
-    """A part of the tree that no SDK can evaluate was reached: the whole tree does not hold."""
+    """Evaluation reached a part that no SDK can evaluate: the whole tree does not hold."""
 
 
 def compile_segment(tree: Any) -> Predicate | None:
@@ -66,7 +66,7 @@ def _is_malformed(tree: Any) -> bool:
 
 
 def _find_share(tree: Any) -> float:
-    """Return what each pattern of *tree* has of the work that one decision may take: they share it."""
+    """Return each regex's share of the work that one decision may take; all regexes have equal shares."""
     return 1 / max(_count_patterns(tree), 1)
 
 
@@ -96,7 +96,7 @@ def _never(variables: Mapping[str, Any], user_id: str | None) -> bool:
 
 
 def _is_list(content: Any) -> bool:
-    """The server writes an empty list as an empty object, here too."""
+    """Tell whether *content* is a list; the server writes an empty list as an empty object."""
     return isinstance(content, list) or content == {}
 
 
@@ -170,7 +170,7 @@ def _compile_custom_variable(content: Any, share: float) -> Predicate:
 
 
 def _compile_plain_equality(name: str, operand: str, test: Test) -> Predicate:
-    """Most operands are a plain text, and most values too: these are compared without another call."""
+    """The usual case, a text operand and a text value, without a further function call."""
 
     def holds(variables: Mapping[str, Any], user_id: str | None) -> bool:
         value = variables.get(name)
@@ -195,7 +195,7 @@ _KINDS: Mapping[str, Callable[[Any, float], Predicate]] = {
 
 
 def compile_operand(operand: str, share: float = 1.0) -> Test:
-    """Return the test that *operand* means for the value of a custom variable; see `compile_pattern`."""
+    """Return the test of a variable's value that *operand* describes; *share*: see `compile_pattern`."""
     match = _OPERAND.match(operand)
     if match is None:
         return _compile_equality(operand)
@@ -214,7 +214,7 @@ def _compile_equality(content: str) -> Test:
     if number is None:
         return lambda value: (value if type(value) is str else to_text(value)) == content
 
-    # Numbers are equal when they are the same number, whatever their spelling.
+    # Numbers are compared by value: 1, 1.0 and 01 are equal.
     def equals(value: Any) -> bool:
         other = to_number(value)
         return to_text(value) == content if other is None else other == number
@@ -260,7 +260,7 @@ def _compile_regex(content: str, share: float) -> Test:
 
 
 def find_refused_patterns(tree: Any) -> Iterator[str]:
-    """Yield the regex operands of *tree* that match nothing, because they are invalid or could run away."""
+    """Yield the regexes of *tree* that match nothing because they are invalid or could take too long."""
     return _find_refused(tree, _find_share(tree))
 
 
@@ -275,7 +275,7 @@ def _find_refused(tree: Any, share: float) -> Iterator[str]:
 
 
 def _compile_text_test(content: str, test: Callable[[str, str], bool]) -> Test:
-    """Apply a test of texts, both in canonical spelling where both are numbers."""
+    """Return a test of texts; if operand and value are both numbers, both are in canonical form."""
     number = parse_number(content)
     if number is None:
         return lambda value: test(value if type(value) is str else to_text(value), content)
@@ -296,7 +296,7 @@ def _canonical(content: str) -> str:
 
 
 def parse_number(text: str) -> float | None:
-    """Return the number that the whole of *text* spells: decimal, finite, blanks around it allowed."""
+    """Return the number that *text* is: decimal and finite, with optional spaces around it. Else None."""
     if _NUMBER.fullmatch(text) is None:
         return None
     number = float(text)
@@ -304,25 +304,25 @@ def parse_number(text: str) -> float | None:
 
 
 def to_number(value: Any) -> float | None:
-    """Return the number that a custom variable means; a bool means none."""
+    """Return the value of a custom variable as a number, or None if it is not one; a bool is not."""
     if isinstance(value, str):
         return parse_number(value)
     return None if isinstance(value, bool) else float(value)
 
 
 def format_number(number: float) -> str:
-    """Return the canonical text of a number beside another: without a fraction where it has none."""
+    """Return the canonical text of a number; a whole number is written without a fraction."""
     return str(int(number)) if number.is_integer() else repr(number)
 
 
 def to_text(value: Any) -> str:
-    """Return the text that a custom variable is compared as."""
+    """Return the value of a custom variable as the text that is compared."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (float, Decimal)):
         number = float(value)
-        # From here on JavaScript and Python alike write a number beside a text with an exponent.
+        # Both JavaScript and Python write numbers of this size with an exponent.
         return repr(number) if abs(number) >= 1e21 else format_number(number)
     return str(value)

@@ -1,4 +1,4 @@
-"""Explains a decision: makes it, then walks the same steps again and writes down what each one saw."""
+"""Explains a decision: makes it, then repeats its steps and records the facts of each one."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from .segment import compile_segment
 def trace(
     plan: Plan, campaign: Campaign, user: User, api: Api, records: Records | None
 ) -> Explanation | Lookup:
-    """Return how `decide` decides, or what it must know first; the arguments are those of `decide`."""
+    """Return the explanation of a decision, or the records that it needs; same arguments as `decide`."""
     decision = decide(plan, campaign, user, api, records)
     if isinstance(decision, Lookup):
         return decision
-    walk = _walk(plan, campaign, user, decision, records)
     steps = []
-    for step in walk:
+    for step in _make_steps(plan, campaign, user, decision, records):
         steps.append(step)
         if not step.passed or step.facts.get("decides"):
             break
@@ -34,7 +33,7 @@ def trace(
     return Explanation(campaign.key, name, decision.reason, tuple(steps))
 
 
-def _walk(
+def _make_steps(
     plan: Plan, campaign: Campaign, user: User, decision: Decision, records: Records | None
 ) -> Iterator[Step]:
     yield Step("campaign", True, f"running, of type {campaign.type}", {"id": campaign.id})
@@ -84,7 +83,7 @@ def _traffic(campaign: Campaign, user: User) -> Step:
     passed = value <= campaign.percent_traffic
     limit = f"{campaign.percent_traffic:g} %"
     facts = {
-        "seed": _seed(campaign.seed_prefix, user),
+        "seed": _show_seed(campaign.seed_prefix, user),
         "hash": hashed,
         "value": value,
         "percent_traffic": campaign.percent_traffic,
@@ -108,15 +107,15 @@ def _group(campaign: Campaign, group: Group, user: User, decision: Decision) -> 
     }
     if not passed and winner is campaign:
         return Step("group", False, "another campaign whitelists or has stored the user", facts)
-    drawn = "nobody" if winner is None else ascii(winner.key)
-    return Step("group", passed, f"{drawn} wins among {len(eligible)} eligible", facts)
+    name = "nobody" if winner is None else ascii(winner.key)
+    return Step("group", passed, f"{name} wins among {len(eligible)} eligible", facts)
 
 
 def _variation(campaign: Campaign, user: User, decision: Decision) -> Step:
     hashed = hash_seed(campaign.bucket_prefix + user.hash_bytes)
     value = bucket_value(hashed, MAX_BUCKET_VALUE, campaign.bucket_multiplier)
     facts: dict[str, Any] = {
-        "seed": _seed(campaign.bucket_prefix, user),
+        "seed": _show_seed(campaign.bucket_prefix, user),
         "hash": hashed,
         "multiplier": campaign.bucket_multiplier,
         "value": value,
@@ -129,12 +128,12 @@ def _variation(campaign: Campaign, user: User, decision: Decision) -> Step:
     return Step("variation", True, f"{name!a} owns {start}..{end}, which has {value}", facts)
 
 
-def _seed(prefix: bytes, user: User) -> str:
+def _show_seed(prefix: bytes, user: User) -> str:
     return f"{prefix.decode()}{user.id}"
 
 
 def find_fault(tree: Any, variables: Mapping[str, Any]) -> str:
-    """Return which part of a tree that does not hold is to blame, in words."""
+    """Describe the part of *tree* because of which the whole tree does not hold."""
     if not isinstance(tree, dict) or not tree:
         return "a part that no SDK can evaluate"
     kind, content = next(iter(tree.items()))

@@ -9,9 +9,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 VWO_URL = "https://vwo.com"
 Namer: TypeAlias = Callable[[bytes], str]
-"""Returns the visitor id of a user, given his id in UTF-8."""
+"""Returns the visitor id of a user, given the user id in UTF-8."""
 
-# The digit of the variant that stands for each digit of the hash.
+# The hex digit with the UUID variant bits that replaces each hex digit of the hash.
 _VARIANTS = dict(zip("0123456789ABCDEF", "89AB" * 4, strict=True))
 
 
@@ -21,10 +21,10 @@ def make_namespace(account_id: int | str) -> bytes:
 
 
 def make_namer(namespace: bytes) -> Namer:
-    """Return what makes the visitor ids within *namespace*.
+    """Return a function that makes visitor ids within *namespace*.
 
-    They are version 5 UUIDs of 32 upper-case hex digits, without dashes; written out because uuid.uuid5
-    spends most of its time on making UUID objects.
+    They are version 5 UUIDs of 32 upper-case hex digits, without dashes. `uuid.uuid5` is not used because
+    it spends most of its time on making UUID objects.
     """
     begin, variants = sha1(namespace, usedforsecurity=False).copy, _VARIANTS
 

@@ -16,7 +16,7 @@ from .._settings.endpoint import PULL_PATH, SETTINGS_PATH, make_target, read_set
 from .._settings.size_limit import MAX_SETTINGS_BYTES
 from .._user import check_text
 from .._version import PACKAGE_NAME, __version__
-from .pace import Pace
+from .gil_pause import GilPause
 
 if TYPE_CHECKING:
     from .._settings import Settings
@@ -37,7 +37,7 @@ async def fetch_settings(
     Args:
         account_id: The VWO account.
         sdk_key: The key of the environment.
-        via_webhook: Ask as VWO's webhook asks one to.
+        via_webhook: Whether to fetch from the address that is meant for calls of VWO's webhook.
         base_url: Where VWO is: https, or http on a loopback host.
         timeouts: Limits of the request.
         ssl_context: To trust other certificates; verification cannot be turned off.
@@ -46,9 +46,9 @@ async def fetch_settings(
     Raises:
         InvalidInputError: An argument cannot be used.
         DeliveryError: VWO could not be reached, or refused.
-        SettingsError: What it answered is no settings file of this account and key, or too large.
+        SettingsError: The answer is not a settings file of this account and key, or it is too large.
     """
-    # What is imported first takes longer than an event loop may be held.
+    # The first import of a transport would block the event loop for too long.
     await to_thread.run_sync(load_transport, "httpx")
     user_agent = f"{PACKAGE_NAME}/{__version__}"
     transport = make_fetcher(TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy))
@@ -56,7 +56,7 @@ async def fetch_settings(
         body = await fetch_body(transport, account_id, sdk_key, via_webhook=via_webhook)
     finally:
         await transport.aclose()
-    return await to_thread.run_sync(read_settings, body, account_id, sdk_key, Pace())
+    return await to_thread.run_sync(read_settings, body, account_id, sdk_key, GilPause())
 
 
 async def fetch_body(
@@ -68,7 +68,7 @@ async def fetch_body(
     sdk_version: str = __version__,
     via_webhook: bool,
 ) -> bytes:
-    """Return what VWO answers to a request for the settings file.
+    """Return the body of VWO's answer to a request for the settings file.
 
     Raises:
         InvalidInputError: The account or key is missing.

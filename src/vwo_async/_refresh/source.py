@@ -1,4 +1,4 @@
-"""Where a service's settings come from: VWO, or where VWO cannot be reached, the last known good on disk."""
+"""Loads a service's settings from VWO or, if VWO cannot be reached, from the last known good file on disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .._settings.endpoint import read_settings
 from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
 from .._version import PACKAGE_NAME, __version__
 from .fetch import fetch_body
-from .pace import Pace
+from .gil_pause import GilPause
 
 if TYPE_CHECKING:
     from .._settings import Settings
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 GIVEN, VWO, DISK = "given", "vwo", "disk"
 DAY_S = 86_400.0
 MIN_POLL_INTERVAL_S = 1.0
-# A disk that hangs must not hold a start, or the refresh that comes next.
+# A disk that hangs must not delay a start or the next refresh.
 DISK_TIMEOUT_S = 5.0
-# How old the time on disk may become while VWO goes on to give the same file.
+# While VWO sends the same file again and again, its time on disk is renewed this often.
 REWRITE_INTERVAL_S = 3600.0
 
 _ResultT = TypeVar("_ResultT")
 
 
 class Loaded(NamedTuple):
-    """Where settings are from.
+    """Where loaded settings came from.
 
     Attributes:
         origin: ``vwo`` or ``disk``.
-        digest: Of the file as VWO gave it, empty where it is from disk.
-        fetched_at: When VWO gave it, in monotonic seconds.
+        digest: Digest of the file as VWO sent it; empty if it came from disk.
+        fetched_at: When VWO sent it, in monotonic seconds.
     """
 
     origin: str
@@ -59,25 +59,27 @@ class Loaded(NamedTuple):
 
 
 class SettingsSource:
-    """The settings file of one account and environment, wherever it can be had.
+    """Loads the settings file of one account and environment, and keeps the settings of clients fresh.
 
-    ``await source.load()`` gives the settings to start with. A client that is given the source as
-    ``settings_source`` keeps them fresh: it polls while it is open. One source may serve several clients.
+    ``await source.load()`` returns the settings to start with. A client that gets the source as
+    ``settings_source`` polls while it is open. One source may serve several clients.
 
     Args:
         account_id: The VWO account.
         sdk_key: The key of the environment.
-        poll_interval_s: Between two polls of a client, 1 or more, give or take a tenth; after failures
-            longer. None for no polling.
-        last_known_good: A path: every good file is kept there, without the SDK key and with mode 0600,
-            for a start while VWO cannot be reached. Its folder must exist.
-        max_age_s: How long such a file can be used after VWO gave it.
-        min_refresh_interval_s: Between two refreshes of a client, whoever asks for them.
-        base_url: Where VWO is: https, or http on a loopback host.
+        poll_interval_s: Seconds between two polls of a client, at least 1; varied at random by up to a
+            tenth, and longer after failures. None: no polling.
+        last_known_good: Path of a file in which every good settings file is kept, without the SDK key
+            and with mode 0600, so that a service can start while VWO cannot be reached. Its folder must
+            exist.
+        max_age_s: For how many seconds after VWO sent it such a file can be used.
+        min_refresh_interval_s: The least number of seconds between two refreshes of a client, whoever
+            asks for them.
+        base_url: VWO's address: https, or http on a loopback host.
         timeouts: Limits of a request.
         ssl_context: To trust other certificates; verification cannot be turned off.
         proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
-        wall_clock: Seconds since the epoch, for tests of time.
+        wall_clock: Returns the seconds since the epoch; for tests of time.
 
     Attributes:
         account_id: The VWO account.
@@ -104,10 +106,7 @@ class SettingsSource:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         _check_account(account_id, sdk_key)
-        if poll_interval_s is not None:
-            _check_seconds("poll_interval_s", poll_interval_s, MIN_POLL_INTERVAL_S)
-        _check_seconds("max_age_s", max_age_s, 0.0)
-        _check_seconds("min_refresh_interval_s", min_refresh_interval_s, 0.0)
+        _check_seconds(poll_interval_s, max_age_s, min_refresh_interval_s)
         self.account_id = account_id
         self.poll_interval_s = poll_interval_s
         self.min_refresh_interval_s = min_refresh_interval_s
@@ -115,30 +114,28 @@ class SettingsSource:
         self._sdk_key = sdk_key
         self._wall_clock = wall_clock
         self._rewrite_interval_s = min(REWRITE_INTERVAL_S, max_age_s / 4)
-        self._disk = (
-            None
-            if last_known_good is None
-            else LastKnownGood(
+        self._disk = None
+        if last_known_good is not None:
+            self._disk = LastKnownGood(
                 last_known_good, account_id, sdk_key, max_age_s=max_age_s, wall_clock=wall_clock
             )
-        )
         user_agent = f"{PACKAGE_NAME}/{__version__}"
         self._transport_config = TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy)
-        # Now rather than at the first request: what is wrong with the arguments is to be said here.
+        # So that a bad argument raises here and not at the first request.
         self.make_transport()
         self._loaded: tuple[weakref.ref[Settings], Loaded] | None = None
         self._plan: Plan | None = None
         self._kept: tuple[bytes, float] | None = None
 
     async def load(self) -> Settings:
-        """Return the settings: from VWO, or where that fails, the last known good.
+        """Return the settings from VWO or, if that fails, the last known good ones.
 
         Raises:
-            DeliveryError: VWO could not be reached, or refused, and there is no last known good.
-            SettingsError: What it answered is no settings file of this account and key, and there is no
-                last known good.
+            DeliveryError: VWO could not be reached, or refused, and there is no last known good file.
+            SettingsError: VWO's answer is not a settings file of this account and key, and there is no
+                last known good file.
         """
-        began_at = time.monotonic()
+        started_at = time.monotonic()
         transport = self.make_transport()
         try:
             body = await fetch_body(transport, self.account_id, self._sdk_key, via_webhook=False)
@@ -148,36 +145,36 @@ class SettingsSource:
         finally:
             await transport.aclose()
         digest = await to_thread.run_sync(_digest, body)
-        self._loaded = weakref.ref(settings), Loaded(VWO, digest, began_at)
+        self._loaded = weakref.ref(settings), Loaded(VWO, digest, started_at)
         await self.keep(body, digest)
         return settings
 
     async def _read(self, body: bytes, *, lacks_key: bool = False) -> Settings:
-        """Return the settings of *body*, with the key if they lack it, and have their plan ready."""
-        pace = Pace()
+        """Return the settings in *body*, with the SDK key if they lack it, and compile their plan."""
+        pause = GilPause()
 
         def work() -> tuple[Settings, Plan]:
-            settings = read_settings(body, self.account_id, self._sdk_key, pace)
+            settings = read_settings(body, self.account_id, self._sdk_key, pause)
             if lacks_key:
-                from pydantic import SecretStr  # noqa: PLC0415 - as in `settings`: not before it is needed
+                from pydantic import SecretStr  # noqa: PLC0415 - takes long to import
 
                 settings = settings.model_copy(update={"sdk_key": SecretStr(self._sdk_key)})
-            return settings, compile_plan(settings, pause=pace)
+            return settings, compile_plan(settings, pause=pause)
 
         try:
             settings, self._plan = await to_thread.run_sync(work, abandon_on_cancel=True)
         finally:
-            pace.end()
+            pause.cancel()
         return settings
 
     async def _load_kept(self, error: DeliveryError | SettingsError) -> Settings:
-        """Return the last known good, or raise *error*."""
+        """Return the last known good settings, or raise *error* if there are none that can be used."""
         if self._disk is None:
             raise error
         try:
             async with asyncio.timeout(DISK_TIMEOUT_S):
-                kept = await _run_apart(self._disk.load)
-            # It is kept without its key.
+                kept = await _run_in_own_thread(self._disk.load)
+            # It was kept without the SDK key.
             settings = await self._read(kept.body, lacks_key=True)
         except UnusableError as unusable:
             log_warning("the last known good settings cannot be used: %s", unusable)
@@ -193,7 +190,7 @@ class SettingsSource:
         self._loaded = weakref.ref(settings), Loaded(DISK, b"", time.monotonic() - age_s)
         return settings
 
-    # What a client needs
+    # For clients
 
     @property
     def keep_errors(self) -> int:
@@ -205,20 +202,20 @@ class SettingsSource:
         return make_fetcher(self._transport_config)
 
     def find_loaded(self, settings: Settings) -> Loaded | None:
-        """Return where *settings* are from, None where they were not loaded here."""
+        """Return where *settings* came from; None if they were not loaded by this source."""
         if self._loaded is None or self._loaded[0]() is not settings:
             return None
         return self._loaded[1]
 
     def take_plan(self, settings: Settings) -> Plan | None:
-        """Return the plan of *settings* if they are the last that were loaded; only once."""
+        """Return the plan of *settings*, once, if they are the last ones that were loaded."""
         if self.find_loaded(settings) is None:
             return None
         plan, self._plan = self._plan, None
         return plan
 
-    def is_of(self, account_id: int | str, sdk_key: str) -> bool:
-        """Tell whether this is the source of an account and key."""
+    def is_for(self, account_id: int | str, sdk_key: str) -> bool:
+        """Tell whether this source loads the settings of this account and key."""
         return str(account_id) == str(self.account_id) and sdk_key == self._sdk_key
 
     def reveal_key(self) -> str:
@@ -226,7 +223,7 @@ class SettingsSource:
         return self._sdk_key
 
     async def keep(self, body: bytes, digest: bytes) -> None:
-        """Keep on disk what VWO gave just now, where that is wanted; what fails is counted."""
+        """Keep on disk the file that VWO sent just now, if a path was given; failures are counted."""
         if self._disk is None:
             return
         wall_s = self._wall_clock()
@@ -236,7 +233,7 @@ class SettingsSource:
                 return
         try:
             async with asyncio.timeout(DISK_TIMEOUT_S):
-                await _run_apart(partial(self._disk.save, body, wall_s))
+                await _run_in_own_thread(partial(self._disk.save, body, wall_s))
         except Exception as error:  # noqa: BLE001 - settings that cannot be kept are used all the same
             self._keep_failures.add(_describe_keep_error(error))
         else:
@@ -268,14 +265,23 @@ def _check_account(account_id: object, sdk_key: object) -> None:
         raise InvalidInputError("sdk_key must be a non-empty text of printable ASCII")
 
 
-def _check_seconds(name: str, value: Any, least: float) -> None:
+def _check_seconds(
+    poll_interval_s: object, max_age_s: object, min_refresh_interval_s: object
+) -> None:
+    if poll_interval_s is not None:
+        _check_number("poll_interval_s", poll_interval_s, MIN_POLL_INTERVAL_S)
+    _check_number("max_age_s", max_age_s, 0.0)
+    _check_number("min_refresh_interval_s", min_refresh_interval_s, 0.0)
+
+
+def _check_number(name: str, value: Any, least: float) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not isfinite(value) or value < least:
         raise InvalidInputError(f"{name} must be a number of seconds, {least:g} or more")
 
 
-async def _run_apart(work: Callable[[], _ResultT]) -> _ResultT:
-    """Run *work* in a thread of its own, for which nobody waits at the end: a disk may hang for good."""
+async def _run_in_own_thread(work: Callable[[], _ResultT]) -> _ResultT:
+    """Run *work* in a daemon thread, which does not delay the process's exit: a disk may hang for ever."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_ResultT] = loop.create_future()
 

@@ -1,7 +1,7 @@
 """The settings file: its models and how to read it.
 
-The models need pydantic, which takes as long to import as all else together: that is left to whoever
-first reads a file.
+The models need pydantic, which takes as long to import as everything else together. So it is imported
+when the first file is read.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def parse_settings(source: Settings | bytes | bytearray | str | Mapping[str, Any
     """Return the settings that *source* describes.
 
     Args:
-        source: The file's bytes or text, its decoded form, or settings already parsed.
+        source: The file as bytes or text, the decoded JSON object, or parsed settings.
 
     Raises:
-        SettingsError: It is too large, not JSON, or some field cannot be used. Every fault is named
-            by its path, and no value of the file is shown.
+        SettingsError: The file is too large, not JSON, or has fields that cannot be used. Each fault is
+            given with the path of its field; values of the file are never shown.
     """
     from .parse import read_any  # noqa: PLC0415
 

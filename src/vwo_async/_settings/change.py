@@ -1,4 +1,4 @@
-"""What a new settings file means that the old one did not."""
+"""How a new settings file differs in meaning from the old one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ACCOUNT_FIELDS = (
     "is_event_arch_enabled",
 )
 _CAMPAIGN_FIELDS = ("id", "type", "is_bucketing_seed_enabled", "is_ob", "is_obv2", "is_mab")
-# How many of each kind are named in the text.
+# How many names of each kind are in the text.
 MAX_NAMES = 10
 
 
@@ -35,23 +35,23 @@ class SettingsChange(Value):
     Campaigns are named by key, in the order of the new file. Holds no secret.
 
     Attributes:
-        started: Campaigns that run now and did not.
-        stopped: Campaigns that ran and do not now, or are gone.
-        traffic: The share of users, 0..100, before and after.
-        weights: For each variation whose weight moved, by name, the weight before and after.
+        started: Campaigns that run now and did not before.
+        stopped: Campaigns that ran before and do not now, or are gone.
+        traffic: The percentage of users before and after, 0..100.
+        weights: For each variation whose weight changed, by name, the weight before and after.
         variations_added: Names of new variations.
-        variations_gone: Names of variations that are no more: a user storage that holds one no longer
-            decides.
+        variations_gone: Names of variations that are gone. Users with such a variation on record are
+            decided anew.
         segments: Campaigns whose pre-segmentation changed.
         whitelisting: Campaigns whose forced variations changed.
         goals_added: Identifiers of new goals.
-        goals_gone: Identifiers of goals that are no more.
-        goals_changed: Identifiers of goals of which something else changed.
-        features: Campaigns whose variables, or variations that switch the feature on, changed.
-        bucketing: Campaigns of which something else changed that decides who gets what: id, type,
-            flags, or order and ids of variations.
+        goals_gone: Identifiers of goals that are gone.
+        goals_changed: Identifiers of goals with any other change.
+        features: Campaigns whose feature variables changed, or which variations switch the feature on.
+        bucketing: Campaigns with any other change that affects who gets what: id, type, flags, or order
+            and ids of the variations.
         groups: Ids of mutually exclusive groups that were added, changed or are gone.
-        account: Names of the fields of the whole file that changed.
+        account: Names of changed fields that concern the whole file.
     """
 
     started: Sequence[str] = ()
@@ -97,21 +97,21 @@ def _show_item(key: str, value: Sequence[str] | Mapping[str, Any]) -> str:
 def compare_settings(
     old: Settings, new: Settings, *, pause: Callable[[], object] = lambda: None
 ) -> SettingsChange:
-    """Return what *new* means that *old* did not.
+    """Return how *new* differs in meaning from *old*.
 
-    Names and descriptions mean nothing here, and neither does anything about a campaign that runs in
-    neither file and belongs to no group.
+    Names and descriptions are not compared, and neither are campaigns that run in neither file and belong
+    to no group.
 
     Args:
         old: The settings before.
         new: The settings after.
-        pause: Called between two campaigns, by those who must not work for long in one go.
+        pause: Called between two campaigns.
     """
     comparison = _Comparison(old, new)
     for key in dict.fromkeys((*comparison.new.positions, *comparison.old.positions)):
         comparison.compare(key)
         pause()
-    return comparison.conclude()
+    return comparison.result()
 
 
 class _Campaigns:
@@ -136,12 +136,12 @@ class _Campaigns:
         return None if position is None else self._campaigns[position]
 
     def find_text(self, key: str) -> bytes | None:
-        """Return what the file says of the campaign to the letter, where that is known."""
+        """Return the text of the campaign in the file, if it is known."""
         position = self.positions.get(key)
         return None if position is None or self._texts is None else self._texts[position]
 
-    def counts(self, campaign: Campaign) -> bool:
-        """Tell whether the campaign decides for anybody; one that does not run competes in its group."""
+    def is_in_use(self, campaign: Campaign) -> bool:
+        """Tell whether the campaign affects any user: it runs, or it competes in its group."""
         return campaign.status == RUNNING or str(campaign.id) in self._grouped
 
 
@@ -153,13 +153,13 @@ class _Comparison:
         self._lists: dict[str, list[str]] = {}
         self._maps: dict[str, dict[str, Any]] = {}
 
-    def conclude(self) -> SettingsChange:
+    def result(self) -> SettingsChange:
         old, new = self._settings
         found: dict[str, Any] = {kind: tuple(keys) for kind, keys in self._lists.items()}
         found |= self._maps
         found["groups"] = tuple(dict.fromkeys(_find_changed_groups(old, new)))
         found["account"] = tuple(
-            name for name in _ACCOUNT_FIELDS if _read(old, name) != _read(new, name)
+            name for name in _ACCOUNT_FIELDS if _read_field(old, name) != _read_field(new, name)
         )
         return SettingsChange(**found)
 
@@ -172,51 +172,51 @@ class _Comparison:
         ran, runs = (one is not None and one.status == RUNNING for one in (old, new))
         if ran != runs:
             self._lists.setdefault("started" if runs else "stopped", []).append(key)
-        if old is None or new is None or not (self.old.counts(old) or self.new.counts(new)):
+        if old is None or new is None or not (self.old.is_in_use(old) or self.new.is_in_use(new)):
             return
         if old.percent_traffic != new.percent_traffic:
-            self._enter("traffic", key, (old.percent_traffic, new.percent_traffic))
+            self._add_entry("traffic", key, (old.percent_traffic, new.percent_traffic))
         self._compare_variations(key, old, new)
         self._compare_goals(key, old, new)
-        common = _names(old.variations).keys() & _names(new.variations).keys()
+        common = _index_by_name(old.variations).keys() & _index_by_name(new.variations).keys()
         for kind, describe in _KINDS.items():
             if describe(old, common) != describe(new, common):
                 self._lists.setdefault(kind, []).append(key)
 
-    def _enter(self, kind: str, key: str, value: object) -> None:
+    def _add_entry(self, kind: str, key: str, value: object) -> None:
         if value:
             self._maps.setdefault(kind, {})[key] = value
 
     def _compare_variations(self, key: str, old: Campaign, new: Campaign) -> None:
-        before, after = _names(old.variations), _names(new.variations)
+        before, after = _index_by_name(old.variations), _index_by_name(new.variations)
         moved = {
             name: (before[name].weight, one.weight)
             for name, one in after.items()
             if name in before and before[name].weight != one.weight
         }
-        self._enter("weights", key, moved)
-        self._enter("variations_added", key, _missing(after, before))
-        self._enter("variations_gone", key, _missing(before, after))
+        self._add_entry("weights", key, moved)
+        self._add_entry("variations_added", key, _list_missing(after, before))
+        self._add_entry("variations_gone", key, _list_missing(before, after))
 
     def _compare_goals(self, key: str, old: Campaign, new: Campaign) -> None:
-        before, after = _goals(old), _goals(new)
+        before, after = _describe_goals(old), _describe_goals(new)
         changed = (name for name, one in after.items() if before.get(name, one) != one)
-        self._enter("goals_added", key, _missing(after, before))
-        self._enter("goals_gone", key, _missing(before, after))
-        self._enter("goals_changed", key, tuple(changed))
+        self._add_entry("goals_added", key, _list_missing(after, before))
+        self._add_entry("goals_gone", key, _list_missing(before, after))
+        self._add_entry("goals_changed", key, tuple(changed))
 
 
-def _missing(names: Iterable[str], others: Mapping[str, object]) -> tuple[str, ...]:
+def _list_missing(names: Iterable[str], others: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in others)
 
 
-def _names(variations: Sequence[Variation]) -> Mapping[str, Variation]:
-    """Return variations by name; the first of a name counts."""
+def _index_by_name(variations: Sequence[Variation]) -> Mapping[str, Variation]:
+    """Return variations by name; if a name occurs twice, the first one counts."""
     return {one.name: one for one in reversed(variations)}
 
 
-def _goals(campaign: Campaign) -> Mapping[str, tuple[object, ...]]:
-    """Return what matters of each goal that can be tracked; the first of an identifier counts."""
+def _describe_goals(campaign: Campaign) -> Mapping[str, tuple[object, ...]]:
+    """Return the relevant fields of each goal with an id; of an identifier the first goal counts."""
     return {
         one.identifier: _describe_goal(one)
         for one in reversed(campaign.goals)
@@ -229,7 +229,7 @@ def _describe_goal(goal: Goal) -> tuple[object, ...]:
 
 
 def _describe_segments(campaign: Campaign, common: set[str]) -> object:
-    # As text, since the order in an object counts: its first key says what it is.
+    # As text, since the order of keys matters: the first key names the kind of a node.
     return json.dumps(campaign.segments)
 
 
@@ -290,6 +290,6 @@ def _find_changed_groups(old: Settings, new: Settings) -> Iterator[str]:
             yield from (str(link) for link in links if link is not None)
 
 
-def _read(settings: Settings, name: str) -> object:
+def _read_field(settings: Settings, name: str) -> object:
     value = getattr(settings, name)
     return str(value) if name == "account_id" else value

@@ -1,4 +1,4 @@
-"""Where the settings file comes from, and which answers may pass for one."""
+"""The addresses of the settings file at VWO, and the check of what they answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PULL_PATH = "/server-side/pull"
 def make_target(
     path: str, account_id: int | str, sdk_key: str, sdk_name: str, sdk_version: str
 ) -> str:
-    """Return path and query of a request for the settings file; *path* is one of the two above."""
+    """Return path and query of a request for the settings file; *path* is `SETTINGS_PATH` or `PULL_PATH`."""
     account, key = quote(str(account_id), safe=""), quote(sdk_key, safe="")
     return (
         f"{path}?a={account}&i={key}&r={random.random()}&platform=server&api-version=1"
@@ -33,20 +33,20 @@ def read_settings(
     sdk_key: str,
     pause: Callable[[], object] = lambda: None,
 ) -> Settings:
-    """Return the settings of an answer, if they are those that were asked for.
+    """Return the settings in the body of an answer.
 
     Args:
-        body: The answer.
-        account_id: Whose settings were asked for.
-        sdk_key: With which key.
+        body: The body.
+        account_id: The account whose settings were asked for.
+        sdk_key: The SDK key with which they were asked for.
         pause: Called between two small steps.
 
     Raises:
-        SettingsError: The body is no settings file, or that of another account or key.
+        SettingsError: The body is not a settings file, or it is for another account or key.
     """
-    from .parse import parse_paced  # noqa: PLC0415 - as in the package's door
+    from .parse import parse_with_pauses  # noqa: PLC0415 - as in the package's door
 
-    settings = parse_paced(body, pause)
+    settings = parse_with_pauses(body, pause)
     if str(settings.account_id) != str(account_id):
         raise SettingsError("accountId: the file is of another account")
     if settings.sdk_key is not None and settings.sdk_key.get_secret_value() != sdk_key:

@@ -1,4 +1,4 @@
-"""What is wrong with a settings file, each fault a text that begins with the path of the field."""
+"""The faults of a settings file: texts that begin with the path of the field."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MAX_FAULTS = 20
 
 
 def list_errors(error: ValidationError) -> list[ErrorDetails]:
-    """Return what pydantic found, without any value of the file."""
+    """Return the errors that pydantic found, without values of the file."""
     return error.errors(include_url=False, include_context=False, include_input=False)
 
 
 def describe(detail: ErrorDetails) -> str:
-    """Return the fault in one line."""
+    """Return the fault as one line."""
     path = ".".join(
         ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in detail["loc"]
     )
@@ -27,14 +27,14 @@ def describe(detail: ErrorDetails) -> str:
     return f"{path[:200]}: {message}" if path else message
 
 
-def find_twins(ids: Iterable[int], keys: Iterable[str]) -> Iterator[str]:
-    """Yield a fault for each id and key that several campaigns have."""
-    yield from _repeated("campaigns", "id", ids)
-    yield from _repeated("campaigns", "key", keys)
+def find_duplicates(ids: Iterable[int], keys: Iterable[str]) -> Iterator[str]:
+    """Yield a fault for each id and each key that several campaigns share."""
+    yield from _find_repeated("campaigns", "id", ids)
+    yield from _find_repeated("campaigns", "key", keys)
 
 
-def find_inner_twins(index: int, campaign: Campaign) -> Sequence[str]:
-    """Return a fault for each id that several variations or goals of the campaign have."""
+def find_inner_duplicates(index: int, campaign: Campaign) -> Sequence[str]:
+    """Return a fault for each id that several variations or several goals of the campaign share."""
     goals = [goal.id for goal in campaign.goals if goal.id is not None]
     variations = [
         position if variation.id is None else variation.id
@@ -44,12 +44,12 @@ def find_inner_twins(index: int, campaign: Campaign) -> Sequence[str]:
         return ()
     path = f"campaigns.{index}"
     return (
-        *_repeated(f"{path}.variations", "id", variations),
-        *_repeated(f"{path}.goals", "id", goals),
+        *_find_repeated(f"{path}.variations", "id", variations),
+        *_find_repeated(f"{path}.goals", "id", goals),
     )
 
 
-def _repeated(path: str, field: str, values: Iterable[object]) -> Iterator[str]:
+def _find_repeated(path: str, field: str, values: Iterable[object]) -> Iterator[str]:
     for times in Counter(values).values():
         if times > 1:
             yield f"{path}: {times} entries have the same {field}"

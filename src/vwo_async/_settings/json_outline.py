@@ -1,7 +1,7 @@
-"""Where the parts of a settings file stand in its bytes, found without keeping what they say.
+"""Finds the positions of the parts of a settings file in its bytes, without keeping their values.
 
-Reading six megabytes of JSON in one go holds Python's lock for a good part of a second, whatever thread
-does it. Known by their places, the parts of a large file can be read one after the other.
+Parsing six megabytes of JSON at once holds the GIL for a good part of a second, in whatever thread. With
+their positions known, the parts of a large file can be parsed one after the other.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Span(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A member of the file's object.
+    """A member of the file's JSON object.
 
     Attributes:
-        name: What it is called.
-        start: Where its name begins.
-        value: Where its value stands.
+        name: Its name.
+        start: Where its name starts in the file.
+        value: The position of its value.
     """
 
     name: str
@@ -39,62 +39,63 @@ class Member(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """The parts of one file.
+    """The positions of the parts of one file.
 
     Attributes:
-        members: In the order of the file.
-        campaigns: Each campaign, where they are a list.
+        members: The members, in the order of the file.
+        campaigns: The campaigns, if they are a list.
     """
 
     members: tuple[Member, ...]
     campaigns: tuple[Span, ...]
 
-    def find_list(self) -> Span | None:
-        """Return where the list of campaigns stands, None where there is none, or more than one."""
+    def find_campaign_list(self) -> Span | None:
+        """Return the position of the list of campaigns; None if there is none, or more than one."""
         found = [one.value for one in self.members if one.name == CAMPAIGNS]
         return found[0] if len(found) == 1 and self.campaigns else None
 
 
-class BrokenError(Exception):
-    """The bytes are no JSON object.
+class InvalidJsonError(Exception):
+    """The bytes are not a JSON object.
 
     Attributes:
-        campaign: Where the last sound campaign before the break begins; None outside their list.
-        listed: Where the list of campaigns stands, where that was sound.
+        last_campaign: Where the last valid campaign before the fault starts; None if the fault is not in
+            the list of campaigns.
+        campaign_list: The position of the list of campaigns, if it is valid.
     """
 
-    def __init__(self, campaign: int | None = None, listed: Span | None = None) -> None:
+    def __init__(self, last_campaign: int | None = None, campaign_list: Span | None = None) -> None:
         super().__init__()
-        self.campaign = campaign
-        self.listed = listed
+        self.last_campaign = last_campaign
+        self.campaign_list = campaign_list
 
 
-Visit = Callable[[Span, Any], object]
+OnCampaign = Callable[[Span, Any], object]
 
 
-def find_outline(body: bytes, visit: Visit = lambda span, value: None) -> Outline:
-    """Return where the parts of *body* stand.
+def find_outline(body: bytes, on_campaign: OnCampaign = lambda span, value: None) -> Outline:
+    """Return the positions of the parts of *body*.
 
     Args:
         body: The file.
-        visit: Called with each campaign: where it stands, and what it says if it is all ASCII; None in
-            place of what holds a number that is not finite. To be believed only once this has
-            returned, and a list of campaigns was found.
+        on_campaign: Called with position and value of each campaign. The value is right only if the
+            campaign is all ASCII; it is None if it holds a number that is not finite. The calls count
+            only if this function returns, and finds one list of campaigns.
 
     Raises:
-        BrokenError: It is no JSON object.
+        InvalidJsonError: *body* is not a JSON object.
     """
-    return _Scan(body, visit).read()
+    return _Scanner(body, on_campaign).read()
 
 
-class _Scan:
-    def __init__(self, body: bytes, visit: Visit) -> None:
-        self._visit = visit
+class _Scanner:
+    def __init__(self, body: bytes, on_campaign: OnCampaign) -> None:
+        self._on_campaign = on_campaign
         self._decoder = JSONDecoder(
             parse_float=self._read_float, parse_constant=self._read_constant
         )
         self._is_finite = True
-        # One character for each byte, whatever it is part of: brackets and quotes are ASCII.
+        # In Latin-1 each byte is one character, so positions are right; brackets and quotes are ASCII.
         self._text = body.decode("latin-1")
         self._at = 0
         self._members: list[Member] = []
@@ -105,9 +106,11 @@ class _Scan:
         try:
             self._read_members()
         except (JSONDecodeError, ValueError, RecursionError):
-            lists = [one.value for one in self._members if one.name == CAMPAIGNS]
-            listed = lists[0] if len(lists) == 1 and self._campaigns else None
-            raise BrokenError(self._campaign, listed) from None
+            campaign_list = self._outline().find_campaign_list()
+            raise InvalidJsonError(self._campaign, campaign_list) from None
+        return self._outline()
+
+    def _outline(self) -> Outline:
         return Outline(tuple(self._members), tuple(self._campaigns))
 
     def _read_members(self) -> None:
@@ -153,7 +156,7 @@ class _Scan:
         self._campaign = start
         span = Span(start, self._at)
         self._campaigns.append(span)
-        self._visit(span, value if self._is_finite else None)
+        self._on_campaign(span, value if self._is_finite else None)
 
     def _read_value(self) -> None:
         _, self._at = self._decoder.raw_decode(self._text, self._at)
@@ -168,7 +171,7 @@ class _Scan:
         self._is_finite = False
 
     def _peek(self) -> str:
-        """Go on to the next character that is not blank, and return it."""
+        """Skip whitespace and return the next character, without skipping it."""
         match = _BLANK.match(self._text, self._at)
         assert match is not None
         self._at = match.end()

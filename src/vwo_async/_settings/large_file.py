@@ -1,10 +1,10 @@
-"""Reading a large settings file campaign by campaign, with the result of reading it in one go.
+"""Parses a large settings file campaign by campaign, with the same result as parsing it at once.
 
-Of several places in which a file is no JSON, another one may be named.
+One thing may differ: of several syntax errors in a file, another one may be reported.
 
-Whatever reads or builds much in one go holds Python's lock meanwhile, and with it the event loop, also
-from another thread. So the file is cut into documents that are read in a fraction of a millisecond each,
-and of a campaign no more is kept than its text.
+Parsing or building much at once holds the GIL, and so blocks the event loop even from another thread. So
+the file is split into documents that are parsed in a fraction of a millisecond each, and of a campaign
+only the text is kept.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .fault import MAX_FAULTS, describe, find_inner_twins, find_twins, list_errors
-from .json_outline import BrokenError, Span, find_outline
+from .fault import MAX_FAULTS, describe, find_duplicates, find_inner_duplicates, list_errors
+from .json_outline import InvalidJsonError, Span, find_outline
 from .lazy_campaigns import CampaignTexts
 from .model import (
     CHECKED_TREES,
@@ -30,35 +30,35 @@ from .model import (
     Settings,
 )
 
-# How much is read in one go.
-PIECE_BYTES = 20_000
-# The reader of small files refuses what is nested 200 deep; so few brackets cannot be, wherever they stand.
-MAX_PLAIN_BRACKETS = 190
+# How much is parsed at once.
+CHUNK_BYTES = 20_000
+# The parser of small files refuses documents nested 200 deep, which needs more brackets than these.
+MAX_SAFE_BRACKETS = 190
 _BEFORE, _AFTER = b'{"campaigns":[', b"]}"
-# The fields that are validated before the campaigns, and whose faults are named first.
+# The fields that are validated before the campaigns, and whose faults come first.
 _FIRST_FIELDS = frozenset({"sdkKey", "accountId", "version"})
 _POSITION = re.compile(r"(?<= at line )(\d+) column (\d+)\Z")
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 
-class _Piece(NamedTuple):
-    """A document made of parts of the file.
+class _Chunk(NamedTuple):
+    """A JSON document that is made of parts of the file.
 
     Attributes:
         document: Its bytes.
-        origins: Pairs: from this place in the document on, it stands at that place in the file.
+        origins: Pairs of positions, in the document and in the file, at which each part starts.
     """
 
     document: bytes
     origins: Sequence[tuple[int, int]]
 
 
-class _BrokenPieceError(Exception):
-    """A piece, and so the file, is no JSON.
+class _SyntaxFaultError(Exception):
+    """A chunk, and so the file, is not JSON.
 
     Attributes:
-        at: Where in the file.
-        fault: What is wrong.
+        at: The position in the file.
+        fault: The fault.
     """
 
     def __init__(self, at: int, fault: str) -> None:
@@ -68,134 +68,134 @@ class _BrokenPieceError(Exception):
 
 
 def read_large(body: bytes, pause: Callable[[], object]) -> Settings | list[str]:
-    """Return the settings that *body* describes, or what is wrong with it.
+    """Return the settings that *body* describes, or its faults.
 
     Args:
         body: The file.
-        pause: Called between two pieces.
+        pause: Called between two chunks.
     """
     reader = _Reader(body, pause)
     try:
-        outline = find_outline(body, reader.see)
-    except BrokenError as error:
-        return [_find_break(body, error)]
-    listed = outline.find_list()
-    if listed is not None:
-        return reader.read(listed)
-    # Nothing to cut: what is large is of no use, or stands in the file more than once.
+        outline = find_outline(body, reader.add_campaign)
+    except InvalidJsonError as error:
+        return [_find_syntax_fault(body, error)]
+    campaign_list = outline.find_campaign_list()
+    if campaign_list is not None:
+        return reader.finish(campaign_list)
+    # Without exactly one list of campaigns the file cannot be split.
     try:
-        settings = _read_piece(body, Settings, _Piece(body, [(0, 0)]))
-    except _BrokenPieceError as error:
+        settings = _parse_chunk(body, Settings, _Chunk(body, [(0, 0)]))
+    except _SyntaxFaultError as error:
         return [error.fault]
     return [describe(one) for one in settings] if isinstance(settings, list) else settings
 
 
 class _Reader:
-    """Reads the campaigns of one file, and notes what they are found by.
+    """Parses the campaigns of one file, and indexes them.
 
-    Most were read by the outline and need no more than validation. The others are read in pieces by the
-    reader of small files: those that are not valid, and those with anything in which two readers of
-    JSON could differ, which is text beyond ASCII, written or escaped, numbers that are not finite, and
-    deep nesting.
+    Most campaigns were already parsed for the outline and only need validation. The others are parsed in
+    chunks by the parser of small files: those that are not valid, and those with anything that the two
+    JSON parsers could read differently, which is text beyond ASCII, written or escaped, numbers that are
+    not finite, and deep nesting.
     """
 
     def __init__(self, body: bytes, pause: Callable[[], object]) -> None:
         self._body = body
         self._pause = pause
-        self._pause_at = PIECE_BYTES
+        self._pause_at = CHUNK_BYTES
         self._spans: list[Span] = []
-        # What the campaigns are found by, in one list for each kind: an object for each campaign would
-        # call the garbage collector, which then looks at everything that the process has.
+        # One list for each field: an object for each campaign would trigger the garbage collector, which
+        # then visits all objects of the process.
         self._ids: list[int] = []
         self._keys: list[str] = []
         self._types: list[str] = []
         self._goals: dict[str, list[int]] = {}
-        self._twins: list[tuple[int, str]] = []
-        self._unread: list[int] = []
+        self._duplicates: list[tuple[int, str]] = []
+        self._unparsed: list[int] = []
         self._faults: list[str] = []
-        self._breaks: list[_BrokenPieceError] = []
+        self._syntax_faults: list[_SyntaxFaultError] = []
 
-    def see(self, span: Span, value: object) -> None:
-        """Take the next campaign from the outline."""
+    def add_campaign(self, span: Span, value: object) -> None:
+        """Add the next campaign of the outline."""
         position = len(self._spans)
         self._spans.append(span)
         self._ids.append(0)
         self._keys.append("")
         self._types.append("")
         if span.end >= self._pause_at:
-            self._pause_at = span.end + PIECE_BYTES
+            self._pause_at = span.end + CHUNK_BYTES
             self._pause()
         text = self._body[span.start : span.end]
         brackets = text.count(b"{") + text.count(b"[")
         if (
-            brackets <= MAX_PLAIN_BRACKETS
+            brackets <= MAX_SAFE_BRACKETS
             and value is not None
             and text.isascii()
             and b"\\u" not in text
         ):
-            # So few brackets and bytes cannot make too deep or large a tree.
+            # With so few brackets and bytes no tree in it can be too deep or too large.
             is_small = brackets <= MAX_TREE_DEPTH and len(text) <= MAX_TREE_NODES
             context = CHECKED_TREES if is_small else None
             with suppress(ValidationError):
-                self._note(position, Campaign.model_validate(value, context=context))
+                self._index_campaign(position, Campaign.model_validate(value, context=context))
                 return
-        self._unread.append(position)
+        self._unparsed.append(position)
 
-    def read(self, listed: Span) -> Settings | list[str]:
-        """Return the settings, once all campaigns were seen, or what is wrong with the file."""
-        shell = self._read_shell(listed)
-        self._read_rest()
-        if self._breaks:
-            return [min(self._breaks, key=lambda one: one.at).fault]
-        if not isinstance(shell, Settings):
-            return self._sort(shell)
+    def finish(self, campaign_list: Span) -> Settings | list[str]:
+        """Return the settings once all campaigns were added, or the faults of the file."""
+        envelope = self._parse_envelope(campaign_list)
+        self._parse_remaining()
+        if self._syntax_faults:
+            return [min(self._syntax_faults, key=lambda one: one.at).fault]
+        if not isinstance(envelope, Settings):
+            return self._sort_faults(envelope)
         if self._faults:
             return self._faults
-        twins = [
-            *find_twins(self._ids, self._keys),
-            *(twin for _, twin in sorted(self._twins, key=lambda one: one[0])),
+        duplicates = [
+            *find_duplicates(self._ids, self._keys),
+            *(duplicate for _, duplicate in sorted(self._duplicates, key=lambda one: one[0])),
         ]
-        return twins or shell.model_copy(update={"campaigns": self._shelve()})
+        return duplicates or envelope.model_copy(update={"campaigns": self._make_campaigns()})
 
-    def _shelve(self) -> CampaignTexts:
+    def _make_campaigns(self) -> CampaignTexts:
         for positions in self._goals.values():
-            # Those that were read last came last.
+            # Campaigns that were parsed later are at the end.
             positions.sort()
         texts = [self._body[span.start : span.end] for span in self._spans]
         return CampaignTexts(texts, self._ids, self._keys, self._types, self._goals)
 
-    def _read_shell(self, listed: Span) -> Settings | list[ErrorDetails]:
-        """Read the file without its campaigns."""
-        document = self._body[: listed.start] + b"[]" + self._body[listed.end :]
+    def _parse_envelope(self, campaign_list: Span) -> Settings | list[ErrorDetails]:
+        """Parse the file without its campaigns."""
+        document = self._body[: campaign_list.start] + b"[]" + self._body[campaign_list.end :]
         try:
-            return _read_piece(
+            return _parse_chunk(
                 self._body,
                 Settings,
-                _Piece(document, [(0, 0), (listed.start + 2, listed.end)]),
+                _Chunk(document, [(0, 0), (campaign_list.start + 2, campaign_list.end)]),
             )
-        except _BrokenPieceError as error:
-            self._breaks.append(error)
+        except _SyntaxFaultError as error:
+            self._syntax_faults.append(error)
             return []
 
-    def _read_rest(self) -> None:
-        for positions in _cut(self._spans, self._unread):
+    def _parse_remaining(self) -> None:
+        for positions in _split(self._spans, self._unparsed):
             self._pause()
             start, end = self._spans[positions[0]].start, self._spans[positions[-1]].end
             document = _BEFORE + self._body[start:end] + _AFTER
             try:
-                found = _read_piece(
-                    self._body, CampaignList, _Piece(document, [(len(_BEFORE), start)])
+                found = _parse_chunk(
+                    self._body, CampaignList, _Chunk(document, [(len(_BEFORE), start)])
                 )
-            except _BrokenPieceError as error:
-                self._breaks.append(error)
+            except _SyntaxFaultError as error:
+                self._syntax_faults.append(error)
                 return
             if isinstance(found, CampaignList):
                 for position, campaign in zip(positions, found.campaigns, strict=True):
-                    self._note(position, campaign)
+                    self._index_campaign(position, campaign)
             elif len(self._faults) < MAX_FAULTS:
                 self._faults += [describe(_move(detail, positions[0])) for detail in found]
 
-    def _note(self, position: int, campaign: Campaign) -> None:
+    def _index_campaign(self, position: int, campaign: Campaign) -> None:
         self._ids[position] = campaign.id
         self._keys[position] = campaign.key
         self._types[position] = intern(campaign.type)
@@ -203,25 +203,27 @@ class _Reader:
             one.identifier for one in campaign.goals if one.identifier and one.id is not None
         }:
             self._goals.setdefault(identifier, []).append(position)
-        twins = find_inner_twins(position, campaign)
-        if twins:
-            self._twins += [(position, twin) for twin in twins]
+        duplicates = find_inner_duplicates(position, campaign)
+        if duplicates:
+            self._duplicates += [(position, duplicate) for duplicate in duplicates]
 
-    def _sort(self, shell: Sequence[ErrorDetails]) -> list[str]:
+    def _sort_faults(self, envelope: Sequence[ErrorDetails]) -> list[str]:
         """Return the faults in the order of the fields."""
-        first = [describe(one) for one in shell if one["loc"] and one["loc"][0] in _FIRST_FIELDS]
+        first = [describe(one) for one in envelope if one["loc"] and one["loc"][0] in _FIRST_FIELDS]
         rest = [
-            describe(one) for one in shell if not one["loc"] or one["loc"][0] not in _FIRST_FIELDS
+            describe(one)
+            for one in envelope
+            if not one["loc"] or one["loc"][0] not in _FIRST_FIELDS
         ]
         return [*first, *self._faults, *rest]
 
 
-def _cut(spans: Sequence[Span], positions: Iterable[int]) -> Iterator[list[int]]:
-    """Yield *positions* so that those next to each other share a piece."""
+def _split(spans: Sequence[Span], positions: Iterable[int]) -> Iterator[list[int]]:
+    """Yield *positions* in groups: neighbours share a chunk up to its maximum size."""
     part: list[int] = []
     for position in positions:
         if part and (
-            position > part[-1] + 1 or spans[part[-1]].end - spans[part[0]].start >= PIECE_BYTES
+            position > part[-1] + 1 or spans[part[-1]].end - spans[part[0]].start >= CHUNK_BYTES
         ):
             yield part
             part = []
@@ -236,46 +238,46 @@ def _move(detail: ErrorDetails, by: int) -> ErrorDetails:
     return {**detail, "loc": (name, place + by, *rest)}
 
 
-def _read_piece(body: bytes, model: type[_ModelT], piece: _Piece) -> _ModelT | list[ErrorDetails]:
+def _parse_chunk(body: bytes, model: type[_ModelT], chunk: _Chunk) -> _ModelT | list[ErrorDetails]:
     try:
-        return model.model_validate_json(piece.document)
+        return model.model_validate_json(chunk.document)
     except ValidationError as error:
         details = list_errors(error)
     if details[0]["type"] == "json_invalid":
-        raise _BrokenPieceError(*_locate(body, piece, describe(details[0])))
+        raise _SyntaxFaultError(*_locate(body, chunk, describe(details[0])))
     return details
 
 
-def _find_break(body: bytes, error: BrokenError) -> str:
-    """Return the fault of a file that is no JSON object; only what stands around it is read."""
-    if error.campaign is not None:
-        start = error.campaign
-        piece = _Piece(_BEFORE + body[start:], [(len(_BEFORE), start)])
-    elif error.listed is not None:
-        start, end = error.listed
-        piece = _Piece(body[:start] + b"[]" + body[end:], [(0, 0), (start + 2, end)])
+def _find_syntax_fault(body: bytes, error: InvalidJsonError) -> str:
+    """Return the fault of a file that is not a JSON object; only the text around the fault is parsed."""
+    if error.last_campaign is not None:
+        start = error.last_campaign
+        chunk = _Chunk(_BEFORE + body[start:], [(len(_BEFORE), start)])
+    elif error.campaign_list is not None:
+        start, end = error.campaign_list
+        chunk = _Chunk(body[:start] + b"[]" + body[end:], [(0, 0), (start + 2, end)])
     else:
-        piece = _Piece(body, [(0, 0)])
+        chunk = _Chunk(body, [(0, 0)])
     try:
-        details = _read_piece(body, Settings, piece)
-    except _BrokenPieceError as found:
+        details = _parse_chunk(body, Settings, chunk)
+    except _SyntaxFaultError as found:
         return found.fault
     return describe(details[0]) if isinstance(details, list) else "the file is not JSON"
 
 
-def _locate(body: bytes, piece: _Piece, fault: str) -> tuple[int, str]:
-    """Return where in the file a fault is whose text gives its place in the piece, and the text put right."""
+def _locate(body: bytes, chunk: _Chunk, fault: str) -> tuple[int, str]:
+    """Return the position of a fault in the file, and its text with line and column in the file."""
     match = _POSITION.search(fault)
     if match is None:
         return 0, fault
     start = 0
     for _ in range(int(match[1]) - 1):
-        start = piece.document.index(b"\n", start) + 1
+        start = chunk.document.index(b"\n", start) + 1
     place = start + int(match[2]) - 1
-    # At the end of the document the last character is given.
-    looked = place + (place == len(piece.document) - 1)
-    pairs = (pair for pair in piece.origins if pair[0] <= looked)
-    origin, at = max(pairs, default=piece.origins[0])
+    # A fault at the end of the document is reported at its last character.
+    looked = place + (place == len(chunk.document) - 1)
+    pairs = (pair for pair in chunk.origins if pair[0] <= looked)
+    origin, at = max(pairs, default=chunk.origins[0])
     at += place - origin
     line = body.count(b"\n", 0, at + 1) + 1
     column = at - body.rfind(b"\n", 0, at + 1)

@@ -1,7 +1,7 @@
 """The last known good settings file on disk, so that a service can start while VWO cannot be reached.
 
-The file holds no SDK key: it is stored without, under a fingerprint, and sealed with the key, so that only
-what a client with the same key wrote is ever read back.
+The SDK key is removed from the file. The file carries a fingerprint of account and key and is signed with
+the key, so that a client reads only what a client with the same key has written.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .size_limit import MAX_SETTINGS_BYTES
 
 FORMAT = 1
 MAX_HEADER_BYTES = 1000
-# How far another machine's clock may be ahead of ours.
+# How far the clock of another machine may be ahead.
 MAX_SKEW_S = 300.0
-# A writer that was killed leaves its temporary file; one that works has it for a moment only.
+# A killed writer leaves its temporary file behind; others need theirs for a moment only.
 STALE_S = 3600.0
 _PURPOSE = b"vwo_async last known good\n"
 _KEY_NAME = "sdkKey"
@@ -37,8 +37,8 @@ _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
-class Kept(NamedTuple):
-    """What was kept.
+class KeptSettings(NamedTuple):
+    """A settings file from the disk.
 
     Attributes:
         body: The settings file, without its SDK key.
@@ -50,18 +50,18 @@ class Kept(NamedTuple):
 
 
 class UnusableError(Exception):
-    """What is kept cannot be used, or nothing is; the text says why, without any value."""
+    """There is no file, or it cannot be used; the text says why, without any value of it."""
 
 
 class LastKnownGood:
-    """One file that keeps one settings file.
+    """Keeps one settings file on disk.
 
     Args:
-        path: The file; its folder must exist. Written with mode 0600.
-        account_id: Whose settings these are.
-        sdk_key: Their key.
-        max_age_s: How long they can be used after they were fetched.
-        wall_clock: Seconds since the epoch.
+        path: The path, whose folder must exist. The file is written with mode 0600.
+        account_id: The account of the settings.
+        sdk_key: The SDK key of the settings.
+        max_age_s: For how many seconds after they were fetched the settings can be used.
+        wall_clock: Returns the seconds since the epoch.
     """
 
     def __init__(
@@ -86,28 +86,28 @@ class LastKnownGood:
             signature.update(part)
         return signature.hexdigest()
 
-    def _seal(self, wall_s: float, body: bytes) -> str:
+    def _sign_file(self, wall_s: float, body: bytes) -> str:
         return self._sign(f"seal {FORMAT} {self._fingerprint} {wall_s!r}\n".encode(), body)
 
     def save(self, body: bytes, wall_s: float) -> None:
-        """Keep a settings file: all of it, or what was kept before stays.
+        """Keep a settings file. If that fails, the file that was kept before stays as it is.
 
         Args:
-            body: The file as it was fetched, known to be good.
+            body: The file as fetched; it must be a valid settings file.
             wall_s: When it was fetched, in seconds since the epoch.
 
         Raises:
-            OSError: It cannot be written, or another write has not come to an end.
-            UnusableError: The SDK key stands in it where it cannot be taken out.
+            OSError: It cannot be written, or another write has not ended yet.
+            UnusableError: The SDK key occurs in a place from which it cannot be removed.
         """
-        body = _strip(body)
+        body = _remove_sdk_key(body)
         if self._key in body:
             raise UnusableError("the SDK key stands in a campaign")
         header = {
             "format": FORMAT,
             "fingerprint": self._fingerprint,
             "fetched_at": wall_s,
-            "seal": self._seal(wall_s, body),
+            "seal": self._sign_file(wall_s, body),
         }
         if not self._writing.acquire(blocking=False):
             raise OSError(errno.EBUSY, "the last write goes on")
@@ -121,7 +121,7 @@ class LastKnownGood:
         name = f".{self._path.name}.{secrets.token_hex(8)}.tmp"
         temporary = self._path.with_name(name)
         try:
-            # Private from the first moment, and never through a link that somebody put there.
+            # Created with the final mode, and never through a link that somebody else has made.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _CLOSE_ON_EXEC | _BINARY
             with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
                 file.write(content)
@@ -132,12 +132,12 @@ class LastKnownGood:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        # So that the new name survives a power loss, where a folder can be synced at all.
+        # So that the new name survives a power failure, on systems that can sync a folder.
         with suppress(OSError), _opened(self._path.parent, os.O_RDONLY) as folder:
             os.fsync(folder)
 
     def _remove_stale(self) -> None:
-        """Remove what writers that were killed have left."""
+        """Remove temporary files of killed writers."""
         prefix = f".{self._path.name}."
         with suppress(OSError), os.scandir(self._path.parent) as entries:
             for entry in entries:
@@ -149,11 +149,11 @@ class LastKnownGood:
             if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_S:
                 Path(entry.path).unlink()
 
-    def load(self) -> Kept:
-        """Return what is kept.
+    def load(self) -> KeptSettings:
+        """Return the kept settings file.
 
         Raises:
-            UnusableError: Nothing that can be used.
+            UnusableError: There is none, or it cannot be used.
         """
         try:
             content = self._read()
@@ -169,7 +169,7 @@ class LastKnownGood:
         if not _NO_FOLLOW and self._path.is_symlink():
             raise UnusableError("it is not a regular file")
         limit = MAX_SETTINGS_BYTES + MAX_HEADER_BYTES
-        # Not blocking, so that a pipe in its place is opened, seen and refused.
+        # Non-blocking, so that opening a pipe in its place does not hang; it is refused below.
         flags = os.O_RDONLY | _NO_FOLLOW | _NON_BLOCKING | _BINARY
         with _opened(self._path, flags) as number:
             if not stat.S_ISREG(os.fstat(number).st_mode):
@@ -180,25 +180,25 @@ class LastKnownGood:
             raise UnusableError("it is too large")
         return content
 
-    def _check(self, content: bytes) -> Kept:
+    def _check(self, content: bytes) -> KeptSettings:
         header, _, body = content.partition(b"\n")
-        form, fingerprint, wall_s, seal = _read_header(header)
+        form, fingerprint, wall_s, signature = _read_header(header)
         if form != FORMAT:
             raise UnusableError("it is of another version")
         if not hmac.compare_digest(fingerprint, self._fingerprint.encode()):
             raise UnusableError("it is of another account or SDK key")
-        if not hmac.compare_digest(seal, self._seal(wall_s, body).encode()):
+        if not hmac.compare_digest(signature, self._sign_file(wall_s, body).encode()):
             raise UnusableError("it is damaged")
         age_s = self._wall_clock() - wall_s
         if age_s < -MAX_SKEW_S:
             raise UnusableError("it is dated in the future")
         if age_s > self._max_age_s:
             raise UnusableError("it is too old")
-        return Kept(body, wall_s)
+        return KeptSettings(body, wall_s)
 
 
 def describe_os_error(error: OSError) -> str:
-    """Return the name of what went wrong, without any path."""
+    """Return the name of the error, without any path."""
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
 
 
@@ -227,7 +227,7 @@ def _read_header(header: bytes) -> tuple[int, bytes, float, bytes]:
     return values
 
 
-def _strip(body: bytes) -> bytes:
+def _remove_sdk_key(body: bytes) -> bytes:
     """Return the settings file without its SDK key."""
     members = [one for one in find_outline(body).members if one.name != _KEY_NAME]
     return b"{" + b",".join(body[one.start : one.value.end] for one in members) + b"}"

@@ -1,8 +1,8 @@
 """The campaigns of a large file, kept as text.
 
-Read as models, thousands of campaigns are hundreds of thousands of objects, and every full garbage
-collection of the process would look at each of them while everything else stands still. A text is one
-object, at which the collector does not look.
+As models, thousands of campaigns are hundreds of thousands of objects, which every full garbage
+collection would have to visit while the whole process stands still. A text is one object, and the
+collector does not visit it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class CampaignTexts(Sequence["Campaign"]):
-    """Campaigns that were validated once, and are read anew whenever they are asked for.
+    """Campaigns that are already validated, and are parsed on each access.
 
     Attributes:
         texts: The JSON of each campaign.
-        ids: The id of each.
-        keys: The key of each.
-        types: The type of each.
-        goals: For each identifier of a goal that has an id, the positions of the campaigns that have it.
+        ids: The id of each campaign.
+        keys: The key of each campaign.
+        types: The type of each campaign.
+        goals: For each goal identifier, the positions of the campaigns that have such a goal with an id.
     """
 
     __slots__ = ("goals", "ids", "keys", "texts", "types")

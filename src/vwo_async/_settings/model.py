@@ -1,8 +1,8 @@
 """Frozen models of the whole settings file.
 
-What is accepted is what at least one official SDK accepts and works with, less what could lead to a
-wrong decision or an unusable request: each such refusal names the path of the field. Wire names live
-in the aliases of this module.
+A file is accepted if at least one official SDK accepts it and works with it, unless it could lead to a
+wrong decision or an unusable request; then the error gives the path of the field. The names of fields in
+the file are the aliases in this module.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _check_encodable(text: str) -> str:
 
 
 def _to_id(value: object) -> object:
-    """Numeric text is a number, as in the Node SDK, so long as it prints back to the same text."""
+    """Convert numeric text to a number, as the Node SDK does, if the number prints as the same text."""
     if type(value) is int and 0 <= value <= MAX_ID:
         # Nearly every id.
         return value
@@ -66,14 +66,14 @@ def _to_id(value: object) -> object:
 
 
 def _to_account_id(value: object) -> object:
-    """Kept as given, since the text form is hashed; only an integral float prints as an integer."""
+    """Keep text as it is, since the text form is hashed; an integral float becomes an int."""
     if isinstance(value, str) and value:
         return _check_encodable(value)
     return _to_id(value)
 
 
 def _to_list(value: object) -> object:
-    """The server writes an empty list as an empty object."""
+    """Return a list; the server writes an empty list as an empty object."""
     return [] if value == {} else value
 
 
@@ -82,12 +82,12 @@ def _to_campaign_list(value: object) -> object:
 
 
 def _to_map(value: object) -> object:
-    """PHP writes an empty map as an empty list."""
+    """Return a mapping; the server (PHP) writes an empty mapping as an empty list."""
     return {} if value is None or value == [] else value
 
 
 def _to_key(value: object) -> object:
-    """The key goes into a header and a query, so only visible ASCII is let in."""
+    """Check the SDK key: it is sent in a header and a query, so only visible ASCII is allowed."""
     if value is None:
         return None
     text = value if isinstance(value, str) else _to_json(value)
@@ -114,25 +114,25 @@ def _check_version(value: object) -> object:
 
 
 def _to_goal_limit(value: object) -> object:
-    """Goals are validated by no official SDK; what is not a number means the same as absent."""
+    """Return the limit, or None if it is not a number: no official SDK validates goals."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
         return None
     return int(value)
 
 
 def _check_prefix(value: str) -> str:
-    """It is joined into the path of every request, so ``../x`` and ``a?b=`` must not pass."""
+    """Check the prefix: it is part of the path of every request, so ``../x`` and ``a?b=`` are refused."""
     if not _PREFIX.fullmatch(value):
         raise ValueError("may hold only letters, digits, '_' and '-'")
     return value
 
 
-# The context for validating what a reader of JSON has seen to be in order wherever trees are checked.
+# The validation context which says that all free-form values are known to be small enough.
 CHECKED_TREES = "checked trees"
 
 
 def _check_tree(value: Any, info: ValidationInfo) -> Any:
-    """Bound depth and size of a free-form JSON value without recursion."""
+    """Check depth and size of a free-form JSON value, without recursion."""
     if info.context == CHECKED_TREES or (type(value) is dict and not value):
         return value
     level: list[Any] = [value]
@@ -168,7 +168,7 @@ def _list_below(level: Iterable[Any]) -> tuple[list[Any], int]:
 
 
 def _check_leaf(value: object) -> Iterable[object]:
-    """Check any value, and return what is below it where it is a collection."""
+    """Check a value that is not plain; return its children if it is a collection."""
     if value is None:
         return ()
     if isinstance(value, str):
@@ -201,7 +201,7 @@ class _Model(BaseModel):
 
 
 class Variable(_Model):
-    """A feature variable. *value* is whatever the file holds; reading it casts by *type*."""
+    """A feature variable. *value* is as in the file; it is cast by *type* when it is read."""
 
     key: Text | None = None
     type: Text | None = None
@@ -220,7 +220,7 @@ class Goal(_Model):
 
 
 class Variation(_Model):
-    """A variation. A missing weight is 0, a missing id its position counted from 1."""
+    """A variation. A missing weight is 0; a missing id is the position, counted from 1."""
 
     id: Id | None = None
     name: Name
@@ -231,7 +231,7 @@ class Variation(_Model):
 
 
 class Campaign(_Model):
-    """A campaign as the file describes it."""
+    """A campaign as in the file."""
 
     id: Id
     key: Name
@@ -252,7 +252,7 @@ class Campaign(_Model):
 
 
 class Group(_Model):
-    """A mutually exclusive group: *et* 1 shares equally, any other goes by *p*, then *wt*."""
+    """A mutually exclusive group: with *et* 1 in equal shares, else by priority *p*, then weights *wt*."""
 
     name: Text | None = None
     campaigns: Annotated[tuple[Id, ...], BeforeValidator(_to_list)] = ()
@@ -265,7 +265,7 @@ def _dump_campaigns(campaigns: Sequence[Campaign], dump: SerializerFunctionWrapH
     return dump(tuple(campaigns))
 
 
-# A tuple, except in a large file, see `CampaignTexts`.
+# A tuple; in a large file `CampaignTexts`.
 Campaigns: TypeAlias = Annotated[
     Sequence[Campaign],
     GetPydanticSchema(lambda _, handler: handler(tuple[Campaign, ...])),
@@ -278,10 +278,10 @@ class Settings(_Model):
     """A whole settings file.
 
     Attributes:
-        sdk_key: Held as a secret: it appears in no repr.
-        account_id: Number or text, as given: its text form is part of what is hashed.
-        campaigns: In the order of the file. Those of a large file are kept as text, and each is read
-            anew whenever it is asked for.
+        sdk_key: The SDK key; it never appears in a repr.
+        account_id: Number or text, as in the file: its text form is hashed.
+        campaigns: In the order of the file. The campaigns of a large file are kept as text, and parsed
+            on each access.
     """
 
     sdk_key: Annotated[SecretStr | None, BeforeValidator(_to_key)] = Field(None, alias="sdkKey")
@@ -301,7 +301,7 @@ class Settings(_Model):
 
 
 class CampaignList(_Model):
-    """Some of a file's campaigns, as an object of their own."""
+    """A part of a file's campaigns, as a JSON object of its own."""
 
     campaigns: Campaigns
 

@@ -1,4 +1,4 @@
-"""Reading a settings file: the settings that it describes, or all that is wrong with it."""
+"""Parses a settings file: returns the settings, or raises with all faults of the file."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 from pydantic import ValidationError
 
 from .._error import SettingsError
-from .fault import MAX_FAULTS, describe, find_inner_twins, find_twins, list_errors
+from .fault import MAX_FAULTS, describe, find_duplicates, find_inner_duplicates, list_errors
 from .large_file import read_large
 from .lazy_campaigns import CampaignTexts
 from .model import Settings
 from .size_limit import MAX_SETTINGS_BYTES
 
-# From here on a file is read campaign by campaign, and its campaigns are kept as text.
+# A larger file is parsed campaign by campaign, and its campaigns are kept as text.
 LARGE_BYTES = 250_000
 
 
 def read_any(source: Settings | bytes | bytearray | str | Mapping[str, Any]) -> Settings:
-    """Return *source*, or the settings that it describes: see `vwo_async.parse_settings`."""
-    return source if isinstance(source, Settings) else parse_paced(source, lambda: None)
+    """Return the settings that *source* describes, see `vwo_async.parse_settings`."""
+    return source if isinstance(source, Settings) else parse_with_pauses(source, lambda: None)
 
 
-def parse_paced(
+def parse_with_pauses(
     source: bytes | bytearray | str | Mapping[str, Any], pause: Callable[[], object]
 ) -> Settings:
     """Return the settings that *source* describes; *pause* is called between two small steps.
@@ -32,8 +32,8 @@ def parse_paced(
         SettingsError: See `vwo_async.parse_settings`.
     """
     settings = _read(source, pause)
-    # Raised outside any handler: the error of pydantic holds the file, and would be the context of ours.
-    faults = list(_duplicates(settings)) if isinstance(settings, Settings) else settings
+    # Raised outside any except block: pydantic's error holds the file and would become our __context__.
+    faults = list(_find_duplicates(settings)) if isinstance(settings, Settings) else settings
     if faults:
         raise SettingsError(faults[:MAX_FAULTS])
     assert isinstance(settings, Settings)
@@ -43,11 +43,11 @@ def parse_paced(
 def _read(
     source: bytes | bytearray | str | Mapping[str, Any], pause: Callable[[], object]
 ) -> Settings | list[str]:
-    """Return the settings, or what is wrong with the file."""
+    """Return the settings, or the faults of the file."""
     try:
         if isinstance(source, Mapping):
             return Settings.model_validate(dict(source))
-        body = _bounded(source)
+        body = _to_bytes(source)
         if len(body) > LARGE_BYTES:
             return read_large(body, pause)
         return Settings.model_validate_json(body)
@@ -60,10 +60,10 @@ def _read(
 
 
 class _UnreadableError(Exception):
-    """The source is nothing that could be parsed."""
+    """The source cannot be parsed at all."""
 
 
-def _bounded(source: object) -> bytes:
+def _to_bytes(source: object) -> bytes:
     if isinstance(source, str):
         try:
             source = source.encode()
@@ -76,11 +76,11 @@ def _bounded(source: object) -> bytes:
     return bytes(source)
 
 
-def _duplicates(settings: Settings) -> Iterator[str]:
+def _find_duplicates(settings: Settings) -> Iterator[str]:
     campaigns = settings.campaigns
     if isinstance(campaigns, CampaignTexts):
-        # Looked for while they were read.
+        # They were checked while they were parsed.
         return
-    yield from find_twins((one.id for one in campaigns), (one.key for one in campaigns))
+    yield from find_duplicates((one.id for one in campaigns), (one.key for one in campaigns))
     for index, campaign in enumerate(campaigns):
-        yield from find_inner_twins(index, campaign)
+        yield from find_inner_duplicates(index, campaign)

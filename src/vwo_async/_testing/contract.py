@@ -1,6 +1,6 @@
-"""What every user storage must do, as tests that anyone can run on his own.
+"""The contract of user storages, as tests that you can run against your own storage.
 
-They are plain test methods, for pytest with or without any plugin and for unittest::
+They are plain test methods, for unittest and for pytest without any plugin::
 
     class TestMyStorage(UserStorageContract):
         @asynccontextmanager
@@ -13,7 +13,7 @@ They are plain test methods, for pytest with or without any plugin and for unitt
             async with MyStorage("db://localhost:1") as storage:
                 yield storage
 
-Users are new in every test, so that a server may be shared and need not be cleaned.
+Every test uses new users, so a server can be shared and need not be cleaned.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from typing import Any, TypeAlias
 from .. import Reason, TrackResult, VWOClient
 from ..storage import StoredDecision
 from .recording import RecordingTransport
-from .storage_under_test import Call, Subject, begin_and_cancel, parse, require, settle
+from .storage_under_test import Call, StorageUnderTest, begin_and_cancel, parse, require, settle
 
-Check: TypeAlias = "Callable[[Any, Subject], Awaitable[None]]"
+Check: TypeAlias = "Callable[[Any, StorageUnderTest], Awaitable[None]]"
 Place: TypeAlias = tuple[str, str]
 """User id and campaign key."""
 
@@ -65,9 +65,9 @@ HOSTILE_TEXTS = (
     "None",
     " ",
 )
-# In what users and campaigns may be joined to a key.
+# Characters with which a storage may join user id and campaign key.
 SEPARATORS = (":", "|", "/", "_", "-", ".", ",", " ", "\x00", "_vwo_", '","')
-# Texts that careless comparison takes for one another.
+# Texts that a careless comparison takes to be equal.
 SPELLINGS = ("ann", "Ann", "ANN", "an", "annn", "ann ", " ann", "ann\n", "ann\x00")
 # a with grave accent, composed and not; sharp s; one, and a full-width one; i with and without dot.
 ALPHABETS = (
@@ -84,11 +84,11 @@ ALPHABETS = (
     "\u0131",
     "i",
 )
-# How many bytes of a user id the client lets pass.
+# The longest user id that the client accepts, in bytes.
 LONGEST_ID = 4096
-# When calls are cut short: after so many seconds.
+# The times after which calls are cancelled, in seconds.
 CUT_WAITS_S = (0.0003, 0.0006, 0.0012, 0.0025, 0.005)
-# And after so many turns of the loop; the first ones often, so that it shows what each of them loses.
+# Turns of the loop, and seconds, after which calls are cancelled. The first turns come several times.
 CANCEL_MOMENTS = (
     *((turns, 0.0) for turns in (*(1, 2, 3) * 5, *range(4, 12))),
     *((1, wait_s) for wait_s in CUT_WAITS_S),
@@ -96,15 +96,15 @@ CANCEL_MOMENTS = (
 
 
 def _run_on(opening: str) -> Callable[[Check], Callable[[Any], None]]:
-    """Return a decorator that makes a plain method of an async one, run on a storage from *opening*."""
+    """Return a decorator that turns an async test into a plain one, run on a storage from *opening*."""
 
     def decorate(check: Check) -> Callable[[Any], None]:
         def test(self: UserStorageContract) -> None:
             __tracebackhide__ = True
-            # Debug mode takes down a stack for every step, which outlasts the time-outs of storages.
+            # Debug mode records a stack for every step, which takes longer than the time-outs of storages.
             asyncio.run(_run(self, getattr(self, opening)(), check), debug=False)
 
-        # Without the link that functools.wraps sets, by which pytest would take arguments for fixtures.
+        # functools.wraps would set __wrapped__, and pytest would take its arguments for fixtures.
         test.__name__, test.__qualname__ = check.__name__, check.__qualname__
         test.__doc__, test.__module__ = check.__doc__, check.__module__
         return test
@@ -119,7 +119,7 @@ async def _run(
     limit = asyncio.timeout(contract.timeout_s)
     try:
         async with limit, opening as storage:
-            await check(contract, Subject(storage))
+            await check(contract, StorageUnderTest(storage))
     except TimeoutError:
         if not limit.expired():
             raise
@@ -132,15 +132,15 @@ _on_broken_storage = _run_on("open_broken_storage")
 
 
 class UserStorageContract:
-    """Tests that a user storage does what the client needs; subclass it and say how to open one.
+    """Tests that a user storage does what the client needs. Subclass it and override `open_storage`.
 
     Attributes:
         has_claims: Whether the storage must have `claim_goal` and `release_goal`. With None they are
-            tested where they are there.
+            tested if the storage has them.
         has_get_many: The same for `get_many`.
-        calls_at_once: How many calls run at the same time where tests make many.
-        timeout_s: How many seconds a test may take.
-        error_within_s: After how many seconds at most a storage without its server must raise.
+        calls_at_once: How many calls run at the same time in tests with many calls.
+        timeout_s: The most seconds that a test may take.
+        error_within_s: The seconds within which a storage must raise if its server cannot be reached.
         storage_timeout_s: The launch option of the clients in tests.
     """
 
@@ -158,15 +158,15 @@ class UserStorageContract:
     def open_broken_storage(self) -> AbstractAsyncContextManager[Any]:
         """Return a context manager that opens a storage whose server cannot be reached.
 
-        Without it, what is promised of failures is not tested.
+        If it is not overridden, the tests about failures are skipped.
         """
         raise unittest.SkipTest("open_broken_storage is not defined")
 
     # Records
 
     @_on_storage
-    async def test_an_unknown_user_has_no_record(self, storage: Subject) -> None:
-        """`get` answers None for whom `set` was never told of, in this campaign or at all."""
+    async def test_an_unknown_user_has_no_record(self, storage: StorageUnderTest) -> None:
+        """`get` returns None if `set` was never called for the user, or not for this campaign."""
         ann = _record()
         await storage.set(ann)
         for place in ((_id("bill"), CAMPAIGN), (ann.user_id, "another campaign")):
@@ -174,22 +174,22 @@ class UserStorageContract:
             require(found is None, "get must return None where nothing was set")
 
     @_on_storage
-    async def test_a_full_record_comes_back(self, storage: Subject) -> None:
-        """Variation, goals in their order, and meta data of every kind that JSON knows."""
+    async def test_a_full_record_comes_back(self, storage: StorageUnderTest) -> None:
+        """A record comes back with variation, goals in order, and meta data of every JSON type."""
         record = _record(goals=("signup", "purchase", "often"), meta_data=META_DATA)
         await storage.set(record)
         await _require_record(storage, record)
 
     @_on_storage
-    async def test_a_minimal_record_comes_back(self, storage: Subject) -> None:
-        """A record without goals and meta data, as `activate` writes it."""
+    async def test_a_minimal_record_comes_back(self, storage: StorageUnderTest) -> None:
+        """A record without goals and meta data comes back, as `activate` writes it."""
         record = _record(meta_data={})
         await storage.set(record)
         await _require_record(storage, record)
 
     @_on_storage
-    async def test_any_text_comes_back(self, storage: Subject) -> None:
-        """Variations, goals and meta data may be named in any script, and hold any character."""
+    async def test_any_text_comes_back(self, storage: StorageUnderTest) -> None:
+        """Names of variations and goals and meta data may hold any character of any script."""
         for text in HOSTILE_TEXTS:
             record = _record(
                 variation=f"größe {text}", goals=(f"mål {text}",), meta_data={f"clé {text}": text}
@@ -198,8 +198,8 @@ class UserStorageContract:
             await _require_record(storage, record, f"with the text {text!a}")
 
     @_on_storage
-    async def test_set_replaces_the_record(self, storage: Subject) -> None:
-        """Nothing of the old record is left in the new one."""
+    async def test_set_replaces_the_record(self, storage: StorageUnderTest) -> None:
+        """`set` replaces the whole record; nothing of the old one is left."""
         ann = _id("ann")
         for record in (
             _record(ann, goals=(GOAL,), meta_data=META_DATA),
@@ -210,8 +210,8 @@ class UserStorageContract:
             await _require_record(storage, record, "after it was replaced")
 
     @_on_storage
-    async def test_users_and_campaigns_are_not_mixed_up(self, storage: Subject) -> None:
-        """User `a:b` in campaign `c` is not user `a` in campaign `b:c`, whatever joins them."""
+    async def test_users_and_campaigns_are_not_mixed_up(self, storage: StorageUnderTest) -> None:
+        """User `a:b` in campaign `c` is not user `a` in campaign `b:c`, for any separator."""
         ann = _id("ann")
         places: list[Place] = [(ann, "a")]
         for one in SEPARATORS:
@@ -220,8 +220,8 @@ class UserStorageContract:
         await _require_apart(storage, places)
 
     @_on_storage
-    async def test_users_are_told_apart_by_every_character(self, storage: Subject) -> None:
-        """Case, spaces, composed and decomposed letters, digits of another script: all are different."""
+    async def test_users_are_told_apart_by_every_character(self, storage: StorageUnderTest) -> None:
+        """Case, spaces, composed and decomposed letters, and digits of other scripts make different users."""
         number = uuid.uuid4().int
         ann = _id("")
         ids = [f"{ann}{one}" for one in (*SPELLINGS, *ALPHABETS)]
@@ -229,48 +229,50 @@ class UserStorageContract:
         await _require_apart(storage, [(one, CAMPAIGN) for one in ids])
 
     @_on_storage
-    async def test_campaigns_are_told_apart_by_every_character(self, storage: Subject) -> None:
-        """The same for campaign keys."""
+    async def test_campaigns_are_told_apart_by_every_character(
+        self, storage: StorageUnderTest
+    ) -> None:
+        """Case, spaces, composed and decomposed letters make different campaigns."""
         ann = _id("ann")
         await _require_apart(storage, [(ann, one) for one in (*SPELLINGS, *ALPHABETS)])
 
     @_on_storage
-    async def test_hostile_ids_come_back(self, storage: Subject) -> None:
-        """Line breaks, NUL, quotes, wildcards, emoji: an id is a text like any other."""
+    async def test_hostile_ids_come_back(self, storage: StorageUnderTest) -> None:
+        """Ids may hold line breaks, NUL, quotes, wildcards and emoji."""
         for text in HOSTILE_TEXTS:
             for record in (_record(_id("") + text), _record(_id("") + text, f"sale {text}")):
                 await storage.set(record)
                 await _require_record(storage, record, f"of the user or campaign {text!a}")
 
     @_on_storage
-    async def test_the_longest_ids_come_back(self, storage: Subject) -> None:
-        """An id of 4096 bytes is told from one that differs in its last byte alone."""
+    async def test_the_longest_ids_come_back(self, storage: StorageUnderTest) -> None:
+        """Ids of 4096 bytes that differ only in the last byte are different users."""
         ann = _id("ann").ljust(LONGEST_ID - 1, "x")
         await _require_apart(storage, [(f"{ann}{one}", CAMPAIGN) for one in "ab"])
         wide = _id("ann") + "🙂" * ((LONGEST_ID - 36) // 4)
         await _require_apart(storage, [(wide, CAMPAIGN), (wide[:-1], CAMPAIGN)])
 
     @_on_storage
-    async def test_a_returned_record_is_the_callers_own(self, storage: Subject) -> None:
-        """Whatever the caller does with it, the storage keeps what it was given."""
+    async def test_a_returned_record_is_the_callers_own(self, storage: StorageUnderTest) -> None:
+        """A caller that changes a returned record does not change the stored one."""
         record = _record(goals=(GOAL,), meta_data=META_DATA)
         await storage.set(record)
-        _spoil(await storage.get_row(record.user_id, record.campaign_key))
+        _mutate(await storage.get_row(record.user_id, record.campaign_key))
         await _require_record(storage, record, "after the caller changed what get returned")
 
     @_on_storage
-    async def test_set_keeps_a_copy(self, storage: Subject) -> None:
-        """`set` neither changes what it is given nor depends on it later."""
+    async def test_set_keeps_a_copy(self, storage: StorageUnderTest) -> None:
+        """`set` does not change its argument, and keeps a copy of it."""
         record = _record(goals=(GOAL,), meta_data=META_DATA)
         row = copy.deepcopy(record.as_dict())
         await storage.set_row(row)
         require(row == record.as_dict(), "set must not change the record that it is given")
-        _spoil(row)
+        _mutate(row)
         await _require_record(storage, record, "after the caller changed what set was given")
 
     @_on_storage
-    async def test_concurrent_users_are_not_mixed_up(self, storage: Subject) -> None:
-        """Many calls at once each concern their own user."""
+    async def test_concurrent_users_are_not_mixed_up(self, storage: StorageUnderTest) -> None:
+        """Concurrent calls for different users do not mix them up."""
         users = [_id(f"user {n}") for n in range(self.calls_at_once)]
         first = [_record(user, variation=f"V{n}") for n, user in enumerate(users)]
         await asyncio.gather(*map(storage.set, first))
@@ -287,8 +289,8 @@ class UserStorageContract:
     # Many records
 
     @_on_storage
-    async def test_get_many_agrees_with_get(self, storage: Subject) -> None:
-        """It finds each record under its campaign, and None or nothing where there is none."""
+    async def test_get_many_agrees_with_get(self, storage: StorageUnderTest) -> None:
+        """`get_many` returns each record under its campaign, and None or no entry if there is none."""
         self._need_get_many(storage)
         ann, bill = _id("ann"), _id("bill")
         keys = ["e", "a", "d", "b", "c", "A", "a:b"]
@@ -304,8 +306,8 @@ class UserStorageContract:
                 )
 
     @_on_storage
-    async def test_get_many_takes_any_list_of_campaigns(self, storage: Subject) -> None:
-        """None at all, one twice, or hundreds, in a list or a tuple."""
+    async def test_get_many_takes_any_list_of_campaigns(self, storage: StorageUnderTest) -> None:
+        """`get_many` takes no campaigns, one twice, or hundreds, in a list or a tuple."""
         self._need_get_many(storage)
         record = _record()
         await storage.set(record)
@@ -313,18 +315,18 @@ class UserStorageContract:
         found = await storage.get_many(ann, [])
         require(found == {}, "get_many must return an empty mapping for no campaigns")
         found = await storage.get_many(ann, (key, "nope", key))
-        require(found == {key: record, "nope": None}, "get_many must bear a campaign named twice")
+        require(found == {key: record, "nope": None}, "get_many must accept a campaign twice")
         found = await storage.get_many(ann, [*(f"campaign {n}" for n in range(500)), key])
-        require(found[key] == record, "get_many must bear hundreds of campaigns")
+        require(found[key] == record, "get_many must accept hundreds of campaigns")
 
-    def _need_get_many(self, storage: Subject) -> None:
+    def _need_get_many(self, storage: StorageUnderTest) -> None:
         _need(storage.reads_many, self.has_get_many, "get_many")
 
     # Claims
 
     @_on_storage
-    async def test_the_first_claim_wins(self, storage: Subject) -> None:
-        """A conversion is claimed once, with or without a record."""
+    async def test_the_first_claim_wins(self, storage: StorageUnderTest) -> None:
+        """A conversion can be claimed once, with or without a record."""
         self._need_claims(storage)
         for record in (None, _record()):
             ann = _id("ann") if record is None else record.user_id
@@ -335,8 +337,8 @@ class UserStorageContract:
             require(is_right, "claim_goal must return True the first time and False after that")
 
     @_on_storage
-    async def test_claims_of_others_do_not_count(self, storage: Subject) -> None:
-        """Each user, campaign and goal is claimed for itself, however they are spelt."""
+    async def test_claims_of_others_do_not_count(self, storage: StorageUnderTest) -> None:
+        """Claims of different users, campaigns and goals are independent, even if their names are similar."""
         self._need_claims(storage)
         ann = _id("ann")
         claims = [(ann, CAMPAIGN, GOAL), (_id("bill"), CAMPAIGN, GOAL)]
@@ -350,8 +352,8 @@ class UserStorageContract:
             require(is_first, text)
 
     @_on_storage
-    async def test_one_of_many_claims_wins(self, storage: Subject) -> None:
-        """However many claim at once, one is told True: the claim is atomic."""
+    async def test_one_of_many_claims_wins(self, storage: StorageUnderTest) -> None:
+        """Of many concurrent claims exactly one returns True: the claim is atomic."""
         self._need_claims(storage)
         for _ in range(3):
             ann = _id("ann")
@@ -360,8 +362,8 @@ class UserStorageContract:
             require(winners == 1, f"of many claims at once one must win, not {winners}")
 
     @_on_storage
-    async def test_a_released_goal_is_free(self, storage: Subject) -> None:
-        """It can be claimed once again; other claims stay."""
+    async def test_a_released_goal_is_free(self, storage: StorageUnderTest) -> None:
+        """A released goal can be claimed once again; other claims stay."""
         self._need_claims(storage)
         ann = _id("ann")
         for goal in (GOAL, "purchase"):
@@ -373,8 +375,8 @@ class UserStorageContract:
             require(not is_first, f"after release_goal, {goal!r} was claimed twice")
 
     @_on_storage
-    async def test_nothing_to_release_is_no_error(self, storage: Subject) -> None:
-        """Giving back what was never claimed, or was given back, changes nothing."""
+    async def test_nothing_to_release_is_no_error(self, storage: StorageUnderTest) -> None:
+        """Releasing a goal that is not claimed is no error and changes nothing."""
         self._need_claims(storage)
         ann = _id("ann")
         for _ in range(2):
@@ -382,8 +384,10 @@ class UserStorageContract:
         require(await storage.claim(ann, CAMPAIGN, GOAL), "a goal that was never claimed is free")
 
     @_on_storage
-    async def test_records_and_claims_leave_each_other_alone(self, storage: Subject) -> None:
-        """`set` undoes no claim and makes none; a claim makes no record and changes none."""
+    async def test_records_and_claims_leave_each_other_alone(
+        self, storage: StorageUnderTest
+    ) -> None:
+        """`set` neither makes nor undoes claims; a claim neither makes nor changes records."""
         self._need_claims(storage)
         record = _record(goals=(GOAL,), meta_data=META_DATA)
         place = _place(record)
@@ -395,14 +399,14 @@ class UserStorageContract:
         await storage.release(*place, "purchase")
         await _require_record(storage, record, "after its goals were claimed and released")
 
-    def _need_claims(self, storage: Subject) -> None:
+    def _need_claims(self, storage: StorageUnderTest) -> None:
         _need(storage.has_claims, self.has_claims, "claim_goal and release_goal")
 
-    # Calls that are cut short
+    # Cancelled calls
 
     @_on_storage
-    async def test_cancelled_calls_do_no_harm(self, storage: Subject) -> None:
-        """Whenever a call is cancelled, the next one works and gets the answer to its own question."""
+    async def test_cancelled_calls_do_no_harm(self, storage: StorageUnderTest) -> None:
+        """After a cancelled call the next one works, and gets its own result and not that of another."""
         old = _record()
         new = _record(old.user_id, variation="Variation-1", goals=(GOAL,))
         bill = _record(_id("bill"), variation="of Bill")
@@ -421,8 +425,8 @@ class UserStorageContract:
         await _require_record(storage, new, "that was set after others were cancelled")
 
     @_on_storage
-    async def test_a_timeout_is_a_timeout(self, storage: Subject) -> None:
-        """A call whose time has run out ends at once, with TimeoutError if it has not ended well."""
+    async def test_a_timeout_is_a_timeout(self, storage: StorageUnderTest) -> None:
+        """A call whose time-out expires ends at once, with TimeoutError unless it has succeeded."""
         for wait_s in (0.0, *CUT_WAITS_S):
             for name, call in storage.calls(_record(), GOAL).items():
                 task = await settle(_limited(call, wait_s), self.error_within_s)
@@ -435,8 +439,8 @@ class UserStorageContract:
     # A storage whose server cannot be reached
 
     @_on_broken_storage
-    async def test_a_broken_storage_raises(self, storage: Subject) -> None:
-        """Every call raises an ordinary exception before long, also of many: no answer is made up."""
+    async def test_a_broken_storage_raises(self, storage: StorageUnderTest) -> None:
+        """Every call, also one of many, soon raises an `Exception` and does not make up a result."""
         for name, task in await self._call_broken(storage, [_record() for _ in range(4)]):
             within = f"within {self.error_within_s:g} s where its server cannot be reached"
             require(task is not None, f"{name} must raise {within}")
@@ -446,15 +450,15 @@ class UserStorageContract:
             require(isinstance(error, Exception), f"{name} must raise an Exception, not {kind}")
 
     @_on_broken_storage
-    async def test_a_broken_storage_obeys_a_timeout(self, storage: Subject) -> None:
-        """Where the server keeps one waiting, the client's time-out ends the call."""
+    async def test_a_broken_storage_obeys_a_timeout(self, storage: StorageUnderTest) -> None:
+        """If the server does not answer, the client's time-out ends the call."""
         for name, call in storage.calls(_record(), GOAL).items():
             task = await settle(_limited(call, 0.05), 1.0)
             require(task is not None, f"{name} does not end when its time has run out")
 
     @_on_broken_storage
-    async def test_errors_do_not_name_the_user(self, storage: Subject) -> None:
-        """Neither an error nor any that led to it holds the user id, which must be in no log."""
+    async def test_errors_do_not_name_the_user(self, storage: StorageUnderTest) -> None:
+        """No error, cause or context holds the user id, which must not appear in logs."""
         record = _record()
         for name, task in await self._call_broken(storage, [record]):
             for one in _with_causes(_error_of(task)):
@@ -462,9 +466,9 @@ class UserStorageContract:
                 require(not is_told, f"{name} raised {type(one).__name__} that holds the user id")
 
     async def _call_broken(
-        self, storage: Subject, records: Sequence[StoredDecision]
+        self, storage: StorageUnderTest, records: Sequence[StoredDecision]
     ) -> list[tuple[str, asyncio.Task[Any] | None]]:
-        """Make every call about each record, all at the same time; return the name and task of each."""
+        """Make all calls about all records at the same time; return name and task of each."""
         calls = [pair for one in records for pair in storage.calls(one, GOAL).items()]
         tasks = [settle(call, self.error_within_s) for _, call in calls]
         names = [name for name, _ in calls]
@@ -473,8 +477,8 @@ class UserStorageContract:
     # With a client
 
     @_on_storage
-    async def test_a_client_keeps_users_in_their_variation(self, storage: Subject) -> None:
-        """Who was activated keeps his variation when the weights change, and is not reported again."""
+    async def test_a_client_keeps_users_in_their_variation(self, storage: StorageUnderTest) -> None:
+        """An activated user keeps the variation when the weights change, and is not reported again."""
         ann, bill = _id("ann"), _id("bill")
         async with self._open_client(storage, weights=(100, 0)) as (client, transport):
             name = await client.activate(CAMPAIGN, ann)
@@ -488,8 +492,8 @@ class UserStorageContract:
             require(name == "Variation-1", "a new user was taken for a known one")
 
     @_on_storage
-    async def test_a_client_counts_a_conversion_once(self, storage: Subject) -> None:
-        """A second call, of this client or the next, is told that the conversion was counted."""
+    async def test_a_client_counts_a_conversion_once(self, storage: StorageUnderTest) -> None:
+        """A second call, by this client or another, reports that the conversion was already counted."""
         ann = _id("ann")
         async with self._open_client(storage) as (client, transport):
             await client.activate(CAMPAIGN, ann, wait=True)
@@ -507,8 +511,8 @@ class UserStorageContract:
                 require(_is_known(again), "the same conversion was counted by two clients")
 
     @_on_storage
-    async def test_clients_at_once_count_a_conversion_once(self, storage: Subject) -> None:
-        """Of several clients that track the same conversion at the same time, one counts it."""
+    async def test_clients_at_once_count_a_conversion_once(self, storage: StorageUnderTest) -> None:
+        """If several clients track the same conversion at the same time, one of them counts it."""
         self._need_claims(storage)
         ann = _id("ann")
         async with (
@@ -523,7 +527,7 @@ class UserStorageContract:
 
     @asynccontextmanager
     async def _open_client(
-        self, storage: Subject, weights: tuple[float, float] = (50, 50)
+        self, storage: StorageUnderTest, weights: tuple[float, float] = (50, 50)
     ) -> AsyncIterator[tuple[VWOClient, RecordingTransport]]:
         transport = RecordingTransport()
         async with VWOClient(
@@ -545,7 +549,7 @@ def _need(is_there: bool, is_wanted: bool | None, what: str) -> None:
 
 
 def _id(name: str) -> str:
-    """Return a user id that nobody has used."""
+    """Return a user id that was never used before."""
     return f"{name}{uuid.uuid4().hex}"
 
 
@@ -557,7 +561,7 @@ def _record(
     goals: tuple[str, ...] = (),
     meta_data: Mapping[str, Any] = SOME_META_DATA,
 ) -> StoredDecision:
-    """Return a record; of a new user by default."""
+    """Return a record; by default for a new user."""
     return StoredDecision(user_id or _id("ann"), campaign_key, variation, goals, meta_data)
 
 
@@ -565,7 +569,9 @@ def _place(record: StoredDecision) -> Place:
     return record.user_id, record.campaign_key
 
 
-async def _require_record(storage: Subject, record: StoredDecision, which: str = "") -> None:
+async def _require_record(
+    storage: StorageUnderTest, record: StoredDecision, which: str = ""
+) -> None:
     __tracebackhide__ = True
     found = await storage.get(*_place(record))
     require(found is not None, f"get returned None in place of the record {which}".rstrip())
@@ -574,14 +580,16 @@ async def _require_record(storage: Subject, record: StoredDecision, which: str =
         require(is_right, f"get returned a wrong {part} of the record {which}".rstrip())
 
 
-async def _require_records(storage: Subject, records: Sequence[StoredDecision], when: str) -> None:
+async def _require_records(
+    storage: StorageUnderTest, records: Sequence[StoredDecision], when: str
+) -> None:
     __tracebackhide__ = True
     found = await asyncio.gather(*(storage.get(*_place(one)) for one in records))
     wrong = sum(one != record for one, record in zip(found, records, strict=True))
     require(not wrong, f"{wrong} of {len(records)} records were wrong {when}")
 
 
-async def _require_apart(storage: Subject, places: Sequence[Place]) -> None:
+async def _require_apart(storage: StorageUnderTest, places: Sequence[Place]) -> None:
     """Fail unless each place keeps a record of its own."""
     __tracebackhide__ = True
     records = [_record(*place, variation=f"V{n}") for n, place in enumerate(places)]
@@ -598,26 +606,26 @@ async def _require_apart(storage: Subject, places: Sequence[Place]) -> None:
 
 
 def _show(place: Place) -> str:
-    """Return a user and campaign, in ASCII and not too long."""
+    """Describe a user and campaign, in ASCII and not too long."""
     return " in ".join(ascii(one if len(one) < 99 else f"...{one[-40:]}") for one in place)
 
 
-def _spoil(row: object) -> None:
-    """Change all of a record that can be changed."""
+def _mutate(row: object) -> None:
+    """Change everything in a record that is mutable."""
     if isinstance(row, StoredDecision):
         row = row.meta_data
     children: list[object] = []
     if isinstance(row, MutableMapping):
         children = list(row.values())
         for key in list(row):
-            row[key] = "spoilt"
+            row[key] = "changed"
     elif isinstance(row, Mapping):
         children = list(row.values())
     elif isinstance(row, list):
         children = list(row)
-        row[:] = ["spoilt"]
+        row[:] = ["changed"]
     for child in children:
-        _spoil(child)
+        _mutate(child)
 
 
 def _limited(call: Call, seconds: float) -> Call:
@@ -629,14 +637,14 @@ def _limited(call: Call, seconds: float) -> Call:
 
 
 def _error_of(task: asyncio.Task[Any] | None) -> BaseException | None:
-    """Return what a task that has ended raised, if anything."""
+    """Return the exception of a task that has ended, or None."""
     if task is not None and task.cancelled():
         return asyncio.CancelledError()
     return None if task is None else task.exception()
 
 
 def _with_causes(error: BaseException | None) -> list[BaseException]:
-    """Return *error* with all that led to it."""
+    """Return *error* with all its causes and contexts."""
     found: list[BaseException] = []
     waiting = [error]
     while waiting:
@@ -653,7 +661,7 @@ def _is_known(result: TrackResult) -> bool:
 
 
 def _make_settings(weights: tuple[float, float]) -> dict[str, Any]:
-    """Return a settings file with one A/B test, whose variations have these weights."""
+    """Return a settings file with one A/B test with these weights."""
     names = ("Control", "Variation-1")
     variations = [
         {"id": number, "name": name, "weight": weight, "segments": {}, "changes": {}}

@@ -9,15 +9,15 @@ from ..transport import Answer, Request
 
 
 class RecordingTransport:
-    """Keeps every request and answers 200, or what it was told to answer.
+    """Records every request and answers 200, or with the answers that it was given.
 
-    Give it as the launch option ``transport``. Requests hold the SDK key.
+    Pass it as the launch option ``transport``. The recorded requests hold the SDK key.
 
     Args:
-        answers: Given first, one for each request, before 200s.
+        answers: The answers to the first requests. All others are answered with 200.
 
     Attributes:
-        requests: Everything sent so far, in order.
+        requests: The requests so far, in order.
     """
 
     def __init__(self, answers: Iterable[Answer] = ()) -> None:
@@ -25,7 +25,7 @@ class RecordingTransport:
         self.requests: list[Request] = []
 
     async def send(self, request: Request) -> Answer:
-        """Keep *request* and answer."""
+        """Record *request* and answer it."""
         self.requests.append(request)
         return self._answers.popleft() if self._answers else Answer(200)
 

@@ -1,4 +1,4 @@
-"""The storage under test: async or plain, with answers read as the client reads them."""
+"""A user storage under test, async or synchronous, whose results are read as the client reads them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from anyio import to_thread
 from ..storage import GoalClaims, ManyReader, StoredDecision
 
 Call: TypeAlias = Callable[[], Awaitable[Any]]
-"""A call that has not begun."""
+"""A function that makes one call."""
 
 
 def require(is_so: bool, text: str) -> None:
-    """Fail with *text* unless it is so, also where Python leaves assertions out."""
+    """Raise AssertionError with *text* if *is_so* is false, also under ``python -O``."""
     __tracebackhide__ = True
     if not is_so:
         raise AssertionError(text)
 
 
-class Subject:
-    """A storage, called as the client calls it.
+class StorageUnderTest:
+    """Calls a storage as the client does.
 
     Args:
-        storage: Async or of plain functions, which run in worker threads.
+        storage: The storage. Synchronous functions run in worker threads.
 
     Attributes:
-        storage: The same.
+        storage: The same storage.
     """
 
     def __init__(self, storage: Any) -> None:
@@ -54,7 +54,7 @@ class Subject:
         return read(row, user_id, campaign_key)
 
     async def get_row(self, user_id: str, campaign_key: str) -> Any:
-        """Return what the storage returns."""
+        """Return the record as the storage returns it."""
         return await _call(self.storage.get, user_id, campaign_key)
 
     async def set(self, record: StoredDecision) -> None:
@@ -62,7 +62,7 @@ class Subject:
         await self.set_row(record.as_dict())
 
     async def set_row(self, row: Mapping[str, Any]) -> None:
-        """Keep *row* itself, which the storage might hold on to."""
+        """Call `set` with *row* itself, not with a copy."""
         await _call(self.storage.set, row)
 
     async def get_many(
@@ -86,10 +86,7 @@ class Subject:
         await _call(self.storage.release_goal, user_id, campaign_key, goal)
 
     def calls(self, record: StoredDecision, goal: str) -> dict[str, Call]:
-        """Return a call of each method that there is, by its name, about the user of *record*.
-
-        What they return is not looked at.
-        """
+        """Return a call of each method that the storage has, by name, about the user of *record*."""
         storage, place = self.storage, (record.user_id, record.campaign_key)
         calls = {
             "get": partial(_call, storage.get, *place),
@@ -111,7 +108,7 @@ async def _call(method: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def parse(row: Any, user_id: str) -> StoredDecision | None:
-    """Return the record that *row* is; one that names no user is that of *user_id*, as for the client."""
+    """Return *row* as a record; a row without a user id is taken as one of *user_id*, as by the client."""
     if row is None:
         return None
     is_row = isinstance(row, (StoredDecision, Mapping))
@@ -123,7 +120,7 @@ def parse(row: Any, user_id: str) -> StoredDecision | None:
 
 
 def read(row: Any, user_id: str, campaign_key: str) -> StoredDecision | None:
-    """Return the record that *row* is, which must be one of this user and campaign."""
+    """Return *row* as a record, and require that it is for this user and campaign."""
     record = parse(row, user_id)
     if record is not None:
         is_asked_for = (record.user_id, record.campaign_key) == (user_id, campaign_key)
@@ -132,20 +129,20 @@ def read(row: Any, user_id: str, campaign_key: str) -> StoredDecision | None:
 
 
 async def settle(call: Call, within_s: float) -> asyncio.Task[Any] | None:
-    """Return the task of *call* once it has ended, however it ended; None if it takes longer than that."""
+    """Return the task of *call* when it has ended, in whatever way; None if it has not ended in time."""
     task = asyncio.ensure_future(_make(call))
     await asyncio.wait([task], timeout=within_s)
     if not task.done():
         task.cancel()
         return None
     with suppress(asyncio.CancelledError):
-        # Looked at here, an error that nobody asks for later is not reported as forgotten.
+        # Retrieved here, so that asyncio does not report an error that nobody asks for.
         task.exception()
     return task
 
 
 async def begin_and_cancel(call: Call, turns: int, wait_s: float) -> None:
-    """Begin *call*, cancel it after some turns of the loop and *wait_s*, and let it end as it will."""
+    """Start *call*, cancel it after some turns of the loop and *wait_s*, and wait until it has ended."""
     task = asyncio.ensure_future(_make(call))
     for _ in range(turns):
         await asyncio.sleep(0)

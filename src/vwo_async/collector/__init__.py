@@ -1,7 +1,7 @@
 """A local stand-in for VWO's servers, for tests and demonstrations.
 
-It hands out a settings file, holds every tracking request against the wire format, keeps what was
-received and counts it as VWO does::
+It hands out a settings file, checks every tracking request against the wire format, keeps the received
+events and counts them as VWO does::
 
     collector = Collector(settings)
     async with serve(collector) as base_url:
@@ -10,7 +10,7 @@ received and counts it as VWO does::
     assert collector.totals().unique_conversions == 1
 
 ``python -m vwo_async.collector --settings FILE`` runs it as a process of its own. From another
-process it is steered over HTTP: ``GET /collector/report``, ``GET /collector/ledger``, ``GET
+process it is controlled over HTTP: ``GET /collector/report``, ``GET /collector/ledger``, ``GET
 /collector/totals``, ``POST /collector/reset``, ``PUT /collector/settings`` with a settings file as
 body, and ``POST /collector/answer`` with ``{"status": 503, "times": 3}``.
 

@@ -1,6 +1,6 @@
-"""A user storage in the visitor's own browser, for services without a database.
+"""A user storage in a cookie of the visitor's browser, for services without a database.
 
-The records of a visitor travel in one signed cookie. A request is served within a block::
+The records of a visitor are in one signed cookie. Serve each request within a block::
 
     storage = CookieUserStorage(secret)
     client = VWOClient(settings, user_storage=storage)
@@ -10,16 +10,16 @@ The records of a visitor travel in one signed cookie. A request is served within
     if jar.changed:
         response.headers.append("Set-Cookie", jar.header())
 
-Within the block every call of the client reads and writes the cookie of this request. What is written
-after the block, by work that goes on when the response is on its way, can reach the browser no more: it
-raises `StorageError`, which the client counts like any failure of a storage.
+Within the block every call of the client reads and writes the cookie of this request. Writing after the
+block, for example in a background task, raises `StorageError`, because the response has already been
+sent. The client counts that like any failure of a storage.
 
-What a cookie cannot do: of requests that overlap the browser keeps the last answer, and a conversion
-whose event fails when the response has left stays marked as tracked. To count each conversion exactly
-once takes a storage on the server. Open the client when the service starts, not within a request.
+Limits of a cookie: if requests overlap, the browser keeps the cookie of the last response. A conversion
+whose event fails after the response was sent stays marked as tracked. To count each conversion exactly
+once, use a storage on the server. Open the client when the service starts, not within a request.
 
-A visitor can read in his cookie which campaigns, variations, goals and meta data it holds, but can
-change nothing. User ids are in it only as keyed digests, which tell nobody who the user is.
+Visitors can read the campaigns, variations, goals and meta data in their cookie, but cannot change them.
+User ids are stored only as keyed digests, from which the user cannot be identified.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from .protocol import SEPARATOR, StoredDecision
 __all__ = ["CookieUserStorage", "Jar"]
 
 Secret: TypeAlias = bytes | str
-_Place: TypeAlias = tuple[str, str]
+_RecordId: TypeAlias = tuple[str, str]
 """Digest of the user id, and campaign key."""
 _Row: TypeAlias = list[Any]
-"""A record in the cookie: a place, then variation name, goal identifiers and meta data."""
+"""A record in the cookie: record id, variation name, goal identifiers and meta data, in one list."""
 
 MIN_SECRET_BYTES = 16
-# What browsers keep of a cookie, name and value together, and for how long.
+# The limits of browsers: the length of name and value together, and the age of a cookie.
 BROWSER_BYTES = 4096
 BROWSER_AGE_S = 400 * 24 * 3600
 MIN_BYTES = 256
-# How far apart the clocks of a service's machines may be.
+# How far apart the clocks of a service's machines may be, in seconds.
 SKEW_S = 60
 # 96 bits: enough to tell any number of users apart, and a whole number of base64 characters.
 DIGEST_BYTES = 12
@@ -64,24 +64,25 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 
 
 class CookieUserStorage:
-    """Keeps the records of each visitor in a signed cookie in his browser.
+    """Keeps the records of each visitor in a signed cookie in the visitor's browser.
 
-    One serves all requests: `request` says which cookie is meant. Outside of such a block, and in what
-    outlives it, `get` knows no record and `set` raises `StorageError`.
+    One storage serves all requests; `request` selects the cookie. Outside of a `request` block, and after
+    its end, `get` returns None and `set` raises `StorageError`.
 
     Args:
-        secret: At least 16 bytes that nobody can guess; a text stands for its UTF-8 bytes. Several for
-            rotation: the first signs, all are trusted. Keep an old one for *max_age_s*.
-        name: Of the cookie. With ``__Host-`` in front browsers take it from this very host alone.
-        max_age_s: Seconds for which a cookie is trusted after it was signed. Where the visitor comes
-            back after half of them, it is signed anew.
-        max_bytes: Bound of name and value together, from 256 to 4096, which is what browsers keep.
-            Where a record does not fit in, those that have not changed for longest make room.
-        secure: Whether browsers send it over https only.
+        secret: At least 16 bytes that cannot be guessed; a text is encoded as UTF-8. For rotation, a list:
+            the first secret signs, and all of them are trusted. Keep an old secret for *max_age_s*.
+        name: The name of the cookie. Browsers accept a name with the prefix ``__Host-`` only from the
+            same host.
+        max_age_s: Seconds for which a cookie is trusted after it was signed. When the visitor comes back
+            after half of that time, it is signed again.
+        max_bytes: The maximum length of name and value together, from 256 to 4096, the limit of browsers.
+            If a record does not fit, the records that were changed longest ago are removed.
+        secure: Whether browsers send the cookie over https only.
         clock: Returns the seconds since the epoch.
 
     Raises:
-        InvalidInputError: Some argument cannot be used.
+        InvalidInputError: An argument cannot be used.
     """
 
     def __init__(
@@ -98,33 +99,33 @@ class CookieUserStorage:
         _check_number(max_age_s, "max_age_s", 1, BROWSER_AGE_S)
         _check_number(max_bytes, "max_bytes", MIN_BYTES, BROWSER_BYTES)
         keys = tuple(_Key(one, name) for one in _read_secrets(secret))
-        self._terms = _Terms(name, keys, max_age_s, max_bytes, secure, clock)
-        # One for each storage, so that two of them can serve one request.
+        self._format = _CookieFormat(name, keys, max_age_s, max_bytes, secure, clock)
+        # Each storage has its own variable, so that two storages can serve one request.
         self._jar: ContextVar[Jar | None] = ContextVar("vwo_async cookie", default=None)
 
     @property
     def name(self) -> str:
         """The name of the cookie."""
-        return self._terms.name
+        return self._format.name
 
     @contextmanager
     def request(self, cookie: str | bytes | None) -> Iterator[Jar]:
-        """Read and write *cookie* within this block: in this task, and in those it starts meanwhile.
+        """Read and write *cookie* within this block, in this task and in the tasks that it starts.
 
         Args:
-            cookie: The value that the request came with. What is forged, damaged, foreign, too long or
-                too old is worth as much as None: no record.
+            cookie: The value of the cookie in the request, or None. A forged, damaged, foreign, too long
+                or too old cookie is treated like None.
 
         Returns:
-            The jar, which knows what to send back.
+            The jar, which has the cookie for the response.
         """
-        jar = Jar(self._terms, cookie)
+        jar = Jar(self._format, cookie)
         token = self._jar.set(jar)
         try:
             yield jar
         finally:
             jar.close()
-            # Some frameworks end a block in another context, in which there is nothing to undo.
+            # Some frameworks leave the block in another context, in which there is nothing to reset.
             with suppress(ValueError):
                 self._jar.reset(token)
 
@@ -137,8 +138,8 @@ class CookieUserStorage:
         """Put a record into the cookie of this request.
 
         Raises:
-            StorageError: There is no request or it is over, or the record does not fit into a cookie or
-                is none. The cookie stays as it was.
+            StorageError: There is no request, or it is over; or *data* is not a record, or does not fit
+                into a cookie. The cookie stays as it was.
         """
         jar = self._jar.get()
         if jar is None:
@@ -153,58 +154,58 @@ class Jar:
     """The cookie of one request; made by `CookieUserStorage.request`.
 
     Attributes:
-        value: The value of the cookie as it stands; empty where it holds no record.
-        changed: Whether the browser has another one, so that `header` must be sent.
+        value: The present value of the cookie; empty if there is no record.
+        changed: Whether it differs from the cookie of the browser, so that `header` must be sent.
     """
 
-    def __init__(self, terms: _Terms, cookie: str | bytes | None) -> None:
+    def __init__(self, format_: _CookieFormat, cookie: str | bytes | None) -> None:
         self.value = ""
         self.changed = False
-        self._terms = terms
+        self._format = format_
         self._is_closed = False
         self._signed_at = 0
-        # By digest of the user id and campaign key: each row as JSON, the oldest first.
-        self._rows: dict[_Place, str] = {}
-        content = terms.open(cookie)
+        # Each row as JSON, by record id; the row that was changed longest ago is the first.
+        self._rows: dict[_RecordId, str] = {}
+        content = format_.read(cookie)
         if content is not None:
             self.value, self._signed_at, rows = content
             self._rows = {(row[0], row[1]): _dump(row) for row in rows}
 
     def header(self) -> str:
-        """Return the value of the ``Set-Cookie`` header that gives the browser `value`.
+        """Return the value of a ``Set-Cookie`` header with `value`.
 
-        Where there is no record, it takes away what the browser has.
+        If there is no record, the header deletes the cookie.
         """
-        return self._terms.make_header(self.value)
+        return self._format.make_header(self.value)
 
     def close(self) -> None:
-        """Keep nothing more: the headers of the response are on their way. The block's end does it too."""
+        """Accept no more records, because the headers of the response were sent. Called by the block's end."""
         self._is_closed = True
 
     def find(self, user_id: str, campaign_key: str) -> StoredDecision | None:
-        """Return the record of this user and campaign; None where there is none or the jar is closed."""
+        """Return the record of this user and campaign; None if there is none or the jar is closed."""
         if self._is_closed:
             return None
-        places = self._terms.find_places(user_id, campaign_key)
-        place = next((one for one in places if one in self._rows), None)
-        if place is None:
+        record_ids = self._format.make_record_ids(user_id, campaign_key)
+        record_id = next((one for one in record_ids if one in self._rows), None)
+        if record_id is None:
             return None
-        row = json.loads(self._rows[place])
-        if place != places[0] or self._is_half_over():
-            self._renew(place, places[0], row)
+        row = json.loads(self._rows[record_id])
+        if record_id != record_ids[0] or self._is_half_over():
+            self._renew(record_id, record_ids[0], row)
         return _read_record(user_id, row)
 
     def _is_half_over(self) -> bool:
-        return self._terms.now() - self._signed_at > self._terms.max_age_s / 2
+        return self._format.now() - self._signed_at > self._format.max_age_s / 2
 
-    def _renew(self, place: _Place, new_place: _Place, row: _Row) -> None:
-        """Sign anew a cookie that is still in use before it is too old, or its secret gone."""
-        rows = {key: text for key, text in self._rows.items() if key != place}
-        rows[new_place] = _dump([new_place[0], *row[1:]])
+    def _renew(self, record_id: _RecordId, new_id: _RecordId, row: _Row) -> None:
+        """Sign the cookie again with the present time and secret, before it becomes too old."""
+        rows = {key: text for key, text in self._rows.items() if key != record_id}
+        rows[new_id] = _dump([new_id[0], *row[1:]])
         self._replace(rows)
 
     def keep(self, data: Mapping[str, Any]) -> None:
-        """Keep a record in the official shape.
+        """Keep a record in the official format.
 
         Raises:
             StorageError: See `CookieUserStorage.set`.
@@ -214,21 +215,21 @@ class Jar:
         record = StoredDecision.from_mapping(data)
         if record is None or not record.user_id:
             raise StorageError("what is to be kept is no record")
-        places = self._terms.find_places(record.user_id, record.campaign_key)
-        text = _dump_record(places[0], record)
+        record_ids = self._format.make_record_ids(record.user_id, record.campaign_key)
+        text = _dump_record(record_ids[0], record)
         if text is None:
             raise StorageError("the record cannot be written as JSON")
-        if self._rows.get(places[0]) == text and not self._is_half_over():
+        if self._rows.get(record_ids[0]) == text and not self._is_half_over():
             return
-        rows = {key: row for key, row in self._rows.items() if key not in places}
-        if not self._replace({**rows, places[0]: text}):
+        rows = {key: row for key, row in self._rows.items() if key not in record_ids}
+        if not self._replace({**rows, record_ids[0]: text}):
             raise StorageError("the record is too large for a cookie")
 
-    def _replace(self, rows: dict[_Place, str]) -> bool:
-        """Sign as many of *rows* as fit in, leaving out the first; tell whether any does."""
-        now = self._terms.now()
+    def _replace(self, rows: dict[_RecordId, str]) -> bool:
+        """Sign as many of the last *rows* as fit into the cookie; tell whether any fits."""
+        now = self._format.now()
         while rows:
-            value = self._terms.seal(now, rows.values())
+            value = self._format.write(now, rows.values())
             if value is not None:
                 self.value, self.changed = value, True
                 self._signed_at, self._rows = now, rows
@@ -242,8 +243,8 @@ class Jar:
 
 
 @dataclass(frozen=True, repr=False)
-class _Terms:
-    """What the jars of one storage have in common: how a cookie is sealed, and opened again."""
+class _CookieFormat:
+    """How the jars of one storage write, sign and read a cookie."""
 
     name: str
     keys: tuple[_Key, ...]
@@ -255,20 +256,20 @@ class _Terms:
     def now(self) -> int:
         return int(self.clock())
 
-    def find_places(self, user_id: str, campaign_key: str) -> list[_Place]:
-        """Return where the record of this user and campaign may be, the present place first."""
+    def make_record_ids(self, user_id: str, campaign_key: str) -> list[_RecordId]:
+        """Return the possible ids of the record, one for each secret; the first is the one to write."""
         return [(key.digest(user_id), campaign_key) for key in self.keys]
 
-    def seal(self, signed_at: int, rows: Iterable[str]) -> str | None:
-        """Return the value of a cookie with *rows*; None where it is too long."""
+    def write(self, signed_at: int, rows: Iterable[str]) -> str | None:
+        """Return the value of a signed cookie with *rows*; None if it is too long."""
         text = f"[{signed_at},{','.join(rows)}]"
         body = _VERSION + _encode(text.encode())
         if len(f"{self.name}={body}.") + _SIGNATURE_LENGTH > self.max_bytes:
             return None
         return f"{body}.{self.keys[0].sign(body)}"
 
-    def open(self, cookie: object) -> tuple[str, int, list[_Row]] | None:
-        """Return the value, when it was signed, and the rows; None where the cookie is not ours."""
+    def read(self, cookie: object) -> tuple[str, int, list[_Row]] | None:
+        """Return the value, the time of its signature, and the rows; None if we did not sign the cookie."""
         value = _read_value(cookie)
         body, _, signature = value.rpartition(".")
         if not body.startswith(_VERSION) or not self._is_ours(body, signature):
@@ -293,10 +294,10 @@ class _Terms:
 
 
 class _Key:
-    """What one secret signs cookies with, and makes digests of user ids with."""
+    """The keys that are derived from one secret: to sign cookies, and to make digests of user ids."""
 
     def __init__(self, secret: bytes, name: str) -> None:
-        # The name is part of it, so that cookies of two names do not pass for one another.
+        # The name is part of the key, so that a cookie is not valid under another name.
         self._signing = _derive(secret, f"signature of {name}")
         self._naming = _derive(secret, f"user id in {name}")
 
@@ -304,7 +305,7 @@ class _Key:
         return _encode(hmac.digest(self._signing, body.encode(), hashlib.sha256))
 
     def digest(self, user_id: str) -> str:
-        # An id that is no valid text has a digest like any other.
+        # An id with a lone surrogate has a digest too.
         encoded = user_id.encode("utf-8", "surrogatepass")
         return _encode(hmac.digest(self._naming, encoded, hashlib.sha256)[:DIGEST_BYTES])
 
@@ -314,7 +315,7 @@ def _derive(secret: bytes, purpose: str) -> bytes:
 
 
 def _read_value(cookie: object) -> str:
-    """Return the value that came with a request as ASCII; empty where it cannot be one of ours."""
+    """Return the value of the request's cookie as text; empty if we cannot have written it."""
     if not isinstance(cookie, (str, bytes)) or len(cookie) > BROWSER_BYTES:
         return ""
     value = cookie.decode("latin-1") if isinstance(cookie, bytes) else cookie
@@ -329,9 +330,9 @@ def _read_record(user_id: str, row: _Row) -> StoredDecision | None:
     return StoredDecision.from_mapping({**dict(zip(_FIELDS, row, strict=False)), "userId": user_id})
 
 
-def _dump_record(place: _Place, record: StoredDecision) -> str | None:
-    """Return the row as JSON; None where JSON or UTF-8 cannot write it."""
-    row: _Row = [*place, record.variation_name]
+def _dump_record(record_id: _RecordId, record: StoredDecision) -> str | None:
+    """Return the row as JSON; None if it cannot be written as JSON or UTF-8."""
+    row: _Row = [*record_id, record.variation_name]
     if record.goals or record.meta_data:
         row.append(SEPARATOR.join(record.goals))
     if record.meta_data:

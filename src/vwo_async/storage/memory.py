@@ -1,4 +1,4 @@
-"""A user storage in this process's memory, for tests and single-process services."""
+"""A user storage in the memory of the process, for tests and single-process services."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_RECORDS = 100_000
 
 
 class _Entry:
-    """What is kept of one user in one campaign."""
+    """The record and claims of one user in one campaign."""
 
     __slots__ = ("claims", "expires_at", "row")
 
@@ -25,18 +25,18 @@ class _Entry:
 
 
 class MemoryUserStorage:
-    """Keeps records for as long as the process lives; the least recently used go first.
+    """Keeps records in memory; when it is full, the least recently used ones are removed.
 
-    A user whose record is gone is assigned anew, by the same hash; his conversions may count again.
+    A user whose record was removed is assigned again, by the same hash; conversions may count again.
 
     Args:
-        rows: Records in the official shape to begin with.
-        max_records: How many are kept at most, 100,000 by default (some 50 MB).
-        ttl_s: Seconds after which a record that was not written again is gone; None for never.
-        clock: Monotonic seconds; replaced in tests of time.
+        rows: The first records, in the official format.
+        max_records: The most records that are kept, by default 100,000 (about 50 MB).
+        ttl_s: Seconds after its last write at which a record expires. None: records never expire.
+        clock: Returns monotonic seconds; for tests of time.
 
     Raises:
-        InvalidInputError: A bound is not positive.
+        InvalidInputError: *max_records* or *ttl_s* is not positive.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class MemoryUserStorage:
         self._touch(row["userId"], row["campaignKey"]).row = _copy(row)
 
     def _find(self, user_id: str, campaign_key: str) -> _Entry | None:
-        """Return what is kept and has not expired."""
+        """Return the entry, unless it has expired."""
         key = user_id, campaign_key
         entry = self._entries.get(key)
         if entry is None:
@@ -94,7 +94,7 @@ class MemoryUserStorage:
         return entry
 
     def _touch(self, user_id: str, campaign_key: str) -> _Entry:
-        """Return what is kept, or make room for it, with its time to live begun anew."""
+        """Return the entry, new if necessary, and restart its time to live."""
         entry = self._find(user_id, campaign_key)
         if entry is None:
             entry = self._entries[user_id, campaign_key] = _Entry()
@@ -111,7 +111,7 @@ class MemoryUserStorage:
 
 
 def _copy(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy that shares nothing that could be changed: only the meta data can hold such."""
+    """Return a copy that shares no mutable value; only the meta data can hold such values."""
     own = dict(row)
     if "metaData" in own:
         own["metaData"] = copy.deepcopy(own["metaData"])

@@ -1,7 +1,7 @@
-"""What a user storage must be able to do, and the record it keeps.
+"""The protocols of user storages, and the record that they keep.
 
-The record has the shape of the official SDKs, so that a store may be shared with them and users stay
-in their variation.
+The record has the format of the official SDKs, so that a storage can be shared with them and users keep
+their variation.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 SEPARATOR = "_vwo_"
-"""Joins goal identifiers in a record. An identifier that contains it is never recognised, in any SDK."""
+"""Joins goal identifiers in a record. No SDK recognises an identifier that contains it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """What is stored of one user in one campaign.
+    """The stored record of one user in one campaign.
 
     Attributes:
         user_id: The user.
         campaign_key: The campaign.
-        variation_name: The variation that the user keeps.
-        goals: Identifiers of the goals already tracked, in order.
-        meta_data: What the caller gave as ``meta_data``; passed through.
+        variation_name: The user's variation.
+        goals: Identifiers of the goals that were already tracked, in order.
+        meta_data: The caller's ``meta_data``, unchanged.
     """
 
     user_id: str
@@ -33,15 +33,15 @@ class StoredDecision:
     meta_data: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        """Show neither the user nor what the caller stored of him."""
+        """Show neither the user id nor the meta data."""
         goals = f", {len(self.goals)} goals" if self.goals else ""
         return f"<StoredDecision {self.campaign_key!a}: {self.variation_name!a}{goals}>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the official record.
+        """Return the record in the official format.
 
-        It has userId, campaignKey, variationName, and where there are any, goalIdentifier
-        (identifiers joined by ``_vwo_``) and metaData.
+        It has userId, campaignKey, variationName and, unless they are empty, goalIdentifier (identifiers
+        joined by ``_vwo_``) and metaData.
         """
         row: dict[str, Any] = {
             "userId": self.user_id,
@@ -56,9 +56,9 @@ class StoredDecision:
 
     @classmethod
     def from_mapping(cls, row: Mapping[str, Any]) -> StoredDecision | None:
-        """Return the record that *row* holds, or None where it names no campaign or variation.
+        """Return the record in *row*, or None if campaign key or variation name is missing.
 
-        The goals are read under both spellings, goalIdentifier and the Python SDK's goalIdentifiers.
+        Goals are read from goalIdentifier and from the Python SDK's goalIdentifiers.
         """
         fields = read_fields(row)
         if fields is None:
@@ -76,9 +76,9 @@ def read_fields(row: Mapping[str, Any]) -> tuple[str, str, str, tuple[str, ...]]
 
 
 def _split_goals(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the goals of a record, under either spelling, each once."""
-    spellings = row.get("goalIdentifier"), row.get("goalIdentifiers")
-    texts = [text for text in spellings if isinstance(text, str)]
+    """Return the goals of a record, from both fields, without duplicates."""
+    values = row.get("goalIdentifier"), row.get("goalIdentifiers")
+    texts = [text for text in values if isinstance(text, str)]
     if not texts:
         return ()
     return tuple(dict.fromkeys(part for text in texts for part in text.split(SEPARATOR) if part))
@@ -91,27 +91,27 @@ Row: TypeAlias = "StoredDecision | Mapping[str, Any] | None"
 class UserStorage(Protocol):
     """Keeps one record per user and campaign.
 
-    Every method may raise: what then happens the launch option ``on_storage_error`` says. Methods may
-    also be plain functions, as in the official SDKs' storages: they run in a worker thread. A call that
-    takes longer than ``storage_timeout_s`` is cancelled, and the next one must work again.
+    Every method may raise; the launch option ``on_storage_error`` says what happens then. Methods may
+    also be plain functions, as in the storages of the official SDKs; these run in a worker thread. A call
+    that takes longer than ``storage_timeout_s`` is cancelled, and the next call must work again.
 
-    A storage may also have the methods of `ManyReader` and of `GoalClaims`, which are used where present.
+    If a storage also has the methods of `ManyReader` or `GoalClaims`, they are used.
     """
 
     async def get(self, user_id: str, campaign_key: str) -> Row:
-        """Return what `set` was last given for this user and campaign, or None."""
+        """Return the last record that was `set` for this user and campaign, or None."""
         ...
 
     async def set(self, data: Mapping[str, Any]) -> object:
-        """Keep *data*, a record in the official shape (see `StoredDecision.as_dict`)."""
+        """Keep *data*, a record in the official format (see `StoredDecision.as_dict`)."""
         ...
 
 
 class PlainUserStorage(Protocol):
-    """The same with plain functions, which may block; the storages of the official SDKs are of this kind.
+    """A `UserStorage` of plain functions, which may block, as the storages of the official SDKs.
 
-    Each call runs in a worker thread, so the functions must bear being called from several threads. A
-    thread cannot be stopped: one that never returns also holds the end of the process.
+    Each call runs in a worker thread, so the functions must be thread-safe. A thread cannot be stopped: a
+    function that never returns also prevents the process from exiting.
     """
 
     def get(self, user_id: str, campaign_key: str) -> Row:
@@ -128,21 +128,21 @@ class ManyReader(Protocol):
     """A storage that reads several records of one user at once."""
 
     async def get_many(self, user_id: str, campaign_keys: Sequence[str]) -> Mapping[str, Row]:
-        """Return the records by campaign key; a campaign without one may be left out."""
+        """Return the records by campaign key; campaigns without a record may be left out."""
         ...
 
 
 @runtime_checkable
 class GoalClaims(Protocol):
-    """A storage that can settle which of several callers counts a conversion, on any machine."""
+    """A storage that can decide which of several callers, on any machine, counts a conversion."""
 
     async def claim_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> bool:
-        """Tell whether the caller is the first to claim this conversion; it must be decided atomically.
+        """Claim a conversion; tell whether the caller is the first to do so. It must be atomic.
 
-        A claim is of its own: it is taken whether or not there is a record, and `set` does not undo it.
+        Claims are independent of records: there may be no record, and `set` does not undo a claim.
         """
         ...
 
     async def release_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> object:
-        """Give a claim back, so that the conversion can be claimed again; no error where there is none."""
+        """Release a claim, so that the conversion can be claimed again. Without a claim, do nothing."""
         ...

@@ -358,9 +358,9 @@ def test_cited_sections_exist() -> None:
 
 
 def test_cited_rows_exist() -> None:
-    """Every row that the comparison with the official SDKs cites is in docs/deviations.md."""
+    """Every row that a test cites is in docs/deviations.md; those of the failure matrix are seen to above."""
     rows = set(re.findall(r"^\| (\d+) \|", read("docs/deviations.md"), re.MULTILINE))
-    found = list(cited(r"\b[Rr]ow (\d+)", "tests/parity", "tests/core"))
+    found = [one for one in cited(r"\b[Rr]ow (\d+)", "tests") if "faults/" not in one[0]]
     assert len(found) > 30
     for file, number in found:
         assert number in rows, f"{file} cites row {number}"

@@ -24,7 +24,7 @@ SEQUENCES = [
 ]
 
 # Where both SDKs happen to agree for different reasons, the recommended answer stands in for theirs.
-# Keyed by campaign and user of the call.
+# Keyed by campaign and user of the call. Rows are those of docs/deviations.md.
 RECOMMENDED: dict[tuple[str | None, str], Any] = {
     # Row 9: a multi-armed bandit campaign without storage is false for each key.
     ("C198", "user_1"): {"C198": False},
@@ -47,7 +47,7 @@ def holds(case: dict[str, Any]) -> bool:
 def test_segmentation() -> None:
     """900 trees hold or not as in both official SDKs."""
     for case in load("segmentation")["cases"]:
-        # The only tree with recommended_same false compares with gte(-5), row 24 of the deviations.
+        # The only tree with recommended_same false compares with gte(-5), row 24 of docs/deviations.md.
         assert holds(case) is (case["expect"] if case["recommended_same"] else True), case
 
 
@@ -83,7 +83,7 @@ async def test_storage_sequences(sequence: dict[str, Any]) -> None:
     options = launch_options(sequence["launch"])
     storage: RecordingStorage = options["user_storage"]
     settings = sequence["settings"]
-    # Row 6: here Node seeds traffic in its own way and so asks for other group members.
+    # Row 6 of docs/deviations.md: here Node seeds traffic in its own way and so asks for other group members.
     reads_alike = settings.get("isNB") or not settings.get("isNBv2")
     async with VWOClient(settings, transport=transport, **options) as client:
         for step in sequence["steps"]:

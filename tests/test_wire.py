@@ -63,12 +63,12 @@ def correct(case: dict[str, Any], request: dict[str, Any], call: dict[str, Any])
             item["visitor_ua"] = call["options"]["userAgent"]
             item["visitor_ip"] = call["options"]["userIpAddress"]
     if case["name"] == "track-user-unicode":
-        # Row 2: Node hashes other bytes of this user id, and so gets the other variation.
+        # Row 2 of docs/deviations.md: Node hashes other bytes of this id, and gets the other variation.
         request["query"] = [
             [key, "1" if key == "combination" else value] for key, value in request["query"]
         ]
     if case["name"] == "push-special":
-        # Row 52: Node does not escape the quote, so that its tags are no JSON.
+        # Row 52 of docs/deviations.md: Node does not escape the quote, so that its tags are no JSON.
         tags = json.dumps({"u": {call["args"]["tagKey"]: call["args"]["tagValue"]}})
         request["query"] = [
             [key, tags if key == "tags" else value] for key, value in request["query"]

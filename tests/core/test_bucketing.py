@@ -1,4 +1,4 @@
-"""From hash to variation: the numbers of section 2 and 3 of the reference, and what holds for all others."""
+"""From hash to variation: the numbers of docs/reference.md, sections 2 and 3, and what holds for others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vwo_async._core.plan import Campaign, Decision, Plan
 from vwo_async._reason import Reason
 from vwo_async._user import User
 
-# Where row 1 of the table in 3.5 applies, users just above the traffic's share have no variation.
+# Where the first row of the table in section 3.5 applies, users just above the traffic's share have no variation.
 GAP_USER = "u28917"
 
 HASHES = [
@@ -146,7 +146,7 @@ LAYOUTS: list[tuple[list[float], list[tuple[int, int] | None]]] = [
 
 @pytest.mark.parametrize(("shares", "expected"), LAYOUTS)
 def test_ranges(shares: list[float], expected: list[tuple[int, int] | None]) -> None:
-    """Each variation owns exactly the closed range of the reference, and nothing lies behind the last."""
+    """Each variation owns exactly the closed range of section 2, and nothing lies behind the last."""
     ranges = Ranges([(weight, index) for index, weight in enumerate(shares)])
     owned: dict[int, list[int]] = {index: [] for index in range(len(shares))}
     for value in range(1, 11_100):
@@ -159,7 +159,7 @@ def test_ranges(shares: list[float], expected: list[tuple[int, int] | None]) -> 
 
 
 def walk(shares: Sequence[float]) -> list[int]:
-    """Return the owner of every bucket value from 1 up, by the walk that the reference describes."""
+    """Return the owner of every bucket value from 1 up, by the walk that section 2 describes."""
     owners: list[int] = []
     for index, weight in enumerate(shares):
         step = min(ceil(weight * 100), 10_000) if weight else 0

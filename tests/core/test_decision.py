@@ -1,4 +1,4 @@
-"""The order of a decision, section 8 of the reference, and what holds for any settings and user."""
+"""The order of a decision, section 8 of docs/reference.md, and what holds for any settings and user."""
 
 from __future__ import annotations
 

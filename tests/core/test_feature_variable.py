@@ -1,4 +1,4 @@
-"""Feature variables: section 9 of the reference, casts as the Node SDK makes them."""
+"""Feature variables: section 9 of docs/reference.md, casts as the Node SDK makes them."""
 
 from __future__ import annotations
 

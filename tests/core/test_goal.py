@@ -1,4 +1,4 @@
-"""What a track call means: sections 10.2 to 10.5 of the reference."""
+"""What a track call means: sections 10.2 to 10.5 of docs/reference.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mutually exclusive groups: section 7 of the reference."""
+"""Mutually exclusive groups: section 7 of docs/reference.md."""
 
 from __future__ import annotations
 

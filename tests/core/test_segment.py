@@ -1,4 +1,4 @@
-"""Segment trees: section 5 of the reference, and that no tree and no value can raise."""
+"""Segment trees: section 5 of docs/reference.md, and that no tree and no value can raise."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ WORKED: list[tuple[str, Any, bool]] = [
 
 @pytest.mark.parametrize(("operand", "value", "expected"), WORKED)
 def test_worked_examples(operand: str, value: Any, *, expected: bool) -> None:
-    """Each row of the table in section 5.5 is answered as its recommended column says."""
+    """Each example of section 5.5 is answered as it says."""
     assert matches(operand, value) is expected
 
 

@@ -1,4 +1,4 @@
-"""The visitor id: section 20 of the reference."""
+"""The visitor id: section 20 of docs/reference.md."""
 
 from __future__ import annotations
 

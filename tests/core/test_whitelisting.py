@@ -1,4 +1,4 @@
-"""Forced variations: section 4 of the reference."""
+"""Forced variations: section 4 of docs/reference.md."""
 
 from __future__ import annotations
 

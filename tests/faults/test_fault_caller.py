@@ -1,4 +1,4 @@
-"""Rows 50 to 56 of the failure matrix: callers who pass on whatever a visitor sends."""
+"""Rows 50 to 56 of docs/faults.md: callers who pass on whatever a visitor sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 26 to 29 of the failure matrix: ten thousand calls at once, and callers who are cancelled."""
+"""Rows 26 to 29 of docs/faults.md: ten thousand calls at once, and callers who are cancelled."""
 
 from __future__ import annotations
 

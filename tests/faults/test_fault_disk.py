@@ -1,4 +1,4 @@
-"""The failure matrix, disk: the outbox on a disk that is full, damaged, gone or slow."""
+"""Rows 36 to 41 of docs/faults.md: the outbox on a disk that is full, damaged, gone or slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 15 to 25 of the failure matrix: processes end, fork and share, and what was accepted arrives.
+"""Rows 15 to 25 of docs/faults.md: processes end, fork and share, and what was accepted arrives.
 
 The collector is a process whose ledger file is on the disk before it answers. It is compared with what
 the application printed as accepted, never with the counters of the SDK alone.

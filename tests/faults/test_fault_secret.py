@@ -1,4 +1,4 @@
-"""Rows 57 and 58 of the failure matrix: the SDK key and who the visitors are is told to VWO alone."""
+"""Rows 57 and 58 of docs/faults.md: the SDK key and who the visitors are is told to VWO alone."""
 
 from __future__ import annotations
 

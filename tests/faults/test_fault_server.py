@@ -1,4 +1,4 @@
-"""Rows 1 to 14 of the failure matrix: a server that fails, lies, hangs or hangs up."""
+"""Rows 1 to 14 of docs/faults.md: a server that fails, lies, hangs or hangs up."""
 
 from __future__ import annotations
 

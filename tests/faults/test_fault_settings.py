@@ -1,4 +1,4 @@
-"""Rows 44 to 49 of the failure matrix: settings files that are hostile, huge, broken, foreign or of tomorrow."""
+"""Rows 44 to 49 of docs/faults.md: settings files that are hostile, huge, broken, foreign or of tomorrow."""
 
 from __future__ import annotations
 

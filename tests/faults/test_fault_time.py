@@ -1,4 +1,4 @@
-"""Rows 42 and 43 of the failure matrix: clocks that jump, and a process that was not there for a while."""
+"""Rows 42 and 43 of docs/faults.md: clocks that jump, and a process that was not there for a while."""
 
 from __future__ import annotations
 

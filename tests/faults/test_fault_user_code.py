@@ -1,4 +1,4 @@
-"""The failure matrix, user code: storages, callbacks and loggers that fail in every way."""
+"""Rows 30 to 35 of docs/faults.md: storages, callbacks and loggers that fail in every way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Why official answers differ: one row of the reference for each cause, and the verdict on a call.
+"""Why official answers differ: one row or section for each cause, and the verdict on a call.
+
+In this folder, rows are those of docs/deviations.md and sections those of docs/reference.md.
 
 The recommended answer is never ours: it is what the Node SDK and the Python SDK answer once every row in
 which they part from the recommendation is corrected (node_edits.js, python_edits.py). Two SDKs,
@@ -17,7 +19,7 @@ Json = dict[str, Any]
 
 ONE_REQUEST = "one_batch_request"
 
-# Row or section of the reference, by cause.
+# Row of docs/deviations.md or section of docs/reference.md, by cause.
 ROWS: Mapping[str, str] = {
     "track_all_keys_false": "1",
     "hash_encoding": "2",

@@ -1,6 +1,7 @@
 /*
- * What must change in the Node SDK so that it answers as the reference recommends: [file, old text, new
- * text, how often the old text is there]. PARITY is in oracle.js. row(name) is asked only where the two
+ * What must change in the Node SDK so that it answers as is recommended: [file, old text, new text, how
+ * often the old text is there]. Rows are those of docs/deviations.md, sections those of
+ * docs/reference.md. PARITY is in oracle.js. row(name) is asked only where the two
  * answers may part, since it also notes that the row was met.
  */
 'use strict';

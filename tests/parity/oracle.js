@@ -3,8 +3,8 @@
  *
  * Two copies of the SDK run side by side: the stock one, whose files are loaded as they are, and the
  * corrected one, whose files pass through the edits of node_edits.js while they are loaded. Each edit
- * asks row(name) where the official answer and the recommended one part, so that one row of the
- * reference can be switched off for one call. Nothing is written to disk and nothing goes over a
+ * asks row(name) where the official answer and the recommended one part, so that one row of
+ * docs/deviations.md can be switched off for one call. Sections are those of docs/reference.md. Nothing is written to disk and nothing goes over a
  * network: https.get and https.request are replaced.
  *
  * Usage: node oracle.js <folder that holds node_modules>

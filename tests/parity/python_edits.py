@@ -1,4 +1,6 @@
-"""What must change in the Python SDK so that it answers as the reference recommends.
+"""What must change in the Python SDK so that it answers as is recommended.
+
+Rows are those of docs/deviations.md, sections those of docs/reference.md.
 
 Each edit is (file, old text, new text), and the old text must be there exactly once. ``PARITY`` is the
 object in oracle.py: its ``row(name)`` is asked only where the two answers may part, since it also notes

@@ -189,7 +189,7 @@ def test_corrections_must_agree() -> None:
 
 
 def test_nameless_difference() -> None:
-    """A correction that is no row of the reference explains nothing."""
+    """A correction that is no row of docs/deviations.md explains nothing."""
     node = official(answer("V"), answer(), "leaf")
     verdict = judge(CALL, node, official(answer()), answer(), [])
     assert verdict == Verdict("unexplained", ("leaf",), ("no row: leaf",))

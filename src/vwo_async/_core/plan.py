@@ -188,7 +188,7 @@ class Campaign:
         self.whitelist = _compile_whitelist(campaign, self.variations)
 
     def _compile_seeds(self, settings: model.Settings, campaign: model.Campaign) -> None:
-        """Choose seeds and multiplier by the flags for old and new bucketing (reference, section 3)."""
+        """Choose seeds and multiplier by the flags of old and new bucketing (docs/reference.md, section 3)."""
         by_campaign = settings.is_nb or campaign.is_bucketing_seed_enabled
         self.seed_prefix = f"{campaign.id}_".encode() if by_campaign else b""
         self.bucket_multiplier = 1.0

@@ -2,7 +2,7 @@
 
 An event's values (visitor, time, random number) are fixed when it is made, and its bytes follow from
 them alone: every try sends the same. Rendering itself is left to the worker that sends, so that the
-caller is not held by it. Formats are those of section 15 of the reference.
+caller is not held by it. Formats are those of docs/reference.md, section 15.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One HTTP request, and what is the same in all requests of one settings file.
 
-Formats are those of section 15 of the reference.
+Formats are those of docs/reference.md, section 15.
 """
 
 from __future__ import annotations

@@ -1,0 +1,410 @@
+"""The documents say what is so: their examples run, and what they name is there."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from inspect import CO_COROUTINE
+from pathlib import Path
+from types import CodeType
+from typing import Any, NamedTuple
+
+import fastapi
+import pytest
+from database import any_redis
+from sample import ACCOUNT, KEY, campaign, settings, variation
+from test_imports import ALLOWED
+
+import vwo_async
+from vwo_async import SettingsSource, VWOClient, fetch_settings
+from vwo_async.collector import Collector, serve
+from vwo_async.storage import MemoryUserStorage
+from vwo_async.testing import RecordingTransport
+
+ROOT = Path(__file__).parent.parent
+TESTS = ROOT / "tests"
+PACKAGE = ROOT / "src" / "vwo_async"
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+)
+# Where a page may say that a file is.
+ROOTS = (ROOT, PACKAGE, TESTS, ROOT / "docs")
+FIRST_ROW_TO_COME, LAST_ROW_TO_COME = 59, 85
+
+
+def title(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+# Examples
+
+
+class Block(NamedTuple):
+    """A fenced block of code."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks_of(path: Path) -> Iterator[Block]:
+    text = path.read_text()
+    for found in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(title(path), line, found[1], found[2])
+
+
+PYTHON = [one for page in PAGES for one in blocks_of(page) if one.language == "python"]
+
+
+def compile_block(block: Block, text: str | None = None) -> CodeType:
+    # So many lines before it that a traceback shows the line of the page.
+    source = "\n" * block.line + (block.text if text is None else text)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code = compile(source, block.page, "exec", flags=flags, dont_inherit=True)
+    assert isinstance(code, CodeType)
+    return code
+
+
+def test_pages_have_blocks() -> None:
+    """The blocks are found: that of every page which has one."""
+    assert {one.page for one in PYTHON} >= {"README.md", "docs/storage.md", "docs/reference.md"}
+    assert len(PYTHON) >= 25
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+def test_blocks_compile(block: Block) -> None:
+    """Every Python block is Python, with await where a reader stands in an async function."""
+    compile_block(block)
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with any_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+def shop_settings() -> dict[str, Any]:
+    """Return a settings file with the campaigns that the examples speak of."""
+    size = [{"id": 1, "key": "size", "type": "integer", "value": 10}]
+    on = [
+        variation(1, "Control", 50, variables=size),
+        variation(2, "Variation-1", 50, variables=size, isFeatureEnabled=True),
+    ]
+    return settings(
+        campaign(11, "checkout"),
+        campaign(12, "search", "FEATURE_TEST", variations=on),
+        campaign(13, "cart"),
+    )
+
+
+@asynccontextmanager
+async def a_readers_names(base_url: str) -> AsyncIterator[dict[str, Any]]:
+    """Give the names that the pages take for granted: what a service has of its own."""
+    file = shop_settings()
+    async with VWOClient(file, base_url=base_url) as client:
+        yield {
+            "ACCOUNT_ID": ACCOUNT,
+            "FastAPI": fastapi.FastAPI,
+            "MemoryUserStorage": MemoryUserStorage,
+            "RecordingTransport": RecordingTransport,
+            "Request": fastapi.Request,
+            "Response": fastapi.Response,
+            "SDK_KEY": KEY,
+            "SECRET": "a secret of the service's own, long enough",
+            "SettingsChange": vwo_async.SettingsChange,
+            "VWOClient": vwo_async.VWOClient,
+            "WEBHOOK_SECRET": "another",
+            "account_id": ACCOUNT,
+            "agent": "agent/1.0",
+            "app": fastapi.FastAPI(),
+            "asynccontextmanager": asynccontextmanager,
+            "client": client,
+            "ip": "203.0.113.7",
+            "result": await client.track("checkout", "user 1", "signup", wait=True),
+            "sdk_key": KEY,
+            "settings": vwo_async.parse_settings(file),
+            "settings_file": file,
+            "user_id": "user 1",
+            "vwo_async": vwo_async,
+        }
+
+
+async def run_block(block: Block, text: str, names: dict[str, Any]) -> None:
+    code = compile_block(block, text)
+    ended = eval(code, names)
+    if code.co_flags & CO_COROUTINE:
+        async with asyncio.timeout(20):
+            await ended
+
+
+def point_at(monkeypatch: pytest.MonkeyPatch, base_url: str) -> None:
+    """Let what asks VWO by default ask the collector."""
+    for name, asks in (
+        ("VWOClient", VWOClient),
+        ("SettingsSource", SettingsSource),
+        ("fetch_settings", fetch_settings),
+    ):
+        monkeypatch.setattr(vwo_async, name, partial(asks, base_url=base_url))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("page", ["README.md", "docs/storage.md", "docs/reference.md"])
+async def test_blocks_run(
+    page: str, tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every Python block of these pages runs, one after the other, against servers on this machine."""
+    places = {
+        "/var/lib/shop": str(tmp_path),
+        "redis://localhost": redis_url,
+        "postgresql://shop@localhost/shop": f"sqlite:///{tmp_path}/users.db",
+    }
+    names: dict[str, Any] = {"__name__": "reader"}
+    async with serve(Collector(shop_settings())) as base_url:
+        point_at(monkeypatch, base_url)
+        for block in (one for one in PYTHON if one.page == page):
+            text = block.text
+            for place, ours in places.items():
+                text = text.replace(place, ours)
+            # Anew for each block, since one of them opts out for good.
+            async with a_readers_names(base_url) as own:
+                await run_block(block, text, names | own)
+                names |= await defined_by(block, text, names | own)
+
+
+async def defined_by(block: Block, text: str, names: dict[str, Any]) -> dict[str, Any]:
+    """Return the functions, classes and imported names of a block, on which later ones build."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    tree = ast.parse(text)
+    tree.body = [node for node in tree.body if isinstance(node, kinds)]
+    found = dict(names)
+    await run_block(block, ast.unparse(tree), found)
+    return {name: value for name, value in found.items() if names.get(name) is not value}
+
+
+def load_own_storage() -> type:
+    """Return the test class that docs/storage.md shows, of the storage that it shows."""
+    names: dict[str, Any] = {"__name__": __name__}
+    for block in blocks_of(ROOT / "docs" / "storage.md"):
+        if "DictUserStorage" in block.text:
+            exec(compile_block(block), names)
+    found = names["TestDictUserStorage"]
+    assert isinstance(found, type)
+    return found
+
+
+# Collected like any other: the storage of the page passes the contract that is printed beside it.
+TestDictUserStorage = load_own_storage()
+
+
+# What is named
+
+
+def names_of_tests() -> dict[str, set[str]]:
+    """Return the names of the tests in each file below tests/."""
+    found: dict[str, set[str]] = {}
+    for path in TESTS.rglob("test_*.py"):
+        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+        tree = ast.parse(path.read_text())
+        names = {node.name for node in ast.walk(tree) if isinstance(node, functions)}
+        found[path.relative_to(TESTS).as_posix()] = {one for one in names if one.startswith("test")}
+    return found
+
+
+EXISTING = names_of_tests()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_named_tests_exist(page: Path) -> None:
+    """A page names no test that is not there."""
+    everywhere = set().union(*EXISTING.values())
+    for file, name in re.findall(r"`(?:tests/)?(?:([\w/]+\.py)::)?(test_\w+)`", page.read_text()):
+        assert name in (EXISTING.get(file, ()) if file else everywhere), f"{file}::{name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_named_files_exist(page: Path) -> None:
+    """A page names no file or folder of this project that is not there."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for name in re.findall(r"`([\w./-]+(?:\.(?:py|md|json|toml)|/))`", text):
+        if name.startswith("/"):
+            continue
+        is_there = any((root / name).exists() for root in (page.parent, *ROOTS))
+        assert is_there or ("/" not in name and any(ROOT.glob(f"*/**/{name}"))), name
+
+
+def anchors_of(path: Path) -> set[str]:
+    """Return the anchors of a page: those that are set, and those that its headings get."""
+    text = path.read_text()
+    anchors = set(re.findall(r'<a id="([^"]+)"></a>', text))
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        plain = re.sub(r"[^\w\- ]", "", heading.lower())
+        anchors.add(plain.replace(" ", "-"))
+    return anchors
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A link within the project leads to a file, and to a place in it that exists."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), target
+        assert not anchor or anchor in anchors_of(path), target
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_named_code_exists(name: str) -> None:
+    """What these pages name in the code is there, so that whoever looks for it finds it."""
+    files = [*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py"), ROOT / "noxfile.py"]
+    code = "\n".join(path.read_text() for path in files)
+    known = set(re.findall(r"\w+", code + read("pyproject.toml"))) | {"values"}
+    for text in re.findall(r"`([A-Za-z_][\w.]*)`", read(name)):
+        if not text.endswith((".py", ".md", ".json", ".toml")):
+            assert set(text.split(".")) <= known, text
+
+
+def test_named_sessions_exist() -> None:
+    """Every nox session that a page tells to run is there."""
+    sessions = set(re.findall(r"^def (\w+)\(session", read("noxfile.py"), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"`(?:[^`\n]*&& )?nox -s ([\w-]+)", page.read_text()))
+        assert named <= sessions, page.name
+
+
+# The failure matrix
+
+
+def fault_rows() -> dict[int, list[str]]:
+    """Return the tests that docs/faults.md names, by row."""
+    rows: dict[int, list[str]] = {}
+    for line in read("docs/faults.md").splitlines():
+        found = re.match(r'\| (?:<a id="row-(\d+)"></a>)(\d+) \|(.+)\|(.+)\|(.+)\|$', line)
+        if found is None:
+            continue
+        anchor, number, fault, promise, tests = found.groups()
+        assert int(anchor) == int(number) not in rows
+        assert fault.strip()
+        assert promise.strip()
+        rows[int(number)] = re.findall(r"`([^`]+)`", tests)
+    return rows
+
+
+def names_by_row() -> dict[int, set[str]]:
+    """Return the tests that are named after a row of the failure matrix, by row."""
+    found = defaultdict(set)
+    for file, names in EXISTING.items():
+        for name in names:
+            if row := re.match(r"test_row_(\d+)", name):
+                found[int(row[1])].add(f"{file}::{name}")
+    return found
+
+
+def test_every_row_of_the_matrix_is_tested() -> None:
+    """Each row names tests; those that are named after a row are named after this one."""
+    rows, named_after = fault_rows(), names_by_row()
+    assert set(range(1, FIRST_ROW_TO_COME)) <= rows.keys()
+    assert max(rows) <= LAST_ROW_TO_COME
+    everywhere = {f"{file}::{name}" for file, names in EXISTING.items() for name in names}
+    for number, tests in rows.items():
+        assert tests, f"row {number} names no test"
+        assert set(tests) <= everywhere, f"row {number}"
+        for one in tests:
+            assert one in named_after[number] or "::test_row_" not in one, f"row {number}: {one}"
+
+
+def test_every_row_that_tests_are_named_after_is_in_the_matrix() -> None:
+    """A test named after a row is in that row, so that the matrix is all that is tested."""
+    rows = fault_rows()
+    for number, tests in names_by_row().items():
+        assert tests <= set(rows.get(number, ())), f"row {number} of docs/faults.md"
+
+
+# Citations
+
+
+def cited(pattern: str, *folders: str) -> Iterator[tuple[str, str]]:
+    """Yield where, and what, the code cites by *pattern*."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".js") and path != Path(__file__):
+                for found in re.finditer(pattern, path.read_text()):
+                    yield str(path.relative_to(ROOT)), found[1]
+
+
+def test_cited_sections_exist() -> None:
+    """Every section that a comment or test cites is in docs/reference.md."""
+    anchors = anchors_of(ROOT / "docs" / "reference.md")
+    found = list(cited(r"[Ss]ections? (\d+(?:\.\d+)?)", "src", "tests", "benchmarks", "examples"))
+    assert len(found) > 30
+    for file, number in found:
+        assert f"section-{number}" in anchors, f"{file} cites section {number}"
+
+
+def test_cited_rows_exist() -> None:
+    """Every row that a test cites is in docs/deviations.md; those of the failure matrix are seen to above."""
+    rows = set(re.findall(r"^\| (\d+) \|", read("docs/deviations.md"), re.MULTILINE))
+    found = [one for one in cited(r"\b[Rr]ow (\d+)", "tests") if "faults/" not in one[0]]
+    assert len(found) > 30
+    for file, number in found:
+        assert number in rows, f"{file} cites row {number}"
+    bracketed = re.findall(r"\[(\d+(?:, \d+)*)\](?!\()", read("docs/reference.md"))
+    assert {one for text in bracketed for one in text.split(", ")} - {"0", "1"} <= rows
+
+
+# The drawing of the house
+
+
+def reach(arrows: dict[str, set[str]]) -> set[tuple[str, str]]:
+    """Return all pairs between which there is a way along the arrows."""
+    ways = {(start, end) for start, ends in arrows.items() for end in ends}
+    while True:
+        more = {(a, d) for a, b in ways for c, d in ways if b == c} - ways
+        if not more:
+            return ways
+        ways |= more
+
+
+def allowed() -> dict[str, set[str]]:
+    """Return what the import test allows, with the package's own name for its door."""
+    named = {folder or "vwo_async": targets for folder, targets in ALLOWED.items()}
+    return {folder: {one or "vwo_async" for one in targets} for folder, targets in named.items()}
+
+
+def test_the_table_of_folders_is_what_imports_are_held_to() -> None:
+    """docs/architecture.md has each folder once, with exactly those that it may import."""
+    table = {}
+    for line in read("docs/architecture.md").splitlines():
+        if found := re.match(r"\| `(\w+)` \| [^|]+ \|([^|]*)\|$", line):
+            assert found[1] not in table
+            table[found[1]] = set(re.findall(r"`(\w+)`", found[2]))
+    assert table == allowed()
+
+
+def test_the_drawing_of_folders_is_what_imports_are_held_to() -> None:
+    """Each arrow of the drawing is allowed, and its ways are all that is allowed."""
+    (block,) = [
+        one for one in blocks_of(ROOT / "docs/architecture.md") if one.language == "mermaid"
+    ]
+    arrows = defaultdict(set)
+    for start, end in re.findall(r"^ +(\w+) --> (\w+)$", block.text, re.MULTILINE):
+        arrows[start].add(end)
+    for start, ends in arrows.items():
+        assert ends <= allowed()[start], start
+    assert reach(arrows) == reach(allowed())

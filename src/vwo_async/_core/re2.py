@@ -93,6 +93,9 @@ def _spell_item(code: Any, argument: Any, flags: int, *, is_last: bool) -> str:
         return f"(?:{'|'.join(branches)})"
     if code is codes.SUBPATTERN:
         _, added, removed, body = argument
+        if added & parser.TYPE_FLAGS:
+            # Python mistakes what such a group begins with: (?a:\\S) matches \\x1f and does not find it.
+            raise _DiffersError
         return f"(?:{_spell(body, combine_flags(flags, added, removed), is_last=is_last)})"
     raise _DiffersError
 

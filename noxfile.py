@@ -8,7 +8,7 @@ import nox
 
 nox.needs_version = ">=2024.10.9"
 nox.options.sessions = ["lint", "types", "tests"]
-nox.options.default_venv_backend = "venv"
+nox.options.default_venv_backend = "uv|virtualenv"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -17,6 +17,18 @@ DELIVERY_TESTS = [
     "tests/test_cancellation.py",
     "tests/faults/test_fault_server.py",
 ]
+
+
+# What a change to how campaigns are decided or conversions are tracked breaks first.
+QUICK_TESTS = [
+    "tests/core",
+    "tests/delivery",
+    "tests/test_api.py",
+    "tests/test_track.py",
+    "tests/test_vectors.py",
+]
+PYTEST = ("python", "-X", "dev", "-m", "pytest")
+IN_PARALLEL = ("--numprocesses", "logical", "--dist", "loadgroup")
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -29,27 +41,46 @@ def install(session: nox.Session, *groups: str) -> None:
     )
 
 
+def install_once(session: nox.Session, *groups: str) -> None:
+    """Install as `install` does, unless this was done before with the same requirements."""
+    asked = Path("pyproject.toml").read_text()
+    stamp = Path(session.virtualenv.location, "installed.toml")
+    if not stamp.exists() or stamp.read_text() != asked:
+        install(session, *groups)
+        stamp.write_text(asked)
+
+
 def run_other_transports(session: nox.Session) -> None:
     """Run the tests of delivery on the transports that are extras."""
     for name in ("aiohttp", "httpx2"):
         env = {"VWO_TEST_TRANSPORT": name}
-        session.run("python", "-X", "dev", "-m", "pytest", "-q", *DELIVERY_TESTS, env=env)
+        session.run(*PYTEST, "-q", *IN_PARALLEL, *DELIVERY_TESTS, env=env)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite; arguments go to pytest."""
+    """Run the test suite in parallel; arguments go to pytest, which then runs in one process."""
     install(session, "test", "demo")
-    session.run("python", "-X", "dev", "-m", "pytest", *session.posargs)
-    if not session.posargs:
-        run_other_transports(session)
+    if session.posargs:
+        session.run(*PYTEST, *session.posargs)
+        return
+    session.run(*PYTEST, *IN_PARALLEL)
+    run_other_transports(session)
+
+
+@nox.session(reuse_venv=True)
+def quick(session: nox.Session) -> None:
+    """Run the tests of decisions, queue, track and API with few examples; arguments go to pytest."""
+    install_once(session, "test", "demo")
+    paths = session.posargs or QUICK_TESTS
+    session.run(*PYTEST, "-q", *IN_PARALLEL, "--hypothesis-profile=quick", *paths)
 
 
 @nox.session(python=PYTHONS)
 def versions(session: nox.Session) -> None:
     """Run the test suite on every supported Python that is installed."""
     install(session, "test", "demo")
-    session.run("python", "-X", "dev", "-m", "pytest", "-q", *session.posargs)
+    session.run(*PYTEST, "-q", *(session.posargs or IN_PARALLEL))
 
 
 @nox.session
@@ -58,7 +89,7 @@ def oldest(session: nox.Session) -> None:
     install(session, "test", "demo")
     bounds = [one.replace(">=", "==") for one in PROJECT["project"]["dependencies"]]
     session.install("-q", *bounds)
-    session.run("python", "-m", "pytest", "-q", *session.posargs)
+    session.run("python", "-m", "pytest", "-q", *(session.posargs or IN_PARALLEL))
 
 
 @nox.session(python="3.11")  # the old SDK's hash library is known to build with this one
@@ -88,7 +119,7 @@ def parity(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Run the failure matrix: every fault that delivery is promised to survive."""
     install(session, "test", "demo")
-    session.run("python", "-X", "dev", "-m", "pytest", "tests/faults", "-v", *session.posargs)
+    session.run(*PYTEST, "tests/faults", "-v", *session.posargs)
 
 
 @nox.session
@@ -121,6 +152,7 @@ def types(session: nox.Session) -> None:
     """Check types, strictly, in source, tests and examples."""
     install(session, "types", "test", "demo")
     session.run("mypy")
+    session.run("pyright")
     # The SDKs beside which this one is measured are installed nowhere but in their own environments.
     session.run("mypy", "--ignore-missing-imports", "benchmarks")
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import inspect
+import linecache
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -47,10 +48,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.obj = _leaving_no_task(item.obj)
 
 
-def pytest_collection_finish() -> None:
-    """Take the vectors out of every later garbage collection, which would otherwise be most of the run."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Take what is there before a test out of the garbage collections of that test: they look at its own."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionstart() -> None:
+    """Spare asyncio's debug mode, which notes the stack of each callback, a look at each file on disk."""
+    linecache.checkcache = lambda filename=None: None
 
 
 def _leaving_no_task(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -23,4 +23,4 @@ def register_profiles() -> None:
 
 def examples(number: int) -> int:
     """Return how many examples this run tries of a property that is tried *number* times by default."""
-    return max(1, number * settings.default.max_examples // EXAMPLES["default"])
+    return max(1, number * settings().max_examples // EXAMPLES["default"])

@@ -261,6 +261,7 @@ def test_re2_in_other_texts() -> None:
         r"(a+)+\B",
         "(a)?(b+)+(?(1)c|d)$",
         "(a+)+(?:b{1000}){2}",
+        r"(?a:\S)(a+)+$",
     ],
 )
 def test_re2_cannot_mean_the_same(text: str) -> None:
@@ -329,8 +330,9 @@ def test_re2_means_the_same(text: str, texts: list[str]) -> None:
         raise
     re2_pattern = compile_re2(tree, compiled.flags)
     if re2_pattern is None:
-        # An end that is not the end of the pattern, or a repetition that gives nothing back.
-        assert "$" in text or "POSSESSIVE_REPEAT" in repr(tree)
+        # An end that is not the end of the pattern, a repetition that gives nothing back, and a group
+        # with a notion of letters of its own.
+        assert "$" in text or "(?a:" in text or "POSSESSIVE_REPEAT" in repr(tree)
         return
     for searched in texts:
         try:

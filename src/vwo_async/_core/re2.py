@@ -94,6 +94,9 @@ def _translate_item(code: Any, argument: Any, flags: int, *, is_last: bool) -> s
         return f"(?:{'|'.join(branches)})"
     if code is codes.SUBPATTERN:
         _, added, removed, body = argument
+        if added & parser.TYPE_FLAGS:
+            # Python mistakes what such a group begins with: (?a:\\S) matches \\x1f and does not find it.
+            raise _DiffersError
         return f"(?:{_translate(body, combine_flags(flags, added, removed), is_last=is_last)})"
     raise _DiffersError
 

@@ -9,18 +9,14 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
 from typing import Any, TypeAlias
 
+from .number import format_number, parse_number, to_number, to_text
 from .regex_bound import compile_pattern
 
 Predicate: TypeAlias = Callable[[Mapping[str, Any], str | None], bool]
 Test: TypeAlias = Callable[[Any], bool]
 
-# Possessive throughout: what was taken is never given back, so that no text takes long.
-_NUMBER = re.compile(
-    r"[ \t\n\r\f\v]*+[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?[ \t\n\r\f\v]*+"
-)
 _OPERAND = re.compile(r"(lower|wildcard|regex|gte?|lte?)\((.*)\)")
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "gt": operator.gt,
@@ -293,36 +289,3 @@ def _compile_text_test(content: str, test: Callable[[str, str], bool]) -> Test:
 def _canonical(content: str) -> str:
     number = parse_number(content)
     return content if number is None else format_number(number)
-
-
-def parse_number(text: str) -> float | None:
-    """Return the number that the whole of *text* spells: decimal, finite, blanks around it allowed."""
-    if _NUMBER.fullmatch(text) is None:
-        return None
-    number = float(text)
-    return number if abs(number) != float("inf") else None
-
-
-def to_number(value: Any) -> float | None:
-    """Return the number that a custom variable means; a bool means none."""
-    if isinstance(value, str):
-        return parse_number(value)
-    return None if isinstance(value, bool) else float(value)
-
-
-def format_number(number: float) -> str:
-    """Return the canonical text of a number beside another: without a fraction where it has none."""
-    return str(int(number)) if number.is_integer() else repr(number)
-
-
-def to_text(value: Any) -> str:
-    """Return the text that a custom variable is compared as."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (float, Decimal)):
-        number = float(value)
-        # From here on JavaScript and Python alike write a number beside a text with an exponent.
-        return repr(number) if abs(number) >= 1e21 else format_number(number)
-    return str(value)

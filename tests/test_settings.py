@@ -119,7 +119,8 @@ def changed(path: Path, value: object) -> dict[str, Any]:
     for step in path[:-1]:
         node = node[step]
     if value is ABSENT:
-        node.pop(path[-1], None)
+        if isinstance(node, list) or path[-1] in node:
+            del node[path[-1]]
     else:
         node[path[-1]] = value
     return file

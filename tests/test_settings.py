@@ -10,6 +10,7 @@ import pathlib
 import traceback
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -119,7 +120,7 @@ def changed(path: Path, value: object) -> dict[str, Any]:
     for step in path[:-1]:
         node = node[step]
     if value is ABSENT:
-        if isinstance(node, list) or path[-1] in node:
+        with suppress(KeyError):
             del node[path[-1]]
     else:
         node[path[-1]] = value

@@ -91,7 +91,7 @@ async def test_endless_requests_are_cut(
     wire: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that takes longer than the grace is cut off, and leaves no task behind."""
-    monkeypatch.setattr("vwo_async.collector.server._GRACE_S", 0.1)
+    monkeypatch.setattr("vwo_async._collector.server._GRACE_S", 0.1)
     collector.latency_s = 60.0
     before = asyncio.all_tasks()
     async with wire.client() as client:

@@ -109,13 +109,13 @@ def _keep_usable(variables: Mapping[Any, Any], name: str, notes: list[str]) -> V
         plain = _to_plain(value)
         fault = find_scalar_fault(plain)
         if fault:
-            notes.append(f"{name}: {_show_key(key)} {fault}: it is left out")
+            notes.append(f"{name}: {show_key(key)} {fault}: it is left out")
         else:
             usable[key] = plain
     return usable
 
 
-def _show_key(key: str) -> str:
+def show_key(key: str) -> str:
     """Return the name of a variable as it may stand in a log: one that looks like a name, or none."""
     return repr(key) if _PLAIN_KEY.fullmatch(key) else "a variable"
 

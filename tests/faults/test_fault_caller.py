@@ -755,7 +755,7 @@ async def test_row_81_segments_that_ask_for_it() -> None:
     """A variable that cannot be used is absent to the segments that ask for it, and is named."""
     tree = {"custom_variable": {"plan": "pro"}}
     file = settings(campaign(11, "checkout", segments=tree), campaign(12, "banner"))
-    odd = {"plan": ["pro"], "age": 5}
+    odd: Any = {"plan": ["pro"], "age": 5}
     async with VWOClient(file, transport=RecordingTransport()) as client:
         assert await client.activate("checkout", "Ashley", custom_variables=odd) is None
         assert await client.activate("banner", "Ashley", custom_variables=odd)
@@ -771,7 +771,7 @@ async def test_row_81_segments_that_ask_for_it() -> None:
 
 async def test_row_81_log(caplog: pytest.LogCaptureFixture) -> None:
     """What is left out is logged by name, the first, second, fourth... time and never by value."""
-    odd = {"plan": ["SECRET"]}
+    odd: Any = {"plan": ["SECRET"]}
     async with VWOClient(settings(), transport=RecordingTransport()) as client:
         for _ in range(100):
             await client.get_variation_name("checkout", "Ashley", custom_variables=odd)

@@ -99,13 +99,18 @@ class VWOClient:
 
         Raises:
             ClosedError: It was closed, or is open in another loop.
-            OutboxError: The outbox cannot be used; the client is closed then.
+            OutboxError: The outbox cannot be used; the client is closed then, as it is where opening it
+                is cancelled.
         """
-        self._engine.enter()
+        engine = self._engine
+        was_open = engine.loop is not None
+        engine.enter()
         try:
-            await self._engine.reporter.opened()
-        except OutboxError:
-            await self._engine.aclose(0.0)
+            await engine.reporter.opened()
+        except BaseException as error:
+            # Whoever fails to open it has no client to close; one that others use stays as it is.
+            if isinstance(error, OutboxError) or not was_open:
+                await engine.aclose(0.0)
             raise
         return self
 

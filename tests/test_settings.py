@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import copy
+import gzip
 import json
+import pathlib
 import traceback
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -115,7 +120,8 @@ def changed(path: Path, value: object) -> dict[str, Any]:
     for step in path[:-1]:
         node = node[step]
     if value is ABSENT:
-        del node[path[-1]]
+        with suppress(KeyError):
+            del node[path[-1]]
     else:
         node[path[-1]] = value
     return file
@@ -218,6 +224,36 @@ def test_no_json_object(form: Any, text: str) -> None:
     assert refuse(form(text)).faults
 
 
+PAGE = "<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
+GOOD = json.dumps(FILE).encode()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (b"", "is empty"),
+        (" \n", "is empty"),
+        (codecs.BOM_UTF8 + GOOD, "byte order mark of UTF-8"),
+        ("\ufeff" + GOOD.decode(), "byte order mark of UTF-8"),
+        (GOOD.decode().encode("utf-16"), "byte order mark of UTF-16"),
+        (gzip.compress(GOOD), "compressed (gzip)"),
+        (zlib.compress(GOOD), "JSON"),
+        (PAGE, "HTML or XML page"),
+        ("\n  " + PAGE, "HTML or XML page"),
+        ("settings.json", "not its path"),
+        (b"/etc/shop/settings.json", "not its path"),
+        ("~/vwo", "not its path"),
+        ("./settings", "not its path"),
+        ("C:\\shop\\settings.json", "not its path"),
+        (pathlib.Path("settings.json"), "not its path"),
+    ],
+    ids=lambda value: ascii(value)[:24],
+)
+def test_row_82_wrong_files(source: Any, words: str) -> None:
+    """What was given in place of a settings file is named, and what to do about it."""
+    assert words in str(refuse(source))
+
+
 @pytest.mark.parametrize("source", [{}, "{}", b"{}"], ids=repr)
 def test_empty_object(source: Any) -> None:
     """An empty object lacks what every file has."""
@@ -294,6 +330,46 @@ def test_accepted(
     Plan(found)
 
 
+NULLS: list[Path] = [
+    ("collectionPrefix",),
+    ("campaignGroups",),
+    ("groups",),
+    ("campaignGroups", "7"),
+    ("groups", "5", "name"),
+    ("groups", "5", "campaigns"),
+    ("groups", "5", "et"),
+    ("groups", "5", "p"),
+    ("groups", "5", "wt"),
+    (*C, "name"),
+    (*C, "segments"),
+    (*C, "variables"),
+    (*C, "isForcedVariationEnabled"),
+    (*C, "isUserListEnabled"),
+    (*C, "isBucketingSeedEnabled"),
+    (*V, "id"),
+    (*V, "weight"),
+    (*V, "segments"),
+    (*V, "variables"),
+    (*V, "isFeatureEnabled"),
+    (*G, "id"),
+    (*G, "identifier"),
+    (*G, "type"),
+    (*G, "revenueProp"),
+    (*G, "mca"),
+    (*G, "hasProps"),
+]
+
+
+@pytest.mark.parametrize("path", NULLS, ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize("in_bytes", [False, True], ids=["mapping", "bytes"])
+def test_row_82_null_is_as_absent(path: Path, *, in_bytes: bool) -> None:
+    """A field of a real file that is null means what it means where it is absent."""
+    null, absent = (changed(path, value) for value in (None, ABSENT))
+    found = parse_settings(json.dumps(null).encode() if in_bytes else null)
+    assert found == parse_settings(absent)
+    Plan(found)
+
+
 def test_numeric_text_of_groups() -> None:
     """Numeric text is a number in groups too."""
     file = changed(
@@ -335,12 +411,12 @@ REFUSED: list[tuple[Path, list[object]]] = [
         ("collectionPrefix",),
         ["../x", "a?b=", "a/b", "a#b", "a%2fb", "a b", "a\r\nb", "\u00e9", "eu01\n", "."],
     ),
-    (("collectionPrefix",), [None, 5, [], {}]),
-    (("campaignGroups",), [{"7": "5"}, {"7": 5.5}, {"7": True}, {"7": None}, 5, "x"]),
-    (("groups",), [{"5": []}, {"5": None}, {"5": "x"}, 5]),
-    (("groups", "5", "et"), ["x", 1.5, None, True, []]),
+    (("collectionPrefix",), [5, [], {}]),
+    (("campaignGroups",), [{"7": "5"}, {"7": 5.5}, {"7": True}, 5, "x"]),
+    (("groups",), [{"5": []}, {"5": "x"}, 5]),
+    (("groups", "5", "et"), ["x", 1.5, True, []]),
     (("groups", "5", "campaigns"), [["x"], [1.5], [None], "x", 5]),
-    (("groups", "5", "wt"), [{"7": -1}, {"7": 101}, {"7": "x"}, {"7": None}, 5]),
+    (("groups", "5", "wt"), [{"7": -1}, {"7": 101}, {"7": "x"}, 5]),
     (
         (*C, "id"),
         [ABSENT, None, "", "x", "7a", "07", "7.0", " 7", "\u0667", 7.5, True, 2**53, [], {}],
@@ -355,7 +431,7 @@ REFUSED: list[tuple[Path, list[object]]] = [
     ((*C, "variables"), ["x", 5, {"1": {}}, [None], [5]]),
     ((*V, "id"), ["x", 1.5, True, "01"]),
     ((*V, "name"), [ABSENT, None, "", 5]),
-    ((*V, "weight"), [None, "", "x", -1, -0.001, 100.001, 120, "120", "-1", "nan", "inf", [], {}]),
+    ((*V, "weight"), ["", "x", -1, -0.001, 100.001, 120, "120", "-1", "nan", "inf", [], {}]),
     ((*G, "id"), ["x", 1.5, True]),
     ((*G, "identifier"), [5, []]),
 ]

@@ -228,28 +228,22 @@ async def test_queue_full() -> None:
         {"revenue_value": "-Infinity"},
         {"revenue_value": "\ud800"},
         {"revenue_value": [1]},
+        {"revenue_value": "49,90"},
+        {"revenue_value": "$49.90"},
+        {"revenue_value": "1 000"},
+        {"revenue_value": "1_000"},
+        {"revenue_value": "0x10"},
+        {"revenue_value": "abc"},
+        {"revenue_value": "٣"},
         {"goal_type_to_track": "SOME"},
         {"goal_type_to_track": 5},
         {"should_track_returning_user": "yes"},
         {"wait": 1},
         {"custom_variables": []},
-        {"custom_variables": {"a": "\ud800"}},
-        {"custom_variables": {"\ud800": "a"}},
-        {"custom_variables": {5: "a"}},
-        {"custom_variables": {"a": {"b": 1}}},
-        {"custom_variables": {"a": float("nan")}},
-        {"custom_variables": {"a": 10**5000}},
         {"variation_targeting_variables": "x"},
         {"user_storage_data": "x"},
         {"meta_data": 5},
         {"event_properties": 5},
-        {"event_properties": {"a": float("nan")}},
-        {"event_properties": {"a": "\ud800"}},
-        {"event_properties": {"a": object()}},
-        {"event_properties": {"a": "x" * 70_000}},
-        {"user_agent": 5},
-        {"user_agent": "\ud800"},
-        {"user_ip_address": b"1.2.3.4"},
     ],
     ids=lambda value: next(iter(value)),
 )
@@ -279,12 +273,13 @@ async def test_invalid_input(arguments: dict[str, Any], caplog: pytest.LogCaptur
 
 
 async def test_cyclic_properties() -> None:
-    """Properties that contain themselves are refused, not recursed into."""
+    """Properties that contain themselves are left out, not recursed into."""
     properties: dict[str, Any] = {}
     properties["self"] = properties
     async with serving() as (client, _):
         result = await client.track("checkout", "Ashley", "signup", event_properties=properties)
-        assert result.reason is Reason.INVALID_INPUT
+        assert result
+        assert "'self'" in result.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -297,7 +292,10 @@ async def test_cyclic_properties() -> None:
         (Decimal("10.00"), "10.00"),
         (Decimal("1E+3"), "1000"),
         ("99.90", "99.90"),
-        ("abc", "abc"),
+        (" 99.90 ", "99.90"),
+        ("-1e3", "-1e3"),
+        (".5", ".5"),
+        (True, "1"),
     ],
 )
 async def test_revenue_on_the_wire(revenue: Any, text: str) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +37,16 @@ def refuse_variables(variables: Any) -> str:
     """Return the text of the error that refuses *variables*, in either place the same."""
     text = refuse(custom_variables=variables)
     other = refuse(variation_targeting_variables=variables)
+    assert text.replace("custom_variables", "variation_targeting_variables") == other
+    assert "custom_variables" in text
+    return text
+
+
+def leave_out(variables: Any) -> str:
+    """Return the one note about *variables*, of which "fine" alone can be used, in either place the same."""
+    user = User("Ashley", custom_variables=variables, variation_targeting_variables=variables)
+    assert user.custom_variables == user.variation_targeting_variables == {"fine": 1}
+    text, other = user.notes
     assert text.replace("custom_variables", "variation_targeting_variables") == other
     assert "custom_variables" in text
     return text
@@ -228,15 +240,52 @@ class Unprintable:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_refused_values(value: Any) -> None:
-    """What is nested, not finite, too large or no plain value is refused, whatever it would print as."""
-    assert "a value of" in refuse_variables({"fine": 1, "v": value})
+def test_values_left_out(value: Any) -> None:
+    """What is nested, not finite, too large or no plain value is as if it were not there, and is named."""
+    assert "'v'" in leave_out({"fine": 1, "v": value})
+
+
+class Scalar:
+    """A number of another library: it has the methods of one, and is of no type of Python's."""
+
+    ndim = 0
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def item(self) -> Any:
+        return self.value
+
+
+Scalar.__module__ = "numpy"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Fraction(5, 2), 2.5),
+        (Scalar(True), True),
+        (np.int64(7), 7),
+        (np.uint8(7), 7),
+        (np.float32(0.5), 0.5),
+        (np.float64(0.5), 0.5),
+        (np.bool_(True), True),
+        (np.str_("pro"), "pro"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_numbers_of_other_libraries(value: Any, expected: Any) -> None:
+    """A number of numpy's or of fractions is the plain number that it is."""
+    user = User("Ashley", custom_variables={"v": value})
+    assert user.custom_variables == {"v": expected}
+    assert type(user.custom_variables["v"]) in (type(expected), np.float64, np.str_)
+    assert not user.notes
 
 
 @pytest.mark.parametrize("key", [1, None, True, b"k", ("k",), LONE, "k" * 4097])
 def test_refused_keys(key: Any) -> None:
     """The names of variables are texts like any other."""
-    assert "a key of" in refuse_variables({"fine": 1, key: "v"})
+    assert "a key of" in leave_out({"fine": 1, key: "v"})
 
 
 @pytest.mark.parametrize(
@@ -257,13 +306,12 @@ def test_no_variables() -> None:
 
 @pytest.mark.parametrize("count", [1000, 1001, 10_000])
 def test_number_of_variables(count: int) -> None:
-    """A thousand variables are accepted; more are refused, in a mapping of any type."""
+    """The first thousand variables are used, in a mapping of any type."""
     variables = {f"v{number}": number for number in range(count)}
-    if count == 1000:
-        assert len(User("Ashley", custom_variables=variables).custom_variables) == 1000
-    else:
-        assert "more than 1000" in refuse_variables(variables)
-        assert "more than 1000" in refuse_variables(MappingProxyType(variables))
+    for given_ in (variables, MappingProxyType(variables)):
+        user = User("Ashley", custom_variables=given_)
+        assert list(user.custom_variables) == list(variables)[:1000]
+        assert bool(user.notes) is (count > 1000)
 
 
 @pytest.mark.parametrize("make", [dict, OrderedDict, UserDict, MappingProxyType, ChainMap])
@@ -297,9 +345,12 @@ class RaisingDict(dict[str, Any]):
 
 @pytest.mark.parametrize("make", [Raising, lambda: RaisingDict(plan="pro")], ids=["own", "dict"])
 def test_mapping_that_raises(make: Any) -> None:
-    """What a mapping of the caller's own make raises is bad input, and its text is not repeated."""
-    text = refuse_variables(make())
-    assert SECRET not in text
+    """What a mapping of the caller's own make raises costs the mapping, and its text is not repeated."""
+    user = User("Ashley", custom_variables=make())
+    assert user.custom_variables == {}
+    (note,) = user.notes
+    assert "RuntimeError" in note
+    assert SECRET not in note
 
 
 def test_errors_show_no_value() -> None:
@@ -307,13 +358,14 @@ def test_errors_show_no_value() -> None:
     secret = f"{SECRET}{LONE}"
     texts = [
         refuse(secret),
-        refuse_variables({secret: 1}),
-        refuse_variables({"v": secret}),
-        refuse_variables({"v": [SECRET]}),
         refuse_variables([SECRET]),
-        refuse(user_agent=secret),
-        refuse(user_ip_address=secret),
+        leave_out({"fine": 1, secret: 1}),
+        leave_out({"fine": 1, "v": secret}),
+        leave_out({"fine": 1, "v": [SECRET]}),
+        leave_out({"fine": 1, f"{SECRET}\n": [1]}),
+        *User("Ashley", user_agent=secret, user_ip_address=secret).notes,
     ]
+    assert len(texts) == 8
     assert not [text for text in texts if SECRET in text]
 
 
@@ -332,10 +384,18 @@ def test_agent_and_address(value: str | None) -> None:
     [0, False, 5, b"", b"agent", [], {}, LONE, "a" * 4097],
     ids=lambda value: ascii(value)[:20],
 )
-def test_refused_agent_and_address(value: Any) -> None:
-    """What is no text, empty or not, is refused."""
-    assert "user_agent" in refuse(user_agent=value)
-    assert "user_ip_address" in refuse(user_ip_address=value)
+def test_odd_agent_and_address(value: Any) -> None:
+    """What cannot be sent as it is is left out, cut or cleaned, and said to be so; nothing is refused."""
+    user = User("Ashley", user_agent=value, user_ip_address=value)
+    expected = {LONE: "a?b", "a" * 4097: "a" * 4096}.get(value, "") if value.__hash__ else ""
+    assert user.user_agent == user.user_ip_address == expected
+    assert [note.split(" ")[0] for note in user.notes] == ["user_agent", "user_ip_address"]
+
+
+def test_agent_is_cut_between_characters() -> None:
+    """Four bytes that are one character are kept or left out together."""
+    user = User("Ashley", user_agent="a" + "🙂" * 2000)
+    assert user.user_agent == "a" + "🙂" * 1023
 
 
 def test_repr() -> None:
@@ -375,6 +435,6 @@ def test_anything(user_id: Any, agent: Any, variables: Any) -> None:
     except InvalidInputError:
         return
     assert user.id_bytes.decode() == user_id
-    user.user_agent.encode()
+    assert len(user.user_agent.encode()) <= 4096
     for key, value in user.custom_variables.items():
         f"{key}{value}".encode()

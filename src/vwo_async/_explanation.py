@@ -13,7 +13,7 @@ class Step(Value):
     """One step of a decision.
 
     Attributes:
-        name: ``campaign``, ``whitelisting``, ``storage``, ``segment``, ``traffic``, ``group`` or
+        name: ``arguments`` (a variable that was left out), ``campaign``, ``whitelisting``, ``storage``, ``segment``, ``traffic``, ``group`` or
             ``variation``.
         passed: Whether the decision went on to the next step, or was made here with a variation.
         text: What happened, in words.

@@ -551,6 +551,8 @@ class Statistics(Value):
         unknown: Tries that may have arrived although no answer came.
         storage_errors: Calls of the user storage that failed or timed out.
         callback_errors: Calls of the user's functions that raised.
+        callbacks_left_out: Calls of the user's async functions that were not made, because 1,000 of the
+            same function had not ended.
         outbox_errors: Events that the outbox could not keep, or not at once.
         restored: Events from before this client, found in the outbox; part of *accepted*.
         settings_refreshes: Settings files put in force since the client was made.
@@ -579,6 +581,7 @@ class Statistics(Value):
     settings_keep_errors: int = 0
     settings_age_s: float | None = None
     settings_origin: Literal["given", "vwo", "disk"] = "given"
+    callbacks_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

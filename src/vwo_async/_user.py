@@ -7,9 +7,13 @@ given such a text, and writing one raises an exception.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import islice
 from math import isfinite
+from numbers import Integral, Real
+from types import NoneType
 from typing import Any, TypeAlias
 
 from ._error import InvalidInputError
@@ -25,6 +29,8 @@ MAX_INT_BITS = 1023
 
 _MAX_ORDINARY_NUMBER = 2**63
 _NO_VARIABLES: Variables = {}
+# What may stand in a log as the name of a variable.
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.\- ]{1,64}")
 
 
 def encode_id(user_id: object) -> bytes:
@@ -53,73 +59,147 @@ def check_text(value: object, name: str, max_bytes: int = MAX_TEXT_BYTES) -> Non
     Raises:
         InvalidInputError: It is not. The error holds *name* and never the value.
     """
-    if not isinstance(value, str):
-        raise InvalidInputError(f"{name} must be a str")
-    # str.isascii() costs nothing, so most texts need not be encoded.
-    if value.isascii() and len(value) <= max_bytes:
-        return
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError:
-        size = -1
-    if size < 0:
-        raise InvalidInputError(f"{name} holds a lone surrogate")
-    if size > max_bytes:
-        raise InvalidInputError(f"{name} is longer than {max_bytes} bytes in UTF-8")
+    fault = find_text_fault(value, max_bytes)
+    if fault:
+        raise InvalidInputError(f"{name} {fault}")
 
 
-def check_scalar(value: object, name: str) -> None:
-    """Check that *value* is a str, int, float, bool, Decimal or None, finite and not too large.
+def read_variables(variables: object, name: str, notes: list[str]) -> Variables:
+    """Return the variables that can be used: a value that cannot be is as if it were not there.
+
+    What a visitor sends ends up in variables, and one odd value must cost no more than the segments that
+    ask for it. Numbers of other libraries (numpy's, for one) become the plain numbers that they are.
+
+    Args:
+        variables: A mapping, or None for none.
+        name: What the caller calls it.
+        notes: Takes a text for each variable that is left out: which and why, never its value.
 
     Raises:
-        InvalidInputError: It is not.
-    """
-    if isinstance(value, str):
-        check_text(value, name)
-    elif isinstance(value, int):
-        if value.bit_length() > MAX_INT_BITS:
-            raise InvalidInputError(f"{name} is too large a number")
-    elif isinstance(value, (float, Decimal)):
-        # A signalling NaN cannot be converted to a float.
-        if (isinstance(value, Decimal) and value.is_snan()) or not isfinite(value):
-            raise InvalidInputError(f"{name} must be finite")
-    elif value is not None:
-        raise InvalidInputError(f"{name} must be a str, int, float, bool, Decimal or None")
-
-
-def check_variables(variables: object, name: str) -> Variables:
-    """Return *variables* after checking every key and value.
-
-    Raises:
-        InvalidInputError: It is not a mapping, has too many entries, or a key or value cannot be used.
+        InvalidInputError: It is no mapping.
     """
     if variables is None:
         return _NO_VARIABLES
-    checked = variables if type(variables) is dict else _copy(variables, name)
-    if len(checked) > MAX_VARIABLES:
-        raise InvalidInputError(f"{name} has more than {MAX_VARIABLES} entries")
-    # Quick checks for the usual keys and values; only others need the full ones.
-    for key, value in checked.items():
+    found = variables if type(variables) is dict else _copy(variables, name, notes)
+    if len(found) > MAX_VARIABLES:
+        notes.append(f"{name} has more than {MAX_VARIABLES} entries: the others are left out")
+        found = dict(islice(found.items(), MAX_VARIABLES))
+    # What nearly all keys and values are is seen at a glance; only the rest is looked at closely.
+    for key, value in found.items():
         if type(key) is not str or not key.isascii() or len(key) > MAX_TEXT_BYTES:
-            check_text(key, f"a key of {name}")
+            break
         kind = type(value)
         if kind is str and value.isascii() and len(value) <= MAX_TEXT_BYTES:
             continue
         if (kind is int or kind is float) and -_MAX_ORDINARY_NUMBER < value < _MAX_ORDINARY_NUMBER:
             continue
-        check_scalar(value, f"a value of {name}")
-    return checked
+        break
+    else:
+        return found
+    return _keep_usable(found, name, notes)
 
 
-def _copy(variables: object, name: str) -> dict[Any, Any]:
-    """Copy a mapping that is not a dict; its methods are the caller's code and may raise anything."""
+def _keep_usable(variables: Mapping[Any, Any], name: str, notes: list[str]) -> Variables:
+    usable: dict[str, Scalar] = {}
+    for key, value in variables.items():
+        fault = find_text_fault(key)
+        if fault:
+            notes.append(f"a key of {name} {fault}: it is left out")
+            continue
+        plain = _to_plain(value)
+        fault = find_scalar_fault(plain)
+        if fault:
+            notes.append(f"{name}: {show_key(key)} {fault}: it is left out")
+        else:
+            usable[key] = plain
+    return usable
+
+
+def show_key(key: str) -> str:
+    """Return the name of a variable as it may stand in a log: one that looks like a name, or none."""
+    return repr(key) if _PLAIN_KEY.fullmatch(key) else "a variable"
+
+
+def _to_plain(value: Any) -> Any:
+    """Return the plain number that a number of another library is; anything else as it is."""
+    if isinstance(value, (str, int, float, Decimal, NoneType)):
+        return value
+    try:
+        if isinstance(value, Integral):
+            return int(value)
+        if isinstance(value, Real):
+            return float(value)
+        # numpy's bool is no number to Python.
+        if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+            return value.item()
+    except Exception:  # noqa: BLE001 - the caller's own class may raise anything
+        # A value that cannot be read is left out like any other.
+        return value
+    return value
+
+
+def find_text_fault(value: object, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """Return what is wrong with a text, empty where it is encodable and of bounded length."""
+    if not isinstance(value, str):
+        return "must be a str"
+    # isascii() is a flag of the object: most texts are settled without encoding them.
+    if value.isascii() and len(value) <= max_bytes:
+        return ""
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        return "holds a lone surrogate"
+    return f"is longer than {max_bytes} bytes in UTF-8" if size > max_bytes else ""
+
+
+def find_scalar_fault(value: object) -> str:
+    """Return what is wrong with the value of a variable, empty where it is plain and finite."""
+    if isinstance(value, str):
+        return find_text_fault(value)
+    if isinstance(value, int):
+        return "is too large a number" if value.bit_length() > MAX_INT_BITS else ""
+    if isinstance(value, (float, Decimal)):
+        # A signalling NaN cannot even be made a float.
+        if (isinstance(value, Decimal) and value.is_snan()) or not isfinite(value):
+            return "is not finite"
+        return ""
+    if value is None:
+        return ""
+    return f"is of type {type(value).__name__}, not str, int, float, bool, Decimal or None"
+
+
+def _copy(variables: object, name: str, notes: list[str]) -> dict[Any, Any]:
+    """A mapping of the caller's own make runs the caller's code, which may raise anything."""
     if not isinstance(variables, Mapping):
         raise InvalidInputError(f"{name} must be a mapping")
     try:
         return dict(variables.items())
-    except Exception as error:  # noqa: BLE001 - the caller's mapping may raise anything
-        kind = type(error).__name__
-    raise InvalidInputError(f"{name} cannot be read: {kind}")
+    except Exception as error:  # noqa: BLE001 - the caller's own class may raise anything
+        notes.append(f"{name} cannot be read, reading it raised {type(error).__name__}")
+    return {}
+
+
+def read_header(value: object, name: str, notes: list[str]) -> str:
+    """Return a text that a visitor sent in a header, made fit to be sent on.
+
+    What cannot be encoded is replaced, what is too long is cut: a conversion must not be lost to an odd
+    user agent.
+
+    Args:
+        value: The text, or None for none.
+        name: What the caller calls it.
+        notes: Takes a text that says what was done to it.
+    """
+    fault = "" if value is None else find_text_fault(value)
+    if not fault:
+        return value or ""  # type: ignore[return-value]
+    if not isinstance(value, str):
+        notes.append(f"{name} {fault}: it is left out")
+        return ""
+    notes.append(f"{name} {fault}: it is cleaned or cut")
+    # Cutting may split the last character, which is then left out.
+    encoded = value[:MAX_TEXT_BYTES].encode("utf-8", "replace")[:MAX_TEXT_BYTES]
+    return encoded.decode("utf-8", "ignore")
 
 
 class User:
@@ -133,7 +213,8 @@ class User:
         custom_variables: Values for pre-segmentation.
         variation_targeting_variables: Values for whitelisting.
         user_agent: The visitor's user agent, empty when unknown.
-        user_ip_address: The visitor's IP address, empty when unknown.
+        user_ip_address: The visitor's address, empty when unknown.
+        notes: What of the arguments was left out, cut or cleaned, and why; never a value.
     """
 
     __slots__ = (
@@ -141,6 +222,7 @@ class User:
         "hash_bytes",
         "id",
         "id_bytes",
+        "notes",
         "user_agent",
         "user_ip_address",
         "variation_targeting_variables",
@@ -158,7 +240,7 @@ class User:
         """Check and encode everything.
 
         Raises:
-            InvalidInputError: Some argument cannot be hashed, compared or sent.
+            InvalidInputError: The id cannot be hashed, or variables are no mapping.
         """
         if type(user_id) is str and user_id.isascii() and 0 < len(user_id) <= MAX_USER_ID_BYTES:
             # The quick check, enough for nearly every id.
@@ -169,25 +251,24 @@ class User:
             # The Node SDK hashes the low byte of each UTF-16 unit; the visitor id is UTF-8 there too.
             self.hash_bytes = user_id.encode("utf-16-le")[::2]
         self.id = user_id
-        self.custom_variables = (
-            _NO_VARIABLES
-            if custom_variables is None
-            else check_variables(custom_variables, "custom_variables")
+        if (
+            custom_variables is None
+            and variation_targeting_variables is None
+            and user_agent is None
+            and user_ip_address is None
+        ):
+            self.custom_variables = self.variation_targeting_variables = _NO_VARIABLES
+            self.user_agent = self.user_ip_address = ""
+            self.notes: tuple[str, ...] = ()
+            return
+        notes: list[str] = []
+        self.custom_variables = read_variables(custom_variables, "custom_variables", notes)
+        self.variation_targeting_variables = read_variables(
+            variation_targeting_variables, "variation_targeting_variables", notes
         )
-        self.variation_targeting_variables = (
-            _NO_VARIABLES
-            if variation_targeting_variables is None
-            else check_variables(variation_targeting_variables, "variation_targeting_variables")
-        )
-        self.user_agent = "" if user_agent is None else _read_text(user_agent, "user_agent")
-        self.user_ip_address = (
-            "" if user_ip_address is None else _read_text(user_ip_address, "user_ip_address")
-        )
+        self.user_agent = read_header(user_agent, "user_agent", notes)
+        self.user_ip_address = read_header(user_ip_address, "user_ip_address", notes)
+        self.notes = tuple(notes)
 
     def __repr__(self) -> str:
         return "<User>"
-
-
-def _read_text(value: str, name: str) -> str:
-    check_text(value, name)
-    return value

@@ -203,11 +203,16 @@ CHILD = """
     def places(bad):
         return [
             dict(user_id=bad), dict(campaign_key=bad), dict(campaign_key=["checkout", bad]),
-            dict(goal_identifier=bad), dict(revenue_value=bad), dict(custom_variables={{bad: "x"}}),
+            dict(goal_identifier=bad), dict(revenue_value=bad), dict(goal_type_to_track=bad),
+        ]
+
+    def left_out(bad):
+        return [
+            dict(custom_variables={{bad: "x"}}),
             dict(custom_variables={{"x": bad}}), dict(variation_targeting_variables={{"x": bad}}),
             dict(variation_targeting_variables={{bad: 1}}), dict(event_properties={{"x": bad}}),
             dict(event_properties={{bad: 1}}), dict(event_properties={{"x": [{{"y": bad}}]}}),
-            dict(user_agent=bad), dict(user_ip_address=bad), dict(goal_type_to_track=bad),
+            dict(user_agent=bad), dict(user_ip_address=bad),
         ]
 
     async def check(client, bad):
@@ -215,6 +220,10 @@ CHILD = """
             given = dict(campaign_key="checkout", user_id="Ashley", goal_identifier="signup")
             result = await client.track(**(given | place))
             assert not result and result.reason == "invalid_input", list(place)
+        for place in left_out(bad):
+            given = dict(campaign_key="checkout", user_id="Ashley", goal_identifier="often")
+            result = await client.track(**(given | place))
+            assert result.reason in ("tracked", "not_activated") and len(result.notes) == 1, place
         for name in ("activate", "get_variation_name", "is_feature_enabled"):
             method = getattr(client, name)
             for key, user in (("checkout", bad), (bad, "Ashley"), ("search", bad)):
@@ -680,14 +689,34 @@ async def refuse_quickly(client: Any, **given: Any) -> None:
     assert time.thread_time() - began < P99_DELAY_S
 
 
+async def leave_out_quickly(client: Any, **given: Any) -> None:
+    """Assert that the methods answer as if the odd part were not there, and that this takes no time."""
+    began = time.thread_time()
+    result = await client.track("checkout", "Ashley", "signup", **given)
+    assert result
+    assert len(result.notes) == 1
+    if "event_properties" not in given:
+        assert await client.activate("checkout", "Ashley", **given) == find_variation("Ashley")
+        assert await client.decide_all("Ashley", **given) == await client.decide_all("Ashley")
+    assert time.thread_time() - began < 2 * P99_DELAY_S
+
+
+async def refuse_strictly(**given: Any) -> None:
+    """Assert that in development the same arguments are an error, which does not show them."""
+    async with VWOClient(settings(), transport=RecordingTransport(), strict=True) as client:
+        with pytest.raises(InvalidInputError):
+            await client.track("checkout", "Ashley", "signup", **given)
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", REFUSED_VALUES)
-async def test_row_55_refused_values(name: str, place: str) -> None:
-    """A variable that is not a plain finite value of bounded size is refused as a whole, in no time."""
-    transport = RecordingTransport()
-    async with VWOClient(settings(), transport=transport) as client:
-        await refuse_quickly(client, **{place: {"fine": 1, "plan": REFUSED_VALUES[name]}})
-    assert not transport.requests
+async def test_row_81_values_left_out(name: str, place: str) -> None:
+    """A variable that is not a plain finite value of bounded size costs itself and not the conversion."""
+    given = {place: {"fine": 1, "plan": REFUSED_VALUES[name]}}
+    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+        await leave_out_quickly(client, **given)
+        assert client.statistics().accepted == 2
+    await refuse_strictly(**given)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -696,32 +725,74 @@ async def test_row_55_refused_values(name: str, place: str) -> None:
     [
         {f"v{number}": number for number in range(10_000)},
         Raising(),
-        cyclic_list,
-        deep,
-        Unprintable(),
         {1: "x"},
         {None: "x"},
         {"k" * 5000: 1},
         {LONE: 1},
-        "plan=pro",
     ],
-    ids=[
-        "10 000",
-        "raising",
-        "cycle",
-        "deep",
-        "unprintable",
-        "int",
-        "None",
-        "long",
-        "lone",
-        "text",
-    ],
+    ids=["10 000", "raising", "int", "None", "long", "lone"],
+)
+async def test_row_81_variables_left_out(variables: Any, place: str) -> None:
+    """So do too many variables, names that are no texts, and a mapping that cannot be read."""
+    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+        await leave_out_quickly(client, **{place: variables})
+    await refuse_strictly(**{place: variables})
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "variables",
+    [cyclic_list, deep, Unprintable(), "plan=pro"],
+    ids=["cycle", "deep", "unprintable", "text"],
 )
 async def test_row_55_refused_variables(variables: Any, place: str) -> None:
-    """So are too many variables, names that are no texts, and what is no mapping or cannot be read."""
+    """What is no mapping at all is refused, in no time."""
     async with VWOClient(settings(), transport=RecordingTransport()) as client:
         await refuse_quickly(client, **{place: variables})
+
+
+async def test_row_81_segments_that_ask_for_it() -> None:
+    """A variable that cannot be used is absent to the segments that ask for it, and is named."""
+    tree = {"custom_variable": {"plan": "pro"}}
+    file = settings(campaign(11, "checkout", segments=tree), campaign(12, "banner"))
+    odd: Any = {"plan": ["pro"], "age": 5}
+    async with VWOClient(file, transport=RecordingTransport()) as client:
+        assert await client.activate("checkout", "Ashley", custom_variables=odd) is None
+        assert await client.activate("banner", "Ashley", custom_variables=odd)
+        result = await client.track("banner", "Ashley", "signup", custom_variables=odd)
+        assert result
+        (note,) = result.notes
+        assert "'plan'" in note
+        assert "list" in note
+        explained = await client.explain("checkout", "Ashley", custom_variables=odd)
+        assert explained.steps[0].name == "arguments"
+        assert "'plan'" in explained.steps[0].text
+
+
+async def test_row_81_log(caplog: pytest.LogCaptureFixture) -> None:
+    """What is left out is logged by name, the first, second, fourth... time and never by value."""
+    odd: Any = {"plan": ["SECRET"]}
+    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+        for _ in range(100):
+            await client.get_variation_name("checkout", "Ashley", custom_variables=odd)
+    lines = [record.getMessage() for record in caplog.records if "'plan'" in record.getMessage()]
+    assert len(lines) == 7
+    assert "SECRET" not in caplog.text
+
+
+@pytest.mark.parametrize("agent", ["Mozilla/5.0 \ud83d", "x" * 5_000, "\udcff", b"Mozilla", 5])
+@pytest.mark.parametrize("is_event_arch", [False, True])
+async def test_row_81_odd_agent(agent: Any, *, is_event_arch: bool) -> None:
+    """A user agent that cannot be sent as it is is cleaned or cut, and the conversion counted."""
+    transport = RecordingTransport()
+    file = settings(isEventArchEnabled=is_event_arch)
+    async with VWOClient(file, transport=transport) as client:
+        result = await client.track(
+            "checkout", "Ashley", "signup", user_agent=agent, user_ip_address=agent, wait=True
+        )
+        assert result
+        assert [note.split(" ")[0] for note in result.notes] == ["user_agent", "user_ip_address"]
+    assert len(transport.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -778,13 +849,24 @@ async def test_row_55_as_much_as_is_allowed() -> None:
         {("a", "b"): 1},
         {"x": "y" * 100_000},
         {"x": LONE},
-        Raising(),
-        deep,
     ],
-    ids=lambda value: type(value).__name__,
+    ids=lambda value: type(next(iter(value.values()))).__name__,
 )
+async def test_row_81_event_properties(properties: Any) -> None:
+    """An event property that JSON cannot write, or for which there is no room, costs itself alone."""
+    transport = RecordingTransport()
+    async with VWOClient(settings(isEventArchEnabled=True), transport=transport) as client:
+        await leave_out_quickly(client, event_properties={"fine": 1, **properties})
+    bodies = [json.loads(request.body) for request in transport.requests]
+    props = [one["d"]["event"]["props"] for one in bodies if one["d"]["event"]["name"] == "signup"]
+    assert [one["fine"] for one in props] == [1]
+    assert "x" not in props[0]
+    await refuse_strictly(event_properties=properties)
+
+
+@pytest.mark.parametrize("properties", [Raising(), deep], ids=["mapping", "list"])
 async def test_row_55_event_properties(properties: Any) -> None:
-    """Event properties that JSON cannot write, or that are too large, are refused."""
+    """Event properties that are no dict are refused."""
     transport = RecordingTransport()
     async with VWOClient(settings(isEventArchEnabled=True), transport=transport) as client:
         await refuse_quickly(client, event_properties=properties)
@@ -868,8 +950,9 @@ async def test_row_55_any_argument(method: str, value: Any) -> None:
         options = OPTIONS & inspect.signature(call).parameters.keys()
         for name in options:
             result = await call(**{one: usable[one] for one in names}, **{name: value})
-            # An empty mapping means none.
-            if method == "track" and not isinstance(value, dict):
+            # An empty mapping means none, and an odd header is left out.
+            is_used = name not in {"user_agent", "user_ip_address"} and not isinstance(value, dict)
+            if method == "track" and is_used:
                 assert result.reason is Reason.INVALID_INPUT, name
         ledger = client.statistics()
         assert ledger.accepted == ledger.delivered + ledger.pending

@@ -129,11 +129,10 @@ const PARITY = (global.PARITY = {
   numbers(operandValue, tagValue, stock) {
     const operand = PARITY.strictNumber(operandValue);
     const tag = PARITY.strictNumber(tagValue);
-    const write = number => (Number.isInteger(number) ? BigInt(number).toString() : String(number));
     const strict =
       Number.isNaN(operand) || Number.isNaN(tag)
         ? { operandValue, tagValue }
-        : { operandValue: write(operand), tagValue: write(tag) };
+        : { operandValue: String(operand), tagValue: String(tag) };
     if (strict.operandValue === stock.operandValue && strict.tagValue === stock.tagValue) {
       return stock;
     }

@@ -23,6 +23,7 @@ import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -65,7 +66,20 @@ def strict_number(text: str) -> float | None:
 
 
 def number_text(number: float) -> str:
-    return str(int(number)) if number == math.floor(number) else str(number)
+    """Section 5.3: JavaScript's text of a number."""
+    sign, digits, point = Decimal(repr(number)).normalize().as_tuple()
+    figures = "".join(map(str, digits))
+    # The place of the decimal point, counted from the left of the figures.
+    at = len(figures) + int(point)
+    if number == 0:
+        return "0"
+    if -6 < at <= 21:
+        whole, fraction = figures[: max(at, 0)].ljust(at, "0") or "0", figures[max(at, 0) :]
+        text = f"{whole}.{'0' * max(-at, 0)}{fraction}" if fraction else whole
+    else:
+        rest = f".{figures[1:]}" if len(figures) > 1 else ""
+        text = f"{figures[0]}{rest}e{at - 1:+d}"
+    return f"-{text}" if sign else text
 
 
 def value_text(value: Any) -> str:
@@ -73,7 +87,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return number_text(value) if abs(value) < 1e21 else str(value)
+        return number_text(value)
     return str(value)
 
 
@@ -153,9 +167,7 @@ def _is_float(text: str) -> bool:
 
 def js_text(value: float) -> str:
     """A number as JavaScript prints it, which is what its parsers then read."""
-    if isinstance(value, float) and value == math.floor(value) and abs(value) < 1e21:
-        return str(int(value))
-    return str(value)
+    return number_text(value) if isinstance(value, float) else str(value)
 
 
 def node_cast(value: Any, kind: Any) -> Any:

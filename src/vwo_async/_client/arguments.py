@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import isfinite
@@ -16,15 +17,18 @@ from .options import GoalType, read_goal_type
 
 MAX_CAMPAIGN_KEYS = 1000
 MAX_DIGITS = 100
+# As VWO reads amounts.
+_AMOUNT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 NO_META_DATA: Mapping[str, Any] = {}
 
 
 class EventProperties(NamedTuple):
-    """Event properties, and their JSON text less what only VWO's SDKs may set."""
+    """Event properties, their JSON text, and a note about each that is not in it."""
 
     given: Mapping[str, Any]
     json: str
+    notes: tuple[str, ...] = ()
 
 
 NO_PROPERTIES = EventProperties({}, "")
@@ -78,6 +82,11 @@ class TrackCall(NamedTuple):
     meta_data: Mapping[str, Any]
     tracks_returning_user: bool
     waits: bool
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the arguments was left out, and why; never a value."""
+        return (*self.user.notes, *self.properties.notes)
 
 
 def check_name(value: object, name: str) -> None:
@@ -172,25 +181,33 @@ def read_goal_choice(value: object, default: GoalType) -> GoalType:
 
 
 def read_revenue(value: object) -> Revenue:
-    """Return *value* as revenue; None, 0, False and an empty text mean none.
-
-    True is passed through as the official SDKs do.
+    """Return *value* as revenue; None, 0, False and an empty text mean none, and True is 1.
 
     Raises:
-        InvalidInputError: It is not a finite int, float or Decimal or a text of at most 100 characters.
+        InvalidInputError: It is not a finite int, float or Decimal, nor a text of at most 100 characters
+            that spells a number: VWO would refuse it, and with it the conversion.
     """
     if value is None or isinstance(value, bool):
-        return value or None
+        return 1 if value else None
     if isinstance(value, str):
-        check_text(value, "revenue_value", 100)
-        if value.strip().lstrip("+-").lower() in ("nan", "inf", "infinity"):
-            raise InvalidInputError("revenue_value must be finite")
-        return value
+        return _read_amount(value)
     if not isinstance(value, (int, float, Decimal)):
         raise InvalidInputError("revenue_value must be an int, float, Decimal or str")
     if not _is_printable(value):
         raise InvalidInputError("revenue_value must be finite, with at most 100 digits")
     return value
+
+
+def _read_amount(text: str) -> str:
+    """Return a text that spells an amount, without the blanks around it."""
+    check_text(text, "revenue_value", 100)
+    amount = text.strip()
+    if amount and _AMOUNT.fullmatch(amount) is None:
+        raise InvalidInputError(
+            "revenue_value must spell a number such as 49.90: a full stop before the fraction,"
+            " no currency, no thousands separator"
+        )
+    return amount
 
 
 def _is_printable(value: float | Decimal) -> bool:
@@ -207,10 +224,12 @@ def read_properties(properties: object) -> EventProperties:
     """Return the ``event_properties`` of a call with their JSON text.
 
     Raises:
-        InvalidInputError: Not a dict, or not to be written as JSON.
+        InvalidInputError: Not a dict.
     """
     if properties is None:
         return NO_PROPERTIES
     if not isinstance(properties, dict):
         raise InvalidInputError("event_properties must be a dict")
-    return EventProperties(properties, dump_properties(properties))
+    notes: list[str] = []
+    text = dump_properties(properties, notes)
+    return EventProperties(properties, text, tuple(notes))

@@ -10,12 +10,16 @@ from typing import Any
 
 from .._log import FailureLog
 
+# Async calls of one function that may be under way.
+MAX_RUNNING = 1000
+
 
 class Callback:
     """A user's plain or async function.
 
-    An async one runs in a task of its own, so that it does not hold the caller. What the function raises
-    is counted and logged, except what is no `Exception`, which passes.
+    An async one runs in a task of its own, so that it does not hold the caller; while many of its calls
+    have not ended, further ones are left out, counted and logged, so that one that hangs cannot fill the
+    memory. What the function raises is counted and logged, except what is no `Exception`, which passes.
 
     Args:
         function: The function.
@@ -27,11 +31,17 @@ class Callback:
         self._name = name
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures = FailureLog(name, logging.ERROR)
+        self._left_out = FailureLog(name)
 
     @property
     def errors(self) -> int:
         """How often the function raised."""
         return self._failures.count
+
+    @property
+    def left_out(self) -> int:
+        """How often the function was not called, because too many of its calls had not ended."""
+        return self._left_out.count
 
     def call_soon(self, *arguments: object) -> None:
         """Call the function from the loop, so that nothing that it raises can end a worker."""
@@ -39,7 +49,10 @@ class Callback:
         asyncio.get_running_loop().call_soon(lambda: self.call(*arguments))
 
     def call(self, *arguments: object) -> None:
-        """Call the function."""
+        """Call the function, unless too many of its calls have not ended."""
+        if len(self._tasks) >= MAX_RUNNING:
+            self._left_out.add(f"not called, since {MAX_RUNNING} calls have not ended")
+            return
         try:
             returned = self._function(*arguments)
         except Exception as error:  # noqa: BLE001 - the caller's function may raise anything

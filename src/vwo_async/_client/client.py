@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
@@ -13,7 +13,7 @@ from .._core.feature_variable import is_enabled, read_variable
 from .._core.plan import Decision
 from .._error import ClosedError, InvalidInputError, OutboxError
 from .._explanation import Explanation
-from .._log import log_warning
+from .._log import FailureLog, log_warning
 from .._reason import Reason
 from .._result import CampaignDecision, CloseReport, FlushReport, Statistics, TrackResult
 from .._settings import parse_settings
@@ -89,6 +89,7 @@ class VWOClient:
         self._engine = Engine(parse_settings(settings), chosen)
         self._options = chosen
         self._encoding = chosen.user_id_encoding
+        self._left_out = FailureLog("arguments")
         self._track_waits = "track" in chosen.return_promise_for
 
     # Life
@@ -98,13 +99,18 @@ class VWOClient:
 
         Raises:
             ClosedError: It was closed, or is open in another loop.
-            OutboxError: The outbox cannot be used; the client is closed then.
+            OutboxError: The outbox cannot be used; the client is closed then, as it is where opening it
+                is cancelled.
         """
-        self._engine.enter()
+        engine = self._engine
+        was_open = engine.loop is not None
+        engine.enter()
         try:
-            await self._engine.reporter.opened()
-        except OutboxError:
-            await self._engine.aclose(0.0)
+            await engine.reporter.opened()
+        except BaseException as error:
+            # Whoever fails to open it has no client to close; one that others use stays as it is.
+            if isinstance(error, OutboxError) or not was_open:
+                await engine.aclose(0.0)
             raise
         return self
 
@@ -339,6 +345,7 @@ class VWOClient:
         self._engine.enter()
         try:
             user = self._read_user(user_id, custom_variables, variation_targeting_variables)
+            self._note(apis.DECIDE_ALL.name, user.notes)
             given_record = read_record(user_storage_data)
         except InvalidInputError as error:
             self._refuse(apis.DECIDE_ALL.name, error)
@@ -372,6 +379,7 @@ class VWOClient:
             if not isinstance(api, str) or api not in _APIS:
                 raise InvalidInputError(f"api must be one of {', '.join(_APIS)}")
             user = self._read_user(user_id, custom_variables, variation_targeting_variables)
+            self._note("explain", user.notes)
             given_record = read_record(user_storage_data)
         except InvalidInputError as error:
             self._refuse("explain", error)
@@ -470,6 +478,7 @@ class VWOClient:
                 given_record=read_record(user_storage_data),
                 waits=waits,
             )
+            self._note("track", call.notes)
         except InvalidInputError as error:
             self._refuse("track", error)
             return TrackResult.refused(campaign_key, Reason.INVALID_INPUT, str(error))
@@ -662,6 +671,8 @@ class VWOClient:
                 user_ip_address,
                 self._encoding,
             )
+            if user.notes:
+                self._note(api.name, user.notes)
             given_record = None if user_storage_data is None else read_record(user_storage_data)
             meta_data = NO_META_DATA if meta_data is None else read_meta_data(meta_data)
             waits = tracks_again = False
@@ -713,6 +724,17 @@ class VWOClient:
 
     def _read_wait(self, name: str, wait: bool | None) -> bool:
         return read_flag(wait, name in self._options.return_promise_for, "wait")
+
+    def _note(self, name: str, notes: Iterable[str]) -> None:
+        """Log what of the arguments was left out, without its value; with strict, raise it.
+
+        Raises:
+            InvalidInputError: With strict, if anything was.
+        """
+        for note in notes:
+            if self._options.strict:
+                raise InvalidInputError(note)
+            self._left_out.add(f"{name}: {note}")
 
     def _refuse(self, name: str, error: InvalidInputError) -> None:
         """Log bad input in one line, without the input; with strict, raise it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -168,7 +169,9 @@ async def explain_campaign(
     if isinstance(campaign, Reason):
         return explain_refusal(campaign_key, campaign, campaign.value.replace("_", " "))
     stored_records = engine.make_stored_records(user, given_record)
-    return await stored_records.trace(engine.snapshot.plan, campaign, api)
+    explained = await stored_records.trace(engine.snapshot.plan, campaign, api)
+    left_out = tuple(Step("arguments", False, note) for note in user.notes)
+    return replace(explained, steps=(*left_out, *explained.steps)) if left_out else explained
 
 
 def explain_refusal(campaign_key: str, reason: Reason, text: str) -> Explanation:

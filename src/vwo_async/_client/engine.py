@@ -7,6 +7,7 @@ import os
 import time
 from asyncio import get_running_loop
 from collections.abc import Mapping
+from contextvars import Context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,8 @@ class Engine:
         self._integration = (
             Callback(options.integrations, "integrations") if options.integrations else None
         )
-        self._pid = os.getpid()
+        # The process in which the client was opened: before that it may be made in one and used in another.
+        self._pid: int | None = None
         self.settings_refresh = SettingsRefresh(self, options, self.make_fetcher)
 
     # Life
@@ -114,15 +116,18 @@ class Engine:
     def _enter(self) -> None:
         """Look closely, once in each turn of the loop: what is found holds until the next."""
         loop = get_running_loop()
-        if loop is self.loop and os.getpid() == self._pid:
+        pid = os.getpid()
+        if loop is self.loop and pid == self._pid:
             return
-        if os.getpid() != self._pid:
-            raise ClosedError("the client was made before a fork; make a new one in this process")
         if self.is_closed:
             raise ClosedError("the client is closed")
+        if self._pid not in (None, pid):
+            raise ClosedError("the client was opened before a fork; make a new one in this process")
         if self.loop is not None:
             raise WrongLoopError("the client belongs to another event loop; make one for each loop")
-        self._start(loop)
+        self._pid = pid
+        # What is started here outlives the call that came first: it must not hold that call's context.
+        Context().run(self._start, loop)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         account = self.snapshot.event_factory.account
@@ -182,6 +187,7 @@ class Engine:
         return Statistics(
             storage_errors=0 if self._storage is None else self._storage.errors,
             callback_errors=sum(callback.errors for callback in self._callbacks()),
+            callbacks_left_out=sum(callback.left_out for callback in self._callbacks()),
             **self.reporter.count(),
             **self.settings_refresh.count(),
         )

@@ -73,6 +73,7 @@ def track_now(
         or user_storage_data is not None
         or meta_data is not None
         or event_properties is not None
+        or user.notes
     ):
         return None
     snapshot = engine.snapshot
@@ -117,7 +118,7 @@ async def track_conversions(engine: Engine, call: TrackCall) -> TrackResult:
     targets = await _find_targets(snapshot.plan, call, has_storage=engine.has_storage)
     open_targets, not_open = sort_targets(snapshot.plan, call, targets)
     if not open_targets:
-        return TrackResult(not_open)
+        return TrackResult(not_open, notes=call.notes)
     with engine.make_stored_records(call.user, call.given_record) as stored_records:
         async with stored_records.exclusive():
             conversions, not_decided = await decide_targets(
@@ -131,7 +132,8 @@ async def track_conversions(engine: Engine, call: TrackCall) -> TrackResult:
         await engine.reporter.wait_for(counted.delivery)
         results = _apply_outcomes(results)
     in_order = {target.key: results[target.key] for target in targets}
-    return TrackResult(in_order, counted.delivery, notes=tuple(stored_records.notes))
+    notes = (*call.notes, *stored_records.notes)
+    return TrackResult(in_order, counted.delivery, notes=notes)
 
 
 async def _find_targets(plan: Plan, call: TrackCall, *, has_storage: bool) -> list[Target]:

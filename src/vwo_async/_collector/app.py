@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from .field import load_json
+from .guard import Guard
 from .inbox import Inbox, Reply
 from .ledger_file import LedgerFile
 from .report import build_report
@@ -19,6 +22,8 @@ __all__ = ["MAX_BODY_BYTES", "HttpInterface"]
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """The largest body that is read; a larger one is answered with 413."""
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -30,10 +35,14 @@ class HttpInterface:
         inbox: The inbox.
         ledger_file: The file in which events must be on the disk before a request is answered, if any.
         latency_s: How long to delay each answer, in seconds.
+
+    Attributes:
+        guard: Decides who may control the collector and read what it received.
     """
 
     def __init__(self, inbox: Inbox, ledger_file: LedgerFile | None, latency_s: float) -> None:
         self.latency_s = latency_s
+        self.guard = Guard(None)
         self._inbox = inbox
         self._ledger_file = ledger_file
 
@@ -41,15 +50,22 @@ class HttpInterface:
         """Return an ASGI application."""
         return Starlette(
             routes=[
-                Route("/collector/report", self._report, methods=["GET"]),
-                Route("/collector/ledger", self._ledger, methods=["GET"]),
-                Route("/collector/totals", self._totals, methods=["GET"]),
-                Route("/collector/reset", self._reset, methods=["POST"]),
-                Route("/collector/settings", self._set_settings, methods=["PUT"]),
-                Route("/collector/answer", self._answer_next, methods=["POST"]),
+                Route("/collector/report", self._guarded(self._report), methods=["GET"]),
+                Route("/collector/ledger", self._guarded(self._ledger), methods=["GET"]),
+                Route("/collector/totals", self._guarded(self._totals), methods=["GET"]),
+                Route("/collector/reset", self._guarded(self._reset), methods=["POST"]),
+                Route("/collector/settings", self._guarded(self._set_settings), methods=["PUT"]),
+                Route("/collector/answer", self._guarded(self._answer_next), methods=["POST"]),
                 Route("/{path:path}", self._receive, methods=_METHODS),
             ]
         )
+
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        async def answer(request: Request) -> Response:
+            fault = self.guard.find_fault(request.headers.raw, request.scope["query_string"])
+            return _json({"error": fault}, 403) if fault else await endpoint(request)
+
+        return answer
 
     async def _receive(self, request: Request) -> Response:
         try:
@@ -118,7 +134,7 @@ async def _read_body(request: Request) -> bytes | None:
 
 def _read_planned_answer(body: bytes | None) -> tuple[int, int, Mapping[str, str], bytes]:
     """Read ``{"status": 503, "times": 1, "headers": {}, "body": ""}``; only the status is required."""
-    plan = json.loads(body or b"null")
+    plan = load_json(body or b"null")
     if not isinstance(plan, dict):
         raise _malformed("must be an object with a status")
     status, times = plan.get("status"), plan.get("times", 1)

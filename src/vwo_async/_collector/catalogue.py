@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .field import load_json
+
 __all__ = ["Campaign", "Catalogue", "Goal"]
 
 _REVENUE_TYPE = "REVENUE_TRACKING"
@@ -79,9 +81,9 @@ def _to_bytes(settings: bytes | str | Mapping[str, object]) -> bytes:
 
 def _parse(source: bytes) -> object:
     try:
-        return json.loads(source)
-    except (ValueError, RecursionError):
-        # Without the cause: that exception holds the document, and so the SDK key.
+        return load_json(source)
+    except ValueError:
+        # The cause is hidden: it holds the document, and so the key.
         raise _malformed("not JSON") from None
 
 

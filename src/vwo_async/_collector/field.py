@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from .error import WireError
 
-__all__ = ["STATISTICS", "Fields", "read_decimal", "read_json", "read_query"]
+__all__ = ["STATISTICS", "Fields", "load_json", "read_decimal", "read_json", "read_query"]
 
 STATISTICS = frozenset({"eb", "ig", "ss", "cl", "ll", "tr", "gt", "pi", "_l"})
 """Query parameters that say which features of the SDK are in use."""
@@ -29,6 +29,7 @@ _VOCABULARY = STATISTICS | {
 }
 # fmt: on
 
+MAX_DEPTH = 64
 _MAX_PARAMETERS = 64
 _MAX_DIGITS = 18
 _VISITOR = re.compile(r"[0-9A-F]{32}")
@@ -172,6 +173,30 @@ def read_query(query: bytes) -> Fields:
     return Fields(values)
 
 
+def load_json(text: str | bytes, **options: Any) -> Any:
+    """Return what JSON *text* stands for.
+
+    Raises:
+        ValueError: It is no JSON, or nested deeper than anything that an SDK sends.
+    """
+    try:
+        value = json.loads(text, **options)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [below for one in level for below in _list_below(one)]
+        if not level:
+            return value
+    raise ValueError("nested too deeply")
+
+
+def _list_below(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
 def read_json(text: str | bytes, field: str) -> object:
     """Read a JSON document.
 
@@ -181,11 +206,11 @@ def read_json(text: str | bytes, field: str) -> object:
     """
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
-        value: object = json.loads(decoded, parse_constant=_refuse_constant)
+        value: object = load_json(decoded, parse_constant=_refuse_constant)
         if "\\u" in decoded:
             json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        # Without the cause: that exception holds the document.
+    except ValueError:
+        # No cause: the exception holds the document.
         raise WireError(field, "must be JSON in UTF-8") from None
     return value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import HttpInterface
+from .guard import is_loopback
 from .inbox import Inbox, Refusal, Totals
 from .ledger import Ledger
 from .ledger_file import LedgerFile
@@ -48,6 +50,8 @@ class Collector:
             ``collectionPrefix``, or custom dimensions that are not text.
         clock_window_s: How far times in requests may be from now, in seconds.
         clock: Returns the seconds since 1970; for tests with another time.
+        token: What requests to ``/collector/...`` have to show. Without a token they must name this
+            machine as their host; `serve` makes one up where it listens beyond loopback.
 
     Raises:
         ValueError: *settings* is not a settings file.
@@ -62,10 +66,12 @@ class Collector:
         strict: bool = True,
         clock_window_s: float = 172_800.0,
         clock: Callable[[], float] = time.time,
+        token: str | None = None,
     ) -> None:
         self._inbox = Inbox(settings, strict=strict, clock_window_s=clock_window_s, clock=clock)
         ledger_file = None if ledger_path is None else LedgerFile(ledger_path)
         self._http_interface = HttpInterface(self._inbox, ledger_file, latency_s)
+        self._http_interface.guard.token = token
         self._app = self._http_interface.app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,6 +104,17 @@ class Collector:
     @latency_s.setter
     def latency_s(self, latency_s: float) -> None:
         self._http_interface.latency_s = latency_s
+
+    @property
+    def token(self) -> str | None:
+        """What requests to ``/collector/...`` have to show, None where nothing."""
+        return self._http_interface.guard.token
+
+    def require_token(self) -> str:
+        """Ask every request to ``/collector/...`` for the token, made up here if there is none; return it."""
+        guard = self._http_interface.guard
+        guard.token = guard.token or secrets.token_urlsafe(24)
+        return guard.token
 
     def report(self) -> Report:
         """Return visitors, conversions, rates and revenue by campaign, variation and goal."""
@@ -152,7 +169,8 @@ async def serve(
 ) -> AsyncIterator[str]:
     """Serve a collector in the running loop, for as long as the context lasts.
 
-    No signal handler is installed and no logger is configured. At the end, requests in progress get
+    No signal handler is installed and no logger is configured. On another address than loopback, requests
+    to ``/collector/...`` must show `Collector.token`. At the end, requests in progress get
     two seconds to be answered.
 
     Args:
@@ -166,6 +184,8 @@ async def serve(
     Raises:
         OSError: If the address cannot be listened on.
     """
+    if not is_loopback(host):
+        collector.require_token()
     listener = _bind(host, port)
     server = uvicorn.Server(_config(collector))
     try:

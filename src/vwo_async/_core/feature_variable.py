@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 from .api_method import FEATURE_ROLLOUT
+from .number import to_text
 from .plan import Campaign, Variation
 
 CONTROL_ID = 1
@@ -60,7 +61,7 @@ def _cast_integer(value: Any) -> int | None:
         return None
     if isinstance(value, int):
         return value
-    match = _INT.match(_number_text(value))
+    match = _INT.match(to_text(value))
     if match is None:
         return None
     return int(match[1]) if len(match[1]) <= MAX_DIGITS else None
@@ -69,15 +70,9 @@ def _cast_integer(value: Any) -> int | None:
 def _cast_double(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    match = _FLOAT.match(_number_text(value))
+    match = _FLOAT.match(to_text(value))
     number = None if match is None else float(match[1])
     return number if number is not None and isfinite(number) else None
-
-
-def _number_text(value: float | str) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
-        return str(int(value))
-    return str(value)
 
 
 def _cast_boolean(value: Any) -> bool | None:

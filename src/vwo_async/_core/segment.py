@@ -9,18 +9,14 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
 from typing import Any, TypeAlias
 
+from .number import format_number, parse_number, to_number, to_text
 from .regex_bound import compile_pattern
 
 Predicate: TypeAlias = Callable[[Mapping[str, Any], str | None], bool]
 Test: TypeAlias = Callable[[Any], bool]
 
-# All quantifiers are possessive: they never backtrack, so no text takes long to match.
-_NUMBER = re.compile(
-    r"[ \t\n\r\f\v]*+[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?[ \t\n\r\f\v]*+"
-)
 _OPERAND = re.compile(r"(lower|wildcard|regex|gte?|lte?)\((.*)\)")
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "gt": operator.gt,
@@ -293,36 +289,3 @@ def _compile_text_test(content: str, test: Callable[[str, str], bool]) -> Test:
 def _canonical(content: str) -> str:
     number = parse_number(content)
     return content if number is None else format_number(number)
-
-
-def parse_number(text: str) -> float | None:
-    """Return the number that *text* is: decimal and finite, with optional spaces around it. Else None."""
-    if _NUMBER.fullmatch(text) is None:
-        return None
-    number = float(text)
-    return number if abs(number) != float("inf") else None
-
-
-def to_number(value: Any) -> float | None:
-    """Return the value of a custom variable as a number, or None if it is not one; a bool is not."""
-    if isinstance(value, str):
-        return parse_number(value)
-    return None if isinstance(value, bool) else float(value)
-
-
-def format_number(number: float) -> str:
-    """Return the canonical text of a number; a whole number is written without a fraction."""
-    return str(int(number)) if number.is_integer() else repr(number)
-
-
-def to_text(value: Any) -> str:
-    """Return the value of a custom variable as the text that is compared."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (float, Decimal)):
-        number = float(value)
-        # Both JavaScript and Python write numbers of this size with an exponent.
-        return repr(number) if abs(number) >= 1e21 else format_number(number)
-    return str(value)

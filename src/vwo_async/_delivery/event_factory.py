@@ -11,8 +11,7 @@ from typing import Any
 
 from .._core.goal import Revenue
 from .._core.plan import Campaign, Goal, Variation
-from .._error import InvalidInputError
-from .._user import User
+from .._user import User, show_key
 from .event import (
     ENVIRONMENT,
     ArchEvent,
@@ -168,24 +167,49 @@ class _Stamp:
 _RESERVED = frozenset({"vwoMeta", "isCustomEvent", "vwo_sdkName", "vwo_sdkVersion", "vwo_envKey"})
 
 
-def dump_properties(properties: Mapping[str, Any]) -> str:
+def dump_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
     """Return the JSON text of a caller's event properties, less those that only VWO's SDKs may set.
 
-    Raises:
-        InvalidInputError: A key or value that JSON does not know, a number that is not finite, a
-            cycle, a lone surrogate, or more than 64 kB in all.
+    A property that cannot be sent costs itself and not the conversion: one that JSON does not know, a
+    number that is not finite, a cycle, a lone surrogate, and what no longer fits into 64 kB.
+
+    Args:
+        properties: By name.
+        notes: Takes a text for each property that is left out: which and why, never its value.
     """
-    own = {key: value for key, value in properties.items() if key not in _RESERVED}
+    texts: list[str] = []
+    size = 2
+    for key, value in properties.items():
+        if key in _RESERVED:
+            continue
+        text = _dump_property(key, value)
+        size += len(text.encode()) + 1
+        if not text:
+            fault = "cannot be written as JSON"
+        elif size > MAX_PROPERTIES_BYTES:
+            size -= len(text.encode()) + 1
+            fault = f"exceeds {MAX_PROPERTIES_BYTES} bytes of JSON in all"
+        else:
+            texts.append(text)
+            continue
+        notes.append(f"event_properties: {show_key(str(key))} {fault}: it is left out")
+    return f"{{{','.join(texts)}}}"
+
+
+def _dump_property(key: object, value: object) -> str:
+    """Return ``"key":value`` as JSON, an empty text where that cannot be written."""
     try:
         text = json.dumps(
-            own, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_to_json
+            {key: value},
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+            default=_to_json,
         )
-        size = len(text.encode())
+        text.encode()
     except (TypeError, ValueError, RecursionError):
-        raise InvalidInputError("event_properties cannot be written as JSON") from None
-    if size > MAX_PROPERTIES_BYTES:
-        raise InvalidInputError(f"event_properties exceed {MAX_PROPERTIES_BYTES} bytes of JSON")
-    return text
+        return ""
+    return text[1:-1]
 
 
 def _to_json(value: object) -> object:

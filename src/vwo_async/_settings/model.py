@@ -77,13 +77,34 @@ def _to_list(value: object) -> object:
     return [] if value == {} else value
 
 
-def _to_campaign_list(value: object) -> object:
+def _to_optional_list(value: object) -> object:
+    """Null is as absent, here and below."""
     return [] if value is None else _to_list(value)
 
 
 def _to_map(value: object) -> object:
-    """Return a mapping; the server (PHP) writes an empty mapping as an empty list."""
-    return {} if value is None or value == [] else value
+    """PHP writes an empty map as an empty list."""
+    if value is None or value == []:
+        return {}
+    if isinstance(value, dict) and None in value.values():
+        return {key: one for key, one in value.items() if one is not None}
+    return value
+
+
+def _to_tree(value: object) -> object:
+    return {} if value is None else value
+
+
+def _to_weight(value: object) -> object:
+    return 0 if value is None else value
+
+
+def _to_prefix(value: object) -> object:
+    return "" if value is None else value
+
+
+def _to_group_type(value: object) -> object:
+    return 1 if value is None else value
 
 
 def _to_key(value: object) -> object:
@@ -189,9 +210,10 @@ Name: TypeAlias = Annotated[Text, Field(min_length=1)]
 Id: TypeAlias = Annotated[int, BeforeValidator(_to_id)]
 AccountId: TypeAlias = Annotated[int | str, BeforeValidator(_to_account_id)]
 Percentage: TypeAlias = Annotated[float, Strict(), Field(ge=0, le=100)]
-Weight: TypeAlias = Annotated[float, Field(ge=0, le=100)]
+Weight: TypeAlias = Annotated[float, BeforeValidator(_to_weight), Field(ge=0, le=100)]
 Flag: TypeAlias = Annotated[bool, BeforeValidator(bool)]
 Json: TypeAlias = Annotated[Any, AfterValidator(_check_tree)]
+Tree: TypeAlias = Annotated[Json, BeforeValidator(_to_tree)]
 
 
 class _Model(BaseModel):
@@ -225,9 +247,9 @@ class Variation(_Model):
     id: Id | None = None
     name: Name
     weight: Weight = 0
-    segments: Json = Field(default_factory=dict)
+    segments: Tree = Field(default_factory=dict)
     is_feature_enabled: Flag = Field(default=False, alias="isFeatureEnabled")
-    variables: Annotated[tuple[Variable, ...], BeforeValidator(_to_list)] = ()
+    variables: Annotated[tuple[Variable, ...], BeforeValidator(_to_optional_list)] = ()
 
 
 class Campaign(_Model):
@@ -239,9 +261,9 @@ class Campaign(_Model):
     type: Text
     status: Text
     percent_traffic: Percentage = Field(alias="percentTraffic")
-    segments: Json = Field(default_factory=dict)
+    segments: Tree = Field(default_factory=dict)
     variations: Annotated[tuple[Variation, ...], BeforeValidator(_to_list)]
-    variables: Annotated[tuple[Variable, ...], BeforeValidator(_to_list)] = ()
+    variables: Annotated[tuple[Variable, ...], BeforeValidator(_to_optional_list)] = ()
     goals: Annotated[tuple[Goal, ...], BeforeValidator(_to_list)]
     is_forced_variation_enabled: Flag = Field(default=False, alias="isForcedVariationEnabled")
     is_user_list_enabled: Flag = Field(default=False, alias="isUserListEnabled")
@@ -255,9 +277,9 @@ class Group(_Model):
     """A mutually exclusive group: with *et* 1 in equal shares, else by priority *p*, then weights *wt*."""
 
     name: Text | None = None
-    campaigns: Annotated[tuple[Id, ...], BeforeValidator(_to_list)] = ()
-    et: Id = 1
-    p: Annotated[tuple[Id, ...], BeforeValidator(_to_list)] = ()
+    campaigns: Annotated[tuple[Id, ...], BeforeValidator(_to_optional_list)] = ()
+    et: Annotated[Id, BeforeValidator(_to_group_type)] = 1
+    p: Annotated[tuple[Id, ...], BeforeValidator(_to_optional_list)] = ()
     wt: Annotated[dict[Text, Weight], BeforeValidator(_to_map)] = Field(default_factory=dict)
 
 
@@ -269,7 +291,7 @@ def _dump_campaigns(campaigns: Sequence[Campaign], dump: SerializerFunctionWrapH
 Campaigns: TypeAlias = Annotated[
     Sequence[Campaign],
     GetPydanticSchema(lambda _, handler: handler(tuple[Campaign, ...])),
-    BeforeValidator(_to_campaign_list),
+    BeforeValidator(_to_optional_list),
     WrapSerializer(_dump_campaigns),
 ]
 
@@ -295,9 +317,9 @@ class Settings(_Model):
     is_nb: Flag = Field(default=False, alias="isNB")
     is_nbv2: Flag = Field(default=False, alias="isNBv2")
     is_event_arch_enabled: Flag = Field(default=False, alias="isEventArchEnabled")
-    collection_prefix: Annotated[Text, AfterValidator(_check_prefix)] = Field(
-        "", alias="collectionPrefix"
-    )
+    collection_prefix: Annotated[
+        Text, BeforeValidator(_to_prefix), AfterValidator(_check_prefix)
+    ] = Field("", alias="collectionPrefix")
 
 
 class CampaignList(_Model):

@@ -13,6 +13,7 @@ from .large_file import read_large
 from .lazy_campaigns import CampaignTexts
 from .model import Settings
 from .size_limit import MAX_SETTINGS_BYTES
+from .wrong_file import describe_path, describe_wrong_file
 
 # A larger file is parsed campaign by campaign, and its campaigns are kept as text.
 LARGE_BYTES = 250_000
@@ -48,6 +49,9 @@ def _read(
         if isinstance(source, Mapping):
             return Settings.model_validate(dict(source))
         body = _to_bytes(source)
+        wrong = describe_wrong_file(body)
+        if wrong:
+            return [wrong]
         if len(body) > LARGE_BYTES:
             return read_large(body, pause)
         return Settings.model_validate_json(body)
@@ -70,7 +74,9 @@ def _to_bytes(source: object) -> bytes:
         except UnicodeEncodeError:
             raise _UnreadableError("the text holds a lone surrogate") from None
     if not isinstance(source, (bytes, bytearray)):
-        raise _UnreadableError("settings must be bytes, a str or a mapping")
+        raise _UnreadableError(
+            describe_path(source) or "settings must be bytes, a str or a mapping"
+        )
     if len(source) > MAX_SETTINGS_BYTES:
         raise _UnreadableError(f"the file is larger than {MAX_SETTINGS_BYTES} bytes")
     return bytes(source)

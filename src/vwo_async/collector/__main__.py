@@ -9,6 +9,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._collector.guard import TOKEN_HEADER
 from .._collector.server import Collector, serve
 
 
@@ -59,6 +60,8 @@ async def _run(collector: Collector, host: str, port: int) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serve(collector, host=host, port=port) as base_url:
         print(f"listening on {base_url}", flush=True)
+        if collector.token is not None:
+            print(f"{TOKEN_HEADER}: {collector.token}", flush=True)
         await stop.wait()
 
 

@@ -1,0 +1,123 @@
+"""Who may steer the collector: no page of another origin, and nobody from outside without the token."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+
+from vwo_async.collector import Collector, serve
+
+pytestmark = pytest.mark.anyio
+
+PATHS = [
+    ("GET", "report"),
+    ("GET", "ledger"),
+    ("GET", "totals"),
+    ("POST", "reset"),
+    ("PUT", "settings"),
+    ("POST", "answer"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8080"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "10.0.0.7"},
+        {"Host": "["},
+    ],
+    ids=lambda headers: "-".join(next(iter(headers.items()))),
+)
+async def test_row_83_foreign_origin(
+    wire: Any,
+    collector: Collector,
+    client: httpx.AsyncClient,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+) -> None:
+    """A page of another origin, by its own name or one pointed at this machine, does and reads nothing."""
+    await wire.push().send(client)
+    answer = await client.request(method, f"/collector/{path}", headers=headers, content=b"{}")
+    assert answer.status_code in (400, 403)
+    assert len(collector.ledger) == 1
+    assert "visitor" not in answer.text
+    assert (await wire.push().send(client)).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST:80", "127.9.9.9"])
+async def test_own_origin(collector: Collector, client: httpx.AsyncClient, host: str) -> None:
+    """This machine by any of its names may steer, and so may the collector's own page."""
+    headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+    answer = await client.post("/collector/reset", headers=headers)
+    assert answer.status_code == 200
+
+
+async def test_row_83_token_beyond_loopback(wire: Any) -> None:
+    """On another address than loopback, each request that steers or reads must show the token."""
+    collector = Collector()
+    async with (
+        serve(collector, host="0.0.0.0") as base_url,
+        httpx.AsyncClient(base_url=base_url.replace("0.0.0.0", "127.0.0.1")) as client,
+    ):
+        assert collector.token
+        for method, path in PATHS:
+            answer = await client.request(method, f"/collector/{path}", content=b"{}")
+            assert answer.status_code == 403
+            assert collector.token not in answer.text
+        for shown in (
+            {"headers": {"Authorization": f"Bearer {collector.token}"}},
+            {"headers": {"X-Collector-Token": collector.token}},
+            {"params": {"token": collector.token}},
+        ):
+            answer = await client.get("/collector/totals", **shown)  # type: ignore[arg-type]
+            assert answer.status_code == 200
+        wrong = {"X-Collector-Token": f"{collector.token}x"}
+        assert (await client.get("/collector/totals", headers=wrong)).status_code == 403
+        # Events are no secret of this machine: SDKs send them without a token.
+        assert (await wire.push().send(client)).status_code == 200
+
+
+def test_row_83_token_is_printed() -> None:
+    """The process that listens beyond loopback prints its token."""
+    command = [sys.executable, "-m", "vwo_async.collector", "--host", "0.0.0.0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        os.kill(process.pid, signal.SIGTERM)
+    assert lines[0].startswith("listening on http://0.0.0.0:")
+    assert re.fullmatch(r"x-collector-token: [A-Za-z0-9_-]{32}\n", lines[1])
+
+
+@pytest.mark.parametrize("depth", [65, 900, 100_000])
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+async def test_row_83_depth(
+    collector: Collector, client: httpx.AsyncClient, opening: str, depth: int
+) -> None:
+    """JSON that is nested without end is refused wherever it is read, and the collector goes on."""
+    closing = "]" if opening == "[" else "}"
+    text = f"{opening * depth}1{closing * depth}"
+    for method, path in (("PUT", "/collector/settings"), ("POST", "/collector/answer")):
+        answer = await client.request(method, path, content=text)
+        assert answer.status_code == 400
+    for path in ("/server-side/batch-events", "/events/t"):
+        assert (await client.post(path, content=text)).status_code == 400
+    tags = {"tags": text} if depth < 10_000 else {"tags": "["}
+    assert (await client.get("/server-side/push", params=tags)).status_code == 400
+    assert json.loads((await client.get("/collector/totals")).text)["requests"] == 3

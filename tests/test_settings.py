@@ -236,7 +236,7 @@ GOOD = json.dumps(FILE).encode()
         (codecs.BOM_UTF8 + GOOD, "byte order mark of UTF-8"),
         ("\ufeff" + GOOD.decode(), "byte order mark of UTF-8"),
         (GOOD.decode().encode("utf-16"), "byte order mark of UTF-16"),
-        (gzip.compress(GOOD), "compressed (gzip)"),
+        (gzip.compress(GOOD, mtime=0), "compressed (gzip)"),
         (zlib.compress(GOOD), "JSON"),
         (PAGE, "HTML or XML page"),
         ("\n  " + PAGE, "HTML or XML page"),

@@ -225,7 +225,7 @@ def test_order_counts_where_it_means_something() -> None:
     assert change.segments == ("search",)
 
 
-def test_twins() -> None:
+def test_variations_of_one_name() -> None:
     """Among variations with the same name, a changed weight is reported."""
     variations = [variation(1, "A", 10), variation(2, "A", 20), variation(3, "B", 70)]
     moved = [variation(1, "A", 10), variation(2, "A", 30), variation(3, "B", 70)]

@@ -1,0 +1,253 @@
+"""The two ways of a track call, the quick one and the full one: nobody can tell them apart by what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+from sample import settings
+from search_effort import examples
+
+from vwo_async import GoalType, TrackResult, VWOClient
+from vwo_async._delivery.event import Event
+from vwo_async._result import receipt_of
+from vwo_async.storage import MemoryUserStorage
+from vwo_async.testing import RecordingTransport
+from vwo_async.transport import Answer, Limits, Request
+
+sys.path.insert(0, str(Path(__file__).parent / "core"))
+
+from strategy import JsonObject, make_campaign, settings_files
+
+USERS = ("Ashley", "Bill", "user_1", "m16", "użytkownik")
+GOALS = ("G1", "G2", "G3")
+REVENUES = (5, 2.5, "9.5", Decimal("1.50"))
+QUICK, FULL = "track_now", "track_conversions"
+
+
+@st.composite
+def goal_lists(draw: st.DrawFn) -> list[JsonObject]:
+    """Goals of a campaign, of every type, with and without what makes them count again."""
+    return [
+        {
+            "id": number,
+            "identifier": identifier,
+            "type": draw(st.sampled_from(("CUSTOM_GOAL", "REVENUE_TRACKING"))),
+            **draw(st.sampled_from(({}, {}, {"mca": -1}, {"revenueProp": "price"}))),
+        }
+        for number, identifier in enumerate(GOALS, start=1)
+    ]
+
+
+@st.composite
+def files(draw: st.DrawFn) -> JsonObject:
+    """Settings files in which most campaigns admit everybody, and the rest are of any kind."""
+    file = draw(settings_files(forced=True))
+    for campaign in file["campaigns"]:
+        if draw(st.integers(0, 3)):
+            campaign.update(make_campaign(campaign["id"], campaign["key"]))
+        campaign["goals"] = draw(goal_lists())[draw(st.sampled_from((0, 0, 1))) :]
+        campaign["isMAB"] = draw(st.integers(0, 9)) == 5
+    file["isEventArchEnabled"] = draw(st.integers(0, 9)) == 5
+    return file
+
+
+def launches() -> st.SearchStrategy[JsonObject]:
+    """Launch options under which there is a quick path."""
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "goal_type_to_track": st.sampled_from(tuple(GoalType)),
+            "should_track_returning_user": st.booleans(),
+            "user_id_encoding": st.sampled_from(("utf-8", "node")),
+            "return_promise_for": st.sampled_from(({"all": True}, {"track"}, {"activate"})),
+            "batch_events": st.just({"events_per_request": 1}),
+            "limits": st.sampled_from((Limits(max_events=0), Limits(coalesces=False))),
+        },
+    )
+
+
+def plain_calls(keys: list[str]) -> st.SearchStrategy[JsonObject]:
+    """Calls of one campaign and goal; revenue, visitor and variables do not matter for which way they go."""
+    return st.fixed_dictionaries(
+        {
+            "campaign_key": st.sampled_from((*keys * 4, "nope", "")),
+            "user_id": st.sampled_from((*USERS * 3, "")),
+            "goal_identifier": st.sampled_from((*GOALS * 5, "nope", "")),
+        },
+        optional={
+            "revenue_value": st.sampled_from((*REVENUES * 3, 0, "", "five")),
+            "custom_variables": st.sampled_from(({"plan": "pro"}, {"plan": "free"})),
+            "user_agent": st.just("Mozilla/5.0"),
+            "user_ip_address": st.just("10.0.0.1"),
+            "wait": st.booleans(),
+        },
+    )
+
+
+def other_calls(keys: list[str]) -> st.SearchStrategy[JsonObject]:
+    """Calls that say more, for which there is no quick path."""
+    return st.builds(
+        lambda plain, more: {**plain, **more},
+        plain_calls(keys),
+        st.one_of(
+            st.fixed_dictionaries(
+                {"campaign_key": st.one_of(st.none(), st.lists(st.sampled_from(keys)))}
+            ),
+            st.fixed_dictionaries({"goal_type_to_track": st.sampled_from((*GoalType, "nope"))}),
+            st.fixed_dictionaries({"should_track_returning_user": st.booleans()}),
+            st.fixed_dictionaries({"event_properties": st.just({"price": 7})}),
+        ),
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> JsonObject:
+    """A settings file, launch options, who opted out, and calls."""
+    file = draw(files())
+    keys = [campaign["key"] for campaign in file["campaigns"]]
+    calls = st.one_of(plain_calls(keys), plain_calls(keys), plain_calls(keys), other_calls(keys))
+    return {
+        "file": file,
+        "launch": draw(launches()),
+        "opted_out": draw(st.sampled_from((None, None, None, None, None, "Bill"))),
+        "calls": draw(st.lists(calls, min_size=1, max_size=9)),
+    }
+
+
+class PickyTransport:
+    """Refuses every request that carries a conversion of goal 2."""
+
+    async def send(self, request: Request) -> Answer:
+        text = request.target + request.body.decode()
+        return Answer(400 if re.search(r"goal_id=2\b|\"g\":2\b|\"g_2\"", text) else 200)
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def run(case: JsonObject, *, is_quick: bool) -> JsonObject:
+    """Return all that can be seen of the calls of *case*, except what depends on time."""
+    dropped: list[Any] = []
+    client = VWOClient(
+        case["file"],
+        transport=PickyTransport(),
+        on_drop=lambda outcome, event: dropped.append(
+            (outcome.status, outcome.reason, without_time(event))
+        ),
+        **case["launch"],
+    )
+    if not is_quick:
+        client._engine.has_quick_path = False
+    if case["opted_out"] is not None:
+        client.opt_out_user(case["opted_out"])
+    async with client:
+        results = [await client.track(**call) for call in case["calls"]]
+        seen = [describe(result) for result in results]
+        report = await client.flush_events()
+        assert not report.pending
+        events = [describe_event(one) for result in results for one in list_events(result)]
+        # The end of what was refused is told from the loop.
+        await asyncio.sleep(0)
+    statistics = client.statistics()
+    assert not statistics.callback_errors
+    return {
+        "results": seen,
+        "events": events,
+        "dropped": sorted(dropped, key=repr),
+        "ledger": (statistics.accepted, statistics.delivered, statistics.dropped),
+        "refused": (statistics.rejected, statistics.refused),
+    }
+
+
+def describe(result: TrackResult) -> Any:
+    """Return all that a caller can see of a result, in order; deliveries may have ended or not."""
+    seen = result.as_json()
+    del seen["delivery"]
+    return seen, list(result), [len(one.delivery.outcomes) for one in result.values()]
+
+
+def list_events(result: TrackResult) -> list[Event]:
+    """Return the events that a call put on the queue."""
+    receipts = (receipt_of(one) for one in result.values())
+    return [one for one in dict.fromkeys(receipts) if isinstance(one, Event)]
+
+
+def describe_event(event: Event) -> Any:
+    """Return what an event says, and how it ended."""
+    assert event.outcome is not None
+    end = event.outcome.status, event.outcome.reason, event.outcome.status_code
+    return event.size, without_time(event.dump()), end
+
+
+def without_time(event: JsonObject) -> JsonObject:
+    return {key: event[key] for key in event if key not in ("seconds", "millis", "random")}
+
+
+@profile(max_examples=examples(100))
+@given(cases())
+def test_both_ways_are_one(case: JsonObject) -> None:
+    """Results, events, deliveries, what is told of them and the ledger are the same either way."""
+
+    async def both() -> None:
+        quick, full = await run(case, is_quick=True), await run(case, is_quick=False)
+        assert quick == full
+
+    asyncio.run(both())
+
+
+async def list_ways(call: Callable[[], Awaitable[TrackResult]]) -> list[str]:
+    """Return which ways *call* takes to its result: the full one only where the quick one has none."""
+    ways: list[str] = []
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        name = frame.f_code.co_name
+        if event == "call" and name == FULL and FULL not in ways:
+            ways.append(FULL)
+        if event == "return" and name == QUICK and _ is not None:
+            ways.append(QUICK)
+
+    sys.setprofile(note)
+    try:
+        await call()
+    finally:
+        sys.setprofile(None)
+    return ways
+
+
+@pytest.mark.parametrize(
+    ("launch", "call", "way"),
+    [
+        ({}, {}, QUICK),
+        ({}, {"wait": True}, QUICK),
+        ({}, {"goal_identifier": "purchase", "revenue_value": 5}, QUICK),
+        ({"batch_events": {"events_per_request": 1}}, {}, QUICK),
+        ({"should_track_returning_user": True}, {}, QUICK),
+        ({"on_drop": print}, {}, QUICK),
+        ({}, {"campaign_key": ["checkout"]}, FULL),
+        ({}, {"meta_data": {}}, FULL),
+        ({"user_storage": MemoryUserStorage()}, {}, FULL),
+        ({"integrations": lambda _: None}, {}, FULL),
+        ({"consent": lambda _: True}, {}, FULL),
+        ({"development_mode": True}, {}, FULL),
+    ],
+)
+def test_which_way(launch: JsonObject, call: JsonObject, way: str) -> None:
+    """A call that names one campaign and goal goes the quick way, unless somebody is to be asked or told."""
+    given_call = {"campaign_key": "checkout", "user_id": "Ashley", "goal_identifier": "signup"}
+
+    async def main() -> None:
+        async with VWOClient(settings(), transport=RecordingTransport(), **launch) as client:
+            assert await list_ways(lambda: client.track(**{**given_call, **call})) == [way]
+
+    asyncio.run(main())

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from ._error import InvalidInputError
 
-Scalar: TypeAlias = "str | int | float | bool | Decimal | None"
+Scalar: TypeAlias = str | int | float | bool | Decimal | None
 Variables: TypeAlias = Mapping[str, Scalar]
 
 MAX_USER_ID_BYTES = 4096

@@ -120,7 +120,7 @@ def test_refused(asked: Any, keys: list[str]) -> None:
         {"goal_identifier": None},
         {"revenue_value": float("nan")},
         {"custom_variables": []},
-        {"event_properties": {"a": object()}},
+        {"event_properties": 5},
         {"wait": "yes"},
     ],
     ids=lambda one: next(iter(one)),

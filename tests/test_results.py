@@ -315,7 +315,26 @@ def test_values_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         TrackResult({}).reason = Reason.TRACKED  # type: ignore[misc]
     with pytest.raises(AttributeError):
+        CampaignDecision("Control", Reason.ASSIGNED).variables = {}  # type: ignore[misc]
+    with pytest.raises(AttributeError):
         Outcome(DeliveryStatus.DELIVERED).status = DeliveryStatus.DROPPED  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_every_value_can_be_pickled(protocol: int) -> None:
+    """Decisions, explanations, reports and changes come back equal from a pickle, and are found in public places."""
+    async with new_client() as client:
+        values = [
+            *(await client.decide_all("Ashley")).values(),
+            await client.explain("checkout", "Ashley"),
+            await client.flush_events(),
+            client.statistics(),
+            SettingsChange(started=("a",), traffic={"a": (50.0, 100.0)}),
+        ]
+    for value in [*values, await client.aclose()]:
+        text = pickle.dumps(value, protocol)
+        assert pickle.loads(text) == value == copy.deepcopy(value)
+        assert b"vwo_async._" not in text
 
 
 # Forms that JSON can hold

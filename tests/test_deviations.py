@@ -417,8 +417,8 @@ async def test_20_revenue_type_checked(revenue: Any) -> None:
         result = await client.track(
             "checkout", "Ashley", "purchase", revenue_value=revenue, wait=True
         )
-        assert not result
-        assert result.reason is Reason.INVALID_INPUT
+        assert result.as_dict() == {"checkout": False}
+        assert result["checkout"].reason is Reason.INVALID_INPUT
         assert not transport.requests
         for good in (10, 10.5, "10.5"):
             assert await client.track("checkout", "Ashley", "purchase", revenue_value=good)

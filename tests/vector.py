@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from vwo_async import TrackResult, VWOClient
+from vwo_async import Reason, TrackResult, VWOClient
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.transport import Request
 
@@ -89,7 +89,12 @@ async def call(client: VWOClient, case: Mapping[str, Any], *, wait: bool = True)
         for ignored in ("revenue_value", "goal_type_to_track", "event_properties"):
             arguments.pop(ignored, None)
     value = await getattr(client, name)(**arguments)
-    return value.as_dict() if isinstance(value, TrackResult) else value
+    return official(value) if isinstance(value, TrackResult) else value
+
+
+def official(result: TrackResult) -> dict[str, bool]:
+    """Return what the official SDKs do: nothing for a call that was refused as a whole, which has a key here."""
+    return {} if result.reason is Reason.INVALID_INPUT else result.as_dict()
 
 
 def impressions(requests: Sequence[Request]) -> list[list[Any]]:

@@ -6,14 +6,14 @@ texts, so that pydantic and FastAPI can read them wherever the classes are at ho
 
 import asyncio
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Self
 
 from ._error import DeliveryError
 from ._log import log_error
 from ._reason import Reason
-from ._value import Value
+from ._value import Value, setters_of
 
 __all__ = [
     "CampaignDecision",
@@ -277,11 +277,10 @@ class CampaignTrack(_Immutable, Value):
         variation_name: str | None = None,
         receipt: Receipt | None = None,
     ) -> None:
-        set_once = object.__setattr__
-        set_once(self, "tracked", tracked)
-        set_once(self, "reason", reason)
-        set_once(self, "variation_name", variation_name)
-        set_once(self, "_receipt", receipt)
+        _set_tracked(self, tracked)
+        _set_reason(self, reason)
+        _set_variation_name(self, variation_name)
+        _set_receipt(self, receipt)
 
     @property
     def delivery(self) -> Delivery:
@@ -297,10 +296,14 @@ class CampaignTrack(_Immutable, Value):
         return CampaignTrack, own, None if receipt_of(self) is None else self.delivery
 
     def __setstate__(self, delivery: Delivery) -> None:
-        object.__setattr__(self, "_receipt", delivery._receipts[0])
+        _set_receipt(self, delivery._receipts[0])
 
     def __repr__(self) -> str:
         return f"CampaignTrack({self.tracked}, {self.reason.value!r}, {self.variation_name!r})"
+
+
+_set_tracked, _set_reason, _set_variation_name = setters_of(CampaignTrack)
+_set_receipt = CampaignTrack.__dict__["_receipt"].__set__
 
 
 def receipt_of(one: CampaignTrack) -> Receipt | None:
@@ -489,7 +492,7 @@ class SingleTrack(TrackResult):
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class CampaignDecision(Value):
     """The decision of one campaign, from ``decide_all``; true where there is a variation.
 
@@ -500,13 +503,36 @@ class CampaignDecision(Value):
         variables: For a feature test or rollout with a variation, its variables by key, cast by type.
     """
 
+    __slots__ = ("is_feature_enabled", "reason", "variables", "variation_name")
+
     variation_name: str | None
     reason: Reason
-    is_feature_enabled: bool = False
-    variables: Mapping[str, Any] = field(default_factory=dict)
+    is_feature_enabled: bool
+    variables: Mapping[str, Any]
+
+    def __init__(
+        self,
+        variation_name: str | None,
+        reason: Reason,
+        is_feature_enabled: bool = False,  # noqa: FBT002 - a field like the others
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        _set_decided_name(self, variation_name)
+        _set_decided_reason(self, reason)
+        _set_is_feature_enabled(self, is_feature_enabled)
+        _set_variables(self, {} if variables is None else variables)
 
     def __bool__(self) -> bool:
         return self.variation_name is not None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = self.variation_name, self.reason, self.is_feature_enabled, self.variables
+        return CampaignDecision, own
+
+
+_set_decided_name, _set_decided_reason, _set_is_feature_enabled, _set_variables = setters_of(
+    CampaignDecision
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from vwo_async import TrackResult, VWOClient
+from vwo_async import Reason, TrackResult, VWOClient
 from vwo_async.testing import RecordingTransport
 
 Json = dict[str, Any]
@@ -117,7 +117,7 @@ class OurClient:
     def answer(self, value: Any) -> Json:
         storage = self.storage
         return {
-            "ret": value.as_dict() if isinstance(value, TrackResult) else plain(value),
+            "ret": official(value) if isinstance(value, TrackResult) else plain(value),
             "requests": [
                 {
                     "method": request.method,
@@ -131,6 +131,12 @@ class OurClient:
             "sets": [] if storage is None else storage.sets,
             "hooks": list(self.hooks),
         }
+
+
+def official(result: TrackResult) -> Json:
+    """Return the official shape: of a call that was refused as a whole they say nothing, and we false."""
+    refused = (Reason.INVALID_INPUT, Reason.OPTED_OUT)
+    return {} if result.reason in refused else dict(result.as_dict())
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,110 @@
+"""The doors: what has a public name says so, in errors, help, pickles and annotations."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pickle
+import pydoc
+import subprocess
+import sys
+import types
+import typing
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from sample import settings
+
+import vwo_async
+
+DOORS = ("", ".storage", ".transport", ".outbox", ".testing", ".collector")
+NAMES = [
+    (f"vwo_async{door}", name)
+    for door in DOORS
+    for name in importlib.import_module(f"vwo_async{door}").__all__
+]
+
+
+def find(door: str, name: str) -> Any:
+    return getattr(importlib.import_module(door), name)
+
+
+@pytest.mark.parametrize(("door", "name"), NAMES)
+def test_public_names_are_at_home(door: str, name: str) -> None:
+    """A public class or function says its door as its module, is documented, and is found there by pickle."""
+    thing = find(door, name)
+    if not isinstance(thing, (type, types.FunctionType)):
+        return
+    assert thing.__module__ == door
+    assert thing.__doc__
+    assert pickle.loads(pickle.dumps(thing)) is thing
+
+
+def test_each_name_is_in_one_door() -> None:
+    """No name is handed out by two doors."""
+    assert len({name for _, name in NAMES}) == len(NAMES)
+
+
+def is_record(thing: Any) -> bool:
+    return dataclasses.is_dataclass(thing) or hasattr(thing, "_fields")
+
+
+@pytest.mark.parametrize(
+    ("door", "name"), [(door, name) for door, name in NAMES if is_record(find(door, name))]
+)
+def test_annotations_can_be_read(door: str, name: str) -> None:
+    """Whoever evaluates the annotations of a record finds types, and so does pydantic."""
+    thing = find(door, name)
+    hints = typing.get_type_hints(thing)
+    names = getattr(thing, "_fields", None) or [one.name for one in dataclasses.fields(thing)]
+    assert set(names) <= set(hints)
+    assert not [one for one in thing.__annotations__.values() if isinstance(one, str)]
+    TypeAdapter(thing)
+
+
+def test_settings_can_be_subclassed_and_pickled() -> None:
+    """A service may build on the settings' model, which is at home in the package as well."""
+
+    class Mine(vwo_async.Settings):
+        label: str = ""
+
+    assert Mine.model_validate(settings()).campaigns[0].key == "checkout"
+    assert typing.get_type_hints(vwo_async.Settings)["campaigns"]
+    parsed = vwo_async.parse_settings(settings())
+    assert type(parsed).__module__ == "vwo_async"
+    assert pickle.loads(pickle.dumps(parsed)) == parsed
+
+
+def test_an_error_shows_its_public_name() -> None:
+    """A traceback names the error as one has to import it."""
+    code = "import vwo_async; vwo_async.parse_settings('{')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith("vwo_async.SettingsError: ")
+
+
+def test_help_names_everything() -> None:
+    """The page of the package begins with a map that has each of its names, and shows no private error."""
+    page = pydoc.plain(pydoc.render_doc(vwo_async))
+    head = page.partition("PACKAGE CONTENTS")[0]
+    for name in set(vwo_async.__all__) - {"__version__", "Step"}:
+        assert f"`{name}`" in head or f".{name}(" in head, name
+    assert "class Settings(" in page
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_doors_say_what_they_have(door: str) -> None:
+    """The text of a door names each thing behind it."""
+    module = importlib.import_module(f"vwo_async{door}")
+    text = module.__doc__ or ""
+    missing = [
+        name for name in module.__all__ if name not in text and name not in ("__version__", "Step")
+    ]
+    assert not missing
+
+
+def test_importing_stays_cheap() -> None:
+    """Neither pydantic nor httpx is imported before it is needed, and looking around imports nothing."""
+    code = "import sys, vwo_async; dir(vwo_async); print({'pydantic', 'httpx'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

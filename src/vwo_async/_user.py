@@ -192,7 +192,7 @@ def read_header(value: object, name: str, notes: list[str]) -> str:
     """
     fault = "" if value is None else find_text_fault(value)
     if not fault:
-        return value or ""  # type: ignore[return-value]
+        return value if isinstance(value, str) else ""
     if not isinstance(value, str):
         notes.append(f"{name} {fault}: it is left out")
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nox
@@ -74,6 +75,31 @@ def quick(session: nox.Session) -> None:
     install_once(session, "test", "demo")
     paths = session.posargs or QUICK_TESTS
     session.run(*PYTEST, "-q", *IN_PARALLEL, "--hypothesis-profile=quick", *paths)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests but for the failure matrix, and say which lines and branches of the package they miss."""
+    install(session, "test", "demo", "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-q", *IN_PARALLEL, "--ignore=tests/faults")
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report")
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Change the core in small ways and see whether its tests notice; arguments: names of mutants.
+
+    Without arguments a fifth of them is tried; ``"*"`` is all, ``"*segment*"`` those of one module.
+    """
+    install(session, "test", "demo", "mutants")
+    names = session.posargs or ["*[27]"]
+    session.run("mutmut", "run", *names, env={"CI": "true"})
+    session.run("mutmut", "results")
+    session.run("mutmut", "export-cicd-stats", silent=True)
+    found = json.loads(Path("mutants", "mutmut-cicd-stats.json").read_text())
+    session.log(f"{found['killed']} of {found['killed'] + found['survived']} mutants were noticed")
 
 
 @nox.session(python=PYTHONS)

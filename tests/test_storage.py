@@ -241,6 +241,37 @@ async def test_unread_records_are_not_written_over() -> None:
     assert await storage.get("other", "checkout") is None
 
 
+async def test_what_was_read_is_marked_and_what_was_not_stays() -> None:
+    """Where only some was read in time, a conversion of what was is marked; nothing else is written."""
+
+    class Stalling(MemoryUserStorage):
+        stalls = True
+
+        async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
+            if self.stalls and campaign_key == "member":
+                await asyncio.sleep(3600)
+            return await super().get(user_id, campaign_key)
+
+    file = settings(
+        campaign(11, "checkout"),
+        campaign(12, "search"),
+        campaign(13, "member"),
+        campaignGroups={"12": 5, "13": 5},
+        groups={"5": {"name": "g", "campaigns": [12, 13], "p": [12], "et": 2}},
+    )
+    # The variation of the second is gone, so that its group is asked for, of which one does not answer.
+    gone = row(campaignKey="search", variationName="gone")
+    storage = Stalling([row(), gone])
+    client = VWOClient(
+        file, user_storage=storage, storage_timeout_s=0.2, transport=RecordingTransport()
+    )
+    async with client:
+        result = await client.track(["checkout", "search"], "Ashley", "signup", wait=True)
+        assert result.as_dict() == {"checkout": True, "search": True}
+    assert await storage.get("Ashley", "checkout") == row(goalIdentifier="signup")
+    assert await storage.get("Ashley", "search") == gone
+
+
 async def test_failing_write_does_not_lose_the_event() -> None:
     """The event is on its way before the storage is told, so a failing write cannot lose it."""
 

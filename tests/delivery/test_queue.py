@@ -260,6 +260,17 @@ def test_bounds_count_what_is_on_its_way() -> None:
     assert queue.put([impression()], 0) == [None]
 
 
+def test_an_event_that_cannot_be_restored_was_not_refused() -> None:
+    """One that is left in the outbox for want of room comes again later, so nobody's event was refused."""
+    queue = Queue(Limits(max_events=1))
+    assert queue.restore(impression(), 0) is True
+    assert queue.restore(impression(), 0) is False
+    assert (queue.accepted, queue.refused, queue.pending) == (1, 0, 1)
+    assert queue.put([impression()], 0) == [None]
+    assert queue.refused == 1
+    assert_balanced(queue)
+
+
 def test_part_of_a_bundle_is_refused() -> None:
     """Where a call's events do not all fit, each is told for itself, and those accepted go together."""
     queue = Queue(Limits(max_events=2))

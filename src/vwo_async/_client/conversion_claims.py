@@ -127,11 +127,13 @@ class ConversionClaims:
             record = _make_record(call, conversion, stored_records)
             if record is None:
                 continue
-            records.append(record)
+            # What was decided in place of a record that did not come in time must not replace it.
+            if conversion.decision.reason is Reason.STORED or not stored_records.has_timed_out:
+                records.append(record)
             stored_records.share(record.campaign_key, Stored(record.variation_name, record.goals))
             if receipt is not None:
                 self.release_on_failure(receipt, [conversion.claim])
-        if records and not stored_records.has_timed_out:
+        if records:
             await self._storage.write(records, stored_records.notes)
 
     def group(self, accepted: Iterable[Accepted]) -> Mapping[Receipt, Sequence[Claim]]:

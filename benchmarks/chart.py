@@ -1,4 +1,4 @@
-"""Bar charts as SVG: plain text, the same bytes for the same figures, legible on light and on dark."""
+"""Bar charts as SVG: deterministic, and legible on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Scale:
         self._last = max(ceil(log10(max(values))), self._first + 1)
 
     def place(self, value: float) -> float:
-        """Return where a value is, from the left edge."""
+        """Return the position of a value, from the left edge."""
         share = (log10(value) - self._first) / (self._last - self._first)
         plot = WIDTH - LABEL_WIDTH - VALUE_WIDTH
         return LABEL_WIDTH + min(max(share, 0.0), 1.0) * plot
@@ -123,5 +123,5 @@ def _draw_bar(bar: Bar, y: int, scale: Scale) -> list[str]:
 
 
 def format_value(value: float) -> str:
-    """Return a figure with three digits that count, or all of those before the point."""
+    """Return a figure with three significant digits, or with all digits before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

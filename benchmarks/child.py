@@ -1,4 +1,4 @@
-"""Child processes of the runner: pinned to a core, asked over a pipe, ended when they are done with."""
+"""Child processes of the runner: pinned to a core, controlled over a pipe, and stopped at the end."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ ANSWER_TIMEOUT_S = 300.0
 
 
 class ChildError(Exception):
-    """A child process gave no answer, and is of no more use."""
+    """A child process did not answer, and cannot be used any more."""
 
 
 class RefusedError(Exception):
-    """A child process answered that it cannot do what it was asked; the text says why."""
+    """A child process cannot do what it was asked; the text says why."""
 
 
 class Cores:
-    """Which core is measured on, and which serves; None where there is only one, and nothing is pinned."""
+    """The cores for measuring and for serving; None if there is only one core, and nothing is pinned."""
 
     def __init__(self) -> None:
         usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -33,7 +33,7 @@ class Cores:
 
     @contextmanager
     def pinned(self, core: int | None) -> Iterator[None]:
-        """Run on *core*, and start children on it, for a while."""
+        """Run on *core* during the block, and start children on it."""
         if core is None:
             yield
             return
@@ -108,7 +108,7 @@ class Child:
         return line
 
     def close(self) -> None:
-        """Let it end, and make it where it does not."""
+        """Stop the process; kill it if it does not end."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         # It may have ended first.

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine on which the figures were measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def describe_machine() -> dict[str, str | int]:
-    """Return what the report says of the machine."""
+    """Return the description of the machine for the report."""
     return {
         "processor": _find_processor(),
         "cores": os.cpu_count() or 0,
@@ -18,7 +18,7 @@ def describe_machine() -> dict[str, str | int]:
 
 
 def describe_load() -> float | None:
-    """Return the load of the last minute, None where the system does not tell."""
+    """Return the load of the last minute, None if it is not known."""
     try:
         return round(os.getloadavg()[0], 2)
     except OSError:

@@ -1,4 +1,4 @@
-"""Who is compared, and how each gets an environment of its own."""
+"""The SDKs that are compared, each with an environment of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OURS = "vwo-async"
 
 
 class InstallError(Exception):
-    """An environment could not be made; the text is the last line of what the installer said."""
+    """An environment could not be made; the text is the last line of the installer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Peer:
             self._install_python(work_dir)
 
     def _fingerprint(self) -> str:
-        """What the environment depends on: what was asked for, and for our own package what it asks for."""
+        """Return what the environment depends on: the requirements and, for our package, its dependencies."""
         parts = [sys.version, repr(self.packages)]
         if self.name == OURS:
             parts.append((ROOT / "pyproject.toml").read_text())
@@ -136,7 +136,7 @@ GUESTS = {"limit": "limit.py", "prototype": "prototype.py", "storage_servers": "
 
 
 def find_command(name: str, work_dir: Path) -> list[str]:
-    """Return how a worker is started, by the name of its peer or of a guest in our environment."""
+    """Return the command of a worker, by the name of its peer or of a yardstick in our environment."""
     if name in GUESTS:
         return [PEERS[OURS].python(work_dir), "-B", str(HERE / "work" / GUESTS[name])]
     return PEERS[name].command(work_dir)

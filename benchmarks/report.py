@@ -77,7 +77,7 @@ def _write_conditions(results: Results) -> Iterator[str]:
 
 
 def _describe_noise(results: Results) -> str:
-    """Say how much the same code differed from itself: the hand-written limit, which does no I/O."""
+    """Describe how much equal runs of the hand-written limit differ; it does no I/O."""
     found = [results.spread(case, LIMIT, "wall_us") for case in results.cases("decision")]
     spreads = [one for one in found if one is not None]
     if not spreads:
@@ -103,7 +103,7 @@ def _write_targets(results: Results, notes: dict[str, str]) -> Iterator[str]:
 
 
 def _show_checks(results: Results, checks: Sequence[Check]) -> tuple[str, str, str]:
-    """Return aim, what was reached, and whether that is enough, a line for each check."""
+    """Return a line for each check: the aim, the result, and whether it is met."""
     texts, reached, met = [], [], []
     for check in checks:
         value = check.measure(results)
@@ -148,7 +148,7 @@ def _draw_charts(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def _draw(results: Results, case: str, metric: str, title: str, note: str) -> str:
-    """Return a chart, empty where nothing was measured."""
+    """Return a chart; an empty text if nothing was measured."""
     found = {label: results.spread(case, label, metric) for label in results.labels(case)}
     bars = [
         Bar(label, one.middle, one.low if one.low > 0 else one.middle, one.high, _find_kind(label))

@@ -49,14 +49,14 @@ class Records:
         self.samples.append({"case": case, "label": label, "round": number, "values": values})
 
     def miss(self, case: str, label: str, reason: str) -> None:
-        """Note, once, that an entrant could not be measured."""
+        """Record, once, that an entrant could not be measured."""
         entry = {"case": case, "label": label, "reason": reason}
         if entry not in self.missing:
             self.missing.append(entry)
             say(f"  not measured: {label} in {case or 'all'}: {reason}")
 
     def is_missing(self, case: str, label: str) -> bool:
-        """Tell whether an entrant has failed in a case before, so that it is not tried again."""
+        """Tell whether an entrant has failed in a case before, so that it is skipped."""
         return any((one["case"], one["label"]) == (case, label) for one in self.missing)
 
 
@@ -83,11 +83,11 @@ class Bench:
 
     @property
     def cores(self) -> Cores:
-        """Where is measured and where is served."""
+        """The cores for measuring and for serving."""
         return self._cores
 
     def install(self, names: Iterable[str]) -> None:
-        """Make the environments of the peers of those names; one that cannot be made is left out."""
+        """Make the environments of these peers; leave out those that fail."""
         for name in names:
             say(f"environment of {name}")
             try:
@@ -119,7 +119,7 @@ class Bench:
                 self._close_workers()
 
     def _run_round(self, case: Case, number: int) -> None:
-        """Give each entrant its turn, each round beginning with another one."""
+        """Let each entrant run once; each round begins with another entrant."""
         shift = number % len(case.entrants)
         for entrant in (*case.entrants[shift:], *case.entrants[:shift]):
             if self._records.is_missing(case.name, entrant.label):
@@ -187,7 +187,7 @@ class Bench:
 
     @contextmanager
     def _storing(self) -> Iterator[None]:
-        """Run the servers of the storages."""
+        """Run the servers of the user storages."""
         if OURS in self._absent:
             yield
             return
@@ -200,7 +200,7 @@ class Bench:
             yield
 
     def time_imports(self, rounds: int) -> None:
-        """Time fresh interpreters that import each SDK, less those that import nothing."""
+        """Time the import of each SDK in fresh interpreters, less an interpreter that imports nothing."""
         for number in range(rounds):
             for label, name, statement in IMPORTS:
                 if name in self._absent or self._records.is_missing("import", label):
@@ -219,7 +219,7 @@ class Bench:
                     self._records.add("import", label, number, values)
 
     def _spend(self, python: str, statement: str) -> tuple[float, float] | None:
-        """Return CPU time in ms and peak memory in MB of an interpreter, None where it failed."""
+        """Return CPU time in ms and peak memory in MB of an interpreter, None if it failed."""
         # An import that had to compile what it imports would be none that a service sees.
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
         with self._cores.pinned(self._cores.measured):

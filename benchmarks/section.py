@@ -1,4 +1,4 @@
-"""The sections of the report that show what was measured: a table or two for each topic."""
+"""The sections of the report, with a table or two for each topic."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def _show(results: Results, case: str, label: str, metric: str, *, divisor: floa
 
 
 def _show_ratio(results: Results, metric: str, case: str, label: str) -> str:
-    """Return how many times as much as ourselves somebody needs."""
+    """Return how many times as much as vwo_async an entrant needs."""
     found = results.ratio(metric, (case, label), (case, OURS))
     return NOT_MEASURED if found is None else f"{format_value(found.middle)}x"
 
 
 def _show_share(results: Results, case: str, label: str) -> str:
-    """Return how many times the events a second of somebody we deliver."""
+    """Return how many times as many events per second as an entrant vwo_async delivers."""
     found = results.ratio("events_per_s", (case, OURS), (case, label))
     return NOT_MEASURED if found is None else f"{format_value(found.middle)}x"
 
@@ -122,7 +122,7 @@ def _write_spreads(results: Results) -> Iterator[str]:
 
 
 def _count(case: str, noun: str) -> str:
-    """Return how many there are in a case, by the number that is the second part of its name."""
+    """Return the count in a case, from the number in the second part of its name."""
     number = int(case.split("/")[1])
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
@@ -272,7 +272,7 @@ _WRITERS: tuple[tuple[str, str, Callable[[Results], Iterator[str]]], ...] = (
 
 
 def write_sections(results: Results, charts: Sequence[str]) -> Iterator[str]:
-    """Yield the sections of the topics that were measured, with the charts whose names begin so."""
+    """Yield the sections of all measured topics, with the charts that belong to them."""
     for title, topic, writer in _WRITERS:
         if any(results.cases(one) for one in _TOPICS_OF.get(topic, (topic,))):
             yield f"## {title}\n"

@@ -42,7 +42,7 @@ def spread(values: list[float]) -> Spread:
 
 
 def _between(ordered: list[float], position: float) -> float:
-    """Return the value at a position that may lie between two."""
+    """Return the value at a position, interpolated between two samples if necessary."""
     index = int(position)
     after = ordered[min(index + 1, len(ordered) - 1)]
     return ordered[index] + (after - ordered[index]) * (position - index)
@@ -65,7 +65,7 @@ class Results:
             self._rounds.setdefault(key, {})[one["round"]] = one["values"]
 
     def labels(self, case: str) -> list[str]:
-        """Return who was measured in a case, in the order of the first round."""
+        """Return the entrants of a case, in the order of the first round."""
         return [label for name, label in self._rounds if name == case]
 
     def cases(self, topic: str) -> list[str]:

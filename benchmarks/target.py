@@ -1,4 +1,4 @@
-"""What is aimed at, and whether it was reached: ratios within one run."""
+"""The targets, as ratios within one run, and whether they were reached."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Check(NamedTuple):
     unit: str = "x"
 
     def is_met(self, value: float) -> bool:
-        """Tell whether *value* is as good as the bound."""
+        """Tell whether *value* meets the bound."""
         return value >= self.bound if self.is_least else value <= self.bound
 
 
@@ -74,19 +74,19 @@ def _value(
 
 
 def faster(case: str, peer: str, bound: float, metric: str) -> Check:
-    """Aim at *bound* times less of a metric than a peer needs."""
+    """Check that a peer needs at least *bound* times as much of a metric as vwo_async."""
     text = f"≥ {bound:g}x {peer}"
     return Check(text, _ratio(metric, (case, peer), (case, OURS)), bound, is_least=True)
 
 
 def within(case: str, peer: str, bound: float, metric: str) -> Check:
-    """Aim at no more than *bound* times what a yardstick needs."""
+    """Check that vwo_async needs at most *bound* times as much as a yardstick."""
     text = f"≤ {bound:g}x {peer}"
     return Check(text, _ratio(metric, (case, OURS), (case, peer)), bound, is_least=False)
 
 
 def more(case: str, peer: str, bound: float, label: str = OURS) -> Check:
-    """Aim at *bound* times the events a second of a peer."""
+    """Check that vwo_async delivers at least *bound* times the events per second of a peer."""
     text = f"≥ {bound:g}x {peer}"
     measure = _ratio("events_per_s", (case, label), (case, peer))
     return Check(text, measure, bound, is_least=True)
@@ -97,7 +97,7 @@ def _named(name: str, check: Check) -> Check:
 
 
 def _callers(*checks: Callable[[str], Check]) -> tuple[Check, ...]:
-    """Aim at the same with 1 caller and with 100."""
+    """Return the checks for 1 caller and for 100."""
     names = {"1": "1 caller", "100": "100 callers"}
     return tuple(_named(name, check(f"track/{n}")) for n, name in names.items() for check in checks)
 

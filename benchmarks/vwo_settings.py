@@ -1,4 +1,4 @@
-"""The settings file that the VWO SDKs are given, with as many campaigns as are asked for."""
+"""The settings file for the VWO SDKs, with any number of campaigns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIVE_LEAVES = {
 
 
 def make_settings(campaigns: int, *, has_segment: bool) -> dict[str, Any]:
-    """Return a settings file whose campaigns all look alike: two equal variations, all traffic, one goal."""
+    """Return a settings file of equal campaigns: two equal variations, all traffic, one goal."""
     return {
         "sdkKey": KEY,
         "accountId": ACCOUNT,

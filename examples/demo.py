@@ -1,13 +1,13 @@
-"""A demonstration from end to end: visitors, the shop of ``shop.py``, and VWO's servers played by the collector.
+"""An end-to-end demonstration: visitors, the shop of ``shop.py``, and the collector in place of VWO's servers.
 
-Run it with ``python examples/demo.py``. The collector and the shop are processes of their own. The
-same visitors go through the shop twice: first it sends conversions in the background, then every
-``track`` awaits its delivery. Shown is what an experimenter would read in VWO, what the SDK adds to
-the time of a request, and whether each event that the SDK accepted was received.
+Run it with ``python examples/demo.py``. The collector and the shop are separate processes. The same
+visitors go through the shop twice: first with conversions in the background, then with every ``track``
+awaiting its delivery. The output is the report that VWO would show, the time that the SDK adds to a
+request, and whether each event that the SDK accepted was received.
 
-The exit status is 0 only if it was, with nothing refused, rejected, dropped or left over, and every
-page was answered as it should be; else 1, or 2 if the demonstration could not be held. It needs a
-system with POSIX signals, by which the shop is told to drain.
+The exit status is 0 if every accepted event was received, nothing was refused, rejected, dropped or left
+over, and every page was right; 1 otherwise; 2 if the demonstration could not run. It needs a system with
+POSIX signals, which tell the shop to drain.
 """
 
 from __future__ import annotations
@@ -41,35 +41,35 @@ SETTINGS_FILE = HERE / "settings.json"
 MODES = ("background", "await")
 
 CONNECTIONS = 10
-"""Requests at once; httpx is slow with many."""
+"""Concurrent requests; httpx is slow with many."""
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 REQUEST_TIMEOUT_S = 60.0
 PLAIN_WIDTH = 100
-"""Of the tables where no terminal says how wide it is."""
+"""The width of the tables when the output is not a terminal."""
 
 Json: TypeAlias = Mapping[str, Any]
 TaskDone: TypeAlias = Callable[[], object]
 
 
 class DemoError(Exception):
-    """The demonstration cannot be held."""
+    """The demonstration cannot run."""
 
 
-# Children
+# Child processes
 
 
 @contextmanager
 def running(
     name: str, command: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """Run a child as long as the block lasts, and give the URL at which it says that it listens.
+    """Run a child process during the block, and yield the URL that it prints.
 
-    Its output goes into a file, so that it does not run into the tables. It is in a session of its
-    own, so that Ctrl-C ends only the demonstration, which then ends its children in order.
+    Its output goes to a file, so that it does not mix with the tables. It has its own session, so that
+    Ctrl-C only stops the demonstration, which then stops its children in order.
 
     Raises:
-        DemoError: It ended, or said no URL in time.
+        DemoError: The child ended, or did not print its URL in time.
     """
     log = folder / f"{name}.log"
     with log.open("wb") as output:
@@ -91,7 +91,7 @@ def _wait_for_url(name: str, process: subprocess.Popen[bytes], log: Path) -> str
     ends_at = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < ends_at:
         said = log.read_text(encoding="utf-8", errors="replace")
-        # With what follows the port, so that a line half written is not taken for a whole one.
+        # The pattern includes what follows the port, so that an incomplete line does not match.
         found = re.search(r"(http://127\.0\.0\.1:\d+)\s", said)
         if found is not None:
             return found[1]
@@ -102,7 +102,7 @@ def _wait_for_url(name: str, process: subprocess.Popen[bytes], log: Path) -> str
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a child to end, wait for that, and insist where it does not, or where time is short."""
+    """Terminate a child and wait; kill it if it does not end in time, or if the wait is interrupted."""
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT_S)
@@ -114,7 +114,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 class Collector:
-    """The collector's control over HTTP."""
+    """Controls the collector over HTTP."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
@@ -126,11 +126,11 @@ class Collector:
         return found
 
     def reset(self) -> None:
-        """Forget what was received."""
+        """Reset the collector."""
         httpx.post(f"{self.base_url}/collector/reset", trust_env=False).raise_for_status()
 
     def answer_next(self, status: int, times: int) -> None:
-        """Answer the next requests of the SDK with *status*, without looking at them."""
+        """Let the collector answer the next requests of the SDK with *status*, unchecked."""
         plan = {"status": status, "times": times}
         httpx.post(
             f"{self.base_url}/collector/answer", json=plan, trust_env=False
@@ -196,9 +196,9 @@ class Shop:
 
 
 class Visitor:
-    """One ordinary visitor. Everything that is left to chance follows from seed and number.
+    """One ordinary visitor. All random choices follow from seed and number.
 
-    So the same visitors can come again, whatever order the event loop gives them.
+    So the same visitors can come again, in whatever order they are served.
     """
 
     def __init__(self, seed: int, number: int) -> None:
@@ -221,9 +221,9 @@ class Visitor:
         )
 
     async def visit(self, shop: Shop) -> None:
-        """View a product, and perhaps sign up, fill a cart, and buy.
+        """View a product, and maybe sign up, fill a cart, and buy.
 
-        What the page shows makes that a little more likely: this is what the tests find out.
+        Some variations make that a little more likely; the A/B tests measure this.
         """
         page = await shop.view(self._product, self._headers, self._query)
         banner = page.get("banner") or {}
@@ -241,7 +241,7 @@ class Visitor:
 
 
 class Tester:
-    """One of those on whom the settings file forces a variation of the checkout button."""
+    """A visitor who is whitelisted for a variation of the checkout button."""
 
     def __init__(self, name: str, button: str) -> None:
         self._headers = {"X-Visitor-Id": name}
@@ -254,43 +254,43 @@ class Tester:
 
 
 class OddReader:
-    """Asks for a page out of a country that is too long to be one."""
+    """Requests a page with an overlong country."""
 
     def __init__(self, visitor_id: str) -> None:
         self._headers = {"X-Visitor-Id": visitor_id}
 
     async def visit(self, shop: Shop) -> None:
-        """Expect a page as anybody's whose country is not known: what he is shown is his variation."""
+        """Expect the same page as without a country."""
         page = await shop.view("mug", self._headers, {"country": "x" * 5_000})
         again = await shop.view("mug", self._headers, {})
         shop.tally.expect(page == again, "odd visitor saw another page than without a country")
 
 
 class HostileReader:
-    """Asks for a page under an id that is too long to be one."""
+    """Requests a page with an overlong visitor id."""
 
     def __init__(self, headers: Json) -> None:
         self._headers = headers
 
     async def visit(self, shop: Shop) -> None:
-        """Expect the page that everybody sees who is in no test."""
+        """Expect the page of visitors who are in no test."""
         page = await shop.view("mug", self._headers, {})
-        is_plain = (page.get("button"), page.get("banner"), page.get("recommendation")) == (
+        is_default = (page.get("button"), page.get("banner"), page.get("recommendation")) == (
             "Control",
             None,
             None,
         )
-        shop.tally.expect(is_plain, "hostile visitor did not see the plain page")
+        shop.tally.expect(is_default, "hostile visitor did not see the default page")
 
 
 class HostileWriter:
-    """Sends a form whose JSON names a visitor that cannot be."""
+    """Sends a form with an impossible visitor id."""
 
     def __init__(self, visitor_id: str) -> None:
         self._body = f'{{"visitor_id": {visitor_id}, "items": {{"mug": 1}}}}'.encode()
 
     async def visit(self, shop: Shop) -> None:
-        """Expect to be thanked, and counted nowhere."""
+        """Expect the normal answer, and that nothing is counted."""
         for form in ("signup", "checkout"):
             page = await shop.submit(form, self._body, {})
             is_normal = "message" in page and not any(page["tracked"].values())
@@ -307,7 +307,7 @@ def invite(number: int, seed: int) -> Iterator[AnyVisitor]:
         Tester("tester-deniz", "One-Click"),
         HostileReader({"X-Visitor-Id": "x" * 5_000}),
         OddReader("somebody"),
-        # Half of a surrogate pair, which json.loads lets through, and which no text may hold.
+        # A lone surrogate, which json.loads accepts and no valid text may hold.
         HostileWriter(r'"\ud83d"'),
         HostileWriter(f'"{"x" * 1_000_000}"'),
         HostileWriter('{"$ne": null}'),
@@ -323,22 +323,20 @@ def invite(number: int, seed: int) -> Iterator[AnyVisitor]:
 async def send(
     base_url: str, visitors: Iterable[AnyVisitor], per_second: float, done: TaskDone
 ) -> Tally:
-    """Send *visitors* through the shop, evenly spaced, at most as many at once as there are connections.
+    """Send *visitors* through the shop, evenly spaced, at most `CONNECTIONS` at the same time.
 
     Args:
         base_url: The shop.
-        visitors: Who goes there.
-        per_second: How many enter in a second, where the shop keeps up.
-        done: Called after each.
+        visitors: The visitors.
+        per_second: How many visitors start in a second, if the shop is fast enough.
+        done: Called after each visitor.
 
     Returns:
-        What they saw.
+        What the visitors saw.
 
     Raises:
         DemoError: The shop did not answer.
     """
-    waiting = enumerate(visitors)
-    started_at = time.monotonic()
     async with httpx.AsyncClient(
         base_url=base_url,
         limits=httpx.Limits(max_connections=CONNECTIONS),
@@ -346,17 +344,8 @@ async def send(
         trust_env=False,
     ) as client:
         shop = Shop(client, Tally())
-
-        async def work() -> None:
-            for position, visitor in waiting:
-                await asyncio.sleep(started_at + position / per_second - time.monotonic())
-                await visitor.visit(shop)
-                done()
-
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(CONNECTIONS):
-                    group.create_task(work())
+            await _send_all(shop, visitors, per_second, done)
         except ExceptionGroup as errors:
             unanswered, others = errors.split(httpx.HTTPError)
             if unanswered is None or others is not None:
@@ -365,20 +354,37 @@ async def send(
     return shop.tally
 
 
+async def _send_all(
+    shop: Shop, visitors: Iterable[AnyVisitor], per_second: float, done: TaskDone
+) -> None:
+    waiting = enumerate(visitors)
+    started_at = time.monotonic()
+
+    async def work() -> None:
+        for position, visitor in waiting:
+            await asyncio.sleep(started_at + position / per_second - time.monotonic())
+            await visitor.visit(shop)
+            done()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CONNECTIONS):
+            group.create_task(work())
+
+
 # A round
 
 
 class Round(NamedTuple):
-    """All that is known once the shop has stopped.
+    """The results of a round, after the shop has stopped.
 
     Attributes:
-        mode: Whether ``track`` awaited.
-        seconds: How long the visitors took.
-        tally: What they saw.
-        statistics: The SDK's own ledger, at its very end.
-        timing: How long the shop's handlers took.
-        totals: The collector's ledger, in numbers.
-        report: What it comes to, by campaign and variation.
+        mode: Whether ``track`` awaited delivery.
+        seconds: The time that all visits took.
+        tally: What the visitors saw.
+        statistics: The final statistics of the SDK.
+        timing: The times of the shop's handlers.
+        totals: The totals of the collector.
+        report: The collector's report, by campaign and variation.
     """
 
     mode: str
@@ -391,11 +397,11 @@ class Round(NamedTuple):
 
     @property
     def dropped(self) -> int:
-        """Events that the SDK gave up, for whatever reason."""
+        """How many events the SDK dropped, for all reasons."""
         return sum(self.statistics["dropped"].values())
 
     def find_faults(self) -> list[str]:
-        """Return what must not be, in words."""
+        """Return everything that is wrong, in words."""
         ours, theirs = self.statistics, self.totals
         faults = [f"{number} x {fault}" for fault, number in self.tally.faults.items()]
         if ours["accepted"] != theirs["events"]:
@@ -417,15 +423,15 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """What the rounds have in common."""
+    """What all rounds have in common."""
 
     collector: Collector
     options: argparse.Namespace
     folder: Path
     console: Console
 
-    def hold(self, mode: str) -> Round:
-        """Hold one round: start the shop, send all visitors, stop it, and read what came of it.
+    def run_round(self, mode: str) -> Round:
+        """Run one round: start the shop, send all visitors, stop the shop, and collect the results.
 
         Raises:
             DemoError: The shop did not start, answer or end as it should.
@@ -442,7 +448,7 @@ class Stage:
             started_at = time.monotonic()
             tally = self._send(url)
             seconds = time.monotonic() - started_at
-        # The shop was told to end, and has drained its client: this is the ledger after that.
+        # Written after the shop has drained its client, so these are the final statistics.
         try:
             written = json.loads(statistics_file.read_bytes())
         except (OSError, ValueError):
@@ -492,7 +498,7 @@ _SHOP = (*_PYTHON, "uvicorn", "--app-dir", str(HERE), "shop:app", "--port", "0",
 
 
 def show_report(report: Json) -> Table:
-    """Return what an experimenter reads: one row for each variation and goal."""
+    """Return the table of the report: one row for each variation and goal."""
     table = _make_table("What VWO would show (from the collector)", "variation", "visitors", "goal")
     table.columns[2].justify = "left"
     for name in ("conversions", "rate", "revenue"):
@@ -527,7 +533,7 @@ def _goal_cells(goal: Json) -> tuple[str, ...]:
 
 
 def show_timing(rounds: Sequence[Round]) -> Table:
-    """Return how long handlers took, and how much of it inside the SDK, mode by mode."""
+    """Return the table of the handlers' times, and the part inside the SDK, by mode."""
     table = _make_table(
         "Time of requests in the shop: in the SDK, and in all, in µs",
         *("handler", "track", "requests", "SDK p50", "p99", "all p50", "p99"),
@@ -553,7 +559,7 @@ def _timing_cells(times: Json) -> Iterator[str]:
 
 
 def show_accounts(rounds: Sequence[Round]) -> Table:
-    """Return the ledger of the SDK above that of the collector, one column for each mode."""
+    """Return the table of the counts of SDK and collector, one column for each mode."""
     table = _make_table("Accounting", "events", *(one.mode for one in rounds))
     ours = ("accepted", "delivered", "rejected", "dropped", "pending", "refused", "requests")
     theirs = ("events", "refused", "conversions")
@@ -584,14 +590,14 @@ def _make_table(title: str, first: str, *others: str, caption: str | None = None
     return table
 
 
-# The whole
+# The demonstration
 
 
-def hold(options: argparse.Namespace, console: Console) -> int:
-    """Hold the demonstration and return the exit status.
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Run the demonstration and return the exit status.
 
     Raises:
-        DemoError: It cannot be held.
+        DemoError: It cannot run.
     """
     started_at = time.monotonic()
     with TemporaryDirectory(prefix="vwo-demo-") as name:
@@ -599,14 +605,14 @@ def hold(options: argparse.Namespace, console: Console) -> int:
         with running("collector", _COLLECTOR, folder) as url:
             console.print(f"collector, in the place of VWO: {url}")
             stage = Stage(Collector(url), options, folder, console)
-            rounds = [stage.hold(mode) for mode in MODES]
+            rounds = [stage.run_round(mode) for mode in MODES]
     console.print()
     for table in (show_report(rounds[0].report), show_timing(rounds), show_accounts(rounds)):
         console.print(table)
         console.print()
     faults = [fault for one in rounds for fault in one.find_faults()]
     if any(one.report != rounds[0].report for one in rounds):
-        faults.append("the same visitors came to another report in the second round")
+        faults.append("the same visitors gave another report in the second round")
     for one in rounds:
         console.print(_describe(one), highlight=False, soft_wrap=True)
     console.print(f"took {time.monotonic() - started_at:.1f} s altogether", highlight=False)
@@ -641,16 +647,18 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--rate",
         type=_positive,
         default=100,
-        help="visitors who enter in a second; what the machine cannot bear shows as latency (default: %(default)s)",
+        help="visitors who enter in a second; if the machine is too slow, latencies grow (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of chance (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the random choices (default: %(default)s)"
+    )
     parser.add_argument(
         "--storage",
         choices=("off", "memory"),
         default="off",
         help="user storage of the shop (default: %(default)s)",
     )
-    # For the test that a loss is noticed: STATUS:TIMES, answered by the collector in the first round.
+    # For the test that lost events are noticed: in the first round the collector answers STATUS, TIMES times.
     parser.add_argument("--sabotage", type=_plan, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -668,7 +676,7 @@ def _plan(text: str) -> tuple[int, int]:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    """End by SIGTERM as by an exception, so that the children end too."""
+    """Turn SIGTERM into an exception, so that the children are stopped too."""
     raise SystemExit(128 + number)
 
 
@@ -678,10 +686,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _end)
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
-        return hold(options, console)
+        return run(options, console)
     except (DemoError, httpx.HTTPError) as error:
         what = error if isinstance(error, DemoError) else f"no answer from {error.request.url}"
-        console.print(f"The demonstration cannot be held: {what}", markup=False, highlight=False)
+        console.print(f"The demonstration cannot run: {what}", markup=False, highlight=False)
         return 2
     except KeyboardInterrupt:
         console.print("Interrupted.")

@@ -1,16 +1,16 @@
 """A small shop whose pages are tested with VWO: FastAPI, and one `VWOClient` for the process.
 
-Run it with ``uvicorn --app-dir examples shop:app``. It is set up by its environment:
+Run it with ``uvicorn --app-dir examples shop:app``. It is configured by environment variables:
 
 ========================  =========================================================================
 ``VWO_ACCOUNT_ID``        The VWO account. Required.
 ``VWO_SDK_KEY``           The key of the environment in VWO. Required.
-``VWO_BASE_URL``          Where VWO is; VWO's own host by default.
+``VWO_BASE_URL``          VWO's address; by default VWO's own host.
 ``SHOP_DELIVERY``         ``background`` (default): ``track`` answers once a conversion is queued.
                           ``await``: ``track`` answers once VWO has received it.
 ``SHOP_USER_STORAGE``     ``memory``: visitors keep their variations, and conversions count once.
                           ``off`` (default): variations follow from the visitor's id alone.
-``SHOP_STATISTICS_FILE``  Where to write, as JSON, what ``GET /statistics`` says at the very end.
+``SHOP_STATISTICS_FILE``  File for the final answer of ``GET /statistics``, as JSON.
 ========================  =========================================================================
 """
 
@@ -54,7 +54,7 @@ MAX_SPANS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the environment says; see the top of this file."""
+    """The configuration from the environment; see the top of this file."""
 
     account_id: str
     sdk_key: str = field(repr=False)
@@ -89,7 +89,7 @@ def _require(environ: Mapping[str, str], name: str) -> str:
 
 
 def _choose(environ: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
-    """Return the value of a variable, which is the first one allowed where it is not set."""
+    """Return the value of a variable; if it is not set, the first allowed value."""
     value = environ.get(name, allowed[0])
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}")
@@ -122,7 +122,7 @@ class Stopwatch:
 
 
 class Span(NamedTuple):
-    """How long one request took: in SDK calls, and altogether."""
+    """The time of one request, in SDK calls and in total."""
 
     sdk_ns: int
     handler_ns: int
@@ -135,7 +135,7 @@ class Timing:
         self._spans: defaultdict[str, deque[Span]] = defaultdict(lambda: deque(maxlen=MAX_SPANS))
 
     def add(self, handler: str, span: Span) -> None:
-        """Keep a request, and forget the oldest where there are too many."""
+        """Add a request; forget the oldest one if there are too many."""
         self._spans[handler].append(span)
 
     def summarise(self) -> dict[str, Any]:
@@ -161,10 +161,10 @@ def _percentiles(times_ns: Sequence[int]) -> dict[str, float]:
 
 
 class TimedRoute(APIRoute):
-    """Times each request, from its parsing to its answer, and gives it a `Stopwatch` for the SDK."""
+    """Measures each request, from parsing to answer, and gives it a `Stopwatch` for SDK calls."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler of this route with clocks around it."""
+        """Return FastAPI's handler of this route, measured."""
         handle = super().get_route_handler()
 
         async def handle_timed(request: Request) -> Response:
@@ -182,7 +182,7 @@ class TimedRoute(APIRoute):
 
 
 class State(TypedDict):
-    """What requests find in ``request.state``."""
+    """The contents of ``request.state``."""
 
     client: VWOClient
     timing: Timing
@@ -190,7 +190,7 @@ class State(TypedDict):
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-    """Fetch the settings file, and keep one client open for as long as the shop serves.
+    """Fetch the settings file, and keep one client open while the shop is running.
 
     A shop that cannot have its settings does not start, so that a deployment stops there.
     """
@@ -204,7 +204,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         base_url=config.base_url,
         user_storage=MemoryUserStorage() if config.keeps_visitors else None,
         return_promise_for={"track": config.awaits_delivery},
-        # Time for the last events to leave, and less than orchestrators give before they kill.
+        # Enough for the last events, and less than orchestrators wait before they kill a process.
         close_timeout_s=15.0,
     ) as client:
         yield {"client": client, "timing": timing}
@@ -225,7 +225,7 @@ def _write(path: Path, report: Mapping[str, Any]) -> None:
 
 
 class Facts(TypedDict):
-    """What the SDK is told of a visitor, besides the id."""
+    """What the SDK gets about a visitor, besides the id."""
 
     custom_variables: Mapping[str, str]
     user_agent: str | None
@@ -249,11 +249,11 @@ class Visit:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What segments look at."""
+        """The custom variables for pre-segmentation."""
         return self.facts["custom_variables"]
 
     def named(self, visitor_id: Any) -> Visit:
-        """Return the visit under the id that the body gives, if it gives one."""
+        """Return the visit with the visitor id from the body, if there is one."""
         return self if visitor_id is None else replace(self, visitor_id=visitor_id)
 
 
@@ -267,7 +267,7 @@ async def read_visit(
     country: str | None = None,
     plan: str | None = None,
 ) -> Visit:
-    """Read who a request is from; a visitor without an id gets one, and keeps it as a cookie.
+    """Return who a request is from; a visitor without an id gets one in a cookie.
 
     The country is that of the query, else the one that a CDN puts into a header.
     """
@@ -298,7 +298,7 @@ ClientDependency = Annotated[VWOClient, Depends(get_client)]
 
 
 class Banner(BaseModel):
-    """The banner of a page: which, and in which variation."""
+    """The banner of a page, and its variation."""
 
     campaign: str
     variation: str
@@ -324,7 +324,7 @@ class ProductPage(BaseModel):
 
 
 class Form(BaseModel):
-    """What pages send. Apps have no cookies: they name the visitor here."""
+    """The body of a form. Apps have no cookies, so they send the visitor id here."""
 
     visitor_id: Any = None
 
@@ -336,7 +336,7 @@ class CartForm(Form):
 
 
 class Thanks(BaseModel):
-    """The answer to a form; *tracked* tells whether the conversion counts, campaign by campaign."""
+    """The answer to a form; *tracked* says for each campaign whether the conversion counts."""
 
     message: str
     tracked: dict[str, bool]
@@ -349,7 +349,7 @@ pages = APIRouter(route_class=TimedRoute)
 async def show_product(
     product: str, visit: VisitDependency, client: ClientDependency
 ) -> ProductPage:
-    """Show a product, its page put together by three tests and a rollout."""
+    """Show a product; three tests and a rollout decide about parts of the page."""
     if product not in PRODUCTS:
         raise HTTPException(404)
     with visit.stopwatch:
@@ -377,7 +377,7 @@ async def choose_banner(client: VWOClient, visit: Visit) -> Banner | None:
 
 
 async def choose_recommendation(client: VWOClient, visit: Visit) -> Recommendation | None:
-    """Return what to recommend, in the words and numbers that the settings hold."""
+    """Return the recommendation; its texts and numbers are feature variables."""
     key = "recommendations"
     if not await client.is_feature_enabled(key, visit.visitor_id, **visit.facts):
         return None
@@ -428,7 +428,7 @@ async def add_to_cart(form: CartForm, visit: VisitDependency, client: ClientDepe
 
 @pages.post("/checkout")
 async def check_out(form: CartForm, visit: VisitDependency, client: ClientDependency) -> Thanks:
-    """Buy what is in the cart: a conversion with revenue, of the two tests that are about it."""
+    """Buy what is in the cart: a conversion with revenue, in two tests."""
     visit = visit.named(form.visitor_id)
     total = add_up(form.items)
     with visit.stopwatch:
@@ -455,5 +455,5 @@ app.include_router(pages)
 
 @app.get("/statistics")
 async def show_statistics(request: Request, client: ClientDependency) -> dict[str, Any]:
-    """Tell what became of every event, and how long the handlers took."""
+    """Return the statistics of the client, and the times of the handlers."""
     return describe(client, request.state.timing)

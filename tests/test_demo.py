@@ -104,7 +104,7 @@ def test_an_interrupted_demonstration_leaves_no_process(
             httpx.get(url, trust_env=False)
 
 
-def test_the_demonstration_says_why_it_cannot_be_held(tmp_path: Path) -> None:
+def test_the_demonstration_says_why_it_cannot_run(tmp_path: Path) -> None:
     """A collector that does not start is shown with what it said, and the status is 2."""
     for file in DEMO.parent.glob("*.py"):
         (tmp_path / file.name).write_bytes(file.read_bytes())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from desk import (
+from growthbook.common_types import Options, UserContext
+from growthbook.growthbook_client import GrowthBookClient
+from worker import (
     USERS,
     VARIABLES,
     WARM_UPS,
@@ -18,8 +20,6 @@ from desk import (
     serve,
     settle,
 )
-from growthbook.common_types import Options, UserContext
-from growthbook.growthbook_client import GrowthBookClient
 
 FIVE_CONDITIONS: dict[str, Any] = {
     "plan": {"$regex": "prof"},

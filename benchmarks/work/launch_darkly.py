@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import ldclient
-from desk import (
+from ldclient.config import Config
+from ldclient.interfaces import UpdateProcessor
+from ldclient.versioned_data_kind import FEATURES, SEGMENTS
+from worker import (
     GOAL,
     USERS,
     VARIABLES,
-    Line,
     Request,
     Samples,
+    ServerConnection,
     check_split,
     last_key,
     serve,
     time_decisions,
     time_threads,
 )
-from ldclient.config import Config
-from ldclient.interfaces import UpdateProcessor
-from ldclient.versioned_data_kind import FEATURES, SEGMENTS
 
 FIVE_CLAUSES = [
     ("plan", "contains", "prof", False),
@@ -32,7 +32,7 @@ FIVE_CLAUSES = [
 
 
 def make_flag(key: str, *, has_segment: bool) -> dict[str, Any]:
-    """Return a flag of two equal variations: for everybody, or for whom a rule of five clauses holds."""
+    """Return a flag of two equal variations, for everybody or for a rule of five clauses."""
     rollout = {"rollout": {"variations": [{"variation": one, "weight": 50000} for one in (0, 1)]}}
     clauses = [
         {"attribute": name, "op": op, "values": [value], "negate": negated}
@@ -55,21 +55,21 @@ def make_flag(key: str, *, has_segment: bool) -> dict[str, Any]:
 
 
 class Flags(UpdateProcessor):  # type: ignore[misc]
-    """Puts the flags into the SDK's store in place of a connection to LaunchDarkly."""
+    """Puts the flags into the SDK's store instead of connecting to LaunchDarkly."""
 
     def __init__(self, store: Any, ready: Any, flags: dict[str, Any]) -> None:
         self._store, self._ready, self._flags = store, ready, flags
 
     def start(self) -> None:
-        """Put them there."""
+        """Put the flags into the store."""
         self._store.init({FEATURES: self._flags, SEGMENTS: {}})
         self._ready.set()
 
     def stop(self) -> None:
-        """Nothing is running."""
+        """Do nothing: nothing is running."""
 
     def initialized(self) -> bool:
-        """The flags are there from the start."""
+        """True: the flags are there from the start."""
         return True
 
 
@@ -114,16 +114,16 @@ def measure_decision(request: Request) -> Samples:
 
 
 def measure_track(request: Request) -> Samples:
-    """Time `track`, then flush what has gathered."""
+    """Time `track`, then flush the pending events."""
     client = make_client(1, has_segment=False, url=request["url"])
     create, track = ldclient.Context.create, client.track
     # The first request opens the connection, which is no part of what is measured.
-    line = Line(request["url"])
-    line.reset()
+    server = ServerConnection(request["url"])
+    server.reset()
     track(GOAL, create("warm-up"))
     client.flush()
-    line.wait(1)
-    line.close()
+    server.wait(1)
+    server.close()
     samples = time_threads(request, lambda user: track(GOAL, create(user)), client.flush)
     client.close()
     return samples

@@ -1,17 +1,17 @@
-"""The least that a decision can be in Python: a look-up, a seed, two hashes and a walk over the ranges."""
+"""The least work of a decision in Python: a look-up, a seed, two hashes and a loop over the ranges."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import mmh3
-from desk import VARIABLES, Request, Samples, check_split, last_key, serve, time_decisions
+from worker import VARIABLES, Request, Samples, check_split, last_key, serve, time_decisions
 
 _hash = mmh3.hash
 
 
 class Campaign(NamedTuple):
-    """What the hand-written decision needs of a campaign."""
+    """The data of a campaign that the hand-written decision needs."""
 
     traffic_prefix: bytes
     bucket_prefix: bytes
@@ -31,7 +31,7 @@ def make_campaigns(number: int) -> dict[str, Campaign]:
 
 
 def is_in_segment(variables: dict[str, Any]) -> bool:
-    """Five leaves, written by hand."""
+    """The segment with five leaves, written by hand."""
     return (
         "prof" in variables["plan"]
         and variables["age"] >= 18

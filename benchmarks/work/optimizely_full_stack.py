@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from desk import (
+from optimizely import optimizely
+from worker import (
     USERS,
     VARIABLES,
     Request,
@@ -15,7 +16,6 @@ from desk import (
     serve,
     time_decisions,
 )
-from optimizely import optimizely
 
 FIVE_CONDITIONS = [
     "and",

@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from desk import (
+from worker import (
     GOAL,
     USERS,
     VARIABLES,
     WARM_UPS,
-    Line,
     Request,
     Samples,
+    ServerConnection,
     Stopwatch,
     UnmeasuredError,
     check_split,
@@ -83,18 +83,18 @@ async def measure_decision(request: Request) -> Samples:
 
 async def measure_track(request: Request) -> Samples:
     """Time `track`, from one caller or several, until the server has every event."""
-    line = Line(request["url"])
+    server = ServerConnection(request["url"])
     waits = request.get("waits", False)
     async with make_client(request) as client:
         # The first request opens the connection, which is no part of what is measured.
         await client.track("campaign-1", "warm-up", GOAL, wait=True)
-        line.reset()
+        server.reset()
         watch = Stopwatch()
         held = await call_from_all(client, request, waits=waits)
         report = await client.flush_events()
         sample = make_sample(held, watch)
-        counts = line.ask("/bench/wait?count=0")
-    line.close()
+        counts = server.ask("/bench/wait?count=0")
+    server.close()
     if not report or counts["events"] != len(held):
         raise UnmeasuredError(f"{counts['events']} of {len(held)} events arrived")
     sample["events_per_request"] = [counts["events"] / counts["requests"]]
@@ -102,7 +102,7 @@ async def measure_track(request: Request) -> Samples:
 
 
 async def call_from_all(client: VWOClient, request: Request, *, waits: bool) -> list[float]:
-    """Return how long each call held its caller, in seconds."""
+    """Make the calls of all callers; return the time of each call in seconds."""
     callers, calls = request["callers"], request["calls"]
     held: list[float] = []
     clock = time.perf_counter
@@ -123,7 +123,7 @@ async def call_from_all(client: VWOClient, request: Request, *, waits: bool) -> 
 
 
 async def measure_open(request: Request) -> Samples:
-    """Time what stands between the bytes of a settings file and a client that decides."""
+    """Time the way from the bytes of a settings file to a client that can decide."""
     samples: Samples = {"ms": []}
     for _ in range(request["samples"]):
         began = time.perf_counter()
@@ -134,7 +134,7 @@ async def measure_open(request: Request) -> Samples:
 
 
 async def measure_hold(request: Request) -> Samples:
-    """Find the longest time that opening and refreshing a large file hold the event loop."""
+    """Find the longest time for which opening and refreshing a large file block the event loop."""
     url = request["url"]
     account = offer_settings(request)
     samples: Samples = {"idle_ms": [], "open_ms": [], "refresh_ms": []}
@@ -156,15 +156,15 @@ async def measure_hold(request: Request) -> Samples:
 def offer_settings(request: Request) -> tuple[int, str]:
     """Let the server answer with the settings file, and return its account and key."""
     text = Path(request["settings"]).read_bytes()
-    line = Line(request["url"])
-    line.ask("/bench/settings", text)
-    line.close()
+    server = ServerConnection(request["url"])
+    server.ask("/bench/settings", text)
+    server.close()
     settings = json.loads(text)
     return settings["accountId"], settings["sdkKey"]
 
 
 async def watch_loop(work: Callable[[], Awaitable[T]]) -> tuple[T, float]:
-    """Return the result of *work*, and by how many ms a ticking task was late at worst meanwhile."""
+    """Return the result of *work*, and the longest delay of a ticking task during it, in ms."""
     latest = 0.0
 
     async def tick() -> None:
@@ -189,7 +189,7 @@ def read_rss() -> float:
 
 
 async def measure_memory(request: Request) -> Samples:
-    """Find what a large settings file and very many events add to the memory of a fresh process."""
+    """Measure how much memory a large settings file and very many events add to a fresh process."""
     events, key = request["events"], last_key(request["campaigns"])
     at_first = read_rss()
     async with make_client(request) as client:
@@ -209,7 +209,7 @@ async def measure_memory(request: Request) -> Samples:
 
 
 async def track_many(client: VWOClient, key: str, events: int) -> None:
-    """Track events of as many users, and let a thousand at a time be delivered."""
+    """Track events of different users, delivering a thousand at a time."""
     for number in range(events):
         await client.track(key, f"visitor-{number}", GOAL)
         if number % 1000 == 0:
@@ -218,7 +218,7 @@ async def track_many(client: VWOClient, key: str, events: int) -> None:
 
 
 def make_storage(request: Request) -> Any:
-    """Return the storage that the request names, at the address that it gives."""
+    """Return the storage that the request names."""
     kind, address = request["storage"], request.get("address", "")
     if kind == "memory":
         return MemoryUserStorage()
@@ -267,7 +267,7 @@ async def measure_storage(request: Request) -> Samples:
 def in_loop(
     work: Callable[[Request], Coroutine[Any, Any, Samples]],
 ) -> Callable[[Request], Samples]:
-    """Return a plain function that runs *work* in the loop that its request asks for."""
+    """Return a synchronous function that runs *work* in the event loop that its request names."""
     return lambda request: run(request, work)
 
 

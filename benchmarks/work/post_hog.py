@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from desk import GOAL, Request, Samples, serve, time_threads
 from posthog import Posthog
+from worker import GOAL, Request, Samples, serve, time_threads
 
 
 def measure_track(request: Request) -> Samples:
-    """Time `capture`, then flush what has gathered."""
+    """Time `capture`, then flush the pending events."""
     client = Posthog(
         "key", host=request["url"], max_queue_size=2_000_000, disable_geoip=True, max_retries=0
     )

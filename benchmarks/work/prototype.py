@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha1
 
-from desk import USERS, Line, Request, Samples, Stopwatch, make_sample, serve
+from worker import USERS, Request, Samples, ServerConnection, Stopwatch, make_sample, serve
 
 BATCH = 100
 NAMESPACE = bytes(16)
@@ -80,7 +80,7 @@ async def open_aiohttp(url: str) -> AsyncIterator[tuple[Post, Get]]:
 
 @asynccontextmanager
 async def open_raw(url: str) -> AsyncIterator[tuple[Post, Get]]:
-    """Send over asyncio's streams, with as little HTTP as the server understands."""
+    """Send over asyncio's streams, with the least HTTP that the server understands."""
     host, port = url.removeprefix("http://").split(":")
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
@@ -107,7 +107,7 @@ OPENERS = {"httpx": open_httpx, "httpx2": open_httpx2, "aiohttp": open_aiohttp, 
 
 
 async def send_all(items: list[str], has_more: asyncio.Event, post: Post) -> None:
-    """Send what is on the list, by the hundred, until cancelled."""
+    """Send the events on the list in batches of a hundred, until cancelled."""
     while True:
         while items:
             part = items[:BATCH]
@@ -117,7 +117,7 @@ async def send_all(items: list[str], has_more: asyncio.Event, post: Post) -> Non
         await has_more.wait()
 
 
-async def track_in_background(request: Request, post: Post, line: Line) -> Samples:
+async def track_in_background(request: Request, post: Post, server: ServerConnection) -> Samples:
     """Time callers that put an event on a list."""
     items: list[str] = []
     has_more = asyncio.Event()
@@ -140,7 +140,7 @@ async def track_in_background(request: Request, post: Post, line: Line) -> Sampl
 
     watch = Stopwatch()
     await asyncio.gather(*map(call, range(callers)))
-    await asyncio.to_thread(line.wait, len(held))
+    await asyncio.to_thread(server.wait, len(held))
     sample = make_sample(held, watch)
     sender.cancel()
     return sample
@@ -165,15 +165,15 @@ async def track_awaited(request: Request, get: Get) -> Samples:
 
 async def measure(request: Request) -> Samples:
     """Time the way of sending that the request names."""
-    line = Line(request["url"])
+    server = ServerConnection(request["url"])
     async with OPENERS[request["kind"]](request["url"]) as (post, get):
         await get(TARGET.format(user="warm-up"))
-        line.reset()
+        server.reset()
         if request.get("waits"):
             sample = await track_awaited(request, get)
         else:
-            sample = await track_in_background(request, post, line)
-    line.close()
+            sample = await track_in_background(request, post, server)
+    server.close()
     return sample
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from desk import (
+from statsig_python_core import DataStore, Statsig, StatsigOptions, StatsigUser
+from statsig_python_core.data_store import DataStoreResponse
+from worker import (
     USERS,
     VARIABLES,
     Request,
@@ -15,8 +17,6 @@ from desk import (
     serve,
     time_decisions,
 )
-from statsig_python_core import DataStore, Statsig, StatsigOptions, StatsigUser
-from statsig_python_core.data_store import DataStoreResponse
 
 FIVE_CONDITIONS = [
     ("plan", "str_contains_any", ["prof"]),

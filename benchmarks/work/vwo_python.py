@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import vwo
-from desk import (
+from vwo.constants import constants
+from worker import (
     GOAL,
     USERS,
     VARIABLES,
@@ -20,7 +21,6 @@ from desk import (
     time_decisions,
     time_threads,
 )
-from vwo.constants import constants
 
 
 def launch(request: Request, **options: Any) -> Any:
@@ -46,7 +46,7 @@ def measure_decision(request: Request) -> Samples:
 
 
 def measure_track(request: Request) -> Samples:
-    """Time `track`: one request each, within the call, or collected by the hundred."""
+    """Time `track`, with one request in each call, or with batches of a hundred events."""
     options: dict[str, Any] = {}
     if request.get("is_batched"):
         options["batch_events"] = {"events_per_request": 100, "request_time_interval": 600}
@@ -63,7 +63,7 @@ def measure_track(request: Request) -> Samples:
 
 
 def measure_open(request: Request) -> Samples:
-    """Time what stands between the text of a settings file and a client that decides."""
+    """Time the way from the text of a settings file to a client that can decide."""
     samples: Samples = {"ms": []}
     for _ in range(request["samples"]):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Steering a collector: planned answers, latency, and the paths under /collector."""
+"""Controlling a collector: planned answers, latency, and the paths under /collector."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.anyio
 async def test_planned_answers(wire: Any, collector: Collector, client: httpx.AsyncClient) -> None:
-    """Planned answers are given in order, looked past the request, and are counted on their own."""
+    """Planned answers are given in order, without checking the request, and are counted apart."""
     collector.answer_next(503, times=2, headers={"Retry-After": "7"}, body=b"busy")
     collector.answer_next(429)
 
@@ -31,14 +31,14 @@ async def test_planned_answers(wire: Any, collector: Collector, client: httpx.As
 
 @pytest.mark.parametrize(("status", "times"), [(199, 1), (600, 1), (503, 0), (503, -1)])
 def test_senseless_plan(collector: Collector, status: int, times: int) -> None:
-    """A status or number that cannot be is refused when planned."""
+    """An invalid status or number of times is refused when it is planned."""
     with pytest.raises(ValueError, match="must be"):
         collector.answer_next(status, times)
 
 
 @pytest.mark.anyio
 async def test_latency(wire: Any, collector: Collector, client: httpx.AsyncClient) -> None:
-    """Latency keeps the answer back, and may be changed while serving."""
+    """The latency delays answers, and may be changed while serving."""
     collector.latency_s = 0.2
     began = time.monotonic()
     await wire.track_user().send(client)
@@ -129,7 +129,7 @@ async def test_put_settings(wire: Any, client: httpx.AsyncClient) -> None:
 
 @pytest.mark.anyio
 async def test_post_answer(wire: Any, client: httpx.AsyncClient) -> None:
-    """Answers can be planned over HTTP, and never concern the paths that steer."""
+    """Answers can be planned over HTTP, and are never given on the paths under /collector."""
     plan = {"status": 503, "times": 1, "headers": {"Retry-After": "1"}, "body": "later"}
     planned = await client.post("/collector/answer", json=plan)
     totals = await client.get("/collector/totals")
@@ -159,7 +159,7 @@ async def test_post_answer(wire: Any, client: httpx.AsyncClient) -> None:
 async def test_post_wrong_answer(
     collector: Collector, client: httpx.AsyncClient, plan: bytes
 ) -> None:
-    """A plan that makes no sense is a 400 and plans nothing."""
+    """An invalid plan is answered with 400 and plans nothing."""
     answer = await client.post("/collector/answer", content=plan)
 
     assert answer.status_code == 400

@@ -1,4 +1,4 @@
-"""What is kept of the events, and what of it counts."""
+"""Which events are kept, and which of them count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.anyio
 async def test_single_requests(wire: Any, collector: Collector, client: httpx.AsyncClient) -> None:
-    """Each GET is one event with all that it said."""
+    """Each GET is one event with everything that the request says."""
     shown = wire.track_user()
     shown.change("query", "visitor_ua", "Mozilla")
     shown.change("query", "visitor_ip", "10.0.0.1")
@@ -56,7 +56,7 @@ async def test_batch_items(wire: Any, collector: Collector, client: httpx.AsyncC
 async def test_batch_is_all_or_nothing(
     wire: Any, collector: Collector, client: httpx.AsyncClient
 ) -> None:
-    """One wrong item refuses the whole batch, and its number is told."""
+    """One wrong item refuses the whole batch, and the error has its number."""
     items = [wire.user_item(f"{n:032X}") for n in range(100)]
     items[57]["c"] = 3
 
@@ -86,7 +86,7 @@ async def test_event_architecture(
 
 @pytest.mark.anyio
 async def test_event_revenue(wire: Any, collector: Collector, client: httpx.AsyncClient) -> None:
-    """Revenue is in the property that the goal names: of vwoMeta first, else of the event."""
+    """Revenue is read from the goal's property in vwoMeta or else in the event."""
     told = wire.goal("refill", {"id_41": ["g_503"]}, price=3)
     told.change("body", "d.event.props.vwoMeta.price", 7.25)
     own = wire.goal("refill", {"id_41": ["g_503"]}, price=3)
@@ -101,7 +101,7 @@ async def test_event_revenue(wire: Any, collector: Collector, client: httpx.Asyn
 async def test_resend_has_same_id(
     wire: Any, collector: Collector, client: httpx.AsyncClient
 ) -> None:
-    """A resend of the same bytes is another event with the same id, also out of a split batch."""
+    """A resend of the same bytes has the same id, also from a split batch."""
     items = [wire.user_item(), wire.goal_item(), wire.push_item()]
     for call in (wire.track_user(random="0.1"), wire.batch(*items), wire.shown()):
         await call.send(client)
@@ -121,7 +121,7 @@ async def test_resend_has_same_id(
 async def test_conversions_count_once(
     wire: Any, collector: Collector, client: httpx.AsyncClient
 ) -> None:
-    """A goal counts once per visitor and campaign, however and how often it comes."""
+    """A goal counts once per visitor and campaign, however often and in whatever form it arrives."""
     for random in ("0.1", "0.2"):
         await wire.track_goal(random=random).send(client)
     await wire.batch(wire.goal_item()).send(client)
@@ -147,7 +147,7 @@ async def test_repeatable_goal_counts_each_event(
 
 @pytest.mark.anyio
 async def test_ledger_file(wire: Any, tmp_path: Path) -> None:
-    """Every event is a line of the ledger file before its request is answered, in order."""
+    """Every event is a line in the ledger file before its request is answered, in order."""
     path = tmp_path / "ledger.jsonl"
     collector = Collector(wire.settings, ledger_path=path)
     async with serve(collector) as base_url, wire.client(base_url) as client:

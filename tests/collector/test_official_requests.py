@@ -1,4 +1,4 @@
-"""The requests that official SDKs were seen to make."""
+"""Requests that were recorded from the official SDKs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOOSE = {("push-map-types", "python"): "tags.u: values must be text"}
 
 @dataclass(frozen=True)
 class Capture:
-    """A request of an SDK, and the settings file that the SDK had."""
+    """A recorded request of an SDK, and the settings file that the SDK had."""
 
     case: str
     sdk: str
@@ -35,7 +35,7 @@ class Capture:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What the exceptions are listed by."""
+        """Return the key under which exceptions are listed."""
         return self.case, self.sdk
 
 
@@ -48,14 +48,14 @@ def read_captures() -> Iterator[Capture]:
 
 
 def fill_query(raw: str) -> str:
-    """Put values of now where the capture has a mark."""
+    """Replace the marks in the recorded query with present values."""
     now_s = int(time.time())
     values = {"random": "0.8437", "sId": str(now_s), "eTime": str(now_s * 1000)}
     return re.sub(r"(\w+)=<dynamic>", lambda found: f"{found[1]}={values[found[1]]}", raw)
 
 
 def fill_body(value: Any, name: str = "", visitor: str = "") -> Any:
-    """Put values of now where the capture has a mark."""
+    """Replace the marks in the recorded body with present values."""
     if isinstance(value, dict):
         visitor = value.get("visId", visitor)
         return {key: fill_body(entry, key, visitor) for key, entry in value.items()}
@@ -69,7 +69,7 @@ def fill_body(value: Any, name: str = "", visitor: str = "") -> Any:
 
 
 def as_bytes(request: dict[str, Any], host: str) -> bytes:
-    """Write the request as the SDK did: query untouched, header values raw."""
+    """Return the request as the SDK sent it: query unchanged, header values raw."""
     body = b"" if request["body"] is None else json.dumps(fill_body(request["body"])).encode()
     target = f"{request['path']}?{fill_query(request['raw_query'])}"
     headers = {**request["headers"], "Host": host, "Connection": "close"}
@@ -80,7 +80,7 @@ def as_bytes(request: dict[str, Any], host: str) -> bytes:
 
 
 async def replay(capture: Capture, *, strict: bool) -> tuple[Collector, int]:
-    """Send one capture to a collector with its settings file; return that and the status."""
+    """Send one recorded request to a collector with its settings file; return collector and status."""
     collector = Collector(capture.settings, strict=strict)
     async with serve(collector) as base_url:
         host = base_url.removeprefix("http://")
@@ -100,7 +100,7 @@ NAMES = [f"{c.case}-{c.sdk}-{number}" for number, c in enumerate(CAPTURES)]
 @pytest.mark.anyio
 @pytest.mark.parametrize("capture", CAPTURES, ids=NAMES)
 async def test_official_requests(capture: Capture) -> None:
-    """Strict rules take every request of the official SDKs, apart from the exceptions named."""
+    """Strict rules accept every request of the official SDKs, except for the listed exceptions."""
     expected = BROKEN.get(capture.key) or LOOSE.get(capture.key)
 
     collector, status = await replay(capture, strict=True)
@@ -113,7 +113,7 @@ async def test_official_requests(capture: Capture) -> None:
 
 @pytest.mark.anyio
 async def test_loose_rules_take_more() -> None:
-    """Loose rules also take custom dimensions that are not text, but never broken JSON."""
+    """Loose rules also accept custom dimensions that are not text, but never invalid JSON."""
     odd = [c for c in CAPTURES if c.key in LOOSE]
     broken = [c for c in CAPTURES if c.key in BROKEN]
 
@@ -122,5 +122,5 @@ async def test_loose_rules_take_more() -> None:
 
 
 def test_all_captures_are_replayed() -> None:
-    """The file is there and as large as it says."""
+    """The file with the recordings is complete."""
     assert len(CAPTURES) == 133

@@ -1,4 +1,4 @@
-"""Each wrong field is refused, by name, and nothing of the request is kept."""
+"""Each wrong field is refused by name, and nothing of the request is kept."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ async def test_wrong_field(
     value: object,
     expected: str,
 ) -> None:
-    """A request with one wrong field is a 400 which names that field, and brings no event."""
+    """A request with one wrong field is answered with 400 and the name of the field; no event is kept."""
     request = getattr(wire, call)()
     request.change(part, name, value)
 
@@ -280,7 +280,7 @@ async def test_wrong_field(
 async def test_right_fields(
     wire: Any, collector: Collector, client: httpx.AsyncClient, call: str
 ) -> None:
-    """The same requests without a wrong field are taken, by strict rules."""
+    """The same requests without a wrong field are accepted, even by strict rules."""
     answer = await getattr(wire, call)().send(client)
 
     assert (answer.status_code, collector.refused) == (200, ())
@@ -293,7 +293,7 @@ async def test_right_fields(
 async def test_wrong_body(
     wire: Any, collector: Collector, client: httpx.AsyncClient, call: str, body: bytes
 ) -> None:
-    """A body that is no JSON object is a 400, however deep or broken it is."""
+    """A body that is not a JSON object is answered with 400, however deep or damaged it is."""
     request = getattr(wire, call)()
 
     answer = await client.post(
@@ -328,7 +328,7 @@ async def test_wrong_place(
     status: int,
     field: str,
 ) -> None:
-    """Unknown paths, methods and prefixes are refused and remembered."""
+    """Unknown paths, wrong methods and wrong prefixes are refused and recorded."""
     answer = await client.request(method, path)
 
     assert answer.status_code == status
@@ -345,7 +345,7 @@ async def test_wrong_place(
     ],
 )
 async def test_wrong_query(client: httpx.AsyncClient, query: bytes, reason: str) -> None:
-    """A query that cannot be read without doubt is refused as a whole."""
+    """A query that is ambiguous or badly encoded is refused as a whole."""
     answer = await client.get("/server-side/track-user?" + query.decode())
 
     assert answer.status_code == 400
@@ -356,7 +356,7 @@ async def test_wrong_query(client: httpx.AsyncClient, query: bytes, reason: str)
 async def test_reasons_hide_values(
     wire: Any, collector: Collector, client: httpx.AsyncClient
 ) -> None:
-    """Neither the SDK key nor a user id gets into a reason, wherever an SDK puts it by mistake."""
+    """No reason holds the SDK key or a user id, whatever field an SDK puts it in by mistake."""
     secret = "alice@example.org"
     for name in ("u", "sId", "env", "account_id", "random", "ap", "ed", "experiment_id", "r"):
         for value in (secret, wire.key):
@@ -400,7 +400,7 @@ async def test_agent_header(
     header: bytes | None,
     status: int,
 ) -> None:
-    """The header says what visitor_ua says, raw or percent-encoded, and is there iff that is."""
+    """The header repeats visitor_ua, raw or percent-encoded, exactly if that is not empty."""
     for request in (wire.track_user(), wire.track_goal(), wire.shown(), wire.goal()):
         request.change("query", "visitor_ua", agent)
         if header is not None:
@@ -451,7 +451,7 @@ async def test_revenue_text(
     ],
 )
 async def test_loose_rules(wire: Any, call: str, part: str, name: str, value: object) -> None:
-    """Without strict rules, the right facts are taken in a looser form."""
+    """With loose rules the right facts are accepted in a looser form."""
     collector = Collector(wire.settings, strict=False)
     request = getattr(wire, call)()
     request.change(part, name, value)
@@ -465,7 +465,7 @@ async def test_loose_rules(wire: Any, call: str, part: str, name: str, value: ob
 async def test_short_names_in_batches(
     wire: Any, collector: Collector, client: httpx.AsyncClient
 ) -> None:
-    """A batch may call sdk and sdk-v sd and sv, as two official SDKs do, but not mix the forms."""
+    """A batch may name sdk and sdk-v sd and sv, as two official SDKs do, but not mix both."""
     request, mixed = wire.batch(), wire.batch()
     for call in (request, mixed):
         call.query["sd"] = call.query.pop("sdk")
@@ -479,7 +479,7 @@ async def test_short_names_in_batches(
 
 @pytest.mark.anyio
 async def test_without_settings(wire: Any) -> None:
-    """Without a settings file, shapes are checked, and ids, account and prefix may be any."""
+    """Without a settings file only forms are checked; ids, account and prefix may be any."""
     collector = Collector()
     wrong_key = wire.batch()
     wrong_key.headers["Authorization"] = "another"

@@ -25,7 +25,7 @@ def find_goal(variation: VariationReport, goal_id: int) -> GoalReport:
 
 @pytest.mark.anyio
 async def test_classic(wire: Any, collector: Collector, client: httpx.AsyncClient) -> None:
-    """Classic events are reported under the variation they name."""
+    """Classic events are reported under their own variation."""
     visitors = [f"{n:032X}" for n in range(10)]
     for number, visitor in enumerate(visitors):
         variation = 1 if number < 4 else 2
@@ -51,7 +51,7 @@ async def test_classic(wire: Any, collector: Collector, client: httpx.AsyncClien
 async def test_event_goals_take_the_visitors_variation(
     wire: Any, collector: Collector, client: httpx.AsyncClient
 ) -> None:
-    """A goal of the event architecture belongs to the variation shown, even if that comes later."""
+    """A goal of the event architecture counts for the variation that the visitor was shown, even later."""
     await wire.goal().send(client)
     unknown = find(collector, 41).variations[-1]
     assert (unknown.variation_id, unknown.visitors) == (None, 0)
@@ -67,7 +67,7 @@ async def test_event_goals_take_the_visitors_variation(
 async def test_visitor_of_two_variations(
     wire: Any, collector: Collector, client: httpx.AsyncClient
 ) -> None:
-    """A visitor seen in two variations is one of the campaign and one of each variation."""
+    """A visitor of two variations counts once for the campaign and once for each variation."""
     await wire.shown(variation=2).send(client)
     await wire.track_user(variation=1).send(client)
     await wire.goal().send(client)
@@ -79,7 +79,7 @@ async def test_visitor_of_two_variations(
 
 
 def test_nothing_received(collector: Collector) -> None:
-    """All of the settings file is listed, with zeros, before anything happened."""
+    """Before anything is received, the whole settings file is listed with zeros."""
     campaigns = collector.report().as_dict()["campaigns"]
 
     assert isinstance(campaigns, list)

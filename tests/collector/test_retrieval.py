@@ -15,7 +15,7 @@ SOURCE = b'{ "accountId":777001,\n"sdkKey":"k3yk3yk3yk3yk3yk3yk3yk3yk3yk3yk3","c
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/server-side/settings", "/server-side/pull"])
 async def test_bytes_are_kept(wire: Any, path: str) -> None:
-    """The file comes back byte for byte, as JSON, from both endpoints."""
+    """Both endpoints return the file byte for byte, as JSON."""
     collector = Collector(SOURCE)
     async with serve(collector) as base_url, wire.client(base_url) as client:
         request = wire.retrieval(path)
@@ -53,7 +53,7 @@ async def test_wrong_parameter(
     status: int,
     reason: str,
 ) -> None:
-    """The file is not handed out to a foreign account or key, nor for an incomplete question."""
+    """The file is not given to another account or key, or for an incomplete request."""
     request = wire.retrieval()
     request.change("query", name, value)
 
@@ -65,7 +65,7 @@ async def test_wrong_parameter(
 
 
 def test_text_and_repr(wire: Any) -> None:
-    """A settings file may be text as well, and no key gets into the forms that logs show."""
+    """A settings file may be text too, and no repr holds the SDK key."""
     collector = Collector(SOURCE.decode())
 
     assert collector.report().campaigns == ()
@@ -75,7 +75,7 @@ def test_text_and_repr(wire: Any) -> None:
 
 @pytest.mark.anyio
 async def test_nothing_to_hand_out(wire: Any) -> None:
-    """A collector without settings file says so."""
+    """A collector without a settings file answers with 404."""
     async with serve(Collector()) as base_url, wire.client(base_url) as client:
         answer = await wire.retrieval().send(client)
 
@@ -99,7 +99,7 @@ async def test_nothing_to_hand_out(wire: Any) -> None:
     ],
 )
 def test_no_settings_file(settings: Any) -> None:
-    """What is not a settings file is refused at once, and never replaces a good one."""
+    """An invalid settings file is refused at once and never replaces a good one."""
     good = Collector(SOURCE)
 
     with pytest.raises(ValueError, match="settings"):
@@ -114,7 +114,7 @@ def test_no_settings_file(settings: Any) -> None:
 async def test_new_settings_rule_from_then_on(
     wire: Any, collector: Collector, client: httpx.AsyncClient
 ) -> None:
-    """After set_settings, requests are held against the new file."""
+    """After set_settings, requests are checked against the new file."""
     changed = wire.settings
     changed["campaigns"][0]["id"] = "77"
     changed["collectionPrefix"] = "eu01"

@@ -1,4 +1,4 @@
-"""The server around a collector: its start, its end, and what it leaves alone."""
+"""Serving a collector: start, end, and what it must not touch."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 async def wait_received(collector: Collector) -> None:
-    """Return once the collector has received an event, and perhaps not yet answered."""
+    """Wait until the collector has received an event, even if it is not answered yet."""
     while not collector.ledger:
         await asyncio.sleep(0.01)
 
 
 @pytest.mark.anyio
 async def test_nothing_is_left(wire: Any) -> None:
-    """Neither tasks nor sockets outlive the context, and it does not take long."""
+    """The end is quick, and leaves no tasks or sockets."""
     before = asyncio.all_tasks()
     began = time.monotonic()
     with warnings.catch_warnings():
@@ -54,7 +54,7 @@ async def test_nothing_is_left(wire: Any) -> None:
 
 @pytest.mark.anyio
 async def test_open_connections_are_closed() -> None:
-    """A client that stays connected, silent or in mid request, cannot hold the end up."""
+    """A client that stays connected, idle or in a request, does not delay the end."""
     async with serve(Collector()) as base_url:
         address = base_url.removeprefix("http://").split(":")
         silent, half = [await asyncio.open_connection(*address) for _ in range(2)]
@@ -73,7 +73,7 @@ async def test_open_connections_are_closed() -> None:
 
 @pytest.mark.anyio
 async def test_requests_in_progress_are_answered(wire: Any, collector: Collector) -> None:
-    """Who waits for an answer when the context ends still gets it."""
+    """Clients that wait for an answer at the end still get it."""
     collector.latency_s = 0.3
     async with wire.client() as client:
         async with serve(collector) as base_url:
@@ -90,7 +90,7 @@ async def test_requests_in_progress_are_answered(wire: Any, collector: Collector
 async def test_endless_requests_are_cut(
     wire: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request that takes longer than the grace is cut off, and leaves no task behind."""
+    """A request that is not complete in time is cut off, and leaves no task."""
     monkeypatch.setattr("vwo_async._collector.server._GRACE_S", 0.1)
     collector.latency_s = 60.0
     before = asyncio.all_tasks()
@@ -127,7 +127,7 @@ async def test_signals_and_loggers_are_left_alone(
 
 @pytest.mark.anyio
 async def test_port_in_use() -> None:
-    """A port that is taken is an OSError, and a free one can be named."""
+    """A port in use raises OSError, and a free one can be chosen."""
     async with serve(Collector()) as base_url:
         port = int(base_url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"):
@@ -141,7 +141,7 @@ async def test_port_in_use() -> None:
 async def test_bodies_are_bounded(
     wire: Any, collector: Collector, client: httpx.AsyncClient
 ) -> None:
-    """More than 16 MB is a 413; what is not more is read."""
+    """A body of more than 16 MB is answered with 413; a smaller one is read."""
     request = wire.batch()
     fits = json.dumps(request.body).encode().rjust(MAX_BODY_BYTES)
 
@@ -161,7 +161,7 @@ async def test_bodies_are_bounded(
 
 @pytest.mark.anyio
 async def test_broken_off_requests(wire: Any, collector: Collector) -> None:
-    """A request whose client goes away before its end was not received."""
+    """A request whose client disconnects before its end is not received."""
     async with serve(collector) as base_url:
         address = base_url.removeprefix("http://").split(":")
         _, writer = await asyncio.open_connection(*address)
@@ -179,7 +179,7 @@ async def test_broken_off_requests(wire: Any, collector: Collector) -> None:
 
 @pytest.mark.anyio
 async def test_many_at_once(wire: Any, collector: Collector, client: httpx.AsyncClient) -> None:
-    """Concurrent requests are all kept, each once, numbered in order of arrival."""
+    """Concurrent requests are all kept, once each, and numbered in order of arrival."""
     calls = [wire.track_user(u=f"{n:032X}").send(client) for n in range(100)]
 
     answers = await asyncio.gather(*calls)
@@ -190,7 +190,7 @@ async def test_many_at_once(wire: Any, collector: Collector, client: httpx.Async
 
 
 def test_two_loops(wire: Any, collector: Collector) -> None:
-    """A collector can be served again in another loop."""
+    """A collector can be served again in another event loop."""
 
     async def track() -> int:
         async with serve(collector) as url, wire.client(url) as client:
@@ -213,7 +213,7 @@ async def test_asgi(wire: Any, collector: Collector) -> None:
 
 @pytest.mark.anyio
 async def test_answers_are_not_held_back(wire: Any, client: httpx.AsyncClient) -> None:
-    """Answers on one connection do not wait for acknowledgements, which would take 40 ms each."""
+    """Answers do not wait for TCP acknowledgements, which would take 40 ms each."""
     durations = []
     for _ in range(10):
         began = time.perf_counter()
@@ -242,7 +242,7 @@ async def test_batches_are_cheap(
 @pytest.mark.anyio
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGTERM")
 async def test_own_process(wire: Any, tmp_path: Path) -> None:
-    """The command says where it listens, serves, and ends well on SIGTERM."""
+    """The command prints its address, serves, and exits cleanly on SIGTERM."""
     settings, ledger = tmp_path / "settings.json", tmp_path / "ledger.jsonl"
     settings.write_text(json.dumps(wire.settings))
     process = await asyncio.create_subprocess_exec(

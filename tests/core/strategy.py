@@ -1,4 +1,4 @@
-"""Settings files and users for the tests of the core: small ones written out, and random ones."""
+"""Settings files and users for the tests of the core: small fixed ones, and random ones for Hypothesis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JsonObject = dict[str, Any]
 
 
 def make_variations(shares: tuple[tuple[str, float], ...] = HALVES) -> list[JsonObject]:
-    """Return variations in the file's form, numbered from 1."""
+    """Return variations as in a settings file, numbered from 1."""
     return [
         {"id": number, "name": name, "weight": weight}
         for number, (name, weight) in enumerate(shares, start=1)
@@ -26,7 +26,7 @@ def make_variations(shares: tuple[tuple[str, float], ...] = HALVES) -> list[Json
 
 
 def make_campaign(campaign_id: int = 7, key: str = "AB", **fields: Any) -> JsonObject:
-    """Return a running A/B test in the file's form, with *fields* in place of the usual ones."""
+    """Return a running A/B test as in a settings file; *fields* replace the default fields."""
     return {
         "id": campaign_id,
         "key": key,
@@ -42,7 +42,7 @@ def make_campaign(campaign_id: int = 7, key: str = "AB", **fields: Any) -> JsonO
 
 
 def make_file(*campaigns: JsonObject, **fields: Any) -> JsonObject:
-    """Return a settings file that holds *campaigns*."""
+    """Return a settings file with *campaigns*."""
     return {
         "sdkKey": "key",
         "accountId": ACCOUNT_ID,
@@ -53,7 +53,7 @@ def make_file(*campaigns: JsonObject, **fields: Any) -> JsonObject:
 
 
 def make_plan(*campaigns: JsonObject, **fields: Any) -> Plan:
-    """Return the compiled plan of such a file."""
+    """Return the compiled plan of a file with these campaigns and fields."""
     return Plan(parse_settings(make_file(*campaigns, **fields)))
 
 
@@ -74,7 +74,7 @@ SEGMENTS: tuple[JsonObject, ...] = (
 
 
 def user_ids() -> st.SearchStrategy[str]:
-    """Ids that VWO can know: any text that UTF-8 can write."""
+    """User ids: any text that can be encoded as UTF-8."""
     return st.one_of(
         st.sampled_from(["Ashley", "Bill", "user_1", "u28917", "m16", "m244", "użytkownik", "🙂"]),
         st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
@@ -83,13 +83,13 @@ def user_ids() -> st.SearchStrategy[str]:
 
 @st.composite
 def users(draw: st.DrawFn) -> User:
-    """Users with a plan or none."""
+    """Users with a plan, or without one."""
     plan = draw(st.sampled_from((None, *PLANS)))
     return User(draw(user_ids()), custom_variables={"plan": plan})
 
 
 def weights() -> st.SearchStrategy[float]:
-    """Weights of 0..100 percent, the awkward ones often."""
+    """Weights of 0..100 percent, with difficult ones more often."""
     return st.one_of(
         st.sampled_from([0, 0.001, 1.1, 10, 14.29, 33.3333, 50, 100]),
         st.floats(0, 100),
@@ -141,7 +141,7 @@ def campaigns(draw: st.DrawFn, campaign_id: int, *, forced: bool = False) -> Jso
 
 @st.composite
 def group_fields(draw: st.DrawFn, members: list[int]) -> JsonObject:
-    """The rules of one group of *members*: equal, by priority, by weight, or unheard of."""
+    """The rules of a group of *members*: equal shares, by priority, by weight, or of an unknown kind."""
     some = st.lists(st.sampled_from(members), unique=True)
     return {
         "name": "group",
@@ -154,7 +154,7 @@ def group_fields(draw: st.DrawFn, members: list[int]) -> JsonObject:
 
 @st.composite
 def settings_files(draw: st.DrawFn, *, forced: bool = False) -> JsonObject:
-    """Files of one to five campaigns, of which the first may make up a group, with any flags."""
+    """Files with one to five campaigns and any flags; the first campaigns may form a group."""
     ids = draw(st.lists(st.integers(1, 999), min_size=1, max_size=5, unique=True))
     grouped = ids[: draw(st.integers(0, len(ids)))]
     fields = draw(flags("isNB", "isNBv2"))
@@ -166,7 +166,7 @@ def settings_files(draw: st.DrawFn, *, forced: bool = False) -> JsonObject:
 
 
 def members_of(file: Mapping[str, Any], campaign: JsonObject) -> list[JsonObject]:
-    """Return the campaigns that share a group with *campaign*, itself among them."""
+    """Return the campaigns of the same group, including *campaign*."""
     grouped = file.get("campaignGroups", {})
     if str(campaign["id"]) not in grouped:
         return [campaign]
@@ -174,7 +174,7 @@ def members_of(file: Mapping[str, Any], campaign: JsonObject) -> list[JsonObject
 
 
 def json_values() -> st.SearchStrategy[Any]:
-    """Any JSON value that Python's own parser could produce, with what it should refuse as well."""
+    """Any JSON value that Python's parser can return, including values that should be refused."""
     scalars = st.one_of(
         st.none(),
         st.booleans(),

@@ -1,4 +1,4 @@
-"""From hash to variation: the numbers of docs/reference.md, sections 2 and 3, and what holds for others."""
+"""Bucketing: the numbers of docs/reference.md, sections 2 and 3, and properties of all other numbers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ HASHES = [
 
 
 def murmur3(data: bytes, seed: int) -> int:
-    """Return MurmurHash3 x86 32-bit, written from its description."""
+    """Return MurmurHash3 x86 32-bit, implemented from its description."""
     mask, hashed = 0xFFFFFFFF, seed
     whole = len(data) // 4 * 4
     blocks = [data[at : at + 4] for at in range(0, whole, 4)]
@@ -68,14 +68,14 @@ def murmur3(data: bytes, seed: int) -> int:
 
 @pytest.mark.parametrize(("seed", "expected"), HASHES)
 def test_hash(seed: str, expected: int) -> None:
-    """A seed hashes to the number that the official SDKs print; outside ASCII, to Python's and Go's."""
+    """A seed has the same hash as in the official SDKs; outside ASCII, as in Python and Go."""
     assert hash_seed(seed.encode()) == expected
 
 
 @given(st.binary(max_size=40))
 @settings(max_examples=examples(300))
 def test_hash_is_murmur3(seed: bytes) -> None:
-    """Any bytes hash as MurmurHash3 x86 32-bit with seed 1, unsigned."""
+    """Any bytes are hashed with MurmurHash3 x86 32-bit and seed 1, unsigned."""
     assert hash_seed(seed) == murmur3(seed, 1)
 
 
@@ -98,7 +98,7 @@ def test_hash_is_murmur3(seed: bytes) -> None:
     ],
 )
 def test_bucket_value(hashed: int, maximum: int, multiplier: float, expected: int) -> None:
-    """A hash becomes the bucket value of the worked examples."""
+    """Hashes have the bucket values of the worked examples."""
     assert bucket_value(hashed, maximum, multiplier) == expected
 
 
@@ -107,7 +107,7 @@ def test_bucket_value(hashed: int, maximum: int, multiplier: float, expected: in
     st.sampled_from([100, 10_000]),
 )
 def test_bucket_value_is_monotone(hashes: Sequence[int], maximum: int) -> None:
-    """A larger hash has no smaller value, and without a multiplier every value is 1..maximum."""
+    """A larger hash has no smaller value, and without a multiplier every value is in 1..maximum."""
     low, high = (bucket_value(one, maximum) for one in hashes)
     assert 1 <= low <= high <= maximum
 
@@ -128,7 +128,7 @@ def test_bucket_value_is_monotone(hashes: Sequence[int], maximum: int) -> None:
     ],
 )
 def test_range_size(weight: float, size: int) -> None:
-    """A weight owns its hundredfold in binary floating point, rounded up and capped at 10,000."""
+    """A weight owns 100 times its percentage, computed in doubles, rounded up and at most 10,000."""
     assert range_size(weight) == size
 
 
@@ -146,7 +146,7 @@ LAYOUTS: list[tuple[list[float], list[tuple[int, int] | None]]] = [
 
 @pytest.mark.parametrize(("shares", "expected"), LAYOUTS)
 def test_ranges(shares: list[float], expected: list[tuple[int, int] | None]) -> None:
-    """Each variation owns exactly the closed range of section 2, and nothing lies behind the last."""
+    """Each variation owns exactly the closed range of section 2; values after the last have no owner."""
     ranges = Ranges([(weight, index) for index, weight in enumerate(shares)])
     owned: dict[int, list[int]] = {index: [] for index in range(len(shares))}
     for value in range(1, 11_100):
@@ -158,8 +158,8 @@ def test_ranges(shares: list[float], expected: list[tuple[int, int] | None]) -> 
     assert all(len(values) == values[-1] - values[0] + 1 for values in owned.values() if values)
 
 
-def walk(shares: Sequence[float]) -> list[int]:
-    """Return the owner of every bucket value from 1 up, by the walk that section 2 describes."""
+def list_owners(shares: Sequence[float]) -> list[int]:
+    """Return the owners of all bucket values from 1, found with the loop that section 2 describes."""
     owners: list[int] = []
     for index, weight in enumerate(shares):
         step = min(ceil(weight * 100), 10_000) if weight else 0
@@ -170,9 +170,9 @@ def walk(shares: Sequence[float]) -> list[int]:
 @given(st.lists(weights(), max_size=5))
 @settings(max_examples=examples(60))
 def test_ranges_partition(shares: list[float]) -> None:
-    """Every value up to the total has exactly one owner, in the order of the file; none beyond it has."""
+    """Every value up to the total has exactly one owner, in the order of the file; larger values have none."""
     ranges = Ranges([(weight, index) for index, weight in enumerate(shares)])
-    owners = walk(shares)
+    owners = list_owners(shares)
     assert [ranges.find(value) for value in range(1, len(owners) + 1)] == owners
     assert [ranges.find(len(owners) + beyond) for beyond in (1, 2, 10_000)] == [None] * 3
     assert all(before <= after for before, after in pairwise(owners))
@@ -264,7 +264,7 @@ def test_worked_examples(
     value: int,
     expected: str | None,
 ) -> None:
-    """Seeds, values and the variation of every combination of flags are those of the official SDKs."""
+    """With every combination of flags, seeds, values and variation are those of the official SDKs."""
     plan, campaign = only_campaign({"percentTraffic": traffic, **campaign_flags}, {**file_flags})
     assert campaign.seed_prefix + user_id.encode() == traffic_seed.encode()
     assert bucket_value(hash_seed(traffic_seed.encode()), 100) == traffic_value
@@ -275,14 +275,14 @@ def test_worked_examples(
 
 
 def test_account_id_is_hashed_as_given() -> None:
-    """An account id prints into the seed as the file spells it; an integral float as an integer."""
+    """An account id is in the seed as it is in the file; an integral float as an integer."""
     for account_id, spelling in ((888888, "888888"), ("0888", "0888"), (888888.0, "888888")):
         _, campaign = only_campaign({}, {"accountId": account_id, **NB2})
         assert campaign.bucket_prefix == f"7_{spelling}_".encode()
 
 
 def test_gap_at_half_traffic() -> None:
-    """A user who is in the traffic but whose stretched value no range covers has no variation."""
+    """A user in the traffic whose multiplied value is in no range gets no variation."""
     plan, campaign = make_only_campaign(make_campaign(percentTraffic=50))
     assert bucket_value(hash_seed(GAP_USER.encode()), 100) == 50
     decision = decide_for(plan, campaign, GAP_USER)
@@ -291,7 +291,7 @@ def test_gap_at_half_traffic() -> None:
 
 
 def test_gap_at_one_percent() -> None:
-    """At 1 % traffic about one admitted user in a hundred gets no variation, and none a value over 10,100."""
+    """At 1 % traffic about one in a hundred users in the traffic gets no variation; no value exceeds 10,100."""
     plan, campaign = make_only_campaign(make_campaign(percentTraffic=1))
     reasons = []
     for number in range(60_000):
@@ -304,14 +304,14 @@ def test_gap_at_one_percent() -> None:
 
 
 def test_no_gap_with_new_bucketing() -> None:
-    """With isNB the value is not stretched, so the user of the gap has a variation."""
+    """With isNB the value is not multiplied, so the user of the gap gets a variation."""
     plan, campaign = make_only_campaign(make_campaign(percentTraffic=99), isNB=True)
     assert campaign.bucket_multiplier == 1
     assert name_for(plan, campaign, GAP_USER) == "Control"
 
 
 def test_weights_below_a_whole() -> None:
-    """Where the weights fall short of 100, the users above their ranges have no variation."""
+    """If the weights add up to less than 100, users above all ranges get no variation."""
     plan, campaign = make_only_campaign(
         make_campaign(variations=make_variations((("Control", 20), ("Variation-1", 20))))
     )
@@ -325,7 +325,7 @@ def test_weights_below_a_whole() -> None:
     [(0, False), (5e-324, False), (0.5, False), (49, False), (50, True), (100, True)],
 )
 def test_traffic(traffic: float, *, admitted: bool) -> None:
-    """A user is in the campaign if and only if his value is at most its traffic; 0 admits nobody."""
+    """A user is in the campaign exactly if the traffic value is at most its traffic; with 0 nobody is."""
     plan, campaign = make_only_campaign(make_campaign(percentTraffic=traffic), isNB=False)
     reason = decide_for(plan, campaign, "Ashley").reason
     assert (reason is Reason.ASSIGNED) is admitted
@@ -334,7 +334,7 @@ def test_traffic(traffic: float, *, admitted: bool) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(0, 99))
 def test_more_traffic_keeps_users(user_id: str, traffic: int) -> None:
-    """Raising the traffic puts nobody out of the campaign."""
+    """When the traffic is raised, no user drops out of the campaign."""
     reasons = []
     for percent in (traffic, traffic + 1):
         plan, campaign = make_only_campaign(make_campaign(percentTraffic=percent))
@@ -349,7 +349,7 @@ def test_more_traffic_keeps_users(user_id: str, traffic: int) -> None:
     st.integers(0, 2**32 - 1),
 )
 def test_last_hash(percent: float, maximum: int, multiplier: float, hashed: int) -> None:
-    """Comparing hashes with the last one of a value is comparing bucket values, at every border too."""
+    """Comparing hashes with `last_hash` gives the same result as comparing bucket values, at every border."""
     value = percent * maximum / 100
     last = last_hash(value, maximum, multiplier)
     for one in (hashed, last, last + 1):
@@ -364,10 +364,10 @@ def test_last_hash(percent: float, maximum: int, multiplier: float, hashed: int)
     st.sampled_from([b"", b"7_888_"]),
     st.binary(min_size=1, max_size=20),
 )
-def test_draw_follows_the_formula(
+def test_bucketer_follows_the_formula(
     shares: list[float], traffic: float, traffic_seed: bytes, bucket_seed: bytes, user: bytes
 ) -> None:
-    """The compiled bucketer answers what traffic value, bucket value and ranges do one after the other."""
+    """The compiled bucketer gives the same result as traffic value, bucket value and ranges one by one."""
     multiplier = 10_000 / traffic / 100 if traffic_seed == bucket_seed and traffic >= 1 else 1.0
     ranges = Ranges((weight, str(index)) for index, weight in enumerate(shares))
     bucketer = Bucketer(

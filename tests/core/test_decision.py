@@ -1,4 +1,4 @@
-"""The order of a decision, section 8 of docs/reference.md, and what holds for any settings and user."""
+"""The order of a decision: section 8 of docs/reference.md, and properties of all settings and users."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def decide_for(
 
 # What keeps Ashley from a variation, in the order in which it is looked at; each of them alone suffices.
 def make_hurdles(*, forced: bool = False) -> JsonObject:
-    """Return a campaign that admits Ashley at no step but the first two."""
+    """Return a campaign that refuses Ashley at every step but the first two."""
     variations = make_variations((("Control", 0), ("Variation-1", 0)))
     variations[1]["segments"] = {"user": "Ashley"}
     return make_campaign(
@@ -75,7 +75,7 @@ def test_whitelisting_comes_first() -> None:
 
 
 def test_the_record_comes_second() -> None:
-    """A stored variation is kept without a look at segments, traffic or weights."""
+    """A stored variation is kept, whatever segments, traffic and weights say."""
     plan, campaign = make_only_campaign(make_hurdles())
     for api in APIS:
         decision = decide_for(plan, campaign, ASHLEY, api, {"AB": Stored("Control")})
@@ -84,7 +84,7 @@ def test_the_record_comes_second() -> None:
 
 
 def test_segments_come_before_traffic() -> None:
-    """Where both keep the user out, the reason is the segment; where traffic alone does, the traffic."""
+    """If segment and traffic both exclude the user, the reason is the segment; else the one that does."""
     plan, campaign = make_only_campaign(make_hurdles())
     assert decide_for(plan, campaign, ASHLEY).reason is Reason.NOT_IN_SEGMENT
     pro = User("Ashley", custom_variables={"plan": "pro"})
@@ -92,7 +92,7 @@ def test_segments_come_before_traffic() -> None:
 
 
 def test_traffic_comes_before_the_group() -> None:
-    """Whom the traffic keeps out is not asked about in the group, whose records are not needed then."""
+    """For a user outside the traffic the group is not checked and its records are not needed."""
     plan = make_plan(
         make_campaign(11, "A", percentTraffic=0),
         make_campaign(12, "B"),
@@ -104,7 +104,7 @@ def test_traffic_comes_before_the_group() -> None:
 
 
 def test_weights_come_last() -> None:
-    """Whom all else admits is without a variation only where no range covers his value."""
+    """A user who passes all other steps gets no variation only if no range covers the bucket value."""
     plan, campaign = make_only_campaign(make_campaign(variations=make_variations((("C", 0),))))
     assert decide_for(plan, campaign, ASHLEY).reason is Reason.NO_VARIATION
 
@@ -117,7 +117,7 @@ def test_no_lookup_without_storage() -> None:
 
 
 def test_lookup_of_the_record() -> None:
-    """With a user storage the campaign's own record is asked for, and nothing more."""
+    """With a user storage only the campaign's own record is asked for."""
     plan, campaign = make_only_campaign()
     for api in APIS:
         assert decide(plan, campaign, ASHLEY, api, {}) == Lookup(("AB",))
@@ -126,7 +126,7 @@ def test_lookup_of_the_record() -> None:
 
 @pytest.mark.parametrize("api", APIS, ids=ids)
 def test_activation_is_mandatory(api: Api) -> None:
-    """With a user storage, only activate and is_feature_enabled assign a variation to who has no record."""
+    """With a user storage only activate and is_feature_enabled assign a variation to users without a record."""
     plan, campaign = make_only_campaign()
     decision = decide_for(plan, campaign, ASHLEY, api, {"AB": None})
     assert decision.reason is (Reason.ASSIGNED if api in ASSIGNING else Reason.NOT_ACTIVATED)
@@ -135,7 +135,7 @@ def test_activation_is_mandatory(api: Api) -> None:
 
 @pytest.mark.parametrize("api", APIS, ids=ids)
 def test_activation_comes_before_segments(api: Api) -> None:
-    """Who was never activated is told so, even where the segment would refuse him as well."""
+    """A user who was never activated gets that reason, even if the segment excludes the user too."""
     plan, campaign = make_only_campaign(make_hurdles())
     decision = decide_for(plan, campaign, ASHLEY, api, {"AB": None})
     expected = Reason.NOT_IN_SEGMENT if api in ASSIGNING else Reason.NOT_ACTIVATED
@@ -144,7 +144,7 @@ def test_activation_comes_before_segments(api: Api) -> None:
 
 @pytest.mark.parametrize("api", APIS, ids=ids)
 def test_stale_record(api: Api) -> None:
-    """Who is stored with a variation that is no longer there was activated, and is decided afresh."""
+    """A user with a stored variation that no longer exists counts as activated and is decided again."""
     plan, campaign = make_only_campaign()
     decision = decide_for(plan, campaign, ASHLEY, api, {"AB": Stored("Gone")})
     assert decision.reason is Reason.ASSIGNED
@@ -155,14 +155,14 @@ def test_stale_record(api: Api) -> None:
 
 
 def test_variation_names_are_case_sensitive() -> None:
-    """A record in another spelling names no variation."""
+    """A record with the variation name in another case matches no variation."""
     plan, campaign = make_only_campaign()
     decision = decide_for(plan, campaign, ASHLEY, TRACK, {"AB": Stored("CONTROL")})
     assert decision.reason is Reason.ASSIGNED
 
 
 def test_first_variation_of_a_name() -> None:
-    """Where two variations have one name, a record means the first."""
+    """If two variations have the same name, a record means the first."""
     plan, campaign = make_only_campaign(
         make_campaign(variations=make_variations((("A", 10), ("A", 90))))
     )
@@ -182,7 +182,7 @@ TYPES = {
 @pytest.mark.parametrize("kind", ["VISUAL_AB", "FEATURE_TEST", "FEATURE_ROLLOUT", "NEW", ""])
 @pytest.mark.parametrize("api", APIS, ids=ids)
 def test_campaign_types(api: Api, kind: str) -> None:
-    """Each API applies to the campaign types of section 9, and none to a type that is not known."""
+    """Each API applies to the campaign types of section 9, and no API to an unknown type."""
     _, campaign = make_only_campaign(make_campaign(type=kind))
     refusal = find_refusal(campaign, api, has_storage=False)
     assert refusal is (None if kind in TYPES[api] else Reason.CAMPAIGN_TYPE_MISMATCH)
@@ -191,14 +191,14 @@ def test_campaign_types(api: Api, kind: str) -> None:
 @pytest.mark.parametrize("status", ["PAUSED", "running", "", "NOT_STARTED"])
 @pytest.mark.parametrize("api", APIS, ids=ids)
 def test_campaign_status(api: Api, status: str) -> None:
-    """Only the status RUNNING, exactly so, is running."""
+    """Only a campaign with exactly the status RUNNING is running."""
     _, campaign = make_only_campaign(make_campaign(status=status))
     refusal = find_refusal(campaign, api, has_storage=True)
     assert refusal is Reason.CAMPAIGN_NOT_RUNNING
 
 
 def test_unknown_campaign() -> None:
-    """A campaign that is not in the file is refused as such, and keys are case-sensitive."""
+    """A campaign that is not in the file is refused with that reason; keys are case-sensitive."""
     plan, _ = make_only_campaign()
     for api in APIS:
         refusal = find_refusal(plan.campaigns.get("ab"), api, has_storage=False)
@@ -207,7 +207,7 @@ def test_unknown_campaign() -> None:
 
 @pytest.mark.parametrize("api", APIS, ids=ids)
 def test_mab_needs_storage(api: Api) -> None:
-    """A multi-armed bandit campaign is refused without a storage, by the APIs that report."""
+    """Without a storage, the APIs that send events refuse a multi-armed bandit campaign."""
     _, campaign = make_only_campaign(make_campaign(type="FEATURE_TEST", isMAB=True))
     fits = campaign.type in api.types
     without = find_refusal(campaign, api, has_storage=False)
@@ -221,13 +221,13 @@ def test_mab_needs_storage(api: Api) -> None:
 
 @pytest.mark.parametrize("flag", [False, 0, None])
 def test_mab_flag_counts_by_value(flag: Any) -> None:
-    """A flag that is there but not set is not set."""
+    """A flag that is present but false is not set."""
     _, campaign = make_only_campaign(make_campaign(isMAB=flag))
     assert find_refusal(campaign, TRACK, has_storage=False) is None
 
 
 def test_refusals_in_order() -> None:
-    """Status is looked at before the storage, the storage before the type."""
+    """The status is checked before the storage, and the storage before the type."""
     _, campaign = make_only_campaign(
         make_campaign(status="PAUSED", isMAB=True, type="FEATURE_ROLLOUT")
     )
@@ -242,7 +242,7 @@ Answer = tuple[str | None, Reason]
 
 
 def answer(plan: Plan, key: str, user: User) -> Answer:
-    """Return the decision without a storage, in plain values."""
+    """Return the decision without a storage, as plain values."""
     decision = decide_for(plan, plan.campaigns[key], user)
     variation = decision.variation
     return None if variation is None else variation.name, decision.reason
@@ -256,7 +256,7 @@ def answers(file: Mapping[str, Any], user: User) -> dict[str, Answer]:
 @given(settings_files(forced=True), users())
 @settings(max_examples=examples(100))
 def test_deterministic(file: JsonObject, user: User) -> None:
-    """The same user gets the same answer again, from the same plan and from the file compiled anew."""
+    """The same user gets the same decision again, from the same plan and from a newly compiled one."""
     plan = Plan(parse_settings(file))
     once = {key: answer(plan, key, user) for key in plan.campaigns}
     assert {key: answer(plan, key, user) for key in sorted(plan.campaigns)} == once
@@ -266,7 +266,7 @@ def test_deterministic(file: JsonObject, user: User) -> None:
 @given(settings_files(forced=True), users(), st.data())
 @settings(max_examples=examples(100))
 def test_independent_of_other_campaigns(file: JsonObject, user: User, data: st.DataObject) -> None:
-    """No decision changes with the order of the file, nor with campaigns outside the group."""
+    """No decision depends on the order of the file or on campaigns outside the group."""
     everything = answers(file, user)
     shuffled = {**file, "campaigns": data.draw(st.permutations(file["campaigns"]))}
     assert answers(shuffled, user) == everything
@@ -278,7 +278,7 @@ def test_independent_of_other_campaigns(file: JsonObject, user: User, data: st.D
 @given(settings_files(), users())
 @settings(max_examples=examples(120))
 def test_one_campaign_of_a_group(file: JsonObject, user: User) -> None:
-    """A user whom nothing forces is assigned to at most one campaign of a group."""
+    """A user who is not whitelisted is assigned to at most one campaign of a group."""
     given_to = [
         key for key, (_, reason) in answers(file, user).items() if reason is Reason.ASSIGNED
     ]
@@ -289,7 +289,7 @@ def test_one_campaign_of_a_group(file: JsonObject, user: User) -> None:
 @given(settings_files(forced=True), users())
 @settings(max_examples=examples(120))
 def test_outside_the_traffic(file: JsonObject, user: User) -> None:
-    """Whom traffic keeps out has a variation only where one is forced on him; 0 keeps everybody out."""
+    """Users outside the traffic get a variation only if it is forced; with traffic 0 all users are outside."""
     for campaign in file["campaigns"]:
         by_campaign = file.get("isNB") or campaign.get("isBucketingSeedEnabled")
         seed = f"{campaign['id']}_{user.id}" if by_campaign else user.id
@@ -305,7 +305,7 @@ def test_outside_the_traffic(file: JsonObject, user: User) -> None:
 @given(settings_files(forced=True), users())
 @settings(max_examples=examples(100))
 def test_assigned_variations_have_weight(file: JsonObject, user: User) -> None:
-    """Nobody is assigned to a variation of weight 0, and every variation given is one of the campaign's."""
+    """No user is assigned to a variation of weight 0, and every variation belongs to its campaign."""
     found = answers(file, user)
     for campaign in file["campaigns"]:
         shares = {one["name"]: one["weight"] for one in campaign["variations"]}
@@ -350,7 +350,7 @@ def test_lookups_end(file: JsonObject, user: User, api: Api, data: st.DataObject
 @given(settings_files(), users(), st.data())
 @settings(max_examples=examples(100))
 def test_storage_keeps_users(file: JsonObject, user: User, data: st.DataObject) -> None:
-    """With a storage a user keeps his variation, and one campaign of the group, when the rules change."""
+    """With a storage a user keeps the variation, and one campaign of the group, when the rules change."""
     stored: dict[str, Stored | None] = {one["key"]: None for one in file["campaigns"]}
     grouped = {f"C{one}" for one in file.get("campaignGroups", {})}
     for _ in range(3):

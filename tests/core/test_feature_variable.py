@@ -1,4 +1,4 @@
-"""Feature variables: section 9 of docs/reference.md, casts as the Node SDK makes them."""
+"""Feature variables: section 9 of docs/reference.md, with casts as in the Node SDK."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_rollout(*variables: JsonObject) -> Campaign:
 
 
 def read(kind: str | None, value: Any) -> Any:
-    """Return what a caller gets of a variable of type *kind* with *value* in the file."""
+    """Return the value that a caller gets for a variable of type *kind* with *value* in the file."""
     campaign = make_rollout(make_variable(kind, value))
     return read_variable(campaign, campaign.variations[0], "k")
 
@@ -108,7 +108,7 @@ DOUBLES: list[tuple[Any, float | None]] = [
 
 @pytest.mark.parametrize(("value", "expected"), DOUBLES)
 def test_double(value: Any, expected: float | None) -> None:
-    """A double is what Node's parseFloat reads, where it is finite."""
+    """A double is what Node's parseFloat reads, if it is finite."""
     found = read("double", value)
     assert found == expected
     assert type(found) is type(expected)
@@ -119,7 +119,7 @@ def test_double(value: Any, expected: float | None) -> None:
     [(True, True), (False, False), (1, None), (0, None), ("true", None), (None, None), ([], None)],
 )
 def test_boolean(value: Any, *, expected: bool | None) -> None:
-    """Only a real boolean is one."""
+    """Only a JSON boolean is a boolean."""
     assert read("boolean", value) is expected
 
 
@@ -136,34 +136,34 @@ def test_boolean(value: Any, *, expected: bool | None) -> None:
     ],
 )
 def test_json(value: Any, expected: Any) -> None:
-    """JSON is an object or a list of the file; JSON text is not parsed."""
+    """JSON is an object or a list in the file; JSON text is not parsed."""
     assert read("json", value) == expected
 
 
 @pytest.mark.parametrize("value", ["text", "", 5, 1.5, True, None, {"a": 1}, [1]])
 @pytest.mark.parametrize("kind", ["string", "unheard-of", "", None])
 def test_raw(kind: str | None, value: Any) -> None:
-    """A string, and a type that is not known, has the value of the file as it is."""
+    """A string, or a variable of an unknown type, has the value of the file as it is."""
     found = read(kind, value)
     assert found == value
     assert type(found) is type(value)
 
 
 def test_missing_key() -> None:
-    """A variable that is not there has no value; keys are case-sensitive."""
+    """A variable that does not exist has no value; keys are case-sensitive."""
     campaign = make_rollout(make_variable("integer", 5))
     for key in ("K", "", "other"):
         assert read_variable(campaign, campaign.variations[0], key) is None
 
 
 def test_first_variable_of_a_key() -> None:
-    """Where two variables have one key, the first counts."""
+    """If two variables have the same key, the first counts."""
     campaign = make_rollout(make_variable("integer", 5), make_variable("integer", 6))
     assert read_variable(campaign, campaign.variations[0], "k") == 5
 
 
 def test_values_of_the_variation() -> None:
-    """In a feature test with the feature on, a user has the values of his variation."""
+    """In a feature test with the feature on, a user gets the values of the variation."""
     campaign = make_test(
         {"variables": [make_variable("integer", 1)], "isFeatureEnabled": True},
         {"variables": [make_variable("integer", 2)], "isFeatureEnabled": True},
@@ -174,7 +174,7 @@ def test_values_of_the_variation() -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"isFeatureEnabled": False}, {"isFeatureEnabled": None}])
 def test_values_of_the_control(fields: JsonObject) -> None:
-    """With the feature off, or not said to be on, a user has the values of the variation with id 1."""
+    """If the feature is off or the flag is missing, a user gets the values of the variation with id 1."""
     campaign = make_test(
         {"variables": [make_variable("integer", 1)]},
         {"variables": [make_variable("integer", 2)], **fields},
@@ -184,7 +184,7 @@ def test_values_of_the_control(fields: JsonObject) -> None:
 
 
 def test_the_control_goes_by_id() -> None:
-    """The control is the variation with id 1, wherever it stands."""
+    """The control is the variation with id 1, at any position."""
     campaign = make_test(
         {"id": 2, "variables": [make_variable("integer", 2)]},
         {"id": 1, "variables": [make_variable("integer", 1)]},
@@ -193,20 +193,20 @@ def test_the_control_goes_by_id() -> None:
 
 
 def test_no_control() -> None:
-    """Where no variation has id 1, a feature that is off has no values."""
+    """If no variation has id 1, a feature that is off has no values."""
     campaign = make_test({"id": 5, "variables": [make_variable("integer", 1)]})
     assert read_variable(campaign, campaign.variations[0], "k") is None
 
 
 def test_rollout_is_on() -> None:
-    """A rollout is on for whom it admits, and has its values from the campaign."""
+    """A rollout is on for the users that it admits, and its values are those of the campaign."""
     campaign = make_rollout(make_variable("string", "campaign"))
     assert is_enabled(campaign, campaign.variations[0]) is True
     assert read_variable(campaign, campaign.variations[0], "k") == "campaign"
 
 
 def test_feature_test_is_on_where_the_variation_says_so() -> None:
-    """In a feature test the variation's flag decides."""
+    """In a feature test the variation's flag decides whether the feature is on."""
     campaign = make_test({"isFeatureEnabled": True}, {"isFeatureEnabled": False}, {})
     assert [is_enabled(campaign, one) for one in campaign.variations] == [True, False, False]
 
@@ -214,12 +214,12 @@ def test_feature_test_is_on_where_the_variation_says_so() -> None:
 @pytest.mark.parametrize("kind", ["integer", "double", "boolean", "string", "json"])
 @pytest.mark.parametrize("value", ["9" * 5000, "0x" + "f" * 5000, "1e" + "9" * 5000])
 def test_long_digits(kind: str, value: str) -> None:
-    """A number in the file that is too long to be read raises nothing."""
+    """A number in the file with too many digits to be read does not raise."""
     read(kind, value)
 
 
 def test_a_caller_cannot_change_the_value() -> None:
-    """What a caller does to a value that he was given changes nothing for the next."""
+    """A caller that changes a returned value does not change it for the next caller."""
     campaign = make_rollout(make_variable("json", {"colours": ["red"]}))
     given_out = read_variable(campaign, campaign.variations[0], "k")
     given_out["colours"].append("blue")
@@ -235,7 +235,7 @@ KINDS: dict[str, Any] = {"integer": int, "double": float, "boolean": bool, "json
 )
 @settings(max_examples=examples(300))
 def test_never_raises(kind: str | None, value: Any) -> None:
-    """Whatever value a file gives a variable, reading it gives a value of its type or None."""
+    """For any value in a file, the result is a value of the type of the variable, or None."""
     try:
         found = read(kind, value)
     except SettingsError:
@@ -245,5 +245,5 @@ def test_never_raises(kind: str | None, value: Any) -> None:
 
 @given(st.integers(-(10**300), 10**300), st.text(st.sampled_from("abc.,e% "), max_size=3))
 def test_integer_text(number: int, tail: str) -> None:
-    """The digits at the beginning of a text are read to the last, and what follows them is not."""
+    """Only the digits at the beginning of a text are read."""
     assert read("integer", f"{number}{tail}") == number

@@ -1,4 +1,4 @@
-"""What a track call means: sections 10.2 to 10.5 of docs/reference.md."""
+"""What a track call asks for: sections 10.2 to 10.5 of docs/reference.md."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def targets(
     plan: Plan = PLAN,
     has_storage: bool = True,
 ) -> dict[str, Reason | None]:
-    """Return key and refusal of each target, in order."""
+    """Return campaign key and refusal of each target, in order."""
     found = find_targets(plan, keys, goal, goal_type, has_storage=has_storage)
     pairs = [(one.key, one.refusal) for one in found]
     assert len(dict(pairs)) == len(pairs)
@@ -67,12 +67,12 @@ def targets(
     ],
 )
 def test_single_key(key: str, goal: str, expected: Reason | None) -> None:
-    """A key asked for is always a target, with the reason where it cannot be tracked."""
+    """A key that is asked for is always a target, with the reason if it cannot be tracked."""
     assert targets([key], goal) == {key: expected}
 
 
 def test_list() -> None:
-    """Every key of a list is a target, in the order of the list, and the refused keep none from the rest."""
+    """Every key of a list is a target, in the order of the list; refused keys do not affect the others."""
     assert list(targets(["FR", "nope", "AB", "PAUSED", "FT"]).items()) == [
         ("FR", Reason.CAMPAIGN_TYPE_MISMATCH),
         ("nope", Reason.CAMPAIGN_NOT_FOUND),
@@ -83,7 +83,7 @@ def test_list() -> None:
 
 
 def test_list_with_duplicates() -> None:
-    """A key that is named twice is tracked once."""
+    """A key that is given twice is tracked once."""
     assert list(targets(["AB", "FT", "AB", "AB"])) == ["AB", "FT"]
 
 
@@ -93,7 +93,7 @@ def test_empty_list() -> None:
 
 
 def test_all_campaigns() -> None:
-    """None means each campaign that has the goal, the paused and the unfit with their reason."""
+    """None means every campaign with the goal; those that cannot be tracked have their reason."""
     assert targets(None) == {
         "AB": None,
         "FT": None,
@@ -105,14 +105,14 @@ def test_all_campaigns() -> None:
 
 
 def test_all_campaigns_of_a_type() -> None:
-    """None leaves out the campaigns whose goal is of another type."""
+    """None leaves out campaigns whose goal has another type."""
     assert list(targets(None, goal_type="REVENUE_TRACKING")) == ["FT"]
     assert list(targets(None, goal_type="CUSTOM_GOAL")) == ["AB", "PAUSED", "FR", "MAB"]
     assert list(targets(None, "paid", "CUSTOM_GOAL")) == []
 
 
 def test_all_campaigns_without_the_goal() -> None:
-    """Where no campaign has the goal there is no target."""
+    """If no campaign has the goal there is no target."""
     assert targets(None, "sold") == {}
 
 
@@ -128,19 +128,19 @@ def test_all_campaigns_without_the_goal() -> None:
     ],
 )
 def test_goal_type(key: str, goal_type: str, expected: Reason | None) -> None:
-    """A key asked for is refused where its goal is of another type; ALL matches both."""
+    """A key is refused if its goal has another type; ALL matches both types."""
     assert targets([key], goal_type=goal_type) == {key: expected}
 
 
 def test_mab_without_storage() -> None:
-    """Without a storage a multi-armed bandit campaign is refused, by itself and among others."""
+    """Without a storage a multi-armed bandit campaign is refused, alone and among others."""
     assert targets(["MAB"], has_storage=False) == {"MAB": Reason.STORAGE_REQUIRED}
     assert targets(None, has_storage=False)["MAB"] is Reason.STORAGE_REQUIRED
     assert targets(None, has_storage=False)["AB"] is None
 
 
 def test_first_goal_of_an_identifier() -> None:
-    """Where two goals of a campaign have one identifier, the first counts, for its type as well."""
+    """If two goals of a campaign have the same identifier, the first counts, also for its type."""
     plan = make_plan(make_campaign(goals=[CUSTOM, {**REVENUE, "identifier": "bought"}]))
     assert plan.campaigns["AB"].goals["bought"].id == 201
     assert targets(["AB"], goal_type="REVENUE_TRACKING", plan=plan) == {
@@ -153,7 +153,7 @@ def test_first_goal_of_an_identifier() -> None:
     "goal", [{}, {"id": 1}, {"identifier": "bought"}, {"id": 1, "identifier": ""}]
 )
 def test_goals_that_cannot_be_named(goal: JsonObject) -> None:
-    """A goal without an identifier or an id is none."""
+    """A goal without an identifier or an id is ignored."""
     plan = make_plan(make_campaign(goals=[goal]))
     for name in ("bought", ""):
         assert targets(["AB"], name, plan=plan) == {"AB": Reason.GOAL_NOT_FOUND}
@@ -172,7 +172,7 @@ def test_goal_without_a_type() -> None:
 
 
 def make_goal(**fields: Any) -> Goal:
-    """Return a compiled revenue goal, with *fields* in place of the usual ones."""
+    """Return a compiled revenue goal; *fields* replace the default fields."""
     plan = make_plan(make_campaign(goals=[{**REVENUE, **fields}]))
     return plan.campaigns["AB"].goals["paid"]
 
@@ -186,14 +186,14 @@ REPEATABLE: JsonObject = {"mca": -1}
 @pytest.mark.parametrize("fields", [PLAIN, PROP, REPEATABLE, {**PROP, **REPEATABLE}])
 @pytest.mark.parametrize("is_event_arch", [False, True])
 def test_revenue_is_present(revenue: Revenue, fields: JsonObject, *, is_event_arch: bool) -> None:
-    """With a revenue no goal lacks one, and no property is needed."""
+    """If there is a revenue, no goal lacks one, and no property is needed."""
     assert lacks_revenue(make_goal(**fields), revenue, {}, is_event_arch=is_event_arch) is False
 
 
 @pytest.mark.parametrize("revenue", [None, 0, 0.0, "", False, Decimal(0)])
 @pytest.mark.parametrize("fields", [PLAIN, PROP, REPEATABLE, {**PROP, **REPEATABLE}])
 def test_revenue_is_missing_on_classic(revenue: Revenue, fields: JsonObject) -> None:
-    """On the classic endpoints a revenue goal needs a revenue, and 0 and an empty text are none."""
+    """On the classic endpoints a revenue goal needs a revenue; 0 and an empty text count as none."""
     properties = {"price": 5}
     goal = make_goal(**fields)
     assert lacks_revenue(goal, revenue, properties, is_event_arch=False) is True
@@ -257,11 +257,11 @@ SECOND = Stored("Control", ("bought", "paid"))
 def test_repeats(
     fields: JsonObject, record: Stored | None, *, tracks_returning_user: bool, expected: bool
 ) -> None:
-    """A conversion in the record is counted again only where mca is -1, hasProps is set, or the call asks."""
+    """A stored conversion is counted again only if mca is -1, hasProps is set, or the call asks for it."""
     goal = make_goal(**fields)
     assert is_repeat(goal, record, tracks_returning_user=tracks_returning_user) is expected
 
 
 def test_mca_as_a_float() -> None:
-    """An mca of -1.0 is -1, as in JavaScript and in Python."""
+    """An mca of -1.0 counts as -1, as in JavaScript and Python."""
     assert is_repeat(make_goal(mca=-1.0), SECOND, tracks_returning_user=False) is False

@@ -30,7 +30,7 @@ def make_group_plan(
     ids: tuple[int, ...] = (11, 12, 13),
     **fields: Any,
 ) -> Plan:
-    """Return the plan of group 5 with the campaigns 11 A, 12 B and 13 C3, less those not in *ids*."""
+    """Return the plan of group 5 with campaigns 11 A, 12 B and 13 C3, or only those in *ids*."""
     changes = changes or {}
     campaigns = [
         make_campaign(campaign_id, key, **changes.get(key, {}))
@@ -68,7 +68,7 @@ def winners(plan: Plan, user: User | str) -> list[str]:
     [("Ashley", 876), ("Bill", 3423), ("user_1", 4735), ("m16", 3321), ("m244", 9999)],
 )
 def test_value(user_id: str, value: int) -> None:
-    """The value that shares a group's users comes from the group's id and the user's."""
+    """The bucket value of a group is computed from the group's id and the user's."""
     plan = make_group_plan(EQUAL)
     group = plan.campaigns["A"].group
     assert group is not None
@@ -100,14 +100,14 @@ WORKED: list[tuple[JsonObject, dict[str, list[str]]]] = [
 
 @pytest.mark.parametrize(("group", "expected"), WORKED)
 def test_worked_examples(group: JsonObject, expected: dict[str, list[str]]) -> None:
-    """Each user has the campaign that the group's rules give him, and no other."""
+    """Each user gets the campaign that the rules of the group determine, and no other."""
     plan = make_group_plan(group)
     assert {user: winners(plan, user) for user in expected} == expected
 
 
 @pytest.mark.parametrize(("members", "last"), [(3, 9900), (6, 9600), (7, 9800)])
 def test_equal_shares_are_rounded_down(members: int, last: int) -> None:
-    """Each of n eligible members has floor(100/n) percent, so that the values above have none."""
+    """Each of n eligible members gets floor(100/n) percent; users above these shares get no campaign."""
     ids = list(range(1, members + 1))
     plan = make_plan(
         *[make_campaign(one, f"C{one}") for one in ids],
@@ -125,14 +125,14 @@ def test_equal_shares_are_rounded_down(members: int, last: int) -> None:
 
 
 def test_the_only_eligible_member_wins() -> None:
-    """Where only one member admits the user, it has him whatever the rules say."""
+    """If only one member is eligible, it wins the user, whatever the rules say."""
     for group in (EQUAL, PRIORITY, WEIGHTS, {"et": 2}):
         plan = make_group_plan(group, {"B": NO_TRAFFIC, "C3": NO_TRAFFIC})
         assert winners(plan, "Bill") == ["A"]
 
 
 def test_shares_of_the_eligible() -> None:
-    """Members that do not admit the user do not share in him: two are left with half of the users each."""
+    """Members that are not eligible have no share: the other two get half of the users each."""
     plan = make_group_plan(EQUAL, {"A": NO_TRAFFIC})
     assert winners(plan, "Bill") == ["B"]
     assert winners(plan, "user_1") == ["B"]
@@ -141,14 +141,14 @@ def test_shares_of_the_eligible() -> None:
 
 
 def test_segments_of_the_members() -> None:
-    """A member whose segments the user fails neither has him nor keeps him from others."""
+    """A member whose segments exclude the user neither wins nor keeps the user from others."""
     plan = make_group_plan({"et": 2, "p": [13, 11]}, {"C3": PRO_ONLY})
     assert winners(plan, "Bill") == ["A"]
     assert winners(plan, User("Bill", custom_variables={"plan": "pro"})) == ["C3"]
 
 
 def test_weights_of_the_eligible_are_not_rescaled() -> None:
-    """Weights of members that do not admit the user are not given to the others."""
+    """The weights of members that are not eligible are not given to the others."""
     plan = make_group_plan(
         {"et": 2, "wt": {"11": 20, "12": 20, "13": 60}}, {"A": NO_TRAFFIC, "C3": NO_TRAFFIC}
     )
@@ -160,7 +160,7 @@ def test_weights_of_the_eligible_are_not_rescaled() -> None:
 
 
 def test_a_paused_member_competes() -> None:
-    """A paused member may win a user, who then is in none of the others."""
+    """A paused member can win a user, who then gets none of the others."""
     plan = make_group_plan(EQUAL, {"A": PAUSED})
     assert decide_for(plan, "B", "Ashley").reason is Reason.NOT_GROUP_WINNER
     assert decide_for(plan, "C3", "Ashley").reason is Reason.NOT_GROUP_WINNER
@@ -168,13 +168,13 @@ def test_a_paused_member_competes() -> None:
 
 
 def test_a_paused_member_of_priority() -> None:
-    """Priority asks for segments and traffic, not for the status."""
+    """By priority a member can win whatever its status is."""
     plan = make_group_plan(PRIORITY, {"B": PAUSED})
     assert decide_for(plan, "A", "Ashley").reason is Reason.NOT_GROUP_WINNER
 
 
 def test_members_that_the_file_lacks() -> None:
-    """Ids of campaigns that are not in the file share in nothing."""
+    """Ids of campaigns that are not in the file have no share."""
     plan = make_plan(
         make_campaign(11, "A"),
         make_campaign(12, "B"),
@@ -186,7 +186,7 @@ def test_members_that_the_file_lacks() -> None:
 
 
 def test_a_campaign_that_its_group_does_not_name() -> None:
-    """Where campaignGroups puts a campaign into a group that does not list it, it never has a user."""
+    """A campaign whose group in campaignGroups does not list it never gets a user."""
     plan = make_group_plan(EQUAL, ids=(11, 12), campaignGroups={"11": 5, "12": 5, "13": 5})
     for user in ("Ashley", "Bill", "user_1", "m244"):
         decision = decide_for(plan, "C3", user)
@@ -196,20 +196,20 @@ def test_a_campaign_that_its_group_does_not_name() -> None:
 
 
 def test_the_only_eligible_member_of_a_foreign_group() -> None:
-    """Not even where a single member admits the user is its variation given for another campaign."""
+    """Even if only one member is eligible, its variation is not given for another campaign."""
     plan = make_group_plan(EQUAL, ids=(11,), campaignGroups={"11": 5, "13": 5})
     assert decide_for(plan, "C3", "Ashley").variation is None
 
 
 def test_a_listed_campaign_that_is_in_no_group() -> None:
-    """A campaign that a group lists but campaignGroups does not know is decided by itself."""
+    """A campaign that a group lists but campaignGroups does not is decided without the group."""
     plan = make_group_plan(PRIORITY, campaignGroups={"12": 5})
     assert decide_for(plan, "A", "Ashley").reason is Reason.ASSIGNED
     assert decide_for(plan, "B", "Ashley").reason is Reason.ASSIGNED
 
 
 def test_an_unknown_group() -> None:
-    """A campaign of a group that the file does not describe is for nobody, and noted; others are not harmed."""
+    """A campaign in an unknown group gets no users and is noted; others are not affected."""
     plan = make_group_plan(EQUAL, campaignGroups={"11": 6})
     for api in (ACTIVATE, TRACK):
         refusal = find_refusal(plan.campaigns["A"], api, has_storage=True)
@@ -221,7 +221,7 @@ def test_an_unknown_group() -> None:
 
 @pytest.mark.parametrize("status", ["RUNNING", "PAUSED"])
 def test_another_member_whitelists(status: str) -> None:
-    """A user whom another member forces into a variation is in none but that."""
+    """A user who is whitelisted in one member gets none of the other members."""
     variations = make_variations()
     variations[0]["segments"] = {"user": "Ashley"}
     forced = {"variations": variations, "isForcedVariationEnabled": True, "status": status}
@@ -232,7 +232,7 @@ def test_another_member_whitelists(status: str) -> None:
 
 
 def test_another_member_has_a_record() -> None:
-    """A user who is stored in another member is in none but that."""
+    """A user with a record in one member gets none of the other members."""
     plan = make_group_plan(PRIORITY)
     records: Records = {"A": None, "B": None, "C3": Stored("Control")}
     for key in ("A", "B"):
@@ -241,21 +241,21 @@ def test_another_member_has_a_record() -> None:
 
 
 def test_another_member_has_a_stale_record() -> None:
-    """A record that names a variation which is no longer there holds nobody."""
+    """A record with a variation that no longer exists does not count."""
     plan = make_group_plan(PRIORITY)
     records: Records = {"A": None, "B": None, "C3": Stored("Gone")}
     assert decide_for(plan, "B", "Bill", records).reason is Reason.ASSIGNED
 
 
 def test_own_record_needs_no_group() -> None:
-    """A user who is stored in a campaign keeps it although the group would give him to another."""
+    """A user with a record in a campaign keeps it, even if the group would choose another one."""
     plan = make_group_plan(PRIORITY)
     records: Records = {"A": Stored("Control")}
     assert decide_for(plan, "A", "Bill", records).reason is Reason.STORED
 
 
 def test_lookup_of_the_other_members() -> None:
-    """The other members' records are asked for only once the campaign's own rules admit the user."""
+    """The other members' records are only read if the campaign itself is eligible."""
     plan = make_group_plan(EQUAL, {"A": PRO_ONLY})
     campaign, user = plan.campaigns["A"], User("Ashley")
     assert decide(plan, campaign, user, ACTIVATE, {}) == Lookup(("A",))
@@ -271,7 +271,7 @@ def test_lookup_of_the_other_members() -> None:
 
 
 def test_other_members_are_not_held_to_activation() -> None:
-    """That the other members have no record keeps no user from the campaign he was activated in."""
+    """Missing records of other members do not exclude a user who was activated in this campaign."""
     plan = make_group_plan(PRIORITY)
     decision = decide(
         plan, plan.campaigns["B"], User("Bill"), TRACK, {"B": Stored("Gone"), "A": None, "C3": None}
@@ -281,7 +281,7 @@ def test_other_members_are_not_held_to_activation() -> None:
 
 
 def test_bucketing_within_the_group() -> None:
-    """The winner buckets its users as it would outside the group."""
+    """The winner buckets users as it would without a group."""
     grouped = make_group_plan(PRIORITY)
     alone = make_plan(make_campaign(12, "B"))
     for user in ("Ashley", "Bill", "user_1"):

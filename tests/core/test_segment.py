@@ -21,7 +21,7 @@ LISTED = "Ashley"
 
 
 def holds(tree: Any, variables: Mapping[str, Any], user_id: str | None = None) -> bool:
-    """Tell whether *tree* holds, as the decision asks it."""
+    """Tell whether *tree* holds, evaluated as in a decision."""
     predicate = compile_segment(tree)
     return predicate is None or predicate(variables, user_id)
 
@@ -56,12 +56,12 @@ WORKED: list[tuple[str, Any, bool]] = [
 
 @pytest.mark.parametrize(("operand", "value", "expected"), WORKED)
 def test_worked_examples(operand: str, value: Any, *, expected: bool) -> None:
-    """Each example of section 5.5 is answered as it says."""
+    """Each example of section 5.5 has the result given there."""
     assert matches(operand, value) is expected
 
 
 def test_comparison_with_text_under_not() -> None:
-    """A text is not over five, so that it is not so is true: the leaf fails, not the tree."""
+    """A text fails a comparison with a number, so its negation holds; the tree is still valid."""
     assert holds({"not": leaf("gt(5)")}, {"v": "abc"}) is True
 
 
@@ -141,7 +141,7 @@ GRAMMAR: list[tuple[str, Any, bool]] = [
 
 @pytest.mark.parametrize(("operand", "value", "expected"), GRAMMAR)
 def test_operand_grammar(operand: str, value: Any, *, expected: bool) -> None:
-    """An operand means what section 5.1 says that its spelling means."""
+    """Operands are parsed as section 5.1 says."""
     assert matches(operand, value) is expected
 
 
@@ -189,7 +189,7 @@ NUMBERS: list[tuple[str, Any, bool]] = [
 
 @pytest.mark.parametrize(("operand", "value", "expected"), NUMBERS)
 def test_numbers(operand: str, value: Any, *, expected: bool) -> None:
-    """A number is a strict decimal with an optional exponent, and equal however it is spelled."""
+    """A number is a strict decimal with an optional exponent; spellings of the same number are equal."""
     assert matches(operand, value) is expected
 
 
@@ -213,12 +213,12 @@ VALUES: list[tuple[str, Any, bool]] = [
 
 @pytest.mark.parametrize(("operand", "value", "expected"), VALUES)
 def test_values(operand: str, value: Any, *, expected: bool) -> None:
-    """A bool is the text true or false, None is as absent, and an empty text is a text."""
+    """A bool is compared as true or false, None counts as absent, and an empty text is a text."""
     assert matches(operand, value) is expected
 
 
 def test_absent_variable() -> None:
-    """Without the variable the leaf fails, and so its negation holds."""
+    """Without the variable the comparison fails, so its negation holds."""
     assert holds(leaf("regex(.*)"), {}) is False
     assert holds({"not": leaf("regex(.*)")}, {}) is True
     assert holds({"not": leaf("regex(.*)")}, {"v": None}) is True
@@ -259,7 +259,7 @@ TREES: list[tuple[Any, bool]] = [
 
 @pytest.mark.parametrize(("tree", "expected"), TREES)
 def test_trees(tree: Any, *, expected: bool) -> None:
-    """A tree holds as its operators say; an empty one for everybody."""
+    """A tree holds according to its operators; an empty tree holds for everybody."""
     assert holds(tree, {"v": 1}) is expected
 
 
@@ -294,7 +294,7 @@ MALFORMED: list[Any] = [
 
 @pytest.mark.parametrize("tree", MALFORMED, ids=repr)
 def test_malformed_trees(tree: Any) -> None:
-    """Where a part is reached that cannot be evaluated, the whole tree fails, under `not` too."""
+    """If evaluation reaches a malformed part, the whole tree does not hold, also under `not`."""
     assert holds(tree, {"v": 1}, LISTED) is False
 
 
@@ -310,7 +310,7 @@ SHORT: list[tuple[Any, bool]] = [
 
 @pytest.mark.parametrize(("tree", "expected"), SHORT)
 def test_short_circuit(tree: Any, *, expected: bool) -> None:
-    """A malformed child that the answer does not need harms nothing."""
+    """A malformed part that is not evaluated has no effect."""
     assert holds(tree, {"v": 1}) is expected
 
 
@@ -330,18 +330,18 @@ USERS: list[tuple[str, str | None, bool]] = [
 
 @pytest.mark.parametrize(("operand", "user_id", "expected"), USERS)
 def test_user_operand(operand: str, user_id: str | None, *, expected: bool) -> None:
-    """A user operand lists ids between commas, blanks around them not counted; it knows nobody elsewhere."""
+    """A user operand is a comma-separated list of ids, spaces ignored; outside whitelisting it matches nobody."""
     assert holds({"user": operand}, {}, user_id) is expected
 
 
 def test_ids_are_no_variables() -> None:
-    """A user operand looks at the id alone, and a variable operand never at the id."""
+    """A user operand only looks at the id, and a variable operand never does."""
     assert holds({"user": "Ashley"}, {"_vwo_user_id": "Ashley"}, "Bill") is False
     assert holds({"custom_variable": {"_vwo_user_id": "Ashley"}}, {}, "Ashley") is False
 
 
 def test_text_subclass() -> None:
-    """A text of the caller's own type, such as an enum's member, is compared by its text."""
+    """A value of a subclass of str, such as an enum member, is compared by its text."""
 
     class Text(str):
         __slots__ = ()
@@ -355,12 +355,12 @@ def test_text_subclass() -> None:
 
 @pytest.mark.parametrize("pattern", ["[[:alpha:]]", "[a--b]", "[a||b]", "[a&&b]", "[a~~b]"])
 def test_pattern_with_a_warning(pattern: str) -> None:
-    """A pattern of the file cannot make Python warn, which many test suites turn into an error."""
+    """A pattern in the file cannot cause a Python warning, which many test suites turn into an error."""
     assert matches(f"regex({pattern})", "") is False
 
 
 def test_pattern_with_flags_at_odds() -> None:
-    """A pattern whose flags contradict each other is invalid like any other: it matches nothing."""
+    """A pattern with contradictory flags is invalid and matches nothing."""
     assert matches("regex((?a)(?u))", "a") is False
 
 
@@ -380,7 +380,7 @@ def test_pattern_with_flags_at_odds() -> None:
     ids=["nested", "adjacent", "bounded", "branches", "optional", "tail", "tail-branches"],
 )
 def test_catastrophic_pattern(pattern: str, value: str) -> None:
-    """A pattern of the file cannot hold the event loop: the answer comes within a fraction of a second."""
+    """A pattern in the file cannot block the event loop: it is evaluated within a fraction of a second."""
     predicate = compile_segment(leaf(f"regex({pattern})"))
     assert predicate is not None
     started = time.perf_counter()
@@ -412,7 +412,7 @@ URL = f"https://shop.example.com/checkout/cart?utm_source=mail&session={'0123456
     ],
 )
 def test_everyday_pattern(pattern: str, value: str) -> None:
-    """The guard against catastrophes leaves alone what people write for agents, URLs and addresses."""
+    """The bound on work does not affect usual patterns for user agents, URLs and addresses."""
     assert matches(f"regex({pattern})", value)
 
 
@@ -475,7 +475,7 @@ odd_trees = st.recursive(
 
 
 def checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return *values* as a call would pass them on; what a call refuses is not looked at here."""
+    """Return *values* as a call passes them on; skip values that a call refuses."""
     try:
         return User(LISTED, custom_variables=values).custom_variables
     except InvalidInputError:
@@ -486,14 +486,14 @@ def checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
 @given(odd_trees, variables, st.sampled_from([None, LISTED]))
 @settings(max_examples=examples(400))
 def test_never_raises(tree: Any, values: Mapping[str, Any], user_id: str | None) -> None:
-    """Any tree of JSON is answered by yes or no for any variables that a call may pass."""
+    """Any JSON tree evaluates to true or false for any variables that a call accepts."""
     assert holds(tree, checked(values), user_id) in (True, False)
 
 
 @given(trees, variables, st.sampled_from([None, LISTED]))
 @settings(max_examples=examples(300))
 def test_not_negates(tree: Any, values: Mapping[str, Any], user_id: str | None) -> None:
-    """Where every part can be evaluated, `not` is the negation, and twice of it is nothing."""
+    """If every part can be evaluated, `not` negates, and a double negation changes nothing."""
     once = holds({"not": tree}, checked(values), user_id)
     assert once is not holds(tree, checked(values), user_id)
     assert holds({"not": {"not": tree}}, checked(values), user_id) is not once
@@ -502,7 +502,7 @@ def test_not_negates(tree: Any, values: Mapping[str, Any], user_id: str | None) 
 @given(st.lists(trees, max_size=3), variables, st.sampled_from([None, LISTED]))
 @settings(max_examples=examples(150))
 def test_and_or(nodes: list[Any], values: Mapping[str, Any], user_id: str | None) -> None:
-    """`and` holds where all children do, `or` where any does."""
+    """`and` holds if all children hold, `or` if any does."""
     each = [holds(node, checked(values), user_id) for node in nodes]
     assert holds({"and": nodes}, checked(values), user_id) is all(each)
     assert holds({"or": nodes}, checked(values), user_id) is any(each)

@@ -20,7 +20,7 @@ UUIDS: list[tuple[str, int | str, str]] = [
 
 @pytest.mark.parametrize(("user_id", "account_id", "expected"), UUIDS)
 def test_visitor_id(user_id: str, account_id: int | str, expected: str) -> None:
-    """VWO knows a user under the id that all official SDKs make."""
+    """The visitor id is that of the official SDKs."""
     assert make_namer(make_namespace(account_id))(user_id.encode()) == expected
 
 
@@ -29,13 +29,13 @@ def test_visitor_id(user_id: str, account_id: int | str, expected: str) -> None:
     st.one_of(st.integers(), st.text(st.characters(exclude_categories=["Cs"]))),
 )
 def test_visitor_id_is_uuid5(user_id: str, account_id: int | str) -> None:
-    """Any id of any account is the version 5 UUID of the standard library, without dashes."""
+    """For any user id and account the visitor id is the standard library's version 5 UUID, without dashes."""
     namespace = make_namespace(account_id)
     expected = uuid5(UUID(bytes=namespace), user_id).hex.upper()
     assert make_namer(namespace)(user_id.encode()) == expected
 
 
 def test_account_id_spelling() -> None:
-    """An account has one namespace, whether its id is a number or the same as text."""
+    """An account has the same namespace whether its id is a number or text."""
     assert make_namespace(888888) == make_namespace("888888")
     assert make_namespace("0888888") != make_namespace("888888")

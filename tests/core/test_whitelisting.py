@@ -28,7 +28,7 @@ def make_forced(
     shares: tuple[tuple[str, float], ...] = THIRDS,
     **fields: Any,
 ) -> tuple[Plan, Campaign]:
-    """Return a campaign whose variations are forced on whom the *segments* say, one for each."""
+    """Return a campaign with one forced variation for each of the *segments*."""
     variations = make_variations(shares)
     for variation, segment in zip(variations, segments, strict=False):
         variation["segments"] = segment
@@ -52,7 +52,7 @@ def forced_name(made: tuple[Plan, Campaign], user: User | str) -> str | None:
     ],
 )
 def test_several_matches(user_id: str, value: int, expected: str) -> None:
-    """Control 20 and Variation-2 60 both match: they share the users as 25 and 75."""
+    """Control with weight 20 and Variation-2 with 60 both match: they get 25 and 75 percent of the users."""
     assert bucket_value(hash_seed(user_id.encode()), 10_000) == value
     assert forced_name(make_forced(EVERYBODY, {}, EVERYBODY), user_id) == expected
 
@@ -62,14 +62,14 @@ def test_several_matches(user_id: str, value: int, expected: str) -> None:
     [("Ashley", "Control"), ("Bill", "Control"), ("user_1", "Variation-2")],
 )
 def test_several_matches_without_weights(user_id: str, expected: str) -> None:
-    """Where the matches weigh nothing, they share the users equally."""
+    """If the matches have no weight, they get equal shares of the users."""
     shares = (("Control", 0.0), ("Variation-1", 100.0), ("Variation-2", 0.0))
     made = make_forced(EVERYBODY, {}, EVERYBODY, shares=shares)
     assert forced_name(made, user_id) == expected
 
 
 def test_equal_shares_are_not_rounded_down() -> None:
-    """Three matches that weigh nothing have 33.3 percent each, up to the last of the values."""
+    """Three matches without weight get 33.3 percent each, and cover every bucket value."""
     shares = (("Control", 0.0), ("Variation-1", 0.0), ("Variation-2", 0.0))
     made = make_forced(EVERYBODY, EVERYBODY, EVERYBODY, shares=shares)
     assert bucket_value(hash_seed(b"m540"), 10_000) == 3303
@@ -86,13 +86,13 @@ def test_a_match_of_no_weight_among_others() -> None:
 
 
 def test_the_only_match_wins() -> None:
-    """A variation that alone matches is forced, whatever it weighs."""
+    """If only one variation matches, it is forced, whatever its weight is."""
     shares = (("Control", 100.0), ("Variation-1", 0.0))
     assert forced_name(make_forced({}, ASHLEY, shares=shares), "Ashley") == "Variation-1"
 
 
 def test_nobody_matches() -> None:
-    """Whom no variation lists is decided as usual."""
+    """A user who matches no variation is decided as usual."""
     plan, campaign = make_forced({}, ASHLEY)
     assert find_forced(plan, campaign, User("Bill")) is None
     decision = decide(plan, campaign, User("Bill"), ACTIVATE, None)
@@ -101,14 +101,14 @@ def test_nobody_matches() -> None:
 
 
 def test_several_matches_ignore_traffic_multiplier() -> None:
-    """The value that shares the matches is not stretched by a traffic below 100."""
+    """The bucket value for several matches is not multiplied when the traffic is below 100."""
     made = make_forced(EVERYBODY, {}, EVERYBODY, percentTraffic=10)
     assert forced_name(made, "Bill") == "Control"
     assert forced_name(made, "Ashley") == "Variation-2"
 
 
 def test_several_matches_use_the_campaign_seed() -> None:
-    """The value comes from the traffic's seed (7_Ashley is 6184), never from those of new bucketing."""
+    """The value comes from the seed of the traffic (7_Ashley is 6184), never from that of new bucketing."""
     shares = (("Control", 40.0), ("Variation-1", 20.0), ("Variation-2", 40.0))
     made = make_forced(EVERYBODY, {}, EVERYBODY, shares=shares, isBucketingSeedEnabled=True)
     assert forced_name(made, "Ashley") == "Variation-2"
@@ -134,12 +134,12 @@ def test_empty_segments_force_nobody() -> None:
 
 
 def test_malformed_segments_force_nobody() -> None:
-    """A tree that cannot be evaluated is no match, and harms no other variation."""
+    """A malformed tree does not match and does not affect other variations."""
     assert forced_name(make_forced({"and": {}}, {}, ASHLEY), "Ashley") == "Variation-2"
 
 
 def test_hashed_user_list() -> None:
-    """With isUserListEnabled the lists hold VWO's ids of the users, not the users' own."""
+    """With isUserListEnabled the lists hold visitor ids in place of user ids."""
     hashed = make_forced({"user": f"X,{ASHLEY_UUID}"}, isUserListEnabled=True)
     assert forced_name(hashed, "Ashley") == "Control"
     assert forced_name(hashed, "Bill") is None
@@ -148,7 +148,7 @@ def test_hashed_user_list() -> None:
 
 
 def test_variables_of_whitelisting() -> None:
-    """Whitelisting looks at the variables for it, and not at those for segmentation."""
+    """Whitelisting uses its own variables, not those for segmentation."""
     made = make_forced({"custom_variable": {"browser": "chrome"}})
     variables = {"browser": "chrome"}
     assert forced_name(made, User("Bill", variation_targeting_variables=variables)) == "Control"
@@ -179,7 +179,7 @@ def test_overrides_everything_else() -> None:
 @given(user_ids(), st.lists(st.floats(0, 100), min_size=2, max_size=8))
 @settings(max_examples=examples(200))
 def test_rescaled_weights_leave_no_gap(user_id: str, weights: list[float]) -> None:
-    """Rounding up, the ranges of rescaled weights cover every value: one of several matches is forced."""
+    """The rounded ranges of rescaled weights cover every value: one of several matches is always forced."""
     shares = tuple((f"V{number}", weight) for number, weight in enumerate(weights))
     made = make_forced(*([EVERYBODY] * len(shares)), shares=shares)
     name = forced_name(made, user_id)

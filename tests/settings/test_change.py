@@ -1,4 +1,4 @@
-"""What a new settings file means that the old one did not."""
+"""How a new settings file differs in meaning from the old one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ GONE = object()
 
 
 def changed(*changes: tuple[tuple[Any, ...], Any]) -> dict[str, Any]:
-    """Return the file with a value at each path, or without what is there."""
+    """Return the file with the value at each path replaced or removed."""
     file = copy.deepcopy(FILE)
     for path, value in changes:
         node: Any = file
@@ -75,7 +75,7 @@ def changed(*changes: tuple[tuple[Any, ...], Any]) -> dict[str, Any]:
 
 
 def read_as_text(file: Any) -> Settings:
-    """Read *file* as a large one."""
+    """Parse *file* as if it were a large one."""
     found = read_large(json.dumps(file).encode(), lambda: None)
     assert isinstance(found, Settings)
     return found
@@ -85,7 +85,7 @@ READERS = [parse_settings, read_as_text]
 
 
 def compare(old: Any, new: Any) -> SettingsChange:
-    """Compare two files, which is the same for large ones and others, in any combination."""
+    """Compare two files as small and as large ones in every combination; the result must be the same."""
     found = [compare_settings(one(old), other(new)) for one in READERS for other in READERS]
     assert all(one == found[0] for one in found)
     return found[0]
@@ -176,7 +176,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Any, dict[str, Any]]] = [
     ("path", "value", "expected"), [one[1:] for one in CHANGES], ids=[one[0] for one in CHANGES]
 )
 def test_change(path: tuple[Any, ...], value: Any, expected: dict[str, Any]) -> None:
-    """Each change is named for what it is, and nothing else is."""
+    """Each change is reported as what it is, and nothing else is reported."""
     change = compare(FILE, changed((path, value)))
     assert change == SettingsChange(**expected)
     assert change
@@ -207,7 +207,7 @@ def test_change(path: tuple[Any, ...], value: Any, expected: dict[str, Any]) -> 
     ids=range(17),
 )
 def test_no_change(path: tuple[Any, ...], value: Any) -> None:
-    """Names, descriptions, drafts and the order of campaigns mean nothing."""
+    """Names, descriptions, drafts and the order of campaigns are not compared."""
     change = compare(FILE, changed((path, value)))
     assert change == SettingsChange()
     assert not change
@@ -215,7 +215,7 @@ def test_no_change(path: tuple[Any, ...], value: Any) -> None:
 
 
 def test_order_counts_where_it_means_something() -> None:
-    """Variations share users in their order, and of an object in a segment the first key counts."""
+    """The order of variations matters, and so does the first key of an object in a segment."""
     order = changed(((*C, "variations"), FILE["campaigns"][0]["variations"][::-1]))
     assert compare(FILE, order) == SettingsChange(
         bucketing=("checkout",), whitelisting=("checkout",)
@@ -225,8 +225,8 @@ def test_order_counts_where_it_means_something() -> None:
     assert change.segments == ("search",)
 
 
-def test_twins() -> None:
-    """Of variations with the same name, a weight that moves is not overlooked."""
+def test_variations_of_one_name() -> None:
+    """Among variations with the same name, a changed weight is reported."""
     variations = [variation(1, "A", 10), variation(2, "A", 20), variation(3, "B", 70)]
     moved = [variation(1, "A", 10), variation(2, "A", 30), variation(3, "B", 70)]
     change = compare(
@@ -236,7 +236,7 @@ def test_twins() -> None:
 
 
 def test_text() -> None:
-    """The text names what changed in one line, with at most ten names of a kind, and never the key."""
+    """The text is one line with at most ten names of each kind, and never holds the SDK key."""
     file = changed(
         ((*C, "percentTraffic"), 30),
         ((*C, "variations", 0, "weight"), 12.5),
@@ -268,7 +268,7 @@ def test_frozen() -> None:
 
 
 def test_pause() -> None:
-    """Between two campaigns whoever compares in a thread can rest."""
+    """*pause* is called between two campaigns."""
     rests: list[int] = []
     compare_settings(parse_settings(FILE), parse_settings(FILE), pause=lambda: rests.append(1))
     assert len(rests) == 5
@@ -277,7 +277,7 @@ def test_pause() -> None:
 @given(settings_files(forced=True))
 @settings(max_examples=examples(50))
 def test_same_file(file: dict[str, Any]) -> None:
-    """A file means what it means: compared with itself, however it is written, nothing changed."""
+    """A file compared with itself, in any form, has no changes."""
     assert not compare(file, file)
     assert not compare(file, json.loads(json.dumps(file, indent=1)))
     assert not compare(file, {**file, "campaigns": file["campaigns"][::-1]})
@@ -286,7 +286,7 @@ def test_same_file(file: dict[str, Any]) -> None:
 @given(settings_files(forced=True), settings_files(forced=True))
 @settings(max_examples=examples(50))
 def test_there_and_back(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Going back is the opposite change."""
+    """The change back is the opposite change."""
     there, back = compare(one, other), compare(other, one)
     assert bool(there) == bool(back)
     assert set(there.started) == set(back.stopped)
@@ -299,7 +299,7 @@ def test_there_and_back(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 def show(plan: Plan, user: User) -> dict[str, Any]:
-    """Return what *plan* decides about *user* in each campaign that it decides."""
+    """Return the decisions of *plan* about *user*, by campaign."""
     found: dict[str, Any] = {}
     for key, one in plan.campaigns.items():
         if one.refusal is not None:
@@ -321,7 +321,7 @@ def show(plan: Plan, user: User) -> dict[str, Any]:
 def test_no_change_decides_alike(
     file: dict[str, Any], data: st.DataObject, people: list[User]
 ) -> None:
-    """Where no change is found, every user is decided about as before."""
+    """If no change is reported, the decisions about every user are the same."""
     other = copy.deepcopy(file)
     for _ in range(data.draw(st.integers(1, 2))):
         campaign_ = data.draw(st.sampled_from(other["campaigns"]))

@@ -1,4 +1,4 @@
-"""Large settings files: read in pieces with the result of reading them in one go, and kept as text."""
+"""Large settings files are parsed in chunks, with the same result as at once, and kept as text."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def dump(file: Any, **options: Any) -> bytes:
 
 
 @contextmanager
-def largest(limit: int, piece: int = 5000) -> Iterator[None]:
-    """Read files of more than *limit* bytes in pieces of *piece* bytes."""
+def largest(limit: int, chunk: int = 5000) -> Iterator[None]:
+    """Parse files of more than *limit* bytes in chunks of *chunk* bytes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parse, "LARGE_BYTES", limit)
-        patch.setattr(large, "CHUNK_BYTES", piece)
+        patch.setattr(large, "CHUNK_BYTES", chunk)
         yield
 
 
@@ -88,13 +88,13 @@ def read_in_one_go(body: bytes | str) -> tuple[str, Any]:
         return read(body)
 
 
-def read_in_pieces(body: bytes | str, piece: int = 1) -> tuple[str, Any]:
-    with largest(-1, piece):
+def read_in_pieces(body: bytes | str, chunk: int = 1) -> tuple[str, Any]:
+    with largest(-1, chunk):
         return read(body)
 
 
 def read(body: bytes | str) -> tuple[str, Any]:
-    """Return what the file says, or what is wrong with it."""
+    """Return the settings in the file, or its faults."""
     try:
         found = parse_settings(body)
     except SettingsError as error:
@@ -116,10 +116,10 @@ FORMS = [dump(FILE), dump(FILE, indent=1), dump(FILE, indent=2).replace(b"\n", b
 
 
 @pytest.mark.parametrize("body", FORMS, ids=["line", "lines", "windows lines"])
-@pytest.mark.parametrize("piece", [1, 150, 5000])
-def test_good_files(body: bytes, piece: int) -> None:
-    """In pieces or in one go, a good file is the same settings."""
-    found = read_in_pieces(body, piece)
+@pytest.mark.parametrize("chunk", [1, 150, 5000])
+def test_good_files(body: bytes, chunk: int) -> None:
+    """Parsed in chunks or at once, a valid file gives the same settings."""
+    found = read_in_pieces(body, chunk)
     assert found[0] == "read"
     assert found == read_in_one_go(body)
 
@@ -162,15 +162,15 @@ ODD = [
 
 
 @pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
-@pytest.mark.parametrize("piece", [1, 150, 5000])
-def test_odd_files(text: str, piece: int) -> None:
-    """What is wrong with a file is named in the same words and order, with the same places."""
-    assert read_in_pieces(text, piece) == read_in_one_go(text)
+@pytest.mark.parametrize("chunk", [1, 150, 5000])
+def test_odd_files(text: str, chunk: int) -> None:
+    """The faults of a file have the same texts, order and positions as when it is parsed at once."""
+    assert read_in_pieces(text, chunk) == read_in_one_go(text)
 
 
 @pytest.mark.parametrize("body", FORMS[:2], ids=["line", "lines"])
 def test_truncated_files(body: bytes) -> None:
-    """A file that ends too early is refused with the place where it ends, wherever that is."""
+    """A file that is cut off anywhere is refused with the position of its end."""
     for end in range(0, len(body), 7):
         refusal = read_in_pieces(body[:end])
         assert refusal[0] == "refused"
@@ -209,7 +209,7 @@ CAMPAIGN = json.dumps(FILE["campaigns"][1], ensure_ascii=False)
 
 @pytest.mark.parametrize("member", MEMBERS, ids=range(len(MEMBERS)))
 def test_odd_members(member: str) -> None:
-    """What one reader of JSON takes and another does not, the file is read or refused as in one go."""
+    """JSON that the two parsers read differently is accepted or refused as if parsed at once."""
     text = (
         f'{{{REST}, "campaigns": [{CAMPAIGN}, {CAMPAIGN[:-1]}, "id": 1, "key": "x", {member}}}]}}'
     )
@@ -225,7 +225,7 @@ SCRAPS = [b"{", b"}", b"[", b"]", b",", b'"', b":", b"\\ud800", b"\xff", b"\n", 
 
 @st.composite
 def damages(draw: st.DrawFn) -> tuple[int, bytes, int]:
-    """Somewhere some bytes are gone, and others are in their place."""
+    """Some bytes removed at some position, and others inserted."""
     place = draw(st.integers(0, max(map(len, FORMS))))
     return place, draw(st.sampled_from([b"", *SCRAPS])), draw(st.integers(0, 3))
 
@@ -237,10 +237,10 @@ def harm(body: bytes, damage: tuple[int, bytes, int]) -> bytes:
 
 @given(st.sampled_from(FORMS), damages(), st.sampled_from([1, 400]))
 @settings(max_examples=examples(300))
-def test_damaged_file(body: bytes, damage: tuple[int, bytes, int], piece: int) -> None:
-    """Whatever becomes of a place in a file, it is read or refused as in one go, to the letter."""
+def test_damaged_file(body: bytes, damage: tuple[int, bytes, int], chunk: int) -> None:
+    """A damaged file is accepted or refused with the same text as if it were parsed at once."""
     body = harm(body, damage)
-    assert read_in_pieces(body, piece) == read_in_one_go(body)
+    assert read_in_pieces(body, chunk) == read_in_one_go(body)
 
 
 @given(st.sampled_from(FORMS), damages(), damages())
@@ -248,7 +248,7 @@ def test_damaged_file(body: bytes, damage: tuple[int, bytes, int], piece: int) -
 def test_file_damaged_twice(
     body: bytes, damage: tuple[int, bytes, int], other: tuple[int, bytes, int]
 ) -> None:
-    """Where it is no JSON in two places, either of them may be named."""
+    """Of two syntax errors, either may be reported."""
     body = harm(harm(body, damage), other)
     found, expected = read_in_pieces(body), read_in_one_go(body)
     assert found[0] == expected[0]
@@ -275,7 +275,7 @@ def paths_in(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 )
 @settings(max_examples=examples(300))
 def test_wrong_values(paths: list[tuple[Any, ...]], value: Any) -> None:
-    """Faults of the whole file and of its campaigns, and what occurs twice, are named alike."""
+    """Faults of the whole file and of its campaigns, and duplicates, are reported as if parsed at once."""
     file = copy.deepcopy(FILE)
     for path in paths:
         node: Any = file
@@ -299,7 +299,7 @@ def read_texts(found: Settings) -> CampaignTexts:
 
 
 def test_only_large_files_are_kept_as_text() -> None:
-    """Below the limit campaigns are a tuple, above it they behave like one."""
+    """Campaigns are a tuple up to the limit; above it they behave like one."""
     assert isinstance(parse_settings(dump(FILE)).campaigns, tuple)
     assert len(LARGE) > LARGE_BYTES
     found = parse_settings(LARGE)
@@ -327,7 +327,7 @@ def test_only_large_files_are_kept_as_text() -> None:
 
 
 def test_large_settings_hide_the_key() -> None:
-    """No text that large settings are printed as holds the key, nor all the campaigns."""
+    """No text form of large settings holds the SDK key or all the campaigns."""
     found = parse_settings(LARGE)
     for text in (repr(found), str(found), repr(found.campaigns)):
         assert KEY not in text
@@ -335,7 +335,7 @@ def test_large_settings_hide_the_key() -> None:
 
 
 def count_objects(make: Callable[[], object]) -> int:
-    """Return how many more objects the garbage collector looks at because of what *make* returns."""
+    """Return how many more objects the garbage collector visits because of the result of *make*."""
     gc.collect()
     before = len(gc.get_objects())
     kept = make()
@@ -347,7 +347,7 @@ def count_objects(make: Callable[[], object]) -> int:
 
 
 def test_collector_does_not_look_at_campaigns() -> None:
-    """Ten times as many campaigns are no more objects for the garbage collector, unless they are used."""
+    """Ten times as many unused campaigns are no more objects for the garbage collector."""
 
     def make(number: int) -> Callable[[], object]:
         body = dump(make_large_file(number))
@@ -362,7 +362,7 @@ def test_collector_does_not_look_at_campaigns() -> None:
 
 
 def test_collector_looks_at_what_is_used() -> None:
-    """The check above can fail: compiled campaigns are objects by the hundred."""
+    """The test above can fail: each compiled campaign is hundreds of objects."""
     found = parse_settings(LARGE)
     assert count_objects(lambda: list(compile_plan(found).campaigns.values())) > 20_000
 
@@ -371,7 +371,7 @@ def test_collector_looks_at_what_is_used() -> None:
 
 
 def both_plans(file: Any) -> tuple[Plan, LazyPlan]:
-    """Return the plan of all campaigns, and the plan that compiles what is asked for."""
+    """Return the plan of all campaigns, and the lazy plan."""
     body = json.dumps(file).encode()
     found = read_large(body, lambda: None)
     assert isinstance(found, Settings)
@@ -382,7 +382,7 @@ def both_plans(file: Any) -> tuple[Plan, LazyPlan]:
 
 
 def show(answer: Any) -> Any:
-    """Return what a decision says, without the objects that it is made of."""
+    """Return the decision as plain values."""
     if not isinstance(answer, Decision):
         return answer
     variation_ = answer.variation
@@ -398,7 +398,7 @@ def show(answer: Any) -> Any:
 @given(settings_files(forced=True), users(), st.randoms(use_true_random=False))
 @settings(max_examples=examples(200))
 def test_same_decisions(file: dict[str, Any], user: User, order: random.Random) -> None:
-    """In whatever order campaigns are asked for, each decides as in the plan of all."""
+    """In whatever order campaigns are used, each decides as in the plan of all campaigns."""
     whole, lazy = both_plans(file)
     assert list(lazy.campaigns) == list(whole.campaigns)
     assert len(lazy.campaigns) == len(whole.campaigns)
@@ -423,7 +423,7 @@ def test_same_decisions(file: dict[str, Any], user: User, order: random.Random) 
 
 
 def test_every_attribute_is_there() -> None:
-    """The lazy plan has all that a plan has, with the same flags."""
+    """The lazy plan has all attributes of a plan, and the same flags."""
     whole, lazy = both_plans(make_file(isEventArchEnabled=True))
     assert all(hasattr(lazy, name) for name in Plan.__slots__)
     assert lazy.is_event_arch is whole.is_event_arch is True
@@ -432,7 +432,7 @@ def test_every_attribute_is_there() -> None:
 
 
 def test_goals() -> None:
-    """A goal is found in the same campaigns, in the order of the file."""
+    """A goal has the same campaigns as in the plan of all, in the order of the file."""
     file = make_large_file(30)
     file["campaigns"][4]["goals"] = [{"identifier": "signup"}, {"id": 1, "identifier": ""}]
     whole, lazy = both_plans(file)
@@ -452,7 +452,7 @@ def test_goals() -> None:
 
 
 def test_notes() -> None:
-    """What of the file is not used is noted with the place in the whole file."""
+    """Parts of the file that are not used are noted with their position in the whole file."""
     file = make_large_file(30)
     file["campaigns"][20]["type"] = "FUTURE"
     file["campaigns"][25]["segments"] = {"custom_variable": {"a": "regex([)"}}
@@ -463,7 +463,7 @@ def test_notes() -> None:
 
 
 def test_groups_are_whole() -> None:
-    """A campaign is compiled with all that share its group, and is one object with its group's member."""
+    """A campaign is compiled with its whole group, and is the same object as the group's member."""
     groups = {"5": {"campaigns": [2, 3, 4, 999]}, "6": {"campaigns": [4, 5]}}
     file = make_large_file(9, groups=groups, campaignGroups={"2": 5, "3": 5, "4": 6, "7": 8})
     _, lazy = both_plans(file)
@@ -476,7 +476,7 @@ def test_groups_are_whole() -> None:
 
 
 def test_only_what_is_asked_for_is_compiled() -> None:
-    """A campaign is compiled once, when it is asked for, and a new plan has what the old one was asked for."""
+    """A campaign is compiled once, when it is used; a new plan compiles those that the old one had."""
     _, lazy = both_plans(make_large_file(30))
     assert lazy.list_compiled() == []
     campaign_ = lazy.campaigns["campaign-9"]
@@ -500,7 +500,7 @@ VARIABLES = {"plan": "pro"}
 
 @pytest.mark.anyio
 async def test_every_method() -> None:
-    """Every API method answers as with the same file decoded, which is compiled as a whole."""
+    """Every API method returns the same as with the file given as a mapping, which is compiled as a whole."""
     file = make_large_file(600)
     async with (
         VWOClient(LARGE, transport=RecordingTransport()) as client,
@@ -526,7 +526,7 @@ async def test_every_method() -> None:
 
 @pytest.mark.anyio
 async def test_all_campaigns_leave_the_loop_its_turns() -> None:
-    """Asked for for the first time, all campaigns of a large file are compiled over many turns of the loop."""
+    """The first use of all campaigns compiles them over many turns of the event loop."""
     turns: list[float] = []
 
     async def turn() -> None:
@@ -551,7 +551,7 @@ async def test_all_campaigns_leave_the_loop_its_turns() -> None:
 
 @pytest.mark.anyio
 async def test_fetched_large_file() -> None:
-    """A large file is fetched, read off the loop and refused for its faults, as any other."""
+    """A large file is fetched, parsed off the event loop, and refused for its faults like any other."""
     async with running_server() as server:
         server.default = answer(body=LARGE)
         found = await fetch_settings(ACCOUNT, KEY, base_url=server.base_url)
@@ -565,7 +565,7 @@ async def test_fetched_large_file() -> None:
 
 
 def test_decide_needs_no_storage_of_others() -> None:
-    """One campaign of thousands is decided without compiling the others."""
+    """Deciding one campaign of thousands does not compile the others."""
     _, lazy = both_plans(make_large_file(30))
     user = User("Ashley9", variation_targeting_variables={})
     assert show(decide(lazy, lazy.campaigns["campaign-9"], user, ACTIVATE, None))[2][1] == "Control"

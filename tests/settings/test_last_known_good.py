@@ -1,4 +1,4 @@
-"""The last known good on disk: private, without the key, whole or not at all, and refused if in doubt."""
+"""The last known good file: private, without the SDK key, replaced as a whole, and refused in doubt."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from sample import settings as make_file
 from search_effort import examples
 
 from vwo_async import parse_settings
+from vwo_async._sdk_key import SdkKey
 from vwo_async._settings.last_known_good import LastKnownGood, UnusableError
 
 NOW = 1_800_000_000.0
@@ -34,10 +35,10 @@ WRITER = str(HERE.with_name("writer.py"))
 
 
 def keep_at(path: Path, **changes: Any) -> LastKnownGood:
-    """Return the file at *path* as a client of the account sees it."""
+    """Return the file at *path* as a client of the account uses it."""
     given_: dict[str, Any] = {
         "account_id": ACCOUNT,
-        "sdk_key": KEY,
+        "sdk_key": SdkKey(KEY),
         "max_age_s": DAY_S,
         "wall_clock": lambda: NOW,
     }
@@ -46,14 +47,14 @@ def keep_at(path: Path, **changes: Any) -> LastKnownGood:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file with a good settings file in it."""
+    """Return the path of a kept, valid settings file."""
     found = tmp_path / "settings.json"
     keep_at(found).save(BODY, NOW - 10)
     return found
 
 
 def refusal(path: Path, **changes: Any) -> str:
-    """Return why what is at *path* cannot be used."""
+    """Return why the file at *path* cannot be used."""
     with pytest.raises(UnusableError) as caught:
         keep_at(path, **changes).load()
     assert KEY not in repr(caught.value)
@@ -64,7 +65,7 @@ def refusal(path: Path, **changes: Any) -> str:
 
 
 def test_round_trip(path: Path) -> None:
-    """What was kept is the settings file without its key, with the time when it was fetched."""
+    """The kept file is the settings file without its SDK key, with the time when it was fetched."""
     kept = keep_at(path).load()
     assert kept.wall_s == NOW - 10
     file = json.loads(BODY)
@@ -74,7 +75,7 @@ def test_round_trip(path: Path) -> None:
 
 
 def test_mode(path: Path) -> None:
-    """Only the owner can read it, whatever it replaced."""
+    """Only the owner can read the file, whatever file was there before."""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.chmod(0o666)
     keep_at(path).save(BODY, NOW)
@@ -82,7 +83,7 @@ def test_mode(path: Path) -> None:
 
 
 def test_private_from_the_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The temporary file is private before anything is in it, and stands in the same folder."""
+    """The temporary file is private before it has any content, and is in the same folder."""
     seen: list[tuple[int, Path]] = []
     real = os.fsync
 
@@ -110,7 +111,7 @@ def test_private_from_the_first_moment(tmp_path: Path, monkeypatch: pytest.Monke
     ids=["usual", "indented", "escaped name", "twice", "escaped key", "last", "alone"],
 )
 def test_no_key(tmp_path: Path, body: bytes) -> None:
-    """The SDK key is in no byte of the file, however the settings file spells it."""
+    """The SDK key is nowhere in the file, however the settings file spells it."""
     path = tmp_path / "settings.json"
     keep_at(path).save(body, NOW)
     content = path.read_bytes()
@@ -123,7 +124,7 @@ def test_no_key(tmp_path: Path, body: bytes) -> None:
 
 
 def test_key_elsewhere(path: Path) -> None:
-    """A file with the key where it cannot be taken out is not kept, and the one before stays."""
+    """A file with the SDK key in a place from which it cannot be removed is not kept; the old file stays."""
     before = path.read_bytes()
     with pytest.raises(UnusableError):
         keep_at(path).save(json.dumps(make_file(note=f"see {KEY}")).encode(), NOW)
@@ -131,7 +132,7 @@ def test_key_elsewhere(path: Path) -> None:
 
 
 def test_key_cannot_be_guessed(path: Path) -> None:
-    """What stands for the key is no plain hash of it, and differs between accounts."""
+    """The fingerprint is not a plain hash of the SDK key, and differs between accounts."""
     header = json.loads(path.read_bytes().partition(b"\n")[0])
     assert set(header) == {"format", "fingerprint", "fetched_at", "seal"}
     plain = hashlib.sha256(KEY.encode()).hexdigest()
@@ -142,7 +143,7 @@ def test_key_cannot_be_guessed(path: Path) -> None:
 
 
 def test_nothing_else_is_left(path: Path) -> None:
-    """Writing leaves one file, and takes away what writers that were killed long ago have left."""
+    """Writing leaves one file, and removes old temporary files of killed writers."""
     folder = path.parent
     stale, fresh, other = (
         folder / ".settings.json.0.tmp",
@@ -176,7 +177,7 @@ def make_folder(path: Path) -> Path:
     ids=["no folder", "a folder", "read-only", "no folder at all", "long name"],
 )
 def test_unwritable(tmp_path: Path, make: Callable[[Path], Path]) -> None:
-    """Where it cannot be written an OSError says so, and no temporary file is left."""
+    """If the file cannot be written an OSError is raised and no temporary file is left."""
     path = make(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(OSError):  # noqa: PT011 - which one is the system's affair
@@ -185,7 +186,7 @@ def test_unwritable(tmp_path: Path, make: Callable[[Path], Path]) -> None:
 
 
 def test_full_disk(path: Path) -> None:
-    """On a full disk the file before stays as it is, and nothing is left of the new one."""
+    """On a full disk the old file stays as it is, and nothing is left of the new one."""
     before = path.read_bytes()
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
@@ -205,7 +206,7 @@ def test_full_disk(path: Path) -> None:
 
 
 def test_link_is_not_written_through(tmp_path: Path) -> None:
-    """A link in the place of the file is replaced; what it points to stays as it is."""
+    """A link at the path is replaced; the file that it points to stays as it is."""
     victim, path = tmp_path / "victim", tmp_path / "settings.json"
     victim.write_text("precious")
     path.symlink_to(victim)
@@ -216,7 +217,7 @@ def test_link_is_not_written_through(tmp_path: Path) -> None:
 
 
 def test_one_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one write hangs another one fails at once instead of piling up."""
+    """While a write hangs, another one fails at once instead of waiting."""
     opened, entered = threading.Event(), threading.Event()
     real = os.fsync
 
@@ -283,7 +284,7 @@ def extend(path: Path) -> None:
 
 
 def forge(path: Path) -> None:
-    """Seal other settings without knowing the key."""
+    """Sign other settings without the SDK key."""
     header, _, body = path.read_bytes().partition(b"\n")
     other = body.replace(b'"percentTraffic": 100', b'"percentTraffic": 0')
     fields = json.loads(header)
@@ -324,7 +325,7 @@ def forge(path: Path) -> None:
     ids=range(26),
 )
 def test_unusable(path: Path, harm: Callable[[Path], object], why: str) -> None:
-    """Whatever is wrong with the file, it is refused with a word why, in no time."""
+    """A file with any fault is refused at once, with the reason."""
     harm(path)
     began = time.monotonic()
     assert refusal(path) == why
@@ -345,7 +346,7 @@ def test_unusable(path: Path, harm: Callable[[Path], object], why: str) -> None:
     ids=range(7),
 )
 def test_not_for_this_client(path: Path, changes: dict[str, Any], why: str) -> None:
-    """Settings of another account or key, too old or from the future are not used."""
+    """Settings of another account or key, too old or from the future are refused."""
     assert refusal(path, **changes) == why
 
 
@@ -360,7 +361,7 @@ def test_not_for_this_client(path: Path, changes: dict[str, Any], why: str) -> N
     ids=range(4),
 )
 def test_just_good_enough(path: Path, changes: dict[str, Any]) -> None:
-    """The account in its other spelling, and times within the limits, are good."""
+    """The account id in its other type, and times within the limits, are accepted."""
     assert keep_at(path, **changes).load().wall_s == NOW - 10
 
 
@@ -370,7 +371,7 @@ def test_just_good_enough(path: Path, changes: dict[str, Any]) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_damage(tmp_path: Path, scrap: bytes, place: int, length: int) -> None:
-    """Whatever stands in the file, it is what was written, or refused."""
+    """A damaged file is refused, unless it still holds exactly what was written."""
     path = tmp_path / "settings.json"
     keep_at(path).save(BODY, NOW)
     good = keep_at(path).load()
@@ -387,7 +388,7 @@ def test_any_damage(tmp_path: Path, scrap: bytes, place: int, length: int) -> No
 
 
 def test_killed(path: Path) -> None:
-    """Killed at any moment, a writer leaves a whole file: the one before or the new one."""
+    """A writer that is killed at any moment leaves a whole file: the old or the new one."""
     numbers = []
     for _ in range(20):
         with subprocess.Popen(

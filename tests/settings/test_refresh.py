@@ -1,4 +1,4 @@
-"""When settings are fetched again: at intervals that give way to trouble, and together for all who ask."""
+"""When settings are refreshed: polls that slow down after failures, and one refresh for many callers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Time:
-    """A clock that goes on when somebody sleeps, by as much."""
+    """A clock that advances when somebody sleeps."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -33,24 +33,24 @@ class Time:
 
 
 class Work:
-    """What a refresh does: notes when it began, and succeeds or not as it was told."""
+    """A refresh for tests: records when it started, and succeeds or fails as it was told."""
 
     def __init__(self, time: Time, results: list[bool] | None = None) -> None:
         self.time = time
         self.results = results or []
-        self.began: list[float] = []
+        self.started: list[float] = []
         self.asked: list[bool] = []
         self.gate: asyncio.Event | None = None
         self.ended = asyncio.Event()
 
     async def __call__(self, via_webhook: bool) -> bool:
-        self.began.append(self.time.now)
+        self.started.append(self.time.now)
         self.asked.append(via_webhook)
         if self.gate is not None:
             await self.gate.wait()
-        if len(self.began) >= len(self.results):
+        if len(self.started) >= len(self.results):
             self.ended.set()
-        return self.results[len(self.began) - 1] if self.results else True
+        return self.results[len(self.started) - 1] if self.results else True
 
 
 def make(time: Time, work: Callable[[bool], Awaitable[bool]], **changes: Any) -> Poller:
@@ -65,7 +65,7 @@ def make(time: Time, work: Callable[[bool], Awaitable[bool]], **changes: Any) ->
 
 
 async def poll(results: list[bool], **changes: Any) -> tuple[Time, Work]:
-    """Poll until there were that many results."""
+    """Poll until all *results* were used."""
     time = Time()
     work = Work(time, results)
     poller = make(time, work, **{"poll_interval_s": 60.0, **changes})
@@ -81,58 +81,58 @@ async def poll(results: list[bool], **changes: Any) -> tuple[Time, Work]:
 
 
 async def test_interval() -> None:
-    """The first poll is one interval away, and so is each that follows a success."""
+    """The first poll is one interval away, and so is each poll after a success."""
     time, work = await poll([True] * 5)
     assert time.sleeps[:5] == [60.0] * 5
-    assert work.began[0] == 1060.0
+    assert work.started[0] == 1060.0
     assert work.asked == [False] * 5
 
 
 async def test_back_off() -> None:
-    """Failures double the interval up to ten minutes; after one success it is as before."""
+    """Failures double the interval up to ten minutes; after a success it is as before."""
     time, _ = await poll([True, False, False, False, False, False, False, True, False, True])
     assert time.sleeps[:10] == [60, 60, 120, 240, 480, 600, 600, 600, 60, 120]
     assert MAX_BACK_OFF_S == 600
 
 
 async def test_long_interval() -> None:
-    """An interval that is longer than the longest back-off stays as it is."""
+    """A poll interval that is longer than the longest back-off stays as it is."""
     time, _ = await poll([False] * 4, poll_interval_s=3600.0)
     assert time.sleeps[:4] == [3600.0] * 4
 
 
 async def test_long_outage() -> None:
-    """However many polls failed, the next one is ten minutes away."""
+    """After any number of failed polls the next one is ten minutes away."""
     time, _ = await poll([False] * 200)
     assert set(time.sleeps[10:200]) == {600.0}
 
 
 async def test_error() -> None:
-    """A refresh that raises counts as failed: polling goes on, and who asked is told."""
+    """A refresh that raises counts as failed: polling goes on, and the caller gets the error."""
     time = Time()
     work = Work(time, [True] * 4)
 
-    async def update(via_webhook: bool) -> bool:
+    async def run_refresh(via_webhook: bool) -> bool:
         await work(via_webhook)
-        if len(work.began) in (2, 3):
+        if len(work.started) in (2, 3):
             raise OSError
         return True
 
-    poller = make(time, update, poll_interval_s=60.0)
+    poller = make(time, run_refresh, poll_interval_s=60.0)
     poller.start()
     async with asyncio.timeout(5):
         await work.ended.wait()
     poller.stop()
     await poller.settle()
     assert time.sleeps[:4] == [60, 60, 120, 240]
-    poller = make(time, update)
-    work.began[:] = [0.0]
+    poller = make(time, run_refresh)
+    work.started[:] = [0.0]
     with pytest.raises(OSError):  # noqa: PT011 - it is the one above
         await poller.refresh(via_webhook=True)
 
 
 async def test_jitter() -> None:
-    """Each wait is drawn anew from a tenth about the interval, so that processes do not poll together."""
+    """Each wait varies at random by up to a tenth, so that processes do not poll together."""
     asked: list[tuple[float, float]] = []
     draws = iter([0.9, 1.1, 1.05, 0.93])
 
@@ -146,7 +146,7 @@ async def test_jitter() -> None:
 
 
 async def test_real_jitter() -> None:
-    """The waits of a hundred polls fill the tenth about the interval."""
+    """The waits of a hundred polls vary over the whole tenth."""
     time = Time()
     work = Work(time, [True] * 100)
     poller = Poller(work, min_interval_s=0.0, poll_interval_s=10.0, clock=time, sleep=time.sleep)
@@ -159,7 +159,7 @@ async def test_real_jitter() -> None:
 
 
 async def test_no_polling() -> None:
-    """Without an interval nothing is started."""
+    """Without a poll interval no task is started."""
     time = Time()
     poller = make(time, Work(time))
     before = asyncio.all_tasks()
@@ -168,7 +168,7 @@ async def test_no_polling() -> None:
 
 
 async def test_stop() -> None:
-    """Stopped, it polls no more, and who asks is told that nothing was done."""
+    """After stop there are no polls, and callers are told that their refresh failed."""
     time = Time()
     work = Work(time)
     poller = make(time, work, poll_interval_s=60.0, sleep=lambda _: asyncio.sleep(3600))
@@ -178,7 +178,7 @@ async def test_stop() -> None:
     await poller.settle()
     assert await poller.refresh(via_webhook=True) is False
     poller.start()
-    assert not work.began
+    assert not work.started
     poller.stop()
     await poller.settle()
 
@@ -188,7 +188,7 @@ async def test_stop() -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 100])
 async def test_together(number: int) -> None:
-    """All who ask before the request begins are served by one."""
+    """One refresh serves all callers that ask before it starts."""
     time = Time()
     work = Work(time)
     poller = make(time, work)
@@ -198,7 +198,7 @@ async def test_together(number: int) -> None:
 
 
 async def test_one_more() -> None:
-    """Who asks after the request began is served by the next one, of which there is only one."""
+    """All callers that ask after a refresh has started are served by the next one."""
     time = Time()
     work = Work(time, [True, False])
     work.gate = asyncio.Event()
@@ -206,12 +206,12 @@ async def test_one_more() -> None:
     first = asyncio.create_task(poller.refresh(via_webhook=False))
     for _ in range(5):
         await asyncio.sleep(0)
-    assert len(work.began) == 1
+    assert len(work.started) == 1
     others = []
     for number in range(100):
         others.append(asyncio.create_task(poller.refresh(via_webhook=number == 50)))
         await asyncio.sleep(0)
-    assert len(work.began) == 1
+    assert len(work.started) == 1
     work.gate.set()
     assert await first is True
     assert await asyncio.gather(*others) == [False] * 100
@@ -219,20 +219,20 @@ async def test_one_more() -> None:
 
 
 async def test_rate() -> None:
-    """Between the beginnings of two requests there is the shortest interval at least."""
+    """Between the starts of two refreshes is at least the minimum interval."""
     time = Time()
     work = Work(time)
     poller = make(time, work, min_interval_s=7.0)
     for _ in range(5):
         assert await poller.refresh(via_webhook=True)
-    assert [after - before for before, after in pairwise(work.began)] == [7.0] * 4
+    assert [after - before for before, after in pairwise(work.started)] == [7.0] * 4
     time.now += 100
     await poller.refresh(via_webhook=True)
-    assert work.began[-1] == work.began[-2] + 100
+    assert work.started[-1] == work.started[-2] + 100
 
 
 async def test_cancelled_caller() -> None:
-    """A caller that gives up ends nothing for the others."""
+    """A cancelled caller does not affect the others."""
     time = Time()
     work = Work(time)
     work.gate = asyncio.Event()
@@ -245,11 +245,11 @@ async def test_cancelled_caller() -> None:
     work.gate.set()
     assert await asyncio.gather(*calls[1:]) == [True, True]
     assert calls[0].cancelled()
-    assert len(work.began) == 1
+    assert len(work.started) == 1
 
 
 async def test_stopped_under_way() -> None:
-    """Who waits while it is stopped is told that nothing was done, and waits no longer."""
+    """Callers that wait during stop are told at once that their refresh failed."""
     time = Time()
     work = Work(time)
     work.gate = asyncio.Event()
@@ -266,7 +266,7 @@ async def test_stopped_under_way() -> None:
 
 @given(st.lists(st.floats(0, 5), max_size=30), st.floats(0.1, 3))
 def test_any_calls(gaps: list[float], least: float) -> None:
-    """Whenever it is asked, requests keep their distance, each caller is served by one that began later."""
+    """For any calls, refreshes keep the minimum interval, and each caller is served by a later one."""
 
     async def run() -> None:
         time = Time()
@@ -279,8 +279,8 @@ def test_any_calls(gaps: list[float], least: float) -> None:
             await asyncio.sleep(0)
         for at, call in asked:
             assert await call is True
-            assert any(began >= at for began in work.began)
-        assert all(after - before >= least - 1e-9 for before, after in pairwise(work.began))
-        assert len(work.began) <= len(gaps)
+            assert any(started >= at for started in work.started)
+        assert all(after - before >= least - 1e-9 for before, after in pairwise(work.started))
+        assert len(work.started) <= len(gaps)
 
     asyncio.run(run())

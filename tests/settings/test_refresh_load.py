@@ -1,4 +1,4 @@
-"""A settings file of six megabytes is loaded and refreshed while calls go on, and the event loop with them."""
+"""Loading and refreshing a settings file of six megabytes does not block the event loop."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ TICK_S = 0.005
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
+    """The event loop without debug mode, which would take longer than the times that are measured here."""
     return "asyncio", {"debug": False}
 
 
 class Sink:
-    """Takes every request and keeps none."""
+    """A transport that accepts every request and records none."""
 
     async def send(self, request: Request) -> Answer:
         return Answer(200)
@@ -64,14 +64,14 @@ def make_campaign(number: int, traffic: int) -> dict[str, Any]:
 
 
 def make_file(version: int) -> str:
-    """Return a file in which all traffic moved since the version before."""
+    """Return a file in which the traffic of every campaign differs from the version before."""
     traffic = 100 - version
     campaigns = (make_campaign(number, traffic) for number in range(1, CAMPAIGNS + 1))
     return json.dumps(settings(*campaigns, version=version))
 
 
 class Load:
-    """Calls that never end, a burst in each tick."""
+    """Calls without an end, a burst at each tick."""
 
     def __init__(self, client: VWOClient) -> None:
         self._client = client
@@ -92,7 +92,7 @@ class Load:
 
 
 class FileServer:
-    """Serves the settings file from a folder, in a process of its own."""
+    """Serves a settings file in a process of its own."""
 
     def __init__(self, folder: Path, base_url: str) -> None:
         self._folder = folder
@@ -135,14 +135,14 @@ async def under_load(client: VWOClient) -> AsyncIterator[Load]:
 
 
 def describe(name: str, pulse: Pulse) -> str:
-    """Return the delays of the loop in one line."""
+    """Return the delays of the event loop as one line."""
     ordered = sorted(pulse.delays_s)
     p99, most = ordered[len(ordered) * 99 // 100], ordered[-1]
     return f"{name}: {len(ordered)} ticks, p99 {p99 * 1000:.1f} ms, max {most * 1000:.1f} ms"
 
 
 async def test_large_file_under_load(server: FileServer, tmp_path: Path) -> None:
-    """Neither loading nor refreshing nor comparing six megabytes holds the loop; calls go on meanwhile."""
+    """Loading, refreshing and comparing six megabytes does not block the event loop; calls go on."""
     bodies = [make_file(version) for version in (1, 2, 3)]
     assert min(map(len, bodies)) >= 6_000_000
     heard: list[SettingsChange] = []
@@ -182,7 +182,7 @@ async def test_large_file_under_load(server: FileServer, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", ["cut off", "one bad campaign", "of another account"])
 async def test_bad_large_file_under_load(server: FileServer, kind: str) -> None:
-    """A large file that is refused in the end holds the loop no more than a good one."""
+    """A large file that is refused blocks the event loop no more than a valid one."""
     body = make_file(2)
     if kind == "cut off":
         body = body[: len(body) * 9 // 10]

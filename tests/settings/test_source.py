@@ -1,4 +1,4 @@
-"""Settings that are kept fresh and cannot hurt: loading, polling, webhooks, and starting without VWO."""
+"""Settings sources: loading, polling, webhooks, and starting without VWO."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ QUICK = Timeouts(connect_s=1, read_s=1, write_s=1, total_s=1)
 
 
 def serve(server: Server, file: Any, status: int = 200) -> None:
-    """Have *server* answer *file* from now on."""
+    """Let *server* answer with *file* from now on."""
     server.default = answer(status, body=file if isinstance(file, bytes) else dump(file))
 
 
@@ -54,7 +54,7 @@ def dump(file: Any) -> bytes:
 
 
 def make_source(server: Server | None = None, **changes: Any) -> SettingsSource:
-    """Return a source that is asked as fast as a test likes; without a server, of a closed port."""
+    """Return a source without a minimum interval; without a server its port is closed."""
     base_url = find_closed_port() if server is None else server.base_url
     options: dict[str, Any] = {
         "poll_interval_s": None,
@@ -79,7 +79,7 @@ def make_client(found: Any, source: SettingsSource | None, **options: Any) -> VW
 async def serving(
     source_options: dict[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[tuple[VWOClient, Server]]:
-    """Run a server with the old file, and a client that loaded it."""
+    """Run a server with the old file, and a client that has loaded it."""
     async with running_server() as server:
         serve(server, OLD)
         source = make_source(server, **(source_options or {}))
@@ -88,8 +88,13 @@ async def serving(
 
 
 async def keep(path: Path, body: bytes, wall_s: float) -> None:
+<<<<<<< HEAD
     """Keep a settings file as an earlier process did."""
     keeper = LastKnownGood(path, ACCOUNT, SdkKey(KEY), max_age_s=1)
+=======
+    """Keep a settings file on disk, as an earlier process did."""
+    keeper = LastKnownGood(path, ACCOUNT, KEY, max_age_s=1)
+>>>>>>> main
     await asyncio.to_thread(keeper.save, body, wall_s)
 
 
@@ -118,7 +123,7 @@ async def test_load() -> None:
 
 
 async def test_settings_that_were_given() -> None:
-    """Settings that the source did not load are of unknown age."""
+    """The age of settings that the source did not load is unknown."""
     async with make_client(settings(), make_source()) as client:
         assert client.statistics().settings_origin == "given"
         assert client.statistics().settings_age_s is None
@@ -127,7 +132,7 @@ async def test_settings_that_were_given() -> None:
 
 
 async def test_load_fails() -> None:
-    """Without VWO and without a last known good, loading says why."""
+    """Without VWO and without a last known good file, loading raises with the reason."""
     with pytest.raises(DeliveryError):
         await make_source().load()
     async with running_server() as server:
@@ -140,7 +145,7 @@ async def test_load_fails() -> None:
 
 
 async def test_start_without_vwo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A service starts and decides from the last known good, says so, and goes on to VWO's when it can."""
+    """Without VWO a service starts with the last known good file, says so, and updates when it can."""
     path = tmp_path / "settings.json"
     async with running_server() as server:
         serve(server, OLD)
@@ -189,7 +194,7 @@ async def test_start_without_vwo(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 async def test_start_with_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], why: str
 ) -> None:
-    """A last known good that cannot be used is as good as none; one line says why, without any value."""
+    """A last known good file that cannot be used counts as none; one line gives the reason."""
     path = tmp_path / "settings.json"
     await keep(path, dump(OLD), time.time() - 100)
     options = {"account_id": ACCOUNT, "sdk_key": KEY, "last_known_good": path, **changes}
@@ -205,7 +210,7 @@ async def test_start_with_nothing(
 
 
 async def test_start_with_no_settings_on_disk(tmp_path: Path) -> None:
-    """What is sealed but no settings file any more, after an upgrade perhaps, is refused like the rest."""
+    """A correctly signed file that is not a valid settings file (any more) is refused too."""
     path = tmp_path / "settings.json"
     await keep(path, b'{"accountId": 1}', time.time())
     with pytest.raises(DeliveryError):
@@ -213,7 +218,7 @@ async def test_start_with_no_settings_on_disk(tmp_path: Path) -> None:
 
 
 async def test_bad_answer_at_start(tmp_path: Path) -> None:
-    """Where VWO answers nonsense, the last known good is used as well."""
+    """If VWO's answer cannot be used, the last known good file is used too."""
     path = tmp_path / "settings.json"
     await keep(path, dump(OLD), time.time())
     async with running_server() as server:
@@ -225,7 +230,7 @@ async def test_bad_answer_at_start(tmp_path: Path) -> None:
 
 
 async def test_two_loops() -> None:
-    """Settings loaded in one loop can be used in another, as by a server that makes its own."""
+    """Settings that were loaded in one event loop can be used in another."""
 
     async def load() -> tuple[Settings, SettingsSource]:
         async with running_server() as server:
@@ -273,7 +278,7 @@ BAD: dict[str, tuple[int, bytes]] = {
 
 @pytest.mark.parametrize("name", BAD)
 async def test_bad_answers(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """No bad answer replaces a good file, in memory or on disk; each is counted, and logged now and then."""
+    """No bad answer replaces good settings, in memory or on disk; failures are counted and logged."""
     heard: list[SettingsChange] = []
     path = tmp_path / "settings.json"
     async with serving({"last_known_good": path}, on_settings_change=heard.append) as (
@@ -300,7 +305,7 @@ async def test_bad_answers(name: str, tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 async def test_log_tells_kinds_apart(caplog: pytest.LogCaptureFixture) -> None:
-    """A failure of another kind is logged at once, however many there were of the first."""
+    """A new kind of failure is logged at once, however many there were of another kind."""
     async with serving() as (client, server):
         for status in [500] * 9 + [503] + [500] * 3:
             serve(server, b"", status)
@@ -310,7 +315,7 @@ async def test_log_tells_kinds_apart(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_no_answer() -> None:
-    """A server that hangs or hangs up costs a refresh its time-out, and nothing else."""
+    """A server that hangs or disconnects makes the refresh fail in time, and nothing else."""
 
     async def hang(_: Received, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(3600)
@@ -328,7 +333,7 @@ async def test_no_answer() -> None:
 
 
 async def test_same_file() -> None:
-    """To the letter the same file, nothing is read, compiled or put in force anew; it is fresh again."""
+    """The same bytes are not parsed or compiled again; only the age of the settings starts again."""
     heard: list[SettingsChange] = []
     async with serving(on_settings_change=heard.append) as (client, _):
         snapshot = client._engine.snapshot
@@ -343,7 +348,7 @@ async def test_same_file() -> None:
 
 
 async def test_same_meaning() -> None:
-    """A file that is written differently is put in force, but nobody is told of a change."""
+    """A file that differs only in form is put in force, but no change is reported."""
     heard: list[SettingsChange] = []
     async with serving(on_settings_change=heard.append) as (client, server):
         serve(server, json.dumps(OLD, indent=1).encode())
@@ -353,7 +358,7 @@ async def test_same_meaning() -> None:
 
 
 async def test_change() -> None:
-    """The function is told what changed, once, after the new file is in force."""
+    """The hook is called once with the change, after the new file is in force."""
     heard: list[tuple[SettingsChange, object]] = []
 
     def hear(change: SettingsChange) -> None:
@@ -372,7 +377,7 @@ async def test_change() -> None:
 
 
 async def test_change_in_async_function() -> None:
-    """The function may be async, fail, ask for another refresh, or close the client."""
+    """The hook may be async, raise, refresh again, or close the client."""
     steps: list[str] = []
 
     async def hear(change: SettingsChange) -> None:
@@ -390,7 +395,7 @@ async def test_change_in_async_function() -> None:
 
 
 async def test_webhook_path() -> None:
-    """A refresh asks as VWO's webhook asks one to, and names account and key."""
+    """A refresh uses the address for VWO's webhook calls, with account and key."""
     async with serving() as (client, server):
         await client.refresh_settings()
         assert paths_of(server)[1:] == ["/server-side/pull"]
@@ -400,7 +405,7 @@ async def test_webhook_path() -> None:
 
 
 async def test_many_at_once() -> None:
-    """A hundred webhook calls at once are one request, or two where they come while it is under way."""
+    """A hundred webhook calls at once are one request, or two if one is already running."""
     async with serving() as (client, server):
         server.requests.clear()
         results = await asyncio.gather(*(client.refresh_settings() for _ in range(100)))
@@ -424,7 +429,7 @@ async def test_many_at_once() -> None:
 
 
 async def test_rate() -> None:
-    """However fast it is called, requests keep their distance."""
+    """However often it is called, requests keep the minimum interval."""
     times: list[float] = []
 
     async def note(request: Received, writer: asyncio.StreamWriter) -> None:
@@ -441,7 +446,7 @@ async def test_rate() -> None:
 
 
 async def test_overtaken() -> None:
-    """An answer that comes after that to a later request is not put in force."""
+    """An answer is not put in force if that of a later request already is."""
     async with serving() as (client, server):
         opened = asyncio.Event()
 
@@ -461,7 +466,7 @@ async def test_overtaken() -> None:
 
 
 async def test_without_source() -> None:
-    """A client without a source is refreshed as well, for the account and key of its settings."""
+    """A client without a source refreshes with account and key of its settings."""
     async with running_server() as server:
         serve(server, NEW)
         client = VWOClient(settings(), base_url=server.base_url, sdk_name="x")
@@ -474,7 +479,7 @@ async def test_without_source() -> None:
 
 
 async def test_without_key() -> None:
-    """Settings without a key cannot be asked for: false, or an error with strict."""
+    """Settings without a key cannot be refreshed: false, or an error with strict."""
     file = settings()
     del file["sdkKey"]
     async with make_client(file, None) as client:
@@ -496,7 +501,7 @@ SOON = {"poll_interval_s": 1.0}
 
 
 async def test_polling() -> None:
-    """While the client is open a change is picked up, its function is told, and calls go by the new file."""
+    """While the client is open a change is found, reported to the hook, and used by calls."""
     heard: list[SettingsChange] = []
     async with serving(SOON, on_settings_change=heard.append) as (client, server):
         serve(server, NEW)
@@ -516,7 +521,7 @@ async def test_polling() -> None:
 
 
 async def test_polling_survives() -> None:
-    """Neither bad answers nor an error of our own ends polling."""
+    """Neither bad answers nor our own errors end polling."""
     async with serving(SOON) as (client, server):
         settings_update: Any = client._engine.settings_refresh.settings_update
         real = settings_update._prepare
@@ -534,7 +539,7 @@ async def test_polling_survives() -> None:
 
 
 async def test_polling_ends_with_opting_out() -> None:
-    """After opting out there is no request any more, and a refresh is refused."""
+    """After opting out there are no more requests, and a refresh is refused."""
     async with serving(SOON) as (client, server):
         await client.set_opt_out()
         server.requests.clear()
@@ -545,7 +550,7 @@ async def test_polling_ends_with_opting_out() -> None:
 
 
 async def test_closing_does_not_wait() -> None:
-    """A poll or refresh under way holds no closing; who waits for it is told."""
+    """A running poll or refresh does not delay closing; its caller is told that it failed."""
 
     async def hang(_: Received, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(3600)
@@ -564,7 +569,7 @@ async def test_closing_does_not_wait() -> None:
 
 
 async def test_usage() -> None:
-    """Polling is reported among the usage statistics, as by the official SDKs; a source alone is not."""
+    """Polling is in the usage statistics, as with the official SDKs; a source without polling is not."""
     for interval, expected in ((60.0, "1"), (None, None)):
         async with running_server() as server:
             source = make_source(server, poll_interval_s=interval)
@@ -586,7 +591,7 @@ async def read_version(path: Path) -> object:
 
 
 async def test_keeping(tmp_path: Path) -> None:
-    """Each new file is kept, without the key; the same file is not written again."""
+    """Each new file is kept, without the SDK key; the same file is not written again."""
     path = tmp_path / "settings.json"
     async with serving({"last_known_good": path}) as (client, server):
         assert await read_version(path) == 1
@@ -604,7 +609,7 @@ async def test_keeping(tmp_path: Path) -> None:
 
 
 async def test_keeping_of_another_account(tmp_path: Path) -> None:
-    """Settings of another account that a call asks for are put in force, but not kept as this one's."""
+    """Settings of another account can be put in force by a call, but are not kept on disk."""
     path = tmp_path / "settings.json"
     async with serving({"last_known_good": path}) as (client, server):
         serve(server, settings(accountId=5, version=2))
@@ -614,7 +619,7 @@ async def test_keeping_of_another_account(tmp_path: Path) -> None:
 
 
 async def test_time_is_renewed(tmp_path: Path) -> None:
-    """While VWO goes on to give the same file, the one on disk does not grow old."""
+    """While VWO sends the same file again, the file on disk does not become too old."""
     path = tmp_path / "settings.json"
     now = [time.time()]
     changes = {"last_known_good": path, "wall_clock": lambda: now[0]}
@@ -638,7 +643,7 @@ async def test_time_is_renewed(tmp_path: Path) -> None:
 
 
 async def test_keeping_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where nothing can be written settings are loaded and refreshed all the same, counted and logged."""
+    """If nothing can be written, loading and refreshing still work; failures are counted and logged."""
     path = tmp_path / "missing" / "settings.json"
     async with serving({"last_known_good": path}) as (client, server):
         assert client.statistics().settings_keep_errors == 1
@@ -657,7 +662,7 @@ async def test_keeping_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
 
 @contextmanager
 def hanging_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Let every sync of a file hang until the body ends; yields what tells that one does."""
+    """Let every sync of a file hang during the block; yields an event that is set when one hangs."""
     freed, entered = threading.Event(), threading.Event()
 
     def hang(number: int) -> None:
@@ -674,7 +679,7 @@ def hanging_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 async def test_hanging_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that hangs holds neither the start nor a refresh nor the end, and heals."""
+    """A disk that hangs does not block start, refresh or close, and is used again when it works."""
     path = tmp_path / "settings.json"
     async with running_server() as server:
         serve(server, OLD)
@@ -696,7 +701,7 @@ async def test_hanging_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_hanging_disk_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without VWO and with a disk that hangs, a start fails in time."""
+    """Without VWO and with a disk that hangs, the start fails in time."""
     freed = threading.Event()
 
     def hang(_: LastKnownGood) -> Any:
@@ -741,7 +746,7 @@ async def test_hanging_disk_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ids=repr,
 )
 def test_wrong_arguments(changes: dict[str, Any]) -> None:
-    """What cannot be used is refused when the source is made, without showing the key."""
+    """Bad arguments raise when the source is made, without showing the SDK key."""
     with pytest.raises(InvalidInputError) as caught:
         SettingsSource(**{"account_id": ACCOUNT, "sdk_key": KEY, **changes})
     assert KEY not in str(caught.value)
@@ -759,21 +764,21 @@ def test_wrong_arguments(changes: dict[str, Any]) -> None:
     ids=range(5),
 )
 def test_wrong_options(options: dict[str, Any]) -> None:
-    """What is no source, or that of another account or key, is refused at launch."""
+    """A source that is not one, or is for another account or key, is refused at launch."""
     with pytest.raises(InvalidInputError, match=r"settings_source|on_settings_change") as caught:
         VWOClient(settings(), **options)
     assert KEY not in str(caught.value)
 
 
 def test_source_hides_the_key() -> None:
-    """What a source is printed as says what it is, but not the key."""
+    """The repr of a source describes it without the SDK key."""
     text = repr(SettingsSource(ACCOUNT, KEY))
     assert text == f"<SettingsSource of account {ACCOUNT}, polled every 60 s>"
     assert "not polled" in repr(SettingsSource(ACCOUNT, KEY, poll_interval_s=None))
 
 
 async def test_closed() -> None:
-    """After close a refresh says so, like every method."""
+    """After close a refresh raises, like every method."""
     async with serving() as (client, server):
         pass
     server.requests.clear()
@@ -784,7 +789,7 @@ async def test_closed() -> None:
 
 
 async def test_other_loop() -> None:
-    """In another loop than the client's a refresh is refused, and the client goes on."""
+    """In another event loop than the client's a refresh is refused, and the client goes on."""
     async with serving() as (client, _):
 
         def use() -> None:
@@ -817,7 +822,7 @@ def test_forked() -> None:
 
 
 async def test_one_source_for_two_clients() -> None:
-    """Several clients can share a source; each has settings of its own in force."""
+    """Several clients can share a source; each has its own settings in force."""
     async with running_server() as server:
         serve(server, OLD)
         source = make_source(server)
@@ -831,7 +836,7 @@ async def test_one_source_for_two_clients() -> None:
 
 
 async def test_loaded_settings_are_let_go() -> None:
-    """A source does not hold on to settings that its client has replaced."""
+    """A source keeps no reference to settings that its client has replaced."""
     async with serving() as (client, server):
         source = client._engine.options.settings_source
         assert source is not None

@@ -1,4 +1,4 @@
-"""Webhooks: only a header with the secret itself is VWO's, and nothing a header holds does harm."""
+"""Webhooks: only a request with the secret in its header is VWO's, and no header can do harm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAW = SECRET.encode()
 
 
 class Odd:
-    """A value that cannot even be printed."""
+    """A value whose repr and str raise."""
 
     def __str__(self) -> str:
         raise RuntimeError(SECRET)
@@ -33,7 +33,7 @@ class Odd:
 
 
 class Raising(Mapping[str, str]):
-    """Headers that fail while they are read."""
+    """Headers that raise when they are read."""
 
     def __getitem__(self, key: str) -> str:
         raise RuntimeError(SECRET)
@@ -63,12 +63,12 @@ class Raising(Mapping[str, str]):
     ids=repr,
 )
 def test_vwo(headers: Any, secret: Any) -> None:
-    """The secret is found under the header's name in any case, as text or bytes, in a mapping or pairs."""
+    """The secret is found under the name in any case, as text or bytes, in a mapping or in pairs."""
     assert verify_webhook(headers, secret) is True
 
 
 def test_frameworks() -> None:
-    """The headers of a request of Starlette can be given as they are, in both forms."""
+    """The headers of a Starlette request can be passed in both of their forms."""
     raw = [(b"host", b"shop"), (b"x-vwo-auth", b"s3cret")]
     assert verify_webhook(Headers(raw=raw), "s3cret") is True
     assert verify_webhook(raw, "s3cret") is True
@@ -114,19 +114,19 @@ def test_frameworks() -> None:
     ids=range(31),
 )
 def test_not_vwo(headers: Any) -> None:
-    """Without the secret, or with the header more than once, a call is not VWO's; nothing is raised."""
+    """Without the secret, or with the header more than once, a request is not VWO's; nothing is raised."""
     assert verify_webhook(headers, SECRET) is False
 
 
 @pytest.mark.parametrize("secret", [None, "", b"", "\ud800", 5, True, [SECRET], Odd()])
 @pytest.mark.parametrize("value", ["", b"", "None", SECRET, None, "5"])
 def test_no_secret(secret: Any, value: Any) -> None:
-    """Where no secret is configured, nobody is VWO."""
+    """If no secret is configured, no request is VWO's."""
     assert verify_webhook({"x-vwo-auth": value}, secret) is False
 
 
 def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither a good call nor a bad one leaves a line."""
+    """Neither a good nor a bad request is logged."""
     caplog.set_level(logging.DEBUG)
     verify_webhook({"x-vwo-auth": SECRET}, SECRET)
     verify_webhook({"x-vwo-auth": "guess"}, SECRET)
@@ -153,7 +153,7 @@ names = st.one_of(
     st.one_of(texts, st.binary(max_size=8), st.none()),
 )
 def test_any_headers(headers: Any, secret: Any) -> None:
-    """Whatever headers and secret are, nothing is raised, and only the secret itself is accepted."""
+    """For any headers and secret nothing is raised, and only the secret itself is accepted."""
     found = verify_webhook(headers, secret)
     if found:
         pairs = headers.items() if isinstance(headers, dict) else headers
@@ -165,7 +165,7 @@ def test_any_headers(headers: Any, secret: Any) -> None:
 
 @given(texts.filter(bool), st.booleans())
 def test_any_secret(secret: str, in_bytes: bool) -> None:
-    """Any secret that can be sent is recognised."""
+    """Any secret that a header can hold is recognised."""
     try:
         raw = secret.encode()
     except UnicodeEncodeError:

@@ -15,7 +15,7 @@ from vwo_async._settings.last_known_good import LastKnownGood
 
 
 def main(path: str, wall_s: str) -> None:
-    """Say ``ready``, then write."""
+    """Print ``ready``, then write."""
     keeper = LastKnownGood(path, ACCOUNT, SdkKey(KEY), max_age_s=1.0)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

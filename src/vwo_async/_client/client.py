@@ -158,7 +158,10 @@ class VWOClient:
         return self._engine.statistics()
 
     def __repr__(self) -> str:
-        engine = self._engine
+        engine = getattr(self, "_engine", None)
+        if engine is None:
+            # Its arguments could not be used, and it is looked at in a traceback.
+            return "<VWOClient>"
         state = "closed" if engine.is_closed else "new" if engine.loop is None else "open"
         queue = engine.reporter.queue
         return (

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from hashlib import blake2b
 
-from .campaign_event import FieldNames, read_campaign_event
+from .campaign_event import FieldNames, read_campaign_part
 from .error import WireError
 from .field import STATISTICS, Fields, read_json
 from .received import Kind, Received
@@ -87,7 +86,8 @@ def _read_item(request: WireRequest, item: object, field: str, rules: Rules) -> 
         fields.fail("eT", "must be 1, 2 or 3")
     rules.check_only(fields, _ALLOWED[kind])
     rules.check_seconds(fields, "sId", fields.integer("sId"), request.at_s)
-    event = Received(
+    part = read_campaign_part(kind, fields, rules, _NAMES)
+    return Received(
         kind=kind,
         endpoint=Endpoint.BATCH,
         event_id=_digest(fields.values),
@@ -96,10 +96,15 @@ def _read_item(request: WireRequest, item: object, field: str, rules: Rules) -> 
         visitor=fields.visitor("u"),
         user_agent=_read_about_visitor(fields, "visitor_ua", kind),
         ip=_read_about_visitor(fields, "visitor_ip", kind),
+        campaign_ids=part.campaign_ids,
+        variation_id=part.variation_id,
+        conversions=part.conversions,
+        tags=_read_tags(fields, rules) if kind == "push" else {},
     )
-    if kind == "push":
-        return replace(event, tags=read_encoded_tags(fields.text("t"), fields.place("t"), rules))
-    return read_campaign_event(event, fields, rules, _NAMES)
+
+
+def _read_tags(fields: Fields, rules: Rules) -> Mapping[str, object]:
+    return read_encoded_tags(fields.text("t"), fields.place("t"), rules)
 
 
 def _read_about_visitor(fields: Fields, name: str, kind: Kind) -> str:

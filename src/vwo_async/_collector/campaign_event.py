@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from .catalogue import Campaign
 from .field import Fields
-from .received import Conversion, Received
+from .received import Conversion, Kind
 from .rule import Rules
 
-__all__ = ["FieldNames", "read_campaign_event"]
+__all__ = ["CampaignPart", "FieldNames", "read_campaign_part"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +31,30 @@ class FieldNames:
     read_id: Callable[[Fields, str], int]
 
 
-def read_campaign_event(
-    event: Received, fields: Fields, rules: Rules, names: FieldNames
-) -> Received:
-    """Return *event* with campaign and variation and, if it is a goal event, its conversion.
+class CampaignPart(NamedTuple):
+    """The part of an event that is about a campaign; empty for a push. See `Received`."""
+
+    campaign_ids: tuple[int, ...] = ()
+    variation_id: int | None = None
+    conversions: tuple[Conversion, ...] = ()
+
+
+def read_campaign_part(kind: Kind, fields: Fields, rules: Rules, names: FieldNames) -> CampaignPart:
+    """Return campaign and variation and, for a goal event, the conversion.
 
     Raises:
         WireError: A field is wrong.
     """
+    if kind == "push":
+        return CampaignPart()
     campaign_id = names.read_id(fields, names.campaign)
     variation_id = names.read_id(fields, names.variation)
     campaign = rules.find_campaign(fields, names.campaign, campaign_id)
     rules.check_variation(fields, names.variation, campaign, variation_id)
-    conversions: tuple[Conversion, ...] = ()
-    if event.kind == "goal":
-        conversions = (_read_conversion(fields, rules, names, campaign_id, campaign),)
-    return replace(
-        event, campaign_ids=(campaign_id,), variation_id=variation_id, conversions=conversions
-    )
+    if kind == "user":
+        return CampaignPart((campaign_id,), variation_id)
+    conversion = _read_conversion(fields, rules, names, campaign_id, campaign)
+    return CampaignPart((campaign_id,), variation_id, (conversion,))
 
 
 def _read_conversion(

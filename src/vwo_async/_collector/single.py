@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from hashlib import blake2b
 
-from .campaign_event import FieldNames, read_campaign_event
+from .campaign_event import FieldNames, read_campaign_part
 from .field import STATISTICS, Fields, read_json
 from .received import Kind, Received
 from .request import Endpoint, WireRequest
@@ -32,14 +32,14 @@ def read_track_user(request: WireRequest, fields: Fields, rules: Rules) -> Recei
     rules.check_statistics(fields)
     if read_json(fields.text("ed"), "ed") != _ORIGIN:
         fields.fail("ed", 'must be {"p":"server"}')
-    return read_campaign_event(event, fields, rules, _NAMES)
+    return replace(event, **read_campaign_part(event.kind, fields, rules, _NAMES)._asdict())
 
 
 def read_track_goal(request: WireRequest, fields: Fields, rules: Rules) -> Received:
     """Read a conversion."""
     rules.check_only(fields, _TRACK_GOAL)
     event = _read_common("goal", Endpoint.TRACK_GOAL, request, fields, rules)
-    return read_campaign_event(event, fields, rules, _NAMES)
+    return replace(event, **read_campaign_part(event.kind, fields, rules, _NAMES)._asdict())
 
 
 def read_push(request: WireRequest, fields: Fields, rules: Rules) -> Received:

@@ -1,4 +1,4 @@
-"""What the workers written in Python share: the line protocol, the stopwatch, and a line to the server.
+"""What the Python workers share: the line protocol, the stopwatch, and the connection to the server.
 
 A worker is a script that runs in the environment of one SDK. It reads requests, one JSON object a line,
 and answers each with one line: lists of raw samples by the name of what was measured, or an error. This
@@ -35,16 +35,16 @@ WARM_UPS = 2
 
 
 class UnmeasuredError(Exception):
-    """This SDK cannot do what is asked; the text says why."""
+    """This SDK cannot do what it was asked; the text says why."""
 
 
 def last_key(campaigns: int) -> str:
-    """Return the key of the last campaign of a file with so many."""
+    """Return the key of the last campaign in a file with this number of campaigns."""
     return f"campaign-{campaigns}"
 
 
 def serve(works: Mapping[str, Work], *packages: str) -> None:
-    """Answer requests until the standard input ends; *packages* are those whose versions are told."""
+    """Answer requests until standard input ends; report the versions of *packages*."""
     # What an SDK prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -86,7 +86,7 @@ class Stopwatch:
 
 
 def time_decisions(request: Request, decide: Callable[[str], object]) -> Samples:
-    """Time a plain function that decides for a user."""
+    """Time a synchronous function that decides for a user."""
     users = [USERS[number % len(USERS)] for number in range(request["calls"])]
     samples: Samples = {"wall_us": [], "cpu_us": []}
     for _ in range(WARM_UPS + request["samples"]):
@@ -98,14 +98,14 @@ def time_decisions(request: Request, decide: Callable[[str], object]) -> Samples
 
 
 def enter(samples: Samples, watch: Stopwatch, operations: int) -> None:
-    """Add what one run of a number of operations took."""
+    """Add the times of one run of a number of operations."""
     wall, cpu = watch.stop(operations)
     samples["wall_us"].append(wall)
     samples["cpu_us"].append(cpu)
 
 
 def settle(samples: Samples) -> Samples:
-    """Return the samples without those of the first runs, in which code is still being warmed up."""
+    """Return the samples without the first runs, during which code warms up."""
     return {name: values[WARM_UPS:] for name, values in samples.items()}
 
 
@@ -120,11 +120,11 @@ def check_split(names: Iterable[object], expected: Iterable[object]) -> None:
         raise UnmeasuredError(f"decided {found!r} in place of {wanted!r}")
 
 
-class Line:
-    """A connection to the server's own paths.
+class ServerConnection:
+    """A connection to the server's control paths.
 
     Args:
-        url: Where the server is.
+        url: The address of the server.
     """
 
     def __init__(self, url: str) -> None:
@@ -137,11 +137,11 @@ class Line:
         return counts
 
     def reset(self) -> None:
-        """Let the server forget what it counted."""
+        """Reset the counts of the server."""
         self.ask("/bench/reset")
 
     def wait(self, count: int) -> dict[str, int]:
-        """Wait until the server has counted so many events."""
+        """Wait until the server has counted this many events."""
         return self.ask(f"/bench/wait?count={count}")
 
     def close(self) -> None:
@@ -177,8 +177,8 @@ def time_threads(
         call: Sends one event of a user.
         deliver: Called once after the last call, to let go what is held back.
     """
-    line = Line(request["url"])
-    line.reset()
+    server = ServerConnection(request["url"])
+    server.reset()
     callers, calls = request["callers"], request["calls"]
     held: list[list[float]] = [[] for _ in range(callers)]
     clock = time.perf_counter
@@ -201,7 +201,7 @@ def time_threads(
         for thread in threads:
             thread.join()
     deliver()
-    line.wait(callers * calls)
+    server.wait(callers * calls)
     sample = make_sample([one for each in held for one in each], watch)
-    line.close()
+    server.close()
     return sample

@@ -88,13 +88,8 @@ async def serving(
 
 
 async def keep(path: Path, body: bytes, wall_s: float) -> None:
-<<<<<<< HEAD
-    """Keep a settings file as an earlier process did."""
-    keeper = LastKnownGood(path, ACCOUNT, SdkKey(KEY), max_age_s=1)
-=======
     """Keep a settings file on disk, as an earlier process did."""
-    keeper = LastKnownGood(path, ACCOUNT, KEY, max_age_s=1)
->>>>>>> main
+    keeper = LastKnownGood(path, ACCOUNT, SdkKey(KEY), max_age_s=1)
     await asyncio.to_thread(keeper.save, body, wall_s)
 
 

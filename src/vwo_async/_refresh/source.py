@@ -113,9 +113,10 @@ class SettingsSource:
             # Tools that report errors show the locals of each frame.
             del sdk_key
         self.account_id = account_id
-        self.poll_interval_s = poll_interval_s
+        self.poll_interval_s: float | None = None
         _check_account(account_id)
         _check_seconds(poll_interval_s, max_age_s, min_refresh_interval_s)
+        self.poll_interval_s = poll_interval_s
         self.min_refresh_interval_s = min_refresh_interval_s
         self._keep_failures = FailureLog("the settings could not be kept")
         self._wall_clock = wall_clock
@@ -252,7 +253,7 @@ class SettingsSource:
 
     def __repr__(self) -> str:
         poll = self.poll_interval_s
-        polling = "not polled" if poll is None else f"polled every {poll} s"
+        polling = "not polled" if poll is None else f"polled every {poll:g} s"
         return f"<SettingsSource of account {self.account_id}, {polling}>"
 
 

@@ -336,8 +336,8 @@ def test_unusable(path: Path, harm: Callable[[Path], object], why: str) -> None:
     ("changes", "why"),
     [
         ({"account_id": 5}, "it is of another account or SDK key"),
-        ({"sdk_key": "other"}, "it is of another account or SDK key"),
-        ({"sdk_key": KEY.lower()}, "it is of another account or SDK key"),
+        ({"sdk_key": SdkKey("other")}, "it is of another account or SDK key"),
+        ({"sdk_key": SdkKey(KEY.lower())}, "it is of another account or SDK key"),
         ({"wall_clock": lambda: NOW + DAY_S}, "it is too old"),
         ({"max_age_s": 9}, "it is too old"),
         ({"wall_clock": lambda: NOW - 400}, "it is dated in the future"),

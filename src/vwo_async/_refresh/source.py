@@ -107,13 +107,14 @@ class SettingsSource:
         proxy: str | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        # For the repr, which a traceback shows although an argument cannot be used.
+        self.account_id = account_id
+        self.poll_interval_s: float | None = None
         try:
             self.sdk_key = SdkKey.read(sdk_key)
         finally:
             # Tools that report errors show the locals of each frame.
             del sdk_key
-        self.account_id = account_id
-        self.poll_interval_s: float | None = None
         _check_account(account_id)
         _check_seconds(poll_interval_s, max_age_s, min_refresh_interval_s)
         self.poll_interval_s = poll_interval_s

@@ -19,6 +19,7 @@ VALUES = {
     "_log",
     "_reason",
     "_result",
+    "_sdk_key",
     "_user",
     "_value",
     "_version",
@@ -53,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
 VALUE_IMPORTS = {
     "_explanation": {"_reason", "_value"},
     "_result": {"_error", "_log", "_reason", "_value"},
+    "_sdk_key": {"_error"},
     "_user": {"_error"},
 }
 

@@ -42,6 +42,19 @@ class DeliveryError(VWOError):
     """VWO's server could not be reached or refused: look at the network or the account."""
 
 
+def without_frames(error: VWOError) -> VWOError:
+    """Return *error* without the frames that it and its causes came through.
+
+    To be raised again by what the user called: tools that report errors show the locals of each frame, and
+    those within hold the SDK key, the settings file and what visitors sent.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
+
+
 class ClosedError(VWOError, RuntimeError):
     """The client was closed: make a new one."""
 

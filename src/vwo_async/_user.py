@@ -29,8 +29,9 @@ MAX_INT_BITS = 1023
 
 _MAX_ORDINARY_NUMBER = 2**63
 _NO_VARIABLES: Variables = {}
-# What may stand in a log as the name of a variable.
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.\- ]{1,64}")
+# What may stand in a log as the name of a variable: an identifier is the developer's, anything else could be
+# what a visitor sent.
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
 def encode_id(user_id: object) -> bytes:

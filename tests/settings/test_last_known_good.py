@@ -24,6 +24,7 @@ from sample import settings as make_file
 from search_effort import examples
 
 from vwo_async import parse_settings
+from vwo_async._sdk_key import SdkKey
 from vwo_async._settings.last_known_good import LastKnownGood, UnusableError
 
 NOW = 1_800_000_000.0
@@ -37,7 +38,7 @@ def keep_at(path: Path, **changes: Any) -> LastKnownGood:
     """Return the file at *path* as a client of the account uses it."""
     given_: dict[str, Any] = {
         "account_id": ACCOUNT,
-        "sdk_key": KEY,
+        "sdk_key": SdkKey(KEY),
         "max_age_s": DAY_S,
         "wall_clock": lambda: NOW,
     }
@@ -335,8 +336,8 @@ def test_unusable(path: Path, harm: Callable[[Path], object], why: str) -> None:
     ("changes", "why"),
     [
         ({"account_id": 5}, "it is of another account or SDK key"),
-        ({"sdk_key": "other"}, "it is of another account or SDK key"),
-        ({"sdk_key": KEY.lower()}, "it is of another account or SDK key"),
+        ({"sdk_key": SdkKey("other")}, "it is of another account or SDK key"),
+        ({"sdk_key": SdkKey(KEY.lower())}, "it is of another account or SDK key"),
         ({"wall_clock": lambda: NOW + DAY_S}, "it is too old"),
         ({"max_age_s": 9}, "it is too old"),
         ({"wall_clock": lambda: NOW - 400}, "it is dated in the future"),

@@ -32,6 +32,7 @@ from vwo_async import (
     WrongLoopError,
 )
 from vwo_async._refresh import source as source_module
+from vwo_async._sdk_key import SdkKey
 from vwo_async._settings.last_known_good import LastKnownGood, UnusableError
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Timeouts
@@ -88,7 +89,7 @@ async def serving(
 
 async def keep(path: Path, body: bytes, wall_s: float) -> None:
     """Keep a settings file on disk, as an earlier process did."""
-    keeper = LastKnownGood(path, ACCOUNT, KEY, max_age_s=1)
+    keeper = LastKnownGood(path, ACCOUNT, SdkKey(KEY), max_age_s=1)
     await asyncio.to_thread(keeper.save, body, wall_s)
 
 
@@ -580,7 +581,7 @@ async def test_usage() -> None:
 
 async def read_version(path: Path) -> object:
     """Return the version of the settings file that is kept at *path*."""
-    kept = await asyncio.to_thread(LastKnownGood(path, ACCOUNT, KEY, max_age_s=3600).load)
+    kept = await asyncio.to_thread(LastKnownGood(path, ACCOUNT, SdkKey(KEY), max_age_s=3600).load)
     return json.loads(kept.body)["version"]
 
 
@@ -619,7 +620,7 @@ async def test_time_is_renewed(tmp_path: Path) -> None:
     changes = {"last_known_good": path, "wall_clock": lambda: now[0]}
 
     async def read_time() -> float:
-        keeper = LastKnownGood(path, ACCOUNT, KEY, max_age_s=1e9, wall_clock=lambda: now[0])
+        keeper = LastKnownGood(path, ACCOUNT, SdkKey(KEY), max_age_s=1e9, wall_clock=lambda: now[0])
         return (await asyncio.to_thread(keeper.load)).wall_s
 
     async with serving(changes) as (client, _):

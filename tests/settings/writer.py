@@ -10,12 +10,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from sample import ACCOUNT, KEY, settings
 
+from vwo_async._sdk_key import SdkKey
 from vwo_async._settings.last_known_good import LastKnownGood
 
 
 def main(path: str, wall_s: str) -> None:
     """Print ``ready``, then write."""
-    keeper = LastKnownGood(path, ACCOUNT, KEY, max_age_s=1.0)
+    keeper = LastKnownGood(path, ACCOUNT, SdkKey(KEY), max_age_s=1.0)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     number = 0

@@ -11,7 +11,7 @@ from .._core import api_method as apis
 from .._core.api_method import Api
 from .._core.feature_variable import is_enabled, read_variable
 from .._core.plan import Decision
-from .._error import ClosedError, InvalidInputError, OutboxError
+from .._error import ClosedError, InvalidInputError, OutboxError, VWOError, without_frames
 from .._explanation import Explanation
 from .._log import FailureLog, log_warning
 from .._reason import Reason
@@ -40,7 +40,7 @@ from .decide import (
     report_now,
 )
 from .engine import Engine
-from .options import GoalType, LaunchOptions, read_options
+from .options import GoalType, LaunchOptions, Options, read_options
 from .push import push_tags, read_tags
 from .track import await_delivery, track_conversions, track_now
 from .user_handle import UserHandle
@@ -85,8 +85,13 @@ class VWOClient:
         settings: Settings | bytes | str | Mapping[str, Any],
         **options: Unpack[LaunchOptions],
     ) -> None:
-        chosen = read_options(options)
-        self._engine = Engine(parse_settings(settings), chosen)
+        try:
+            parsed, chosen = _read_arguments(settings, options)
+        finally:
+            # Tools that report errors show the locals of each frame: the file holds the SDK key, and a
+            # proxy's URL a password.
+            del settings, options
+        self._engine = Engine(parsed, chosen)
         self._options = chosen
         self._encoding = chosen.user_id_encoding
         self._left_out = FailureLog("arguments")
@@ -153,7 +158,10 @@ class VWOClient:
         return self._engine.statistics()
 
     def __repr__(self) -> str:
-        engine = self._engine
+        engine = getattr(self, "_engine", None)
+        if engine is None:
+            # Its arguments could not be used, and it is looked at in a traceback.
+            return "<VWOClient>"
         state = "closed" if engine.is_closed else "new" if engine.loop is None else "open"
         queue = engine.reporter.queue
         return (
@@ -743,8 +751,25 @@ class VWOClient:
         log_warning("%s: %s", name, error)
 
 
+def _read_arguments(
+    settings: Settings | bytes | str | Mapping[str, Any], options: LaunchOptions
+) -> tuple[Settings, Options]:
+    try:
+        chosen = read_options(options)
+        return parse_settings(settings), chosen
+    except VWOError as error:
+        failure = error
+    finally:
+        del settings, options
+    raise without_frames(failure)
+
+
 def launch(
     settings: Settings | bytes | str | Mapping[str, Any], **options: Unpack[LaunchOptions]
 ) -> VWOClient:
     """Return a client: the official name for making a `VWOClient`, with the same arguments and errors."""
-    return VWOClient(settings, **options)
+    try:
+        return VWOClient(settings, **options)
+    finally:
+        # As there: a traceback would show them.
+        del settings, options

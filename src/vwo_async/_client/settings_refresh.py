@@ -10,6 +10,7 @@ from .._error import InvalidInputError
 from .._refresh.fetch import fetch_body
 from .._refresh.poller import Poller
 from .._refresh.source import SettingsSource
+from .._sdk_key import SdkKey
 from .callback import Callback
 from .options import Options
 from .settings_update import SettingsUpdate, SnapshotHolder
@@ -75,7 +76,7 @@ class SettingsRefresh:
         if source is None:
             account_id, key = self._holder.snapshot.settings.account_id, self._read_key()
         else:
-            account_id, key = source.account_id, source.reveal_key()
+            account_id, key = source.account_id, source.sdk_key
         return await self._fetch_and_update(
             self._transport, account_id, key, via_webhook=via_webhook
         )
@@ -97,13 +98,13 @@ class SettingsRefresh:
             account_id = self._holder.snapshot.settings.account_id
         transport = self._make_transport()
         try:
-            key = self._read_key() if sdk_key is None else sdk_key
+            key = self._read_key() if sdk_key is None else SdkKey.read(sdk_key)
             return await self._fetch_and_update(transport, account_id, key, via_webhook=via_webhook)
         finally:
             await transport.aclose()
 
     async def _fetch_and_update(
-        self, transport: Fetcher, account_id: int | str, sdk_key: str, *, via_webhook: bool
+        self, transport: Fetcher, account_id: int | str, sdk_key: SdkKey, *, via_webhook: bool
     ) -> bool:
         async def fetch() -> bytes:
             return await fetch_body(
@@ -117,11 +118,11 @@ class SettingsRefresh:
 
         return await self.settings_update.fetch_and_update(fetch, account_id, sdk_key)
 
-    def _read_key(self) -> str:
+    def _read_key(self) -> SdkKey:
         key = self._holder.snapshot.settings.sdk_key
         if key is None:
             raise InvalidInputError("account_id and sdk_key are required")
-        return key.get_secret_value()
+        return key
 
     def stop(self) -> None:
         """Stop polling and cancel running refreshes."""
@@ -148,9 +149,7 @@ class SettingsRefresh:
 
 def _check_source(source: SettingsSource, settings: Settings) -> None:
     key = settings.sdk_key
-    if not source.is_for(
-        settings.account_id, source.reveal_key() if key is None else key.get_secret_value()
-    ):
+    if not source.is_for(settings.account_id, source.sdk_key if key is None else key):
         raise InvalidInputError(
             "settings_source: is for another account or SDK key than the settings"
         )

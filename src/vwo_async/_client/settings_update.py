@@ -15,6 +15,7 @@ from .._error import DeliveryError, InvalidInputError, SettingsError
 from .._log import FailureLog, log_info
 from .._refresh.gil_pause import GilPause
 from .._refresh.source import GIVEN, VWO, SettingsSource
+from .._sdk_key import SdkKey
 from .._settings.change import SettingsChange, compare_settings
 from .._settings.endpoint import read_settings
 from .callback import Callback
@@ -83,7 +84,7 @@ class SettingsUpdate:
         return None if self._fetched_at is None else max(time.monotonic() - self._fetched_at, 0.0)
 
     async def fetch_and_update(
-        self, fetch: Callable[[], Awaitable[bytes]], account_id: int | str, sdk_key: str
+        self, fetch: Callable[[], Awaitable[bytes]], account_id: int | str, sdk_key: SdkKey
     ) -> bool:
         """Fetch the settings file and put it in force if it is a new one; tell whether that succeeded.
 
@@ -116,7 +117,7 @@ class SettingsUpdate:
             await self._source.keep(body, digest)
         return True
 
-    async def _update(self, body: bytes, account_id: int | str, sdk_key: str) -> bytes:
+    async def _update(self, body: bytes, account_id: int | str, sdk_key: SdkKey) -> bytes:
         """Put *body* in force if it differs from the file in force; return its digest."""
         pause = GilPause()
         try:
@@ -138,7 +139,7 @@ class SettingsUpdate:
         return prepared.digest
 
     def _prepare(
-        self, body: bytes, account_id: int | str, sdk_key: str, pause: GilPause
+        self, body: bytes, account_id: int | str, sdk_key: SdkKey, pause: GilPause
     ) -> _Prepared | None:
         """Parse and compile *body*; return None if it is byte for byte the file in force."""
         digest = hashlib.sha256(body).digest()

@@ -11,7 +11,8 @@ from .._delivery.request import Request
 from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
-from .._error import DeliveryError, InvalidInputError, SettingsError
+from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
+from .._sdk_key import SdkKey
 from .._settings.endpoint import PULL_PATH, SETTINGS_PATH, make_target, read_settings
 from .._settings.size_limit import MAX_SETTINGS_BYTES
 from .._user import check_text
@@ -48,10 +49,26 @@ async def fetch_settings(
         DeliveryError: VWO could not be reached, or refused.
         SettingsError: The answer is not a settings file of this account and key, or it is too large.
     """
+    try:
+        key = SdkKey.read(sdk_key)
+    finally:
+        # Tools that report errors show the locals of each frame.
+        del sdk_key
+    user_agent = f"{PACKAGE_NAME}/{__version__}"
+    config = TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy)
+    try:
+        return await _fetch(config, account_id, key, via_webhook=via_webhook)
+    except VWOError as error:
+        failure = error
+    raise without_frames(failure)
+
+
+async def _fetch(
+    config: TransportConfig, account_id: int | str, sdk_key: SdkKey, *, via_webhook: bool
+) -> Settings:
     # The first import of a transport would block the event loop for too long.
     await to_thread.run_sync(load_transport, "httpx")
-    user_agent = f"{PACKAGE_NAME}/{__version__}"
-    transport = make_fetcher(TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy))
+    transport = make_fetcher(config)
     try:
         body = await fetch_body(transport, account_id, sdk_key, via_webhook=via_webhook)
     finally:
@@ -62,7 +79,7 @@ async def fetch_settings(
 async def fetch_body(
     transport: Fetcher,
     account_id: int | str,
-    sdk_key: str,
+    sdk_key: SdkKey,
     *,
     sdk_name: str = PACKAGE_NAME,
     sdk_version: str = __version__,
@@ -71,14 +88,13 @@ async def fetch_body(
     """Return the body of VWO's answer to a request for the settings file.
 
     Raises:
-        InvalidInputError: The account or key is missing.
+        InvalidInputError: The account is missing, or cannot be sent.
         DeliveryError: VWO could not be reached, or refused.
         SettingsError: The answer is empty, or larger than any settings file.
     """
-    if not isinstance(sdk_key, str) or not sdk_key or not str(account_id):
+    if not str(account_id):
         raise InvalidInputError("account_id and sdk_key are required")
-    for text in (sdk_key, str(account_id)):
-        check_text(text, "account_id or sdk_key")
+    check_text(str(account_id), "account_id")
     path = PULL_PATH if via_webhook else SETTINGS_PATH
     target = make_target(path, account_id, sdk_key, sdk_name, sdk_version)
     answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)

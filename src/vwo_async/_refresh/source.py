@@ -22,8 +22,9 @@ from .._core.plan import Plan
 from .._delivery.transport.by_name import make_fetcher
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
-from .._error import DeliveryError, InvalidInputError, SettingsError
+from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._log import FailureLog, log_warning
+from .._sdk_key import SdkKey
 from .._settings.endpoint import read_settings
 from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
 from .._version import PACKAGE_NAME, __version__
@@ -83,6 +84,7 @@ class SettingsSource:
 
     Attributes:
         account_id: The VWO account.
+        sdk_key: The key of the environment, in a type that does not show it.
         poll_interval_s: See above.
         min_refresh_interval_s: See above.
 
@@ -105,19 +107,29 @@ class SettingsSource:
         proxy: str | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        _check_account(account_id, sdk_key)
-        _check_seconds(poll_interval_s, max_age_s, min_refresh_interval_s)
+        # For the repr, which a traceback shows although an argument cannot be used.
         self.account_id = account_id
+        self.poll_interval_s: float | None = None
+        try:
+            self.sdk_key = SdkKey.read(sdk_key)
+        finally:
+            # Tools that report errors show the locals of each frame.
+            del sdk_key
+        _check_account(account_id)
+        _check_seconds(poll_interval_s, max_age_s, min_refresh_interval_s)
         self.poll_interval_s = poll_interval_s
         self.min_refresh_interval_s = min_refresh_interval_s
         self._keep_failures = FailureLog("the settings could not be kept")
-        self._sdk_key = sdk_key
         self._wall_clock = wall_clock
         self._rewrite_interval_s = min(REWRITE_INTERVAL_S, max_age_s / 4)
         self._disk = None
         if last_known_good is not None:
             self._disk = LastKnownGood(
-                last_known_good, account_id, sdk_key, max_age_s=max_age_s, wall_clock=wall_clock
+                last_known_good,
+                account_id,
+                self.sdk_key,
+                max_age_s=max_age_s,
+                wall_clock=wall_clock,
             )
         user_agent = f"{PACKAGE_NAME}/{__version__}"
         self._transport_config = TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy)
@@ -135,10 +147,17 @@ class SettingsSource:
             SettingsError: VWO's answer is not a settings file of this account and key, and there is no
                 last known good file.
         """
+        try:
+            return await self._load()
+        except VWOError as error:
+            failure = error
+        raise without_frames(failure)
+
+    async def _load(self) -> Settings:
         started_at = time.monotonic()
         transport = self.make_transport()
         try:
-            body = await fetch_body(transport, self.account_id, self._sdk_key, via_webhook=False)
+            body = await fetch_body(transport, self.account_id, self.sdk_key, via_webhook=False)
             settings = await self._read(body)
         except (DeliveryError, SettingsError) as error:
             return await self._load_kept(error)
@@ -154,11 +173,9 @@ class SettingsSource:
         pause = GilPause()
 
         def work() -> tuple[Settings, Plan]:
-            settings = read_settings(body, self.account_id, self._sdk_key, pause)
+            settings = read_settings(body, self.account_id, self.sdk_key, pause)
             if lacks_key:
-                from pydantic import SecretStr  # noqa: PLC0415 - takes long to import
-
-                settings = settings.model_copy(update={"sdk_key": SecretStr(self._sdk_key)})
+                settings = settings.model_copy(update={"sdk_key": self.sdk_key})
             return settings, compile_plan(settings, pause=pause)
 
         try:
@@ -214,13 +231,9 @@ class SettingsSource:
         plan, self._plan = self._plan, None
         return plan
 
-    def is_for(self, account_id: int | str, sdk_key: str) -> bool:
+    def is_for(self, account_id: int | str, sdk_key: SdkKey) -> bool:
         """Tell whether this source loads the settings of this account and key."""
-        return str(account_id) == str(self.account_id) and sdk_key == self._sdk_key
-
-    def reveal_key(self) -> str:
-        """Return the SDK key."""
-        return self._sdk_key
+        return str(account_id) == str(self.account_id) and sdk_key == self.sdk_key
 
     async def keep(self, body: bytes, digest: bytes) -> None:
         """Keep on disk the file that VWO sent just now, if a path was given; failures are counted."""
@@ -257,12 +270,10 @@ def _digest(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def _check_account(account_id: object, sdk_key: object) -> None:
+def _check_account(account_id: object) -> None:
     is_account = isinstance(account_id, (int, str)) and not isinstance(account_id, bool)
     if not is_account or not str(account_id):
         raise InvalidInputError("account_id must be a number or a text")
-    if not (isinstance(sdk_key, str) and sdk_key and sdk_key.isascii() and sdk_key.isprintable()):
-        raise InvalidInputError("sdk_key must be a non-empty text of printable ASCII")
 
 
 def _check_seconds(

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .._error import SettingsError, without_frames
+
 if TYPE_CHECKING:
     from .model import Settings
 
@@ -28,7 +30,14 @@ def parse_settings(source: Settings | bytes | bytearray | str | Mapping[str, Any
     """
     from .parse import read_any  # noqa: PLC0415
 
-    return read_any(source)
+    try:
+        return read_any(source)
+    except SettingsError as error:
+        fault = error
+    finally:
+        # Tools that report errors show the locals of each frame, and the file holds the SDK key.
+        del source
+    raise without_frames(fault)
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from .._error import SettingsError
+from .._sdk_key import SdkKey
 
 if TYPE_CHECKING:
     from .model import Settings
@@ -17,10 +18,11 @@ PULL_PATH = "/server-side/pull"
 
 
 def make_target(
-    path: str, account_id: int | str, sdk_key: str, sdk_name: str, sdk_version: str
+    path: str, account_id: int | str, sdk_key: SdkKey, sdk_name: str, sdk_version: str
 ) -> str:
     """Return path and query of a request for the settings file; *path* is `SETTINGS_PATH` or `PULL_PATH`."""
-    account, key = quote(str(account_id), safe=""), quote(sdk_key, safe="")
+    account = quote(str(account_id), safe="")
+    key = quote(sdk_key.get_secret_value(), safe="")
     return (
         f"{path}?a={account}&i={key}&r={random.random()}&platform=server&api-version=1"
         f"&sdk={quote(sdk_name, safe='')}&sdk-v={quote(sdk_version, safe='')}"
@@ -30,7 +32,7 @@ def make_target(
 def read_settings(
     body: bytes,
     account_id: int | str,
-    sdk_key: str,
+    sdk_key: SdkKey,
     pause: Callable[[], object] = lambda: None,
 ) -> Settings:
     """Return the settings in the body of an answer.
@@ -49,6 +51,6 @@ def read_settings(
     settings = parse_with_pauses(body, pause)
     if str(settings.account_id) != str(account_id):
         raise SettingsError("accountId: the file is of another account")
-    if settings.sdk_key is not None and settings.sdk_key.get_secret_value() != sdk_key:
+    if settings.sdk_key is not None and settings.sdk_key != sdk_key:
         raise SettingsError("sdkKey: the file is of another SDK key")
     return settings

@@ -20,7 +20,8 @@ from pydantic import (
     ConfigDict,
     Field,
     GetPydanticSchema,
-    SecretStr,
+    PlainSerializer,
+    PlainValidator,
     SerializerFunctionWrapHandler,
     Strict,
     ValidationInfo,
@@ -28,6 +29,7 @@ from pydantic import (
 )
 
 from .._home import set_home
+from .._sdk_key import SdkKey
 
 MAX_TREE_DEPTH = 50
 MAX_TREE_NODES = 100_000
@@ -107,14 +109,16 @@ def _to_group_type(value: object) -> object:
     return 1 if value is None else value
 
 
-def _to_key(value: object) -> object:
+def _to_key(value: object) -> SdkKey | None:
     """Check the SDK key: it is sent in a header and a query, so only visible ASCII is allowed."""
     if value is None:
         return None
+    if isinstance(value, SdkKey):
+        return value
     text = value if isinstance(value, str) else _to_json(value)
     if text and not _KEY.fullmatch(text):
         raise ValueError("must be visible ASCII text of at most 256 characters")
-    return text or None
+    return SdkKey(text) if text else None
 
 
 def _to_json(value: object) -> str:
@@ -300,13 +304,17 @@ class Settings(_Model):
     """A whole settings file.
 
     Attributes:
-        sdk_key: The SDK key; it never appears in a repr.
+        sdk_key: The SDK key; no repr, pickle or JSON of the settings holds it.
         account_id: Number or text, as in the file: its text form is hashed.
         campaigns: In the order of the file. The campaigns of a large file are kept as text, and parsed
             on each access.
     """
 
-    sdk_key: Annotated[SecretStr | None, BeforeValidator(_to_key)] = Field(None, alias="sdkKey")
+    sdk_key: Annotated[
+        SdkKey | None,
+        PlainValidator(_to_key),
+        PlainSerializer(lambda key: None if key is None else str(key), when_used="json"),
+    ] = Field(None, alias="sdkKey")
     account_id: AccountId = Field(alias="accountId")
     version: Annotated[Any, AfterValidator(_check_version)]
     campaigns: Campaigns = ()

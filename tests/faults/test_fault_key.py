@@ -1,0 +1,194 @@
+"""Row 79: the SDK key is held in a type that no repr, pickle, traceback or error report shows."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+import sentry_sdk
+from sample import ACCOUNT, KEY, settings
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.transport import Transport
+
+import vwo_async
+from vwo_async import InvalidInputError, SettingsError, SettingsSource, VWOClient, VWOError
+from vwo_async.collector import Collector, serve
+from vwo_async.testing import RecordingTransport
+
+pytestmark = pytest.mark.anyio
+
+PASSWORD = "hunter2-of-the-proxy"
+BROKEN = json.dumps({**settings(), "campaigns": [5]})
+GOOD = json.dumps(settings())
+
+
+def frames_of(error: BaseException) -> Iterator[TracebackType]:
+    one: BaseException | None = error
+    while one is not None:
+        traceback = one.__traceback__
+        while traceback is not None:
+            yield traceback
+            traceback = traceback.tb_next
+        one = one.__cause__ or one.__context__
+
+
+def assert_hidden(error: BaseException) -> None:
+    """Assert that no frame of the package holds a secret, as a report with the locals would show it."""
+    found = [
+        (frame.tb_frame.f_code.co_name, name)
+        for frame in frames_of(error)
+        if "vwo_async" in frame.tb_frame.f_code.co_filename
+        and "tests" not in frame.tb_frame.f_code.co_filename
+        for name, value in frame.tb_frame.f_locals.items()
+        if KEY in repr(value) or PASSWORD in repr(value)
+    ]
+    assert not found
+    assert KEY not in repr(error)
+    assert KEY not in str(error)
+
+
+async def fetch(answer: bytes | int, call: str, **options: Any) -> None:
+    collector = Collector(settings())
+    async with serve(collector) as base_url:
+        if isinstance(answer, int):
+            collector.answer_next(answer, times=20)
+        else:
+            collector.answer_next(200, body=answer, times=20)
+        if call == "fetch_settings":
+            await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=base_url, **options)
+        else:
+            await SettingsSource(ACCOUNT, KEY, base_url=base_url, **options).load()
+
+
+@pytest.mark.parametrize("call", ["fetch_settings", "SettingsSource.load"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        401,
+        500,
+        b"",
+        b"<html>",
+        BROKEN.encode(),
+        json.dumps(settings(accountId=1)).encode(),
+        json.dumps(settings(sdkKey="another")).encode(),
+    ],
+    ids=["401", "500", "empty", "page", "broken", "account", "key"],
+)
+async def test_row_79_failed_fetch(answer: bytes | int, call: str) -> None:
+    """Whatever is wrong with what VWO answers, no frame between the caller and the fault holds the key."""
+    with pytest.raises(VWOError) as caught:
+        await fetch(answer, call)
+    assert_hidden(caught.value)
+
+
+@pytest.mark.parametrize("call", ["fetch_settings", "SettingsSource.load"])
+async def test_row_79_no_answer(call: str, tmp_path: Path) -> None:
+    """Nor where nobody answers, and the last known good file does not help."""
+    bad = tmp_path / "vwo.json"
+    bad.write_text("{}")
+    source = SettingsSource(ACCOUNT, KEY, base_url="http://127.0.0.1:1", last_known_good=bad)
+    is_source = call == "SettingsSource.load"
+    with pytest.raises(VWOError) as caught:
+        await (
+            source.load()
+            if is_source
+            else vwo_async.fetch_settings(ACCOUNT, KEY, base_url="http://127.0.0.1:1")
+        )
+    assert_hidden(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: VWOClient(BROKEN),
+        lambda: VWOClient(BROKEN.encode()),
+        lambda: VWOClient(json.loads(BROKEN)),
+        lambda: vwo_async.launch(BROKEN),
+        lambda: vwo_async.parse_settings(BROKEN),
+        lambda: VWOClient(GOOD, proxy=f"ftp://u:{PASSWORD}@h:1", workers=-1),
+        lambda: vwo_async.launch(GOOD, proxy=f"http://u:{PASSWORD}@h:1\n"),
+        lambda: SettingsSource(ACCOUNT, f"{KEY}\n"),
+        lambda: SettingsSource(True, KEY),
+        lambda: SettingsSource(ACCOUNT, KEY, max_age_s=-1),
+    ],
+)
+def test_row_79_failed_construction(make: Any) -> None:
+    """A settings file, key or option that cannot be used is refused in frames that do not hold it."""
+    with pytest.raises((SettingsError, InvalidInputError)) as caught:
+        make()
+    assert_hidden(caught.value)
+
+
+class Capturing(Transport):
+    """Keeps what Sentry would send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        self.texts += [str(item.payload.get_bytes()) for item in envelope.items]
+
+
+async def test_row_79_sentry() -> None:
+    """A report that Sentry makes with its defaults of a failed fetch does not hold the key."""
+    reports = Capturing()
+    client = sentry_sdk.Client(
+        dsn="https://key@sentry.invalid/1", transport=reports
+    )
+    # The key is the caller's own to show in his own frame; here it is held by no frame but ours.
+    with sentry_sdk.new_scope() as scope:
+        scope.set_client(client)
+        try:
+            await vwo_async.fetch_settings(ACCOUNT, KEY, base_url="http://127.0.0.1:1")
+        except VWOError as error:
+            scope.capture_exception(error)
+        try:
+            VWOClient(BROKEN)
+        except VWOError as error:
+            scope.capture_exception(error)
+    client.close()
+    assert len(reports.texts) == 2
+    assert all("vwo_async" in text for text in reports.texts)
+    # The source lines around a frame name the variable, never its value.
+    assert not [text for text in reports.texts if KEY in text]
+
+
+@pytest.mark.parametrize(
+    "source", [settings(), GOOD, GOOD.encode()], ids=["mapping", "str", "bytes"]
+)
+def test_row_79_pickled_settings(source: Any) -> None:
+    """Pickled settings do not hold the key; what is unpickled says so where the key is needed."""
+    parsed = vwo_async.parse_settings(source)
+    pickled = pickle.dumps(parsed)
+    assert KEY.encode() not in pickled
+    again = pickle.loads(pickled)
+    assert again.account_id == parsed.account_id
+    with pytest.raises(InvalidInputError, match="left out of pickles"):
+        VWOClient(again)
+    assert KEY not in repr(parsed)
+    assert KEY not in parsed.model_dump_json()
+    assert KEY not in repr(parsed.model_dump())
+    for copied in (copy.copy(parsed), copy.deepcopy(parsed), parsed.model_copy(deep=True)):
+        assert copied == parsed
+        assert copied.sdk_key is not None
+        assert copied.sdk_key.get_secret_value() == KEY
+
+
+def test_row_79_key() -> None:
+    """The key is equal to itself alone, and shows its text to who asks for it."""
+    key = vwo_async.parse_settings(settings()).sdk_key
+    assert key == vwo_async.parse_settings(settings()).sdk_key
+    assert key != vwo_async.parse_settings(settings(sdkKey="another")).sdk_key
+    assert key != KEY
+    assert key is not None
+    assert (str(key), repr(key)) == ("**********", "SdkKey('**********')")
+    assert len({key, copy.deepcopy(key)}) == 1
+    client = VWOClient(settings(), transport=RecordingTransport())
+    assert KEY not in repr(client)

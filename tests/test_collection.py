@@ -10,7 +10,7 @@ from port import PORTS, find_free_port
 @pytest.mark.parametrize("value", [object(), memoryview(b""), lambda: None, object.__new__])
 def test_names_that_hold_an_address_are_refused(value: object) -> None:
     """An object that is written with its address makes another name in each process."""
-    with pytest.raises(pytest.UsageError, match="test_user.py::test_id"):
+    with pytest.raises(pytest.UsageError, match=r"test_user\.py::test_id"):
         check_names(
             ["tests/test_user.py::test_other[1]", f"tests/test_user.py::test_id[{value!r}]"]
         )

@@ -139,9 +139,7 @@ class Capturing(Transport):
 async def test_row_79_sentry() -> None:
     """A report that Sentry makes with its defaults of a failed fetch does not hold the key."""
     reports = Capturing()
-    client = sentry_sdk.Client(
-        dsn="https://key@sentry.invalid/1", transport=reports
-    )
+    client = sentry_sdk.Client(dsn="https://key@sentry.invalid/1", transport=reports)
     # The key is the caller's own to show in his own frame; here it is held by no frame but ours.
     with sentry_sdk.new_scope() as scope:
         scope.set_client(client)

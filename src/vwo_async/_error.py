@@ -39,7 +39,15 @@ class OutboxError(VWOError):
 
 
 class DeliveryError(VWOError):
-    """VWO's server could not be reached or refused: look at the network or the account."""
+    """VWO's server could not be reached or refused: look at the network or the account.
+
+    Attributes:
+        status_code: The HTTP status of its answer, None where there was none.
+    """
+
+    def __init__(self, text: str = "", status_code: int | None = None) -> None:
+        self.status_code = status_code
+        super().__init__(text)
 
 
 def without_frames(error: VWOError) -> VWOError:

@@ -164,7 +164,8 @@ async def test_start_without_vwo(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     async with running_server() as server:
         serve(server, OLD)
         source = make_source(server, last_known_good=path)
-        server.replies = [answer(503)]
+        # As often as loading tries.
+        server.replies = [answer(503) for _ in range(4)]
         async with make_client(
             await source.load(), source, on_settings_change=heard.append
         ) as client:

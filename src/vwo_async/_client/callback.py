@@ -6,12 +6,21 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 from .._log import FailureLog
 
 # Async calls of one function that may be under way.
 MAX_RUNNING = 1000
+
+
+_is_within: ContextVar[bool] = ContextVar("vwo_async callback", default=False)
+
+
+def is_within_callback() -> bool:
+    """Tell whether the caller is a user's function that is being called, or something that it started."""
+    return _is_within.get()
 
 
 class Callback:
@@ -53,6 +62,13 @@ class Callback:
         if len(self._tasks) >= MAX_RUNNING:
             self._left_out.add(f"not called, since {MAX_RUNNING} calls have not ended")
             return
+        token = _is_within.set(True)
+        try:
+            self._call(arguments)
+        finally:
+            _is_within.reset(token)
+
+    def _call(self, arguments: tuple[object, ...]) -> None:
         try:
             returned = self._function(*arguments)
         except Exception as error:  # noqa: BLE001 - the caller's function may raise anything

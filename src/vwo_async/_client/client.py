@@ -31,6 +31,7 @@ from .arguments import (
     read_record,
     read_revenue,
 )
+from .callback import is_within_callback
 from .decide import (
     decide_all_campaigns,
     decide_campaign,
@@ -558,6 +559,8 @@ class VWOClient:
         Calls on their way end under the file with which they began. An answer that is no settings file
         of this account and key, or none at all, changes nothing.
 
+        From within a callback, such as ``on_settings_change``, it is limited as `refresh_settings` is.
+
         Args:
             account_id: That of the file in force by default.
             sdk_key: That of the file in force by default.
@@ -571,7 +574,13 @@ class VWOClient:
         if engine.consent.has_opted_out:
             return None
         try:
-            await engine.settings_refresh.refresh_now(account_id, sdk_key, via_webhook=via_webhook)
+            if account_id is None and sdk_key is None and is_within_callback():
+                # Each new file calls the callback again: what it asks for must not run without end.
+                await engine.settings_refresh.refresh()
+            else:
+                await engine.settings_refresh.refresh_now(
+                    account_id, sdk_key, via_webhook=via_webhook
+                )
         except InvalidInputError as error:
             self._refuse("get_and_update_settings_file", error)
         return self.settings

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from .._delivery.answer import Answer
 from .._delivery.request import Request
 from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.config import TransportConfig
@@ -98,10 +99,39 @@ async def fetch_body(
     path = PULL_PATH if via_webhook else SETTINGS_PATH
     target = make_target(path, account_id, sdk_key, sdk_name, sdk_version)
     answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)
-    if answer.status is None:
-        raise DeliveryError("the settings could not be fetched: no answer from VWO")
     if answer.status != 200:
-        raise DeliveryError(f"the settings could not be fetched: status {answer.status}")
+        raise DeliveryError(
+            f"the settings could not be fetched: {_describe(answer)}", answer.status
+        )
     if not body:
         raise SettingsError(f"the answer is empty, or larger than {MAX_SETTINGS_BYTES} bytes")
     return body
+
+
+# What a status says about who has to do something; others are named by their number.
+_STATUSES = {
+    401: "VWO refused the account id or the SDK key",
+    403: "VWO refused the account id or the SDK key",
+    404: "VWO knows no such account or SDK key, or base_url is not VWO's",
+    407: "the proxy wants other credentials than those in proxy=",
+    429: "VWO is asked too often",
+}
+
+
+def _describe(answer: Answer) -> str:
+    status = answer.status
+    if status is None:
+        return "no answer from VWO"
+    if 300 <= status < 400:
+        return f"redirected, which is not followed (status {status}): check base_url"
+    words = _STATUSES.get(status, "VWO has a fault" if status >= 500 else "VWO refused")
+    return f"{words} (status {status})"
+
+
+def may_pass(error: DeliveryError | SettingsError) -> bool:
+    """Tell whether a fetch that failed so may succeed a moment later."""
+    if isinstance(error, SettingsError):
+        # An error page with status 200, or a file that was cut off.
+        return True
+    status = error.status_code
+    return status is None or status in {408, 425, 429} or status >= 500

@@ -28,7 +28,7 @@ from .._sdk_key import SdkKey
 from .._settings.endpoint import read_settings
 from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
 from .._version import PACKAGE_NAME, __version__
-from .fetch import fetch_body
+from .fetch import fetch_body, may_pass
 from .gil_pause import GilPause
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ MIN_POLL_INTERVAL_S = 1.0
 DISK_TIMEOUT_S = 5.0
 # While VWO sends the same file again and again, its time on disk is renewed this often.
 REWRITE_INTERVAL_S = 3600.0
+
+# A service that starts waits this long before each further try, within the time of one request.
+RETRY_WAITS_S = (0.2, 0.4, 0.8)
 
 _ResultT = TypeVar("_ResultT")
 
@@ -142,6 +145,9 @@ class SettingsSource:
     async def load(self) -> Settings:
         """Return the settings from VWO or, if that fails, the last known good ones.
 
+        What may pass (no answer, 429, 5xx, an answer that is no settings file) is tried up to four times
+        within ``timeouts.total_s``.
+
         Raises:
             DeliveryError: VWO could not be reached, or refused, and there is no last known good file.
             SettingsError: VWO's answer is not a settings file of this account and key, and there is no
@@ -157,8 +163,7 @@ class SettingsSource:
         started_at = time.monotonic()
         transport = self.make_transport()
         try:
-            body = await fetch_body(transport, self.account_id, self.sdk_key, via_webhook=False)
-            settings = await self._read(body)
+            body, settings = await self._fetch(transport)
         except (DeliveryError, SettingsError) as error:
             return await self._load_kept(error)
         finally:
@@ -167,6 +172,32 @@ class SettingsSource:
         self._loaded = weakref.ref(settings), Loaded(VWO, digest, started_at)
         await self.keep(body, digest)
         return settings
+
+    async def _fetch(self, transport: Fetcher) -> tuple[bytes, Settings]:
+        """Return the file and its settings; try again where that may help, within the time of one request."""
+        timeouts = self._transport_config.timeouts or Timeouts()
+        waits_s = iter(RETRY_WAITS_S)
+        failure: DeliveryError | SettingsError = DeliveryError(
+            f"the settings could not be fetched: no answer within {timeouts.total_s:g} s"
+        )
+        try:
+            async with asyncio.timeout(timeouts.total_s):
+                while True:
+                    try:
+                        return await self._fetch_once(transport)
+                    except (DeliveryError, SettingsError) as error:
+                        failure = error
+                    wait_s = next(waits_s, None)
+                    if wait_s is None or not may_pass(failure):
+                        break
+                    await asyncio.sleep(wait_s)
+        except TimeoutError:
+            pass
+        raise failure
+
+    async def _fetch_once(self, transport: Fetcher) -> tuple[bytes, Settings]:
+        body = await fetch_body(transport, self.account_id, self.sdk_key, via_webhook=False)
+        return body, await self._read(body)
 
     async def _read(self, body: bytes, *, lacks_key: bool = False) -> Settings:
         """Return the settings in *body*, with the SDK key if they lack it, and compile their plan."""

@@ -27,7 +27,7 @@ from vwo_async.transport import Answer, Limits, Request
 
 sys.path.insert(0, str(Path(__file__).parent / "core"))
 
-from strategy import JsonObject, make_campaign, settings_files
+from strategy import JsonObject, make_campaign, make_file, settings_files
 
 USERS = ("Ashley", "Bill", "user_1", "m16", "użytkownik")
 GOALS = ("G1", "G2", "G3")
@@ -51,14 +51,14 @@ def goal_lists(draw: st.DrawFn) -> list[JsonObject]:
 
 @st.composite
 def files(draw: st.DrawFn) -> JsonObject:
-    """Settings files in which most campaigns admit everybody, and the rest are of any kind."""
-    file = draw(settings_files(forced=True))
+    """Settings files of any kind, but more often two campaigns that admit everybody."""
+    if draw(st.booleans()):
+        file = make_file(make_campaign(1, "A"), make_campaign(2, "B", type="FEATURE_TEST"))
+    else:
+        file = draw(settings_files(forced=True))
+        file["isEventArchEnabled"] = draw(st.integers(0, 5)) == 3
     for campaign in file["campaigns"]:
-        if draw(st.integers(0, 3)):
-            campaign.update(make_campaign(campaign["id"], campaign["key"]))
-        campaign["goals"] = draw(goal_lists())[draw(st.sampled_from((0, 0, 1))) :]
-        campaign["isMAB"] = draw(st.integers(0, 9)) == 5
-    file["isEventArchEnabled"] = draw(st.integers(0, 9)) == 5
+        campaign["goals"] = draw(goal_lists())
     return file
 
 
@@ -81,7 +81,7 @@ def plain_calls(keys: list[str]) -> st.SearchStrategy[JsonObject]:
     """Calls of one campaign and goal; revenue, visitor and variables do not matter for which way they go."""
     return st.fixed_dictionaries(
         {
-            "campaign_key": st.sampled_from((*keys * 4, "nope", "")),
+            "campaign_key": st.sampled_from((*keys * 8, "nope", "")),
             "user_id": st.sampled_from((*USERS * 3, "")),
             "goal_identifier": st.sampled_from((*GOALS * 5, "nope", "")),
         },
@@ -96,17 +96,18 @@ def plain_calls(keys: list[str]) -> st.SearchStrategy[JsonObject]:
 
 
 def other_calls(keys: list[str]) -> st.SearchStrategy[JsonObject]:
-    """Calls that say more, for which there is no quick path."""
+    """Calls that say more, good or bad, for which there is no quick path."""
+    several = st.one_of(st.none(), st.lists(st.sampled_from(keys)))
     return st.builds(
         lambda plain, more: {**plain, **more},
         plain_calls(keys),
         st.one_of(
-            st.fixed_dictionaries(
-                {"campaign_key": st.one_of(st.none(), st.lists(st.sampled_from(keys)))}
-            ),
+            st.fixed_dictionaries({"campaign_key": several}),
             st.fixed_dictionaries({"goal_type_to_track": st.sampled_from((*GoalType, "nope"))}),
-            st.fixed_dictionaries({"should_track_returning_user": st.booleans()}),
-            st.fixed_dictionaries({"event_properties": st.just({"price": 7})}),
+            st.fixed_dictionaries({"should_track_returning_user": st.sampled_from((True, 5))}),
+            st.fixed_dictionaries({"event_properties": st.sampled_from(({"price": 7}, 5))}),
+            st.fixed_dictionaries({"user_storage_data": st.sampled_from(({}, 5))}),
+            st.fixed_dictionaries({"meta_data": st.sampled_from(({}, 5))}),
         ),
     )
 
@@ -116,12 +117,12 @@ def cases(draw: st.DrawFn) -> JsonObject:
     """A settings file, launch options, who opted out, and calls."""
     file = draw(files())
     keys = [campaign["key"] for campaign in file["campaigns"]]
-    calls = st.one_of(plain_calls(keys), plain_calls(keys), plain_calls(keys), other_calls(keys))
+    calls = st.one_of(plain_calls(keys), other_calls(keys))
     return {
         "file": file,
         "launch": draw(launches()),
         "opted_out": draw(st.sampled_from((None, None, None, None, None, "Bill"))),
-        "calls": draw(st.lists(calls, min_size=1, max_size=9)),
+        "calls": draw(st.lists(calls, min_size=2, max_size=12)),
     }
 
 
@@ -235,7 +236,11 @@ async def list_ways(call: Callable[[], Awaitable[TrackResult]]) -> list[str]:
         ({"should_track_returning_user": True}, {}, QUICK),
         ({"on_drop": print}, {}, QUICK),
         ({}, {"campaign_key": ["checkout"]}, FULL),
+        ({}, {"goal_type_to_track": GoalType.ALL}, FULL),
+        ({}, {"should_track_returning_user": False}, FULL),
+        ({}, {"user_storage_data": {}}, FULL),
         ({}, {"meta_data": {}}, FULL),
+        ({}, {"event_properties": {}}, FULL),
         ({"user_storage": MemoryUserStorage()}, {}, FULL),
         ({"integrations": lambda _: None}, {}, FULL),
         ({"consent": lambda _: True}, {}, FULL),

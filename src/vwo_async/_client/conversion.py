@@ -1,4 +1,4 @@
-"""One conversion on its way through a track call."""
+"""The values that a track call hands from step to step."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Refused: TypeAlias = Mapping[str, CampaignTrack]
 
 
 class Conversion(NamedTuple):
-    """A user who reached a goal of a campaign that he is in.
+    """A goal that a user reached in a campaign that has a variation for them.
 
     Attributes:
         user: The user.
         campaign: The campaign.
         goal: The goal.
-        decision: How his variation was come by.
-        variation: His variation.
-        is_claimed: Whether the storage was, or may have been, told that this call counts it.
+        decision: The decision that gave the variation.
+        variation: The user's variation.
+        is_claimed: Whether it is claimed in the user storage, or may be: the storage gave no answer.
     """
 
     user: User
@@ -44,12 +44,12 @@ class Conversion(NamedTuple):
 
     @property
     def claim(self) -> Claim:
-        """Its name in the storage."""
+        """What the user storage holds of it."""
         return Claim(self.user.id, self.campaign.key, self.goal.identifier)
 
 
 class Accepted(NamedTuple):
-    """A conversion that was put on the queue; without a receipt in development mode, which has no queue."""
+    """A conversion that was put on the queue, with its receipt; in development mode there is none."""
 
     conversion: Conversion
     receipt: Receipt | None

@@ -1,7 +1,7 @@
-"""What the user storage is asked and told of assignments and conversions.
+"""Assignments and conversions in the user storage.
 
-A conversion is claimed before its event is put on the queue, and marked as tracked after; `track.count`
-holds the order. A claim is given back, and a mark taken back, where the event comes to nothing.
+Claiming a conversion settles which call counts it; marking it as tracked keeps later calls from counting
+it again. `track.count` says when each is done. If the event is refused or given up, both are undone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .stored_records import StoredRecords
 
 
 class ConversionClaims:
-    """Keeps the user storage's account of conversions.
+    """Claims and marks conversions in the user storage, and stores assignments.
 
     Args:
         storage: The storage; None where there is none: then every conversion counts.

@@ -1,6 +1,7 @@
-"""Deciding: the campaign that a call names, or all of them, and the report of what was decided.
+"""Deciding one campaign or all of them, and reporting what was decided.
 
-Each works on the services of an `Engine`, which is not told what they are used for.
+`decide_now` with `report_now` is the quick path, for calls that have nothing to wait for;
+`decide_campaign` is the full one.
 """
 
 from __future__ import annotations
@@ -69,7 +70,11 @@ def report_now(engine: Engine, decision: Decision, user: User) -> Delivery:
 
 
 async def decide_campaign(engine: Engine, call: DecideCall) -> Decision | None:
-    """Decide one campaign, report and store as the API does; None where there is nothing to decide."""
+    """Decide one campaign, and report and store the decision as the API method does.
+
+    Returns:
+        The decision; None if the user has opted out, or the API method does not apply to the campaign.
+    """
     if engine.consent.is_asked and await engine.consent.refuses(call.user.id):
         return None
     snapshot = engine.snapshot

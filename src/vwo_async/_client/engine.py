@@ -47,11 +47,12 @@ class Engine:
         is_closed: Whether it was closed.
         options: Launch options.
         snapshot: The settings in force, with what follows from them.
-        consent: Tells about whom nothing may be done.
-        reporter: Takes events, and knows what becomes of them.
-        claims: The user storage's account of assignments and conversions.
+        consent: Tells which users may be decided about and reported.
+        reporter: Takes events and delivers them.
+        claims: Claims and marks conversions in the user storage.
         has_storage: Whether there is a user storage.
-        has_quick_path: Whether deciding and reporting wait for nothing, so that they are plain functions.
+        has_quick_path: Whether deciding and reporting have nothing to wait for and nobody to tell, so
+            that plain functions can do both.
         loop_share: How long calls have held the current turn of the loop.
         settings_refresh: Keeps the settings fresh.
     """
@@ -91,10 +92,11 @@ class Engine:
     # Life
 
     def enter(self) -> bool:
-        """Pass in the loop of the client, open it on first use, refuse everything else.
+        """Check that the client can be used here and now; open it on first use.
 
         Returns:
-            Whether the caller is to wait for a turn of its own first.
+            Whether the calls of this client have held the event loop long enough: the caller must then
+            await `next_turn` first.
 
         Raises:
             ClosedError: It was closed.
@@ -109,12 +111,12 @@ class Engine:
         return False
 
     async def next_turn(self) -> None:
-        """Wait for a turn of one's own; `enter` again, since the client may have been closed meanwhile."""
+        """Wait for a later turn of the event loop, and check again: the client may be closed by then."""
         await self.loop_share.next()
         self._enter()
 
     def _enter(self) -> None:
-        """Look closely, once in each turn of the loop: what is found holds until the next."""
+        """Check everything; `enter` does so only once in each turn of the event loop."""
         loop = get_running_loop()
         pid = os.getpid()
         if loop is self.loop and pid == self._pid:
@@ -193,7 +195,7 @@ class Engine:
         )
 
     async def opt_out(self) -> bool:
-        """Deliver what was accepted, then do nothing about anybody any more."""
+        """Stop deciding and reporting for everybody, and deliver what was accepted before."""
         self.consent.opt_out_everybody()
         self.settings_refresh.stop()
         await self.reporter.flush()
@@ -204,7 +206,7 @@ class Engine:
     def make_stored_records(
         self, user: User, given_record: Mapping[str, Any] | None
     ) -> StoredRecords:
-        """Return what a call about *user* knows of the user storage: nothing yet."""
+        """Return an empty view of the user storage for one call about *user*."""
         return StoredRecords(self._storage, user, given_record, refuses=self._refuses)
 
     def tell_integration(

@@ -1,4 +1,4 @@
-"""One push call: custom dimensions of a user, under the official limits."""
+"""A push call: reads and reports custom dimensions of a user, within the official limits."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from .._user import User
 class StoredRecords:
     """What one call knows of the user storage, and what went wrong in finding out.
 
-    As a context it has a place in the queue of the calls about the same user (see `UserCall`): what those
-    that overlap have learnt is shared.
+    As a context manager it joins the queue of the calls about the same user (see `UserCall`). Calls that
+    overlap share what one of them has read.
 
     Args:
         storage: None where there is none.

@@ -1,8 +1,9 @@
-"""One track call: which campaigns it means, who is in them, and the way of their conversions.
+"""A track call: from its arguments to the conversions on the queue.
 
-`track_now` is the quick path, `track_conversions` the full one; where both apply they do the same. Each step of the
-full path returns what goes on to the next and, by campaign key, what it refused. `count` holds the order
-that loses no conversion and counts none twice.
+There are two paths, which give the same results. `track_now` is the quick one, a plain function for calls
+that have nothing to wait for. `track_conversions` is the full one: each of its steps returns what goes on
+to the next step and, by campaign key, what it refused. `count` is the one place that keeps the order
+claim, put on the queue, mark as tracked.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ async def await_delivery(engine: Engine, result: TrackResult) -> TrackResult:
 
 
 async def track_conversions(engine: Engine, call: TrackCall) -> TrackResult:
-    """Decide every campaign that *call* means, and count the conversions."""
+    """Decide every campaign that *call* names, and count the conversions."""
     if engine.consent.is_asked and await engine.consent.refuses(call.user.id):
         return TrackResult.refused(call.campaign_keys, Reason.OPTED_OUT)
     snapshot = engine.snapshot
@@ -205,8 +206,9 @@ async def count(
 ) -> Counted:
     """Claim conversions in the storage, put their events on the queue, and only then mark them as tracked.
 
-    So none is marked as tracked that was never sent, and none counts for two calls. What does not come to
-    the queue, because it was full, or an error or a cancellation came in between, has its claim given back.
+    In this order no conversion is marked as tracked that was never sent, and none is counted by two calls.
+    A conversion that does not reach the queue gives its claim back: the queue may be full, or an error or a
+    cancellation may come in between.
     """
     claims, reporter = engine.claims, engine.reporter
     kept, lost = await claims.claim(call, conversions, stored_records)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from .._log import log_error, log_warning
 from .answer import Answer, Failure
 from .event import Event
-from .queue import Batch, Queue
+from .batch import Batch
+from .queue import Queue
 from .transport.protocol import Transport
 
 LOG_INTERVAL_S = 60.0

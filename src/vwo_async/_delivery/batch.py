@@ -19,16 +19,18 @@ class Batch:
             sent on together.
         failures: How many of these failed since the batch was last divided: the next wait grows with them.
         strikes: How many of these failures were owed to what is in the batch, going by other requests.
+        delivered_before: How many events were delivered before the first of these failures.
         origin: The batch of which this is a part, None where it is whole.
     """
 
-    __slots__ = ("attempts", "events", "failures", "origin", "strikes")
+    __slots__ = ("attempts", "delivered_before", "events", "failures", "origin", "strikes")
 
     def __init__(self, events: Sequence[Event], attempts: int = 0) -> None:
         self.events = events
         self.attempts = attempts
         self.failures = 0
         self.strikes = 0
+        self.delivered_before = 0
         self.origin: Batch | None = None
 
     @property
@@ -56,6 +58,7 @@ class Batch:
     def _make_part(self, events: Sequence[Event]) -> Batch:
         part = Batch(events, self.attempts)
         part.failures = part.strikes = min(self.strikes, STRIKES_TO_DIVIDE - 1)
+        part.delivered_before = self.delivered_before
         part.origin = self.origin or self
         return part
 
@@ -63,6 +66,7 @@ class Batch:
         """Take the first event out and return it, to be sent alone."""
         first = Batch(self.events[:1], self.attempts)
         first.failures, first.strikes, first.origin = self.failures, self.strikes, self.origin
+        first.delivered_before = self.delivered_before
         self.events = self.events[1:]
         return first
 

@@ -30,11 +30,12 @@ class Blame:
         self._failing.clear()
 
     def failed(self, batch: Batch) -> None:
-        """*batch* failed: hold it against it, unless others fail as well."""
+        """*batch* failed: hold it against it, unless others fail as well that were above suspicion."""
         whole = batch.origin or batch
+        if not batch.strikes:
+            self._failing.add(whole)
         if not self._failing - {whole}:
             batch.strikes += 1
-        self._failing.add(whole)
 
     def is_account_refused(self, batch: Batch, verdict: Verdict) -> bool:
         """Take note of a refused *batch*; tell whether this is now owed to the account, not to the events.

@@ -10,6 +10,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Literal
@@ -20,6 +21,9 @@ from .batch import Batch
 from .blame import Blame
 from .circuit_breaker import CircuitBreaker
 from .event import Event
+
+# An event at fault itself waits at most this part of its age, where that is more than the cap.
+TRIES_IN_AGE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Limits:
         max_age_s: Age at which an event is dropped as ``expired`` instead of sent again.
         backoff_base_s: Shortest wait before a retry; the random wait is at most twice, then four times
             that, and so on.
-        backoff_cap_s: Longest wait that is not asked for by the server.
+        backoff_cap_s: Longest wait that is not asked for by the server; an event that fails while others
+            do not may wait a twentieth of its age.
         coalesces: Whether events that wait together leave together.
         linger_s: How long an event waits for others to leave with while a request is on its way; with
             none on its way it leaves at once.
@@ -105,7 +110,9 @@ class Queue:
         self._order = count()
         self._in_flight: set[Batch] = set()
         self._probe: Batch | None = None
-        self._expired: list[Event] = []
+        # Events alone that fail while others are delivered, as long as they wait: the oldest first.
+        self._culprits: dict[Batch, None] = {}
+        self._given_up: list[Event] = []
         self._events = 0
         self._bytes = 0
         self.accepted = 0
@@ -136,7 +143,8 @@ class Queue:
     def put(self, events: Sequence[Event], now: float) -> list[Event | None]:
         """Accept *events* to share a request where possible; None for each that there is no room for.
 
-        The newest is refused rather than the oldest dropped: its caller can still be told.
+        The newest is refused rather than the oldest dropped: its caller can still be told. Only what the
+        server fails on while it takes others makes room.
         """
         taken = [event if self.put_one(event, now) else None for event in events]
         if self._batching is None and len(events) > 1:
@@ -146,15 +154,28 @@ class Queue:
 
     def put_one(self, event: Event, now: float) -> bool:
         """Accept *event* alone, see `put`; false where there is no room for it."""
-        size = self._bytes + event.size
-        if self._events >= self._max_events or size > self._max_bytes:
+        if (
+            self._events >= self._max_events or self._bytes + event.size > self._max_bytes
+        ) and not self._make_room(event.size):
             self.refused += 1
             return False
         self._events += 1
-        self._bytes = size
+        self._bytes += event.size
         self.accepted += 1
         event.at = now
         self._ready.append((event,))
+        return True
+
+    def _make_room(self, size: int) -> bool:
+        """Give up events that the server fails on while it takes others, until *size* bytes fit."""
+        while self._events >= self._max_events or self._bytes + size > self._max_bytes:
+            if not self._culprits:
+                return False
+            batch = next(iter(self._culprits))
+            del self._culprits[batch]
+            overflow = Outcome(DeliveryStatus.DROPPED, "overflow", None, batch.attempts)
+            self._given_up.extend(self._end(batch, overflow))
+            batch.events = ()
         return True
 
     def restore(self, event: Event, at: float) -> bool:
@@ -243,6 +264,7 @@ class Queue:
         """Return the first batch whose wait is over, less what has become too old."""
         while self._again:
             batch = self._drop_old(self._again.popleft(), now)
+            self._culprits.pop(batch, None)
             if batch.events:
                 return batch
         return None
@@ -252,7 +274,7 @@ class Queue:
         limit = self._limits.max_age_s
         old = [event for event in batch.events if now - event.at >= limit]
         if old:
-            self._expired.extend(self._expire(batch, old, None))
+            self._given_up.extend(self._expire(batch, old, None))
         return batch
 
     def _expire(self, batch: Batch, old: Sequence[Event], status: int | None) -> list[Event]:
@@ -262,10 +284,10 @@ class Queue:
         expired = Outcome(DeliveryStatus.DROPPED, "expired", status, batch.attempts)
         return self._end(Batch(old), expired)
 
-    def pop_expired(self) -> list[Event]:
-        """Return the events that ended of age in `take`, for their waiters to be told."""
-        expired, self._expired = self._expired, []
-        return expired
+    def pop_given_up(self) -> list[Event]:
+        """Return the events that ended outside `settle`, too old or to make room, for their waiters to be told."""
+        given_up, self._given_up = self._given_up, []
+        return given_up
 
     def has_waiting(self) -> bool:
         """Tell whether something waits, be it for time to pass or for a worker."""
@@ -395,17 +417,11 @@ class Queue:
         counts: bool,
     ) -> list[Event]:
         """Let a failed batch, or its halves, wait for another try, less what may not be tried again."""
-        luck = self._draw()
-
-        def find_wait(failures: int) -> float:
-            """Return how long to wait before the next try: random, growing, and no less than asked for."""
-            base, cap = self._limits.backoff_base_s, self._limits.backoff_cap_s
-            bound = min(base * 2.0 ** min(failures, 30), cap)
-            wait = base + luck * max(bound - base, 0.0)
-            return max(wait, read_retry_after(answer.retry_after, wall_now))
-
-        self._note_failure(batch, answer, now, find_wait, counts=counts)
         limits = self._limits
+        find_wait = partial(
+            self._find_wait, self._draw(), read_retry_after(answer.retry_after, wall_now)
+        )
+        self._note_failure(batch, answer, now, find_wait, counts=counts)
         if verdict is Verdict.UNKNOWN:
             self.unknown += 1
             if limits.on_unknown == "drop":
@@ -416,18 +432,43 @@ class Queue:
         if is_spent and batch.is_alone:
             old = list(batch.events)
         ended = self._expire(batch, old, answer.status) if old else []
-        for part in _divide(batch) if batch.is_suspect or is_spent else (batch,):
-            if part.events:
-                due_at = now + find_wait(part.failures)
-                heappush(self._delayed, (due_at, next(self._order), part))
+        if len(batch.events) > 1 and (batch.is_suspect or is_spent):
+            for part in batch.divide():
+                self._delay(part, now, find_wait)
+        elif batch.events:
+            self._delay(batch, now, find_wait)
         return ended
+
+    def _delay(self, batch: Batch, now: float, find_wait: Callable[..., float]) -> None:
+        """Let *batch* wait for its next try."""
+        age_s = 0.0
+        if batch.is_alone and batch.is_suspect:
+            age_s = now - batch.events[0].at
+            if self.delivered > batch.delivered_before:
+                self._culprits[batch] = None
+        due_at = now + find_wait(batch.failures, age_s)
+        heappush(self._delayed, (due_at, next(self._order), batch))
+
+    def _find_wait(self, luck: float, least_s: float, failures: int, age_s: float = 0.0) -> float:
+        """Return how long to wait before the next try: random, growing, and no less than asked for.
+
+        Args:
+            luck: A random number in [0, 1).
+            least_s: What the server asked for.
+            failures: How many tries failed so far.
+            age_s: That of an event at fault itself: the older it is, the longer it may wait.
+        """
+        base = self._limits.backoff_base_s
+        cap = max(self._limits.backoff_cap_s, age_s / TRIES_IN_AGE)
+        bound: float = min(base * 2.0 ** min(failures, 30), cap)
+        return max(base + luck * max(bound - base, 0.0), least_s)
 
     def _note_failure(
         self,
         batch: Batch,
         answer: Answer,
         now: float,
-        find_wait: Callable[[int], float],
+        find_wait: Callable[..., float],
         *,
         counts: bool,
     ) -> None:
@@ -435,6 +476,8 @@ class Queue:
         breaker = self._breaker
         is_sent = answer.failure is not Failure.NOT_SENT
         is_news = not (is_sent and batch.is_alone and batch.is_suspect)
+        if not batch.failures:
+            batch.delivered_before = self.delivered
         batch.failures += 1
         if is_sent and not breaker.is_open:
             self._blame.failed(batch)
@@ -466,7 +509,7 @@ class Queue:
         """
         batches = [*self._in_flight, *self._again, *(batch for _, _, batch in self._delayed)]
         batches.extend(Batch(bundle) for bundle in self._ready)
-        for held in (self._in_flight, self._again, self._delayed, self._ready):
+        for held in (self._in_flight, self._again, self._delayed, self._ready, self._culprits):
             held.clear()
         ended: list[Event] = []
         for batch in batches:
@@ -483,10 +526,6 @@ class Queue:
         for event in events:
             event.outcome = Outcome(DeliveryStatus.KEPT, reason, None, attempts)
         return events
-
-
-def _divide(batch: Batch) -> tuple[Batch, ...]:
-    return (batch,) if len(batch.events) < 2 else batch.divide()
 
 
 def _weigh(events: Sequence[Event]) -> int:

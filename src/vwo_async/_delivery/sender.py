@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from .._log import log_error, log_warning
 from .answer import Answer, Failure
-from .event import Event
 from .batch import Batch
+from .event import Event
 from .queue import Queue
 from .transport.protocol import Transport
 
@@ -83,7 +83,7 @@ class Sender:
     async def _work(self) -> None:
         while True:
             batch = self._queue.take(self._clock())
-            self._finish(self._queue.pop_expired())
+            self._finish(self._queue.pop_given_up())
             if batch is None:
                 self._lingers = self._queue.lingers(self._clock())
                 await self._sleep()

@@ -60,7 +60,6 @@ def simulate(
 async def deliver_a_hundred(folder: Path, status: int, style: str) -> list[int]:
     """Send a hundred events, one of which the server dislikes; return the sizes of the requests made."""
     with fault_server(folder) as server:
-        batches = {"events_per_request": 100, "request_time_interval": 60}
         async with (
             steady_loop(),
             VWOClient(
@@ -68,7 +67,7 @@ async def deliver_a_hundred(folder: Path, status: int, style: str) -> list[int]:
                 base_url=server.base_url,
                 limits=QUICK,
                 transport=TRANSPORT,
-                batch_events=batches,
+                batch_events={"events_per_request": 100, "request_time_interval": 60},
                 close_timeout_s=0.1,
             ) as client,
         ):

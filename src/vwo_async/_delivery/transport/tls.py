@@ -11,6 +11,16 @@ from anyio import to_thread
 from ..._error import InvalidInputError
 
 
+def check_ssl_context(context: ssl.SSLContext) -> None:
+    """Refuse a context by which anybody could be VWO.
+
+    Raises:
+        InvalidInputError: It does not verify certificates and host names.
+    """
+    if context.verify_mode is ssl.CERT_NONE or not context.check_hostname:
+        raise InvalidInputError("ssl_context must verify certificates and host names")
+
+
 class Certificates:
     """One verifying TLS context, loaded when it is first needed.
 
@@ -22,10 +32,8 @@ class Certificates:
     """
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
-        if context is not None and (
-            context.verify_mode is ssl.CERT_NONE or not context.check_hostname
-        ):
-            raise InvalidInputError("ssl_context must verify certificates and host names")
+        if context is not None:
+            check_ssl_context(context)
         self._context = context
         self._loading: asyncio.Task[ssl.SSLContext] | None = None
 

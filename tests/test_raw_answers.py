@@ -15,6 +15,7 @@ from vwo_async._delivery.transport.by_name import (
     load_transport,
     make_transport,
 )
+from vwo_async._delivery.transport.config import TransportConfig
 from vwo_async.transport import Answer, Failure, Request, Timeouts, Transport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
@@ -29,9 +30,7 @@ for _name in TRANSPORTS:
 
 @asynccontextmanager
 async def transport_to(name: TransportName, server: RawServer) -> AsyncIterator[Transport]:
-    transport = make_transport(
-        name, server.base_url, timeouts=LIMITS, user_agent="x", ssl_context=None, proxy=None
-    )
+    transport = make_transport(name, TransportConfig(server.base_url, LIMITS))
     try:
         yield transport
     finally:

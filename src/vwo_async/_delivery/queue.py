@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -59,7 +59,7 @@ class Limits:
     backoff_base_s: float = 0.5
     backoff_cap_s: float = 60.0
     coalesces: bool = True
-    linger_s: float = 0.002
+    linger_s: float = field(default=0.002, metadata={"may_be_zero": True})
     on_unknown: Literal["retry", "drop"] = "retry"
 
 
@@ -133,6 +133,15 @@ class Queue:
     def pending_bytes(self) -> int:
         """Their approximate size."""
         return self._bytes
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether VWO is known to be down or to refuse the account, so that only probes go."""
+        return self._breaker.is_open
+
+    def may_go(self, now: float) -> bool:
+        """Tell whether a request may go now, be it a probe."""
+        return self._breaker.admits(now)
 
     def count_held(self) -> int:
         """Count the pending events one by one: the check on `pending` for tests and reports."""

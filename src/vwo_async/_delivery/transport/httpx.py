@@ -130,7 +130,8 @@ class HttpxTransport:
         except BaseException:
             await _discard(line)
             raise
-        if body is None or answer.failure is not None or has_surplus(line.connection):
+        is_done = body is not None and answer.failure is None and not line.wire.is_early
+        if not is_done or has_surplus(line.connection):
             await _discard(line)
         else:
             self._idle.append(line)

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from ..._error import InvalidInputError
+from .protocol import is_reachable
 
 HTTP_SCHEMES = ("http", "https")
 SOCKS_SCHEMES = ("socks5", "socks5h")
@@ -61,14 +62,14 @@ def read_proxy(proxy: str, *, has_socks: bool = True) -> ProxyAddress:
         url = URL(proxy)
         scheme, host, port = url.scheme, url.raw_host.decode("ascii"), url.port
         auth = (url.username.encode(), url.password.encode()) if url.userinfo else None
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is
         # What a parser says of a text may repeat it, with the password in it.
         raise InvalidInputError("must be a URL like http://user:password@host:3128") from None
     if scheme in SOCKS_SCHEMES:
         _check_socks(has_socks)
     elif scheme not in HTTP_SCHEMES:
         raise InvalidInputError("must begin with http://, https:// or socks5://")
-    if not host or port == 0 or url.path.strip("/") or url.query or url.fragment:
+    if not is_reachable(host, port) or url.path.strip("/") or url.query or url.fragment:
         raise InvalidInputError("must be scheme, host and port, with at most user and password")
     return ProxyAddress(scheme, host, port or _PORTS[scheme], auth)
 

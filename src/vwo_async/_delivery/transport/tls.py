@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-import httpx
 from anyio import to_thread
 
 from ..._error import InvalidInputError
@@ -42,7 +41,7 @@ class Certificates:
         if self._context is None:
             if self._loading is None:
                 self._loading = asyncio.create_task(
-                    to_thread.run_sync(httpx.create_ssl_context), name="vwo_async certificates"
+                    to_thread.run_sync(_create_context), name="vwo_async certificates"
                 )
             self._context = await asyncio.shield(self._loading)
         return self._context
@@ -51,3 +50,9 @@ class Certificates:
         """Wait until nothing is being loaded."""
         if self._loading is not None:
             await asyncio.wait([self._loading])
+
+
+def _create_context() -> ssl.SSLContext:
+    import httpx  # noqa: PLC0415 - not before it is needed
+
+    return httpx.create_ssl_context()

@@ -32,6 +32,8 @@ class Wire:
 
     Attributes:
         is_sent: Whether any byte of the request, which one to a proxy is not, was written.
+        is_early: Whether the answer came before the end of the request: what the server does with the rest
+            is not known.
         status_line: What was heard since.
     """
 
@@ -42,7 +44,7 @@ class Wire:
 
     def begin(self) -> None:
         """Another request begins."""
-        self.is_sent = False
+        self.is_sent = self.is_early = False
         self.status_line = StatusLine()
 
     async def connect_tcp(self, *args: Any, **options: Any) -> _Stream:
@@ -101,6 +103,7 @@ class _Stream:
         try:
             await asyncio.wait((writing, listening), return_when=asyncio.FIRST_COMPLETED)
             if not writing.done():
+                self._wire.is_early = True
                 await asyncio.wait((writing,), timeout=PATIENCE_S)
             if not writing.done():
                 raise self._core.WriteError("answered before the end of the request")
@@ -116,7 +119,7 @@ class _Stream:
         while size < MAX_HEARD_BYTES:
             try:
                 chunk = await self._stream.read(READ_BYTES, None)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - for who reads next
                 self._heard_error = error
                 return
             self._heard.append(chunk)

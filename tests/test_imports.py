@@ -195,7 +195,7 @@ def test_only_one_room_knows_httpx_and_one_mmh3() -> None:
     assert users == {
         "httpcore": {"_delivery.transport.httpx"},
         "httpx": {
-            "_delivery.transport.httpx",
+            "_delivery.transport.proxy",
             "_delivery.transport.protocol",
             "_delivery.transport.tls",
         },

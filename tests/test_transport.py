@@ -118,7 +118,10 @@ async def test_reset_after_reading() -> None:
 
 @pytest.mark.parametrize("style", ["silent", "headers", "drip"])
 async def test_hanging_server(style: str) -> None:
-    """The whole try is bounded, also where a byte comes often enough to fool the read time-out."""
+    """The whole try is bounded, also where a byte comes often enough to fool the read time-out.
+
+    What the status says stands, although the rest of the answer never comes.
+    """
 
     async def hang(_: Received, writer: asyncio.StreamWriter) -> None:
         if style != "silent":
@@ -129,13 +132,14 @@ async def test_hanging_server(style: str) -> None:
             await writer.drain()
             await asyncio.sleep(0.05)
 
+    expected = Answer(failure=Failure.UNKNOWN) if style == "silent" else Answer(200)
     async with (
         running_server() as server,
         transport_to(server.base_url, timeouts=QUICK) as transport,
     ):
         server.replies.append(hang)
         begun = time.monotonic()
-        assert await transport.send(GET) == Answer(failure=Failure.UNKNOWN)
+        assert await transport.send(GET) == expected
         assert time.monotonic() - begun < 0.8
         assert await transport.send(GET) == Answer(200)
 

@@ -55,4 +55,5 @@ class Reason(StrEnum):
     NOT_DELIVERED = "not_delivered"
     """Delivery was awaited and failed; the outcome of the delivery says why."""
     PENDING = "pending"
-    """Delivery was awaited and had not ended when the wait did; it goes on."""
+    """Delivery was awaited and had not ended when the wait did, which while VWO is known to be down or to
+    refuse the account is at once; it goes on."""

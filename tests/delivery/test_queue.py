@@ -22,9 +22,10 @@ from search_effort import examples
 
 from vwo_async._core.plan import Plan
 from vwo_async._delivery.answer import Answer, Failure
+from vwo_async._delivery.batch import Batch
 from vwo_async._delivery.event import Event
 from vwo_async._delivery.event_factory import EventFactory
-from vwo_async._delivery.queue import Batch, Batching, Limits, Queue
+from vwo_async._delivery.queue import Batching, Limits, Queue
 from vwo_async._delivery.request import Account, Request
 from vwo_async._result import DeliveryStatus, Outcome
 from vwo_async._settings import parse_settings
@@ -153,6 +154,18 @@ def deliver(queue: Queue, server: Server, now: float = 0.0, *, requests: int = 1
         settle(queue, batch, server(batch.render()), now)
         assert_balanced(queue)
     pytest.fail(f"not at an end after {requests} requests")
+
+
+def deliver_until(queue: Queue, server: Server, ends_at: float, now: float = 0.0) -> None:
+    """Send with one worker until *ends_at*."""
+    while now < ends_at:
+        batch = queue.take(now)
+        if batch is not None:
+            settle(queue, batch, server(batch.render()), now)
+            assert_balanced(queue)
+        else:
+            next_at = queue.next_at()
+            now = ends_at if next_at is None else next_at
 
 
 def statuses(events: Sequence[Event]) -> list[tuple[DeliveryStatus | None, str]]:
@@ -468,10 +481,9 @@ def test_bundle_above_the_limit_of_bytes() -> None:
         lambda: [impression(agent="é\r\n")],
         lambda: [conversion()],
         lambda: [conversion(is_batch_only=True)],
-        lambda: impressions(10),
         lambda: [impression(factory=ARCH_PRESS)],
     ],
-    ids=["impression", "conversion", "batch-only", "batch", "arch"],
+    ids=["impression", "conversion", "batch-only", "arch"],
 )
 @pytest.mark.parametrize("answer", [DOWN, Answer(429), Answer(failure=Failure.UNKNOWN)])
 def test_retries_are_identical(make: Callable[[], list[Event]], answer: Answer) -> None:
@@ -490,6 +502,26 @@ def test_retries_are_identical(make: Callable[[], list[Event]], answer: Answer) 
         now = next_at
     assert sent == [sent[0]] * 10
     assert queue.requests == 10
+
+
+@pytest.mark.parametrize("answer", [DOWN, Answer(429), Answer(failure=Failure.UNKNOWN)])
+def test_retries_of_many_are_identical(answer: Answer) -> None:
+    """A batch is sent again as it was; if it is divided in the end, each event keeps its bytes."""
+    queue = Queue()
+    put_each(queue, impressions(10))
+    sent: list[Request] = []
+
+    def server(request: Request) -> Answer:
+        sent.append(request)
+        return answer if len(sent) < 12 else OK
+
+    deliver(queue, server)
+    assert sent[1] == sent[0]
+    items = json.loads(sent[0].body)["ev"]
+    for request in sent[2:]:
+        if request.body:
+            assert all(item in items for item in json.loads(request.body)["ev"])
+    assert queue.delivered == 10
 
 
 @pytest.mark.parametrize(
@@ -523,7 +555,7 @@ def test_not_retried_where_it_may_have_arrived() -> None:
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=40))
 @settings(max_examples=examples(60))
 def test_backoff(draws: list[float]) -> None:
-    """Each wait is at least the base and at most the cap, and the bound doubles with each try."""
+    """Each wait is at least the base and at most the cap or a part of the age; the bound doubles each time."""
     drawn = iter(draws)
     queue = Queue(draw=lambda: next(drawn))
     put_each(queue, [impression()])
@@ -533,7 +565,7 @@ def test_backoff(draws: list[float]) -> None:
         next_at = queue.next_at()
         assert next_at is not None
         wait = next_at - now
-        assert 0.5 - 1e-6 <= wait <= min(0.5 * 2**attempt, 60) + 1e-6
+        assert 0.5 - 1e-6 <= wait <= min(0.5 * 2**attempt, max(60, now / 20)) + 1e-6
         assert queue.take(next_at - 0.001) is None
         now = next_at
 
@@ -673,13 +705,13 @@ def test_no_limit_of_age_for_the_first_try() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 307, 402, 405, 410, 418])
 def test_rejected(status: int) -> None:
-    """A refusal that is not about the content ends the whole request, without a second try."""
+    """An event that is refused alone ends, without a second try; one among many is no event alone."""
     queue = Queue()
-    accepted = put_each(queue, impressions(10))
+    accepted = put_each(queue, impressions(8))
     deliver(queue, lambda _: Answer(status))
-    assert statuses(accepted) == [REJECTED] * 10
+    assert statuses(accepted) == [REJECTED] * 8
     assert all(one.outcome is not None and one.outcome.status_code == status for one in accepted)
-    assert (queue.requests, queue.rejected) == (1, 10)
+    assert (queue.requests, queue.rejected) == (15, 8)
 
 
 def users_in(request: Request) -> int:
@@ -822,8 +854,8 @@ def test_breaker_opens() -> None:
     assert next_at >= 1.5
     assert queue.take(next_at - 0.01) is None
     settle(queue, take(queue, next_at), OK, next_at)
-    assert len(take_all(queue, next_at)) == 5
-    assert_balanced(queue)
+    deliver(queue, lambda _: OK, next_at)
+    assert statuses(accepted) == [DELIVERED] * 8
 
 
 def test_four_failures_hinder_nothing() -> None:
@@ -867,9 +899,10 @@ def test_late_failures_do_not_shorten_a_pause() -> None:
     """Requests from before a pause that fail in it leave it a minute long."""
     queue = Queue(Limits(coalesces=False), lambda: 0.0)
     put_each(queue, impressions(10))
-    workers = [take(queue) for _ in range(6)]
-    settle(queue, workers[0], Answer(401))
-    for batch in workers[1:]:
+    workers = [take(queue) for _ in range(8)]
+    for batch in workers[:3]:
+        settle(queue, batch, Answer(401))
+    for batch in workers[3:]:
         settle(queue, batch, DOWN, 1)
     assert queue.take(59) is None
 
@@ -892,17 +925,16 @@ def test_outage_is_probed_seldom() -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_pause(status: int) -> None:
-    """A refused account rejects the request, then nothing goes for a minute; one probe, and all goes again."""
+    """Once three visitors were refused alone nothing goes for a minute; one probe, and all goes again."""
     queue = Queue()
-    first = put_bundle(queue, impressions(3))
-    put_each(queue, [impression(factory=OTHER_PRESS)])
-    assert settle(queue, take(queue), Answer(status)) == first
-    assert statuses(first) == [REJECTED] * 3
+    refused = pause(queue, status)
+    assert statuses(refused) == [REJECTED] * 3
     waiting = put_each(queue, impressions(3))
     assert queue.take(0) is None
     assert queue.take(59.9) is None
     assert queue.next_at() == 60
     probe = take(queue, 60)
+    assert probe.is_alone
     assert queue.take(60) is None
     assert queue.take(200) is None
     settle(queue, probe, OK, 61)
@@ -910,24 +942,74 @@ def test_pause(status: int) -> None:
     assert statuses(waiting) == [DELIVERED] * 3
 
 
+def pause(queue: Queue, status: int = 401) -> list[Event]:
+    """Have the account refused, and return the events that this took."""
+    refused = []
+    for event in impressions(3):
+        refused += put_each(queue, [event])
+        settle(queue, take(queue), Answer(status))
+    return refused
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_one_visitor_is_not_the_account(status: int) -> None:
+    """However often the same visitor is refused, the others go."""
+    queue = Queue(Limits(coalesces=False))
+    for _ in range(50):
+        put_each(queue, [impression("disliked")])
+        settle(queue, take(queue), Answer(status))
+    assert queue.rejected == 50
+    put_each(queue, [impression("honest")])
+    assert queue.take(0) is not None
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_among_others(status: int) -> None:
+    """Any number of visitors may be refused alone while others are delivered."""
+    queue = Queue(Limits(coalesces=False))
+    for number in range(50):
+        put_each(queue, [impression(f"disliked {number}"), impression(f"honest {number}")])
+        settle(queue, take(queue), Answer(status))
+        settle(queue, take(queue), OK)
+    assert (queue.rejected, queue.delivered) == (50, 50)
+
+
 def test_pause_is_never_for_good() -> None:
     """An account that is refused for a day costs one event a minute, and recovers."""
     queue = Queue(Limits(coalesces=False))
     accepted = put_each(queue, impressions(200))
     now = 0.0
+    for _ in range(2):
+        settle(queue, take(queue, now), Answer(403), now)
     for _ in range(100):
         settle(queue, take(queue, now), Answer(403), now)
         assert queue.next_at() == now + 60
         now += 60
     deliver(queue, lambda _: OK, now)
-    assert statuses(accepted) == [REJECTED] * 100 + [DELIVERED] * 100
+    assert statuses(accepted) == [REJECTED] * 102 + [DELIVERED] * 98
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 405])
+def test_a_server_that_refuses_everything(status: int) -> None:
+    """Where ten visitors are refused alone and none is delivered, most events wait for better times."""
+    queue = Queue()
+    accepted = put_each(queue, impressions(1000))
+    deliver_until(queue, lambda _: Answer(status), 600)
+    assert queue.rejected < 25
+    assert queue.requests < 60
+    deliver(queue, lambda _: OK, 600)
+    assert queue.delivered > 975
+    assert queue.requests < 100
+    assert {status for status, _ in statuses(accepted)} == {
+        DeliveryStatus.REJECTED,
+        DeliveryStatus.DELIVERED,
+    }
 
 
 def test_paused_queue_that_is_empty() -> None:
     """While nothing waits, a pause asks for no attention."""
     queue = Queue()
-    put_each(queue, [impression()])
-    settle(queue, take(queue), Answer(401))
+    pause(queue)
     assert queue.next_at() is None
 
 
@@ -936,8 +1018,7 @@ def test_no_spinning_after_a_pause() -> None:
     queue = Queue(draw=lambda: 0.0)
     put_each(queue, [impression()])
     settle(queue, take(queue), Answer(503, retry_after="300"))
-    put_each(queue, [impression()])
-    settle(queue, take(queue), Answer(401))
+    pause(queue)
     assert queue.next_at() is not None
     assert queue.take(61) is None
     next_at = queue.next_at()
@@ -1030,9 +1111,11 @@ def test_batching_is_retried_at_once() -> None:
 
 def test_batching_with_an_open_breaker() -> None:
     """While too little waits for a batch, a breaker whose time is over names no time in the past."""
-    queue = Queue(draw=lambda: 0.0, batching=Batching(events=2, interval_s=500))
-    put_each(queue, impressions(2))
-    settle(queue, take(queue), Answer(401))
+    queue = Queue(draw=lambda: 0.0, batching=Batching(events=3, interval_s=500))
+    put_each(queue, impressions(3))
+    while (batch := queue.take(0)) is not None:
+        settle(queue, batch, Answer(401))
+    assert queue.rejected == 3
     put_each(queue, impressions(1), now=1)
     assert queue.take(61) is None
     assert queue.next_at() == 501
@@ -1174,7 +1257,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _take(self) -> Batch | None:
         batch = self.queue.take(self.now)
-        self._end(self.queue.pop_expired())
+        self._end(self.queue.pop_given_up())
         if batch is None:
             # Else whoever waits until then would not wait at all, and ask again for ever.
             next_at = self.queue.next_at()

@@ -29,6 +29,7 @@ HOST = "127.0.0.1"
 KINDS = {"track-user": "user", "track-goal": "goal", "push": "push"}
 BATCH_KINDS = {1: "user", 2: "goal", 3: "push"}
 DRIP_S = 0.05
+TOO_LARGE = 413
 BOMB_BYTES = 50_000_000
 SHOWN_BODY_BYTES = 4096
 
@@ -85,6 +86,7 @@ class Server:
     replies: list[Reply] = field(default_factory=list)
     standing: Reply = field(default_factory=Reply)
     marker: str = ""
+    dislike: Reply = field(default_factory=Reply)
     max_body: int | None = None
     tries: list[Try] = field(default_factory=list)
     junk: list[str] = field(default_factory=list)
@@ -114,9 +116,10 @@ class Server:
         else:
             self.replies.extend([reply] * times)
 
-    async def do_refuse_marked(self, marker: str) -> None:
-        """Answer 400 to a body that holds *marker*."""
+    async def do_refuse_marked(self, marker: str, status: int = 400, style: str = "answer") -> None:
+        """Answer so to each request that holds *marker*."""
         self.marker = marker
+        self.dislike = Reply(style, status)
 
     async def do_refuse_larger(self, size: int) -> None:
         """Answer 413 to a body of more than *size* bytes."""
@@ -219,10 +222,10 @@ class Server:
             events=name_events(target, body),
         )
         self.tries.append(found)
-        if self.marker and self.marker.encode() in body:
-            found.status = 400
+        if self.marker and (self.marker.encode() in body or self.marker in target):
+            found.status = self.dislike.status
         elif self.max_body is not None and size > self.max_body:
-            found.status = 413
+            found.status = TOO_LARGE
         return found
 
     # Answering
@@ -232,7 +235,7 @@ class Server:
     ) -> None:
         reply = self.replies.pop(0) if self.replies else self.standing
         if request.status is not None:
-            reply = Reply(status=request.status)
+            reply = self.dislike if request.status != TOO_LARGE else Reply(status=TOO_LARGE)
         if reply.style != "hang" and 200 <= reply.status < 300:
             self.take(request)
         if reply.style != "hang":

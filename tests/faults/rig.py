@@ -113,9 +113,9 @@ class FaultServer:
         """Treat so the next *times* requests: hang, drip, read_then_reset, gzip_bomb, ..."""
         await self.answer(style=style, times=times)
 
-    async def refuse_marked(self, marker: str) -> None:
-        """Answer 400 to a body that holds *marker*."""
-        await self.command("refuse_marked", marker=marker)
+    async def refuse_marked(self, marker: str, status: int = 400, style: str = "answer") -> None:
+        """Answer so to each request that holds *marker*."""
+        await self.command("refuse_marked", marker=marker, status=status, style=style)
 
     async def refuse_larger(self, size: int) -> None:
         """Answer 413 to a body of more than *size* bytes."""

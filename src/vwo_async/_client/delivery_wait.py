@@ -29,7 +29,7 @@ class DeliveryWait:
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait_for(self, receipts: Iterable[Receipt]) -> bool:
-        """Wait until every outcome is known; tell whether that took no longer than may be waited.
+        """Wait until every outcome is known; false where `end_all` or the time ended the wait before.
 
         Cancelling the wait does not touch the delivery.
         """
@@ -56,6 +56,11 @@ class DeliveryWait:
             del self._deadlines[future]
             if receipt.outcome is None:
                 receipt.forget(settled)
+
+    def end_all(self) -> None:
+        """Let everybody go: there is no hope that what they wait for ends soon."""
+        for future in self._deadlines:
+            _set(future, False)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let those go whose time is over, and look again when it is over for the next.

@@ -6,7 +6,7 @@ The text of the error follows the name of the option: ``strict: must be a bool``
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import Field, fields
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -93,24 +93,33 @@ def object_with(*methods: str) -> Reader:
 
 
 def bounds_of(kind: type) -> Reader:
-    """Return a reader of a dataclass of bounds: each as its default is, and not negative."""
+    """Return a reader of a dataclass of bounds: each as its default is, finite and above 0.
+
+    A field with *may_be_zero* in its metadata may be 0; one whose default is None, a whole number or None.
+    """
 
     def read(value: object) -> object:
         instance_of(kind)(value)
         for one in fields(kind):
-            if not _is_bound(getattr(value, one.name), one.default):
+            if not _is_bound(getattr(value, one.name), one):
                 raise InvalidInputError(f"{one.name}: cannot be used")
         return value
 
     return read
 
 
-def _is_bound(value: Any, default: object) -> bool:
+def _is_bound(value: Any, bound: Field[Any]) -> bool:
+    default = bound.default
     if isinstance(default, str):
         return value in ("retry", "drop")
     if isinstance(default, bool):
         return isinstance(value, bool)
-    return is_number(value, int if isinstance(default, int) else (int, float)) and value >= 0
+    if default is None and value is None:
+        return True
+    if not is_number(value, (int, float) if isinstance(default, float) else int):
+        return False
+    is_enough = value >= 0 if "may_be_zero" in bound.metadata else value > 0
+    return is_enough and isfinite(value)
 
 
 def is_number(value: Any, kind: type | tuple[type, ...]) -> bool:

@@ -14,6 +14,8 @@ from .._delivery.queue import Batching, Limits
 from .._delivery.transport.by_name import TransportName, check_transport_name
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport, check_base_url
+from .._delivery.transport.proxy import read_proxy
+from .._delivery.transport.tls import check_ssl_context
 from .._error import DeliveryError, InvalidInputError
 from .._refresh.source import SettingsSource
 from .._result import Outcome
@@ -163,6 +165,20 @@ def _read_base_url(value: object) -> object:
     return value
 
 
+def _read_ssl_context(value: object) -> object:
+    instance_of(ssl.SSLContext)(value)
+    assert isinstance(value, ssl.SSLContext)
+    check_ssl_context(value)
+    return value
+
+
+def _read_proxy(value: object) -> object:
+    if not isinstance(value, str):
+        raise InvalidInputError("must be a str")
+    read_proxy(value)
+    return value
+
+
 def _read_transport(value: object) -> object:
     if value is None or isinstance(value, str):
         return check_transport_name(value or "httpx")
@@ -286,9 +302,9 @@ class Options:
     storage_timeout_s: float = _option(read_seconds, 1.0)
     """Limit of one round of reads of the user storage, and of one write."""
 
-    wait_timeout_s: float | None = _option(optional(read_seconds), 30.0)
-    """How long a call that awaits delivery waits at most; None for as long as it takes. The event stays on
-    its way after that."""
+    wait_timeout_s: float | None = _option(optional(read_seconds), 5.0)
+    """How long a call that awaits delivery waits at most; None for as long as it takes. While VWO is known
+    to be down or to refuse the account it does not wait at all. The event stays on its way after that."""
 
     close_timeout_s: float = _option(read_seconds, 5.0)
     """How long `aclose` drains by default."""
@@ -302,11 +318,12 @@ class Options:
     workers: int = _option(whole_number(1, 20), 4)
     """How many requests may be on their way at once."""
 
-    ssl_context: ssl.SSLContext | None = _option(optional(instance_of(ssl.SSLContext)), None)
+    ssl_context: ssl.SSLContext | None = _option(optional(_read_ssl_context), None)
     """To trust other certificates; verification cannot be turned off."""
 
-    proxy: str | None = _option(optional(read_text), None, is_shown=False)
-    """URL of an HTTP proxy. Proxy variables of the environment are not read."""
+    proxy: str | None = _option(optional(_read_proxy), None, is_shown=False)
+    """URL of an HTTP proxy, ``http://user:password@host:3128``; the default transport can use one of SOCKS
+    too. Proxy variables of the environment are not read."""
 
     transport: Transport | TransportName = _option(_read_transport, "httpx")
     """``httpx``, the default; ``httpx2`` or ``aiohttp``, extras that cost less time of the processor; or an
@@ -351,10 +368,21 @@ def read_options(given: Mapping[str, Any]) -> Options:
             values[name] = _READERS[name](value)
         except InvalidInputError as error:
             faults.append(f"{name}: {error}")
+    if not faults and values.get("proxy") is not None:
+        faults.extend(_find_proxy_fault(values["proxy"], values.get("transport")))
     if faults:
         raise InvalidInputError("; ".join(faults))
     flush_callback = (given.get("batch_events") or {}).get("flush_callback")
     return Options(**values, flush_callback=flush_callback, usage=count_usage(given))
+
+
+def _find_proxy_fault(proxy: str, transport: object) -> list[str]:
+    """Return why this transport cannot use this proxy, if it cannot."""
+    try:
+        read_proxy(proxy, has_socks=transport != "aiohttp")
+    except InvalidInputError as error:
+        return [f"proxy: {error}"]
+    return []
 
 
 def _is_polled(source: SettingsSource | None) -> bool:

@@ -50,6 +50,8 @@ class Reporter:
         self.sender: Sender | None = None
         self._journal: Journal | None = None
         self._delivery_wait = DeliveryWait(options.wait_timeout_s)
+        # Whoever flushes has time, also while VWO is down.
+        self._flush_wait = DeliveryWait(options.wait_timeout_s)
         self._quiet_until = float("-inf")
         self._drop_callback = Callback(options.on_drop, "on_drop") if options.on_drop else None
         self._flush_callback = (
@@ -73,7 +75,13 @@ class Reporter:
         transport = options.transport
         if isinstance(transport, str):
             transport = make_transport(transport, options.transport_config)
-        sender = Sender(self.queue, transport, workers=options.workers, on_ended=self._on_ended)
+        sender = Sender(
+            self.queue,
+            transport,
+            workers=options.workers,
+            on_ended=self._on_ended,
+            on_halted=self._delivery_wait.end_all,
+        )
         sender.start()
         self.sender = sender
         if options.outbox is not None and not options.development_mode:
@@ -177,8 +185,11 @@ class Reporter:
         return self._journal.record(events, [(claims or {}).get(event, ()) for event in events])
 
     async def wait_for(self, delivery: Delivery) -> None:
-        """Wait for the delivery, as long as launch allows; it goes on after that."""
-        if not await self._delivery_wait.wait_for(list_pending(delivery)):
+        """Wait for the delivery, as long as launch allows and there is hope; it goes on after that."""
+        if not self.queue.may_go(time.monotonic()):
+            return
+        is_ended = await self._delivery_wait.wait_for(list_pending(delivery))
+        if not is_ended and not self.queue.is_halted:
             log_warning("a call waited %s s for its delivery", self._options.wait_timeout_s)
 
     async def flush(self) -> FlushReport:
@@ -186,7 +197,7 @@ class Reporter:
         if self.sender is None:
             return FlushReport(0, 0, 0, 0, 0)
         pending = self.sender.release()
-        await self.wait_for(Delivery(tuple(pending)))
+        await self._flush_wait.wait_for(pending)
         outcomes = [event.outcome for event in pending]
         ends = ["pending" if one is None else one.status.value for one in outcomes]
         kinds = ("delivered", "rejected", "dropped", "pending")

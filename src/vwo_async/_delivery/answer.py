@@ -66,6 +66,9 @@ def judge(answer: Answer) -> Verdict:
         }.get(answer.failure or Failure.UNKNOWN, Verdict.UNKNOWN)
     if 200 <= status < 300:
         return Verdict.DELIVERED
+    if status < 200:
+        # No end of a request: whether it was taken is not known.
+        return Verdict.UNKNOWN
     if status in _RETRIED or status >= 500:
         return Verdict.RETRY
     if status == TOO_LARGE:

@@ -10,11 +10,15 @@ class CircuitBreaker:
     """Closed: everything may go. Open: nothing may until a time, then one probe at a time.
 
     Times are seconds of a monotonic clock. It is told what happened and never waits.
+
+    Attributes:
+        failed_probes: How many probes failed in a row since it opened.
     """
 
-    __slots__ = ("_failures", "_probing", "_reopens_at")
+    __slots__ = ("_failures", "_probing", "_reopens_at", "failed_probes")
 
     def __init__(self) -> None:
+        self.failed_probes = 0
         self._failures = 0
         self._reopens_at: float | None = None
         self._probing = False
@@ -40,12 +44,13 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         """The server answered as a working server does: close."""
-        self._failures = 0
+        self.failed_probes = self._failures = 0
         self._reopens_at = None
         self._probing = False
 
     def failed(self, now: float, wait_s: float) -> None:
         """The server failed; after five in a row stay away for *wait_s* before each probe."""
+        self.failed_probes += self.is_open
         self._failures += 1
         self._probing = False
         if self.is_open or self._failures >= FAILURES_TO_OPEN:

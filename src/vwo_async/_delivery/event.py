@@ -77,8 +77,9 @@ class Event(Receipt):
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
         raise NotImplementedError
 
-    def _visitor(self) -> str:
-        """Return the visitor id, made when an event is first written: off the caller's time."""
+    @property
+    def visitor_id(self) -> str:
+        """The visitor's id at VWO, made when an event is first written: off the caller's time."""
         if not self._visitor_id:
             self._visitor_id = self.account.name_visitor(self._id_bytes)
         return self._visitor_id
@@ -110,7 +111,7 @@ class _ClassicEvent(Event):
     def dump(self) -> dict[str, Any]:
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
         return {
-            "visitor": self._visitor(),
+            "visitor": self.visitor_id,
             "user_agent": self.user_agent,
             "ip": self.ip,
             "seconds": self.seconds,
@@ -142,7 +143,7 @@ class _ClassicEvent(Event):
     def _target(self, path: str, query: str) -> str:
         account = self.account
         return (
-            f"{account.path}/server-side/{path}?{query}&sId={self.seconds}&u={self._visitor()}"
+            f"{account.path}/server-side/{path}?{query}&sId={self.seconds}&u={self.visitor_id}"
             f"&random={self.random}{account.query}"
         )
 
@@ -165,7 +166,7 @@ class _CampaignEvent(_ClassicEvent):
             visitor = f'"visitor_ua":{json.dumps(agent)},"visitor_ip":{json.dumps(ip)}'
         return (
             f'{{"e":{self.campaign_id},"c":{self.variation_id},"sId":{self.seconds},'
-            f'"u":"{self._visitor()}","eT":{kind},{visitor}{tail}}}'
+            f'"u":"{self.visitor_id}","eT":{kind},{visitor}{tail}}}'
         )
 
 
@@ -253,7 +254,7 @@ class CustomDimensionEvent(_ClassicEvent):
 
     def render_item(self) -> str:
         """Return its batch form, eT 3; the tags are percent-encoded JSON, as Node and Java send them."""
-        visitor = self._visitor()
+        visitor = self.visitor_id
         tags = json.dumps(quote_text(self.tags))
         return f'{{"sId":{self.seconds},"u":"{visitor}","eT":{_PUSH},"t":{tags}}}'
 
@@ -310,7 +311,7 @@ class ArchEvent(Event):
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
         return {
             "kind": "arch",
-            "visitor": self._visitor(),
+            "visitor": self.visitor_id,
             "user_agent": self.user_agent,
             "ip": self.ip,
             "millis": self.millis,
@@ -337,7 +338,7 @@ class ArchEvent(Event):
         return event
 
     def _body(self) -> str:
-        visitor = self._visitor()
+        visitor = self.visitor_id
         ours = dict(self.account.props)
         environment = {ENVIRONMENT: self.account.sdk_key} if self.account.sdk_key else {}
         return (

@@ -9,19 +9,21 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Literal
 
 from .._result import DeliveryStatus, Outcome
-from .answer import Answer, Verdict, judge, read_retry_after
+from .answer import Answer, Failure, Verdict, judge, read_retry_after
+from .batch import Batch
+from .blame import Blame
 from .circuit_breaker import CircuitBreaker
 from .event import Event
-from .request import Request
 
-# What a batch may owe to one bad event in it.
-_DIVISIBLE = frozenset({Verdict.INVALID, Verdict.TOO_LARGE, Verdict.UNSENDABLE})
+# An event at fault itself waits at most this part of its age, where that is more than the cap.
+TRIES_IN_AGE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,13 @@ class Limits:
         max_bytes: Their approximate size together.
         max_batch_events: Events in one request.
         max_batch_bytes: Their approximate size together.
-        max_attempts: Requests made for an event before it is dropped as ``expired``.
+        max_attempts: Requests made for an event before it is dropped as ``expired``; None, the default,
+            for as many as fit into *max_age_s*.
         max_age_s: Age at which an event is dropped as ``expired`` instead of sent again.
         backoff_base_s: Shortest wait before a retry; the random wait is at most twice, then four times
             that, and so on.
-        backoff_cap_s: Longest wait that is not asked for by the server.
+        backoff_cap_s: Longest wait that is not asked for by the server; an event that fails while others
+            do not may wait a twentieth of its age.
         coalesces: Whether events that wait together leave together.
         linger_s: How long an event waits for others to leave with while a request is on its way; with
             none on its way it leaves at once.
@@ -50,12 +54,12 @@ class Limits:
     max_bytes: int = 16_000_000
     max_batch_events: int = 500
     max_batch_bytes: int = 500_000
-    max_attempts: int = 50
+    max_attempts: int | None = None
     max_age_s: float = 86_400.0
     backoff_base_s: float = 0.5
     backoff_cap_s: float = 60.0
     coalesces: bool = True
-    linger_s: float = 0.002
+    linger_s: float = field(default=0.002, metadata={"may_be_zero": True})
     on_unknown: Literal["retry", "drop"] = "retry"
 
 
@@ -70,23 +74,6 @@ class Batching:
 
     events: int = 100
     interval_s: float = 600.0
-
-
-class Batch:
-    """The events of one request; a retry sends the same batch again."""
-
-    __slots__ = ("attempts", "events")
-
-    def __init__(self, events: Sequence[Event], attempts: int = 0) -> None:
-        self.events = events
-        self.attempts = attempts
-
-    def render(self) -> Request:
-        """Return the request: the event's own form where it is alone, else the batch form."""
-        first = self.events[0]
-        if len(self.events) == 1 and not first.is_batch_only:
-            return first.render()
-        return first.account.render_batch([event.render_item() for event in self.events])
 
 
 class Queue:
@@ -115,6 +102,7 @@ class Queue:
         self._released = 0
         self._draw = draw
         self._breaker = CircuitBreaker()
+        self._blame = Blame()
         # Bundles of events that should share a request, in order of acceptance.
         self._ready: deque[tuple[Event, ...]] = deque()
         self._again: deque[Batch] = deque()
@@ -122,7 +110,9 @@ class Queue:
         self._order = count()
         self._in_flight: set[Batch] = set()
         self._probe: Batch | None = None
-        self._expired: list[Event] = []
+        # Events alone that fail while others are delivered, as long as they wait: the oldest first.
+        self._culprits: dict[Batch, None] = {}
+        self._given_up: list[Event] = []
         self._events = 0
         self._bytes = 0
         self.accepted = 0
@@ -144,6 +134,15 @@ class Queue:
         """Their approximate size."""
         return self._bytes
 
+    @property
+    def is_halted(self) -> bool:
+        """Whether VWO is known to be down or to refuse the account, so that only probes go."""
+        return self._breaker.is_open
+
+    def may_go(self, now: float) -> bool:
+        """Tell whether a request may go now, be it a probe."""
+        return self._breaker.admits(now)
+
     def count_held(self) -> int:
         """Count the pending events one by one: the check on `pending` for tests and reports."""
         ready = sum(map(len, self._ready))
@@ -153,7 +152,8 @@ class Queue:
     def put(self, events: Sequence[Event], now: float) -> list[Event | None]:
         """Accept *events* to share a request where possible; None for each that there is no room for.
 
-        The newest is refused rather than the oldest dropped: its caller can still be told.
+        The newest is refused rather than the oldest dropped: its caller can still be told. Only what the
+        server fails on while it takes others makes room.
         """
         taken = [event if self.put_one(event, now) else None for event in events]
         if self._batching is None and len(events) > 1:
@@ -163,15 +163,28 @@ class Queue:
 
     def put_one(self, event: Event, now: float) -> bool:
         """Accept *event* alone, see `put`; false where there is no room for it."""
-        size = self._bytes + event.size
-        if self._events >= self._max_events or size > self._max_bytes:
+        if (
+            self._events >= self._max_events or self._bytes + event.size > self._max_bytes
+        ) and not self._make_room(event.size):
             self.refused += 1
             return False
         self._events += 1
-        self._bytes = size
+        self._bytes += event.size
         self.accepted += 1
         event.at = now
         self._ready.append((event,))
+        return True
+
+    def _make_room(self, size: int) -> bool:
+        """Give up events that the server fails on while it takes others, until *size* bytes fit."""
+        while self._events >= self._max_events or self._bytes + size > self._max_bytes:
+            if not self._culprits:
+                return False
+            batch = next(iter(self._culprits))
+            del self._culprits[batch]
+            overflow = Outcome(DeliveryStatus.DROPPED, "overflow", None, batch.attempts)
+            self._given_up.extend(self._end(batch, overflow))
+            batch.events = ()
         return True
 
     def restore(self, event: Event, at: float) -> bool:
@@ -211,34 +224,79 @@ class Queue:
     def take(self, now: float) -> Batch | None:
         """Return the next batch to send, or None where nothing may go now."""
         while self._delayed and self._delayed[0][0] <= now:
-            self._drop_old(heappop(self._delayed)[2], now)
+            self._again.append(heappop(self._delayed)[2])
         if not self._breaker.admits(now):
             return None
-        batch = self._again.popleft() if self._again else self._collect(now)
+        if self._breaker.is_open:
+            batch = self._probe = self._find_probe(now)
+        else:
+            batch = self._find_retry(now) or self._collect(now)
         if batch is not None:
             self._in_flight.add(batch)
             self._breaker.started()
-            if self._breaker.is_open:
-                self._probe = batch
             batch.attempts += 1
             self.requests += 1
         return batch
 
-    def _drop_old(self, batch: Batch, now: float) -> None:
-        """Let a batch whose wait is over go again, less what has become too old."""
+    def _find_probe(self, now: float) -> Batch | None:
+        """Return one event to try the server with: of those that were not tried yet, if there are any."""
+        if self._is_full(now):
+            bundle = self._ready.popleft()
+            if len(bundle) > 1:
+                self._ready.appendleft(bundle[1:])
+            self._released = max(self._released - 1, 0)
+            return Batch(bundle[:1])
+        batch = self._pop_again(now)
+        if batch is None or batch.is_alone:
+            return batch
+        self._again.appendleft(batch)
+        return batch.pop_first()
+
+    def _find_retry(self, now: float) -> Batch | None:
+        """Return a batch whose wait is over, with others that shared its fate where it was not their fault."""
+        batch = self._pop_again(now)
+        if batch is None or not self._again or not self._limits.coalesces:
+            return batch
+        size, number = _weigh(batch.events), len(batch.events)
+        others = []
+        while self._again and batch.can_join(self._again[0]):
+            size += _weigh(self._again[0].events)
+            number += len(self._again[0].events)
+            if number > self._max_batch_events or size > self._max_batch_bytes:
+                break
+            others.append(self._drop_old(self._again.popleft(), now))
+        if others:
+            batch.join(others)
+        return batch
+
+    def _pop_again(self, now: float) -> Batch | None:
+        """Return the first batch whose wait is over, less what has become too old."""
+        while self._again:
+            batch = self._drop_old(self._again.popleft(), now)
+            self._culprits.pop(batch, None)
+            if batch.events:
+                return batch
+        return None
+
+    def _drop_old(self, batch: Batch, now: float) -> Batch:
+        """Return *batch* less what has become too old."""
         limit = self._limits.max_age_s
         old = [event for event in batch.events if now - event.at >= limit]
         if old:
-            expired = Outcome(DeliveryStatus.DROPPED, "expired", None, batch.attempts)
-            self._expired.extend(self._end(Batch(old), expired))
-            batch.events = [event for event in batch.events if now - event.at < limit]
-        if batch.events:
-            self._again.append(batch)
+            self._given_up.extend(self._expire(batch, old, None))
+        return batch
 
-    def pop_expired(self) -> list[Event]:
-        """Return the events that ended of age in `take`, for their waiters to be told."""
-        expired, self._expired = self._expired, []
-        return expired
+    def _expire(self, batch: Batch, old: Sequence[Event], status: int | None) -> list[Event]:
+        """End the *old* events of *batch*."""
+        ended = set(old)
+        batch.events = [event for event in batch.events if event not in ended]
+        expired = Outcome(DeliveryStatus.DROPPED, "expired", status, batch.attempts)
+        return self._end(Batch(old), expired)
+
+    def pop_given_up(self) -> list[Event]:
+        """Return the events that ended outside `settle`, too old or to make room, for their waiters to be told."""
+        given_up, self._given_up = self._given_up, []
+        return given_up
 
     def has_waiting(self) -> bool:
         """Tell whether something waits, be it for time to pass or for a worker."""
@@ -325,24 +383,31 @@ class Queue:
         verdict = judge(answer)
         if verdict in (Verdict.RETRY, Verdict.UNKNOWN):
             return self._retry(batch, answer, verdict, now, wall_now, counts=counts)
-        if verdict is Verdict.PAUSED:
-            if counts:
-                self._breaker.paused(now)
-        elif verdict is not Verdict.UNSENDABLE:
-            self._breaker.succeeded()
-        elif counts:
-            self._breaker.released()
+        self._note_answer(batch, verdict, now, counts=counts)
         if verdict is Verdict.DELIVERED:
             delivered = Outcome(DeliveryStatus.DELIVERED, "", answer.status, batch.attempts)
             return self._end(batch, delivered)
         return self._refuse(batch, answer, verdict)
 
+    def _note_answer(self, batch: Batch, verdict: Verdict, now: float, *, counts: bool) -> None:
+        """Have the breaker learn of an answer that ends a request."""
+        if verdict is Verdict.DELIVERED:
+            self._blame.delivered()
+            self._breaker.succeeded()
+        elif not counts:
+            return
+        elif verdict is Verdict.UNSENDABLE:
+            self._breaker.released()
+        elif self._blame.is_account_refused(batch, verdict):
+            self._breaker.paused(now)
+        else:
+            self._blame.answered()
+            self._breaker.succeeded()
+
     def _refuse(self, batch: Batch, answer: Answer, verdict: Verdict) -> list[Event]:
         """Halve a refused batch, so that no event suffers for another; end one that stands alone."""
-        if verdict in _DIVISIBLE and len(batch.events) > 1:
-            half = len(batch.events) // 2
-            halves = (batch.events[:half], batch.events[half:])
-            self._again.extendleft(Batch(events, batch.attempts) for events in reversed(halves))
+        if not batch.is_alone:
+            self._again.extendleft(reversed(batch.divide()))
             return []
         status, reason = {
             Verdict.TOO_LARGE: (DeliveryStatus.DROPPED, "too_large"),
@@ -360,32 +425,73 @@ class Queue:
         *,
         counts: bool,
     ) -> list[Event]:
-        wait = self._draw_wait(batch, answer, wall_now)
-        if counts:
-            self._breaker.failed(now, wait)
+        """Let a failed batch, or its halves, wait for another try, less what may not be tried again."""
+        limits = self._limits
+        find_wait = partial(
+            self._find_wait, self._draw(), read_retry_after(answer.retry_after, wall_now)
+        )
+        self._note_failure(batch, answer, now, find_wait, counts=counts)
         if verdict is Verdict.UNKNOWN:
             self.unknown += 1
-        limits = self._limits
-        if verdict is Verdict.UNKNOWN and limits.on_unknown == "drop":
-            return self._end(
-                batch, Outcome(DeliveryStatus.DROPPED, "unknown", None, batch.attempts)
-            )
-        expired = Outcome(DeliveryStatus.DROPPED, "expired", answer.status, batch.attempts)
-        if batch.attempts >= limits.max_attempts:
-            return self._end(batch, expired)
+            if limits.on_unknown == "drop":
+                dropped = Outcome(DeliveryStatus.DROPPED, "unknown", None, batch.attempts)
+                return self._end(batch, dropped)
+        is_spent = limits.max_attempts is not None and batch.attempts >= limits.max_attempts
         old = [event for event in batch.events if now - event.at >= limits.max_age_s]
-        if old:
-            batch.events = [event for event in batch.events if now - event.at < limits.max_age_s]
-        if batch.events:
-            heappush(self._delayed, (now + wait, next(self._order), batch))
-        return self._end(Batch(old), expired) if old else []
+        if is_spent and batch.is_alone:
+            old = list(batch.events)
+        ended = self._expire(batch, old, answer.status) if old else []
+        if len(batch.events) > 1 and (batch.is_suspect or is_spent):
+            for part in batch.divide():
+                self._delay(part, now, find_wait)
+        elif batch.events:
+            self._delay(batch, now, find_wait)
+        return ended
 
-    def _draw_wait(self, batch: Batch, answer: Answer, wall_now: float) -> float:
-        """Return how long to wait before the next try: random, growing, and no less than asked for."""
+    def _delay(self, batch: Batch, now: float, find_wait: Callable[..., float]) -> None:
+        """Let *batch* wait for its next try."""
+        age_s = 0.0
+        if batch.is_alone and batch.is_suspect:
+            age_s = now - batch.events[0].at
+            if self.delivered > batch.delivered_before:
+                self._culprits[batch] = None
+        due_at = now + find_wait(batch.failures, age_s)
+        heappush(self._delayed, (due_at, next(self._order), batch))
+
+    def _find_wait(self, luck: float, least_s: float, failures: int, age_s: float = 0.0) -> float:
+        """Return how long to wait before the next try: random, growing, and no less than asked for.
+
+        Args:
+            luck: A random number in [0, 1).
+            least_s: What the server asked for.
+            failures: How many tries failed so far.
+            age_s: That of an event at fault itself: the older it is, the longer it may wait.
+        """
         base = self._limits.backoff_base_s
-        bound: float = min(base * 2.0 ** min(batch.attempts, 30), self._limits.backoff_cap_s)
-        wait = base + self._draw() * max(bound - base, 0.0)
-        return max(wait, read_retry_after(answer.retry_after, wall_now))
+        cap = max(self._limits.backoff_cap_s, age_s / TRIES_IN_AGE)
+        bound: float = min(base * 2.0 ** min(failures, 30), cap)
+        return max(base + luck * max(bound - base, 0.0), least_s)
+
+    def _note_failure(
+        self,
+        batch: Batch,
+        answer: Answer,
+        now: float,
+        find_wait: Callable[..., float],
+        *,
+        counts: bool,
+    ) -> None:
+        """Have the breaker learn of a failure, unless it only tells again that one event is at fault."""
+        breaker = self._breaker
+        is_sent = answer.failure is not Failure.NOT_SENT
+        is_news = not (is_sent and batch.is_alone and batch.is_suspect)
+        if not batch.failures:
+            batch.delivered_before = self.delivered
+        batch.failures += 1
+        if is_sent and not breaker.is_open:
+            self._blame.failed(batch)
+        if counts and (is_news or breaker.is_open):
+            breaker.failed(now, find_wait(max(batch.failures, breaker.failed_probes + 1)))
 
     def _end(self, batch: Batch, outcome: Outcome) -> list[Event]:
         number = len(batch.events)
@@ -412,7 +518,7 @@ class Queue:
         """
         batches = [*self._in_flight, *self._again, *(batch for _, _, batch in self._delayed)]
         batches.extend(Batch(bundle) for bundle in self._ready)
-        for held in (self._in_flight, self._again, self._delayed, self._ready):
+        for held in (self._in_flight, self._again, self._delayed, self._ready, self._culprits):
             held.clear()
         ended: list[Event] = []
         for batch in batches:

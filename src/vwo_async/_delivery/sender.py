@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 from .._log import log_error, log_warning
 from .answer import Answer, Failure
+from .batch import Batch
 from .event import Event
-from .queue import Batch, Queue
+from .queue import Queue
 from .transport.protocol import Transport
 
 LOG_INTERVAL_S = 60.0
@@ -24,6 +25,7 @@ class Sender:
         transport: How.
         workers: How many requests may be on their way.
         on_ended: Called with the events of each request, or of each part of one, that ended.
+        on_halted: Called after each request by which VWO is known to be down or to refuse the account.
         clock: Monotonic seconds.
         wall_clock: Seconds since the epoch.
     """
@@ -35,6 +37,7 @@ class Sender:
         *,
         workers: int,
         on_ended: Callable[[Sequence[Event]], object] | None = None,
+        on_halted: Callable[[], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -42,6 +45,7 @@ class Sender:
         self._transport = transport
         self._size = workers
         self._on_ended = on_ended
+        self._on_halted = on_halted
         self._clock = clock
         self._wall_clock = wall_clock
         self._workers: list[asyncio.Task[None]] = []
@@ -82,7 +86,7 @@ class Sender:
     async def _work(self) -> None:
         while True:
             batch = self._queue.take(self._clock())
-            self._finish(self._queue.pop_expired())
+            self._finish(self._queue.pop_given_up())
             if batch is None:
                 self._lingers = self._queue.lingers(self._clock())
                 await self._sleep()
@@ -94,6 +98,8 @@ class Sender:
             answer = await self._send(batch)
             ended = self._queue.settle(batch, answer, self._clock(), self._wall_clock())
             self._finish(ended)
+            if self._on_halted is not None and self._queue.is_halted:
+                self._on_halted()
             self._report(answer)
 
     async def _sleep(self) -> None:

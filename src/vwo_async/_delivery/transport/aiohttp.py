@@ -2,23 +2,80 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import ssl
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, cast
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from ..answer import Answer, Failure
 from ..request import Request
-from .protocol import KEEPALIVE_S, MAX_ANSWER_BYTES, VWO_BASE_URL, Timeouts, check_base_url
+from .protocol import (
+    BODY_TIMEOUT_S,
+    KEEPALIVE_S,
+    MAX_ANSWER_BYTES,
+    VWO_BASE_URL,
+    Timeouts,
+    check_base_url,
+    read_answer,
+)
+from .proxy import read_proxy
+from .status_line import StatusLine
 from .tls import Certificates
 
-_NOT_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.ConnectionTimeoutError,
-)
-_UNSENDABLE = (aiohttp.InvalidURL, ValueError)
-_UNKNOWN = (aiohttp.ClientError, TimeoutError, OSError)
+# aiohttp warns of bytes above this, and writes a file in pieces instead.
+_MAX_BYTES_AT_ONCE = 1_000_000
+_FAILED = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+class _Try:
+    """One request, and what was heard since it had a connection over which it may have been sent."""
+
+    __slots__ = ("status_line",)
+
+    def __init__(self) -> None:
+        self.status_line: StatusLine | None = None
+
+
+_try: ContextVar[_Try] = ContextVar("vwo_async try")
+
+
+class _Protocol(ResponseHandler):
+    """A connection of aiohttp that keeps what a status line says before a parser sees it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.status_line = StatusLine()
+
+    def data_received(self, data: bytes) -> None:
+        self.status_line.hear(data)
+        super().data_received(data)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Says when a request has a connection, and gives it none on which an answer waits already."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # There is no public way to say of what kind a connection is.
+        self._factory = cast("Any", partial(_Protocol, loop=self._loop))
+
+    async def connect(self, *arguments: Any, **options: Any) -> Any:
+        """Return a connection, and take note of it."""
+        while True:
+            connection = await super().connect(*arguments, **options)
+            protocol = connection.protocol
+            assert isinstance(protocol, _Protocol)
+            if not protocol.should_close:
+                break
+            connection.close()
+        _try.get().status_line = protocol.status_line = StatusLine()
+        return connection
 
 
 class AiohttpTransport:
@@ -29,7 +86,7 @@ class AiohttpTransport:
         timeouts: Limits of one try.
         user_agent: The header of every request.
         ssl_context: To trust other certificates than the system's; verification cannot be turned off.
-        proxy: URL of an HTTP proxy; the environment's proxy variables are not read.
+        proxy: URL of an HTTP proxy, see `read_proxy`; the environment's proxy variables are not read.
     """
 
     def __init__(
@@ -48,12 +105,12 @@ class AiohttpTransport:
         self._timeout = aiohttp.ClientTimeout(
             total=limits.total_s,
             # All of connecting, and TCP alone: the first covers name resolution and TLS too.
-            connect=min(2 * limits.connect_s, limits.total_s),
+            connect=min(2 * limits.connect_s, 0.9 * limits.total_s),
             sock_connect=limits.connect_s,
             sock_read=limits.read_s,
         )
         self._certificates = Certificates(ssl_context)
-        self._proxy = proxy
+        self._proxy = None if proxy is None else read_proxy(proxy, has_socks=False)
         self._headers = {
             "User-Agent": user_agent,
             "Accept": "*/*",
@@ -64,30 +121,52 @@ class AiohttpTransport:
 
     async def send(self, request: Request) -> Answer:
         """Send *request* once; see `Transport`."""
+        this = _Try()
+        _try.set(this)
+        answer = await self._try(request)
+        if this.status_line is None:
+            is_unsendable = answer.failure is Failure.UNSENDABLE
+            return answer if is_unsendable else Answer(failure=Failure.NOT_SENT)
+        return read_answer(answer, this.status_line.status)
+
+    async def _try(self, request: Request) -> Answer:
         try:
             session = self._session or await self._open()
             async with session.request(
                 request.method,
                 URL(f"{self._origin}{request.target}", encoded=True),
-                headers=[(name.decode(), value.decode()) for name, value in request.headers],
-                data=request.body or None,
+                headers=self._list_headers(request),
+                data=_wrap(request.body),
                 allow_redirects=False,
-                proxy=self._proxy,
+                **self._proxy_options,
             ) as response:
                 return await _read(response)
-        except _NOT_SENT:
-            return Answer(failure=Failure.NOT_SENT)
-        except _UNSENDABLE:
+        except aiohttp.InvalidURL:
             return Answer(failure=Failure.UNSENDABLE)
-        except _UNKNOWN:
+        except _FAILED:
             return Answer(failure=Failure.UNKNOWN)
+        except ValueError:
+            # After the others, since a certificate that is not valid is one of these too.
+            return Answer(failure=Failure.UNSENDABLE)
+
+    def _list_headers(self, request: Request) -> list[tuple[str, str]]:
+        headers = [(name.decode(), value.decode()) for name, value in request.headers]
+        if self._proxy is not None and not self._is_tls:
+            # There is no tunnel whose request could carry it.
+            headers.extend(self._proxy.headers.items())
+        return headers
+
+    @property
+    def _proxy_options(self) -> dict[str, Any]:
+        proxy = self._proxy
+        return {} if proxy is None else {"proxy": proxy.url, "proxy_headers": proxy.headers}
 
     async def _open(self) -> aiohttp.ClientSession:
         context = await self._certificates.load() if self._is_tls else True
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # The number of workers bounds the requests on their way, and so the connections.
-                connector=aiohttp.TCPConnector(
+                connector=_Connector(
                     limit=0, ssl=context, keepalive_timeout=KEEPALIVE_S, use_dns_cache=False
                 ),
                 headers=self._headers,
@@ -112,12 +191,24 @@ class AiohttpTransport:
         return f"<AiohttpTransport {self._host!r}>"
 
 
+def _wrap(body: bytes) -> bytes | io.BytesIO | None:
+    return io.BytesIO(body) if len(body) > _MAX_BYTES_AT_ONCE else body or None
+
+
 async def _read(response: aiohttp.ClientResponse) -> Answer:
+    """Return the answer, whose status is known; what follows is read for the sake of the connection."""
+    answer = Answer(response.status, None, response.headers.get("Retry-After", ""))
     size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            # The rest is not for us: drop the connection with it unread.
-            response.close()
-            return Answer(response.status)
-    return Answer(response.status, None, response.headers.get("Retry-After", ""))
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in response.content.iter_any():
+                size += len(chunk)
+                if size > MAX_ANSWER_BYTES:
+                    break
+            else:
+                return answer
+    except _FAILED:
+        pass
+    # The rest is not for us: drop the connection with it unread.
+    response.close()
+    return answer

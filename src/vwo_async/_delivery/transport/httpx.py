@@ -14,16 +14,32 @@ import ssl
 from collections.abc import AsyncIterable
 from contextlib import suppress
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpcore
-import httpx
 
 from ..answer import Answer, Failure
 from ..request import Request
 from .log_filter import making_request, silence_logger
-from .protocol import KEEPALIVE_S, MAX_ANSWER_BYTES, VWO_BASE_URL, Timeouts, check_base_url
+from .protocol import (
+    BODY_TIMEOUT_S,
+    KEEPALIVE_S,
+    MAX_ANSWER_BYTES,
+    VWO_BASE_URL,
+    Timeouts,
+    check_base_url,
+    read_answer,
+)
+from .proxy import read_proxy
 from .tls import Certificates
+from .wire import Wire, has_surplus
+
+
+class _Line(NamedTuple):
+    """A connection, or a proxy's pool of one, and its bytes."""
+
+    connection: Any
+    wire: Wire
 
 
 class HttpxTransport:
@@ -34,7 +50,8 @@ class HttpxTransport:
         timeouts: Limits of one try.
         user_agent: The header of every request.
         ssl_context: To trust other certificates than the system's; verification cannot be turned off.
-        proxy: URL of an HTTP proxy; the environment's proxy variables are not read.
+        proxy: URL of an HTTP or SOCKS proxy, see `read_proxy`; the environment's proxy variables are not
+            read.
         core: The engine: ``httpcore``, or its successor's module with the same classes.
     """
 
@@ -54,8 +71,8 @@ class HttpxTransport:
         self._path = self._url.raw_path.decode().rstrip("/")
         self._timeouts = timeouts or Timeouts()
         self._certificates = Certificates(ssl_context)
-        self._proxy = None if proxy is None else httpx.Proxy(proxy)
-        self._idle: list[Any] = []
+        self._proxy = None if proxy is None else read_proxy(proxy)
+        self._idle: list[_Line] = []
         self._headers = [
             (b"Host", self._url.netloc),
             (b"User-Agent", user_agent.encode("ascii", "replace")),
@@ -81,11 +98,17 @@ class HttpxTransport:
             core.ConnectionNotAvailable,
         )
         self._unsendable = (core.LocalProtocolError, core.UnsupportedProtocol)
-        self._unknown = (core.NetworkError, core.TimeoutException, core.ProtocolError)
+        self._failed = (
+            TimeoutError,
+            core.NetworkError,
+            core.TimeoutException,
+            core.ProtocolError,
+        )
 
     async def send(self, request: Request) -> Answer:
         """Send *request* once; see `Transport`."""
-        return (await self.fetch(request))[0]
+        answer, _ = await self._exchange(request, MAX_ANSWER_BYTES, needs_body=False)
+        return answer
 
     async def fetch(
         self, request: Request, max_bytes: int = MAX_ANSWER_BYTES
@@ -94,40 +117,53 @@ class HttpxTransport:
 
         A body of more than *max_bytes* is left unread and comes back empty.
         """
-        connection = await self._find_connection()
+        return await self._exchange(request, max_bytes, needs_body=True)
+
+    async def _exchange(
+        self, request: Request, max_bytes: int, *, needs_body: bool
+    ) -> tuple[Answer, bytes]:
+        line = await self._find_line()
+        line.wire.begin()
         try:
             with making_request():
-                async with asyncio.timeout(self._timeouts.total_s):
-                    answer, body = await self._try(connection, request, max_bytes)
-        except TimeoutError:
-            await _discard(connection)
-            return Answer(failure=Failure.UNKNOWN), b""
+                answer, body = await self._try(line, request, max_bytes, needs_body=needs_body)
         except BaseException:
-            await _discard(connection)
+            await _discard(line)
             raise
-        if answer.status is None:
-            await _discard(connection)
+        is_done = body is not None and answer.failure is None and not line.wire.is_early
+        if not is_done or has_surplus(line.connection):
+            await _discard(line)
         else:
-            self._idle.append(connection)
-        return answer, body
+            self._idle.append(line)
+        if not needs_body:
+            answer = read_answer(answer, line.wire.status_line.status)
+        return answer, body or b""
 
-    async def _try(self, connection: Any, request: Request, max_bytes: int) -> tuple[Answer, bytes]:
+    async def _try(
+        self, line: _Line, request: Request, max_bytes: int, *, needs_body: bool
+    ) -> tuple[Answer, bytes | None]:
+        """Return the answer and its body, None where that was not wholly read."""
+        answer = None
         try:
-            response = await connection.handle_async_request(self._build(request))
-            try:
-                body = await _read(response.stream, max_bytes)
-            finally:
-                await response.aclose()
-        except self._not_sent:
-            return Answer(failure=Failure.NOT_SENT), b""
+            async with asyncio.timeout(self._timeouts.total_s) as limit:
+                response = await line.connection.handle_async_request(self._build(request))
+                answer = Answer(response.status, None, _find_retry_after(response.headers))
+                if not needs_body:
+                    _shorten(limit, BODY_TIMEOUT_S)
+                try:
+                    body = await _read(response.stream, max_bytes)
+                finally:
+                    await response.aclose()
         except self._unsendable:
-            return Answer(failure=Failure.UNSENDABLE), b""
-        except self._unknown:
-            return Answer(failure=Failure.UNKNOWN), b""
-        if body is None:
-            # More than was asked for: closing the response has dropped the connection, the rest unread.
-            return Answer(response.status), b""
-        return Answer(response.status, None, _find_retry_after(response.headers)), body
+            return answer or Answer(failure=Failure.UNSENDABLE), None
+        except self._not_sent:
+            return Answer(failure=Failure.NOT_SENT), None
+        except self._failed:
+            if answer is not None and not needs_body:
+                # The status is what counts, whatever came after it.
+                return answer, None
+            return Answer(failure=Failure.UNKNOWN if line.wire.is_sent else Failure.NOT_SENT), None
+        return answer, body
 
     def _build(self, request: Request) -> Any:
         headers = [*self._headers, *request.headers]
@@ -147,36 +183,39 @@ class HttpxTransport:
             extensions=self._extensions,
         )
 
-    async def _find_connection(self) -> Any:
+    async def _find_line(self) -> _Line:
         """Return an idle connection that is still good, or a new one."""
         while self._idle:
-            connection = self._idle.pop()
+            line = self._idle.pop()
+            connection = line.connection
+            # A connection through a proxy is a pool of one, which looks after itself.
             if self._proxy is not None or (
                 connection.is_available() and not connection.has_expired()
             ):
-                return connection
-            await _discard(connection)
-        is_tls = self._url.scheme == "https"
-        return self._open_connection(await self._certificates.load() if is_tls else None)
+                return line
+            await _discard(line)
+        is_tls = self._url.scheme == "https" or (self._proxy and self._proxy.scheme == "https")
+        context = await self._certificates.load() if is_tls else None
+        wire = Wire(self._core)
+        return _Line(self._open_connection(context, wire), wire)
 
-    def _open_connection(self, context: ssl.SSLContext | None) -> Any:
-        core, url = self._core, self._url
-        if self._proxy is None:
+    def _open_connection(self, context: ssl.SSLContext | None, wire: Wire) -> Any:
+        core, url, proxy = self._core, self._url, self._proxy
+        if proxy is None:
             origin = core.Origin(url.raw_scheme, url.raw_host, url.port or _PORTS[url.scheme])
-            return core.AsyncHTTPConnection(origin, context, keepalive_expiry=KEEPALIVE_S)
-        proxy = self._proxy
-        kind = core.AsyncSOCKSProxy if proxy.url.scheme.startswith("socks") else core.AsyncHTTPProxy
+            return core.AsyncHTTPConnection(
+                origin, context, keepalive_expiry=KEEPALIVE_S, network_backend=wire
+            )
+        options = {} if proxy.scheme != "https" else {"proxy_ssl_context": context}
+        kind = core.AsyncSOCKSProxy if proxy.scheme.startswith("socks") else core.AsyncHTTPProxy
         return kind(
-            proxy_url=core.URL(
-                scheme=proxy.url.raw_scheme,
-                host=proxy.url.raw_host,
-                port=proxy.url.port,
-                target=proxy.url.raw_path,
-            ),
-            proxy_auth=proxy.raw_auth,
+            proxy_url=core.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/"),
+            proxy_auth=proxy.auth,
             ssl_context=context,
             max_connections=1,
             keepalive_expiry=KEEPALIVE_S,
+            network_backend=wire,
+            **options,
         )
 
     async def aclose(self) -> None:
@@ -211,7 +250,15 @@ async def _read(stream: AsyncIterable[bytes], max_bytes: int) -> bytes | None:
     return b"".join(chunks)
 
 
-async def _discard(connection: Any) -> None:
+def _shorten(limit: asyncio.Timeout, seconds: float) -> None:
+    """Let *limit* end in *seconds*, unless it does so before."""
+    ends_at = asyncio.get_running_loop().time() + seconds
+    before = limit.when()
+    if before is None or ends_at < before:
+        limit.reschedule(ends_at)
+
+
+async def _discard(line: _Line) -> None:
     # A connection that cannot even be closed is gone.
     with suppress(Exception), making_request():
-        await connection.aclose()
+        await line.connection.aclose()

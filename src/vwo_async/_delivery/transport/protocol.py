@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
 from ..._error import InvalidInputError
-from ..answer import Answer
+from ..answer import Answer, Failure
 from ..request import Request
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ VWO_BASE_URL = "https://dev.visualwebsiteoptimizer.com"
 MAX_ANSWER_BYTES = 64_000
 # Servers and what stands before them close idle connections after a minute or more.
 KEEPALIVE_S = 30.0
+# How long the rest of an answer may take whose status is known; after that its connection is given up.
+BODY_TIMEOUT_S = 1.0
+PROXY_REFUSED = 407
+MAX_PORT = 65_535
+# A name, which for one outside ASCII has its own form, or an address.
+_HOST = re.compile(r"[0-9A-Za-z._:%-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,21 @@ class Fetcher(Transport, Protocol):
         ...
 
 
+def read_answer(answer: Answer, told: int | None) -> Answer:
+    """Return what became of events, by what a library made of an answer and the status that was *told*.
+
+    A proxy that wants a password has not sent them on. A status below 200 is no end: a server that
+    switches protocols unasked may have taken them or not.
+    """
+    if answer.failure in (Failure.NOT_SENT, Failure.UNSENDABLE):
+        return answer
+    if told == PROXY_REFUSED:
+        return Answer(failure=Failure.NOT_SENT)
+    if told is None or told < 200:
+        return Answer(failure=Failure.UNKNOWN)
+    return Answer(told, None, answer.retry_after)
+
+
 def check_base_url(base_url: str) -> URL:
     """Return the parsed *base_url*: https, or http on a loopback host.
 
@@ -72,11 +94,21 @@ def check_base_url(base_url: str) -> URL:
         url = URL(base_url)
     except (InvalidURL, TypeError):
         raise InvalidInputError("base_url is not a URL") from None
-    if not url.host or url.userinfo or url.query or url.fragment:
+    if (
+        not is_reachable(url.raw_host.decode(), url.port)
+        or url.userinfo
+        or url.query
+        or url.fragment
+    ):
         raise InvalidInputError("base_url must be scheme, host and at most a port and a path")
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
         raise InvalidInputError("base_url must be https, or http on a loopback host")
     return url
+
+
+def is_reachable(host: str, port: int | None) -> bool:
+    """Tell whether a connection can be made to such a host and port, None for the usual one."""
+    return _HOST.fullmatch(host) is not None and (port is None or 1 <= port <= MAX_PORT)
 
 
 def is_loopback(host: str) -> bool:

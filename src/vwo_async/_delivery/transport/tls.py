@@ -5,10 +5,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-import httpx
 from anyio import to_thread
 
 from ..._error import InvalidInputError
+
+
+def check_ssl_context(context: ssl.SSLContext) -> None:
+    """Refuse a context by which anybody could be VWO.
+
+    Raises:
+        InvalidInputError: It does not verify certificates and host names.
+    """
+    if context.verify_mode is ssl.CERT_NONE or not context.check_hostname:
+        raise InvalidInputError("ssl_context must verify certificates and host names")
 
 
 class Certificates:
@@ -22,10 +31,8 @@ class Certificates:
     """
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
-        if context is not None and (
-            context.verify_mode is ssl.CERT_NONE or not context.check_hostname
-        ):
-            raise InvalidInputError("ssl_context must verify certificates and host names")
+        if context is not None:
+            check_ssl_context(context)
         self._context = context
         self._loading: asyncio.Task[ssl.SSLContext] | None = None
 
@@ -34,7 +41,7 @@ class Certificates:
         if self._context is None:
             if self._loading is None:
                 self._loading = asyncio.create_task(
-                    to_thread.run_sync(httpx.create_ssl_context), name="vwo_async certificates"
+                    to_thread.run_sync(_create_context), name="vwo_async certificates"
                 )
             self._context = await asyncio.shield(self._loading)
         return self._context
@@ -43,3 +50,9 @@ class Certificates:
         """Wait until nothing is being loaded."""
         if self._loading is not None:
             await asyncio.wait([self._loading])
+
+
+def _create_context() -> ssl.SSLContext:
+    import httpx  # noqa: PLC0415 - not before it is needed
+
+    return httpx.create_ssl_context()

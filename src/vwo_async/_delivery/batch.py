@@ -1,0 +1,89 @@
+"""The events of one request, and what is held against them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .event import Event
+from .request import Request
+
+STRIKES_TO_DIVIDE = 2
+
+
+class Batch:
+    """The events of one request; a retry sends the same batch again, or its halves.
+
+    Attributes:
+        events: In the order of the request.
+        attempts: How many requests were made for these events, at most where they failed apart and were
+            sent on together.
+        failures: How many of these failed since the batch was last divided: the next wait grows with them.
+        strikes: How many of these failures were owed to what is in the batch, going by other requests.
+        delivered_before: How many events were delivered before the first of these failures.
+        origin: The batch of which this is a part, None where it is whole.
+    """
+
+    __slots__ = ("attempts", "delivered_before", "events", "failures", "origin", "strikes")
+
+    def __init__(self, events: Sequence[Event], attempts: int = 0) -> None:
+        self.events = events
+        self.attempts = attempts
+        self.failures = 0
+        self.strikes = 0
+        self.delivered_before = 0
+        self.origin: Batch | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is one event."""
+        return len(self.events) == 1
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it failed often enough, while others did not, to be at fault itself."""
+        return self.strikes >= STRIKES_TO_DIVIDE
+
+    def render(self) -> Request:
+        """Return the request: the event's own form where it is alone, else the batch form."""
+        first = self.events[0]
+        if len(self.events) == 1 and not first.is_batch_only:
+            return first.render()
+        return first.account.render_batch([event.render_item() for event in self.events])
+
+    def divide(self) -> tuple[Batch, Batch]:
+        """Return its halves; where it was divided because it fails, so are they as soon as they do."""
+        half = len(self.events) // 2
+        return self._make_part(self.events[:half]), self._make_part(self.events[half:])
+
+    def _make_part(self, events: Sequence[Event]) -> Batch:
+        part = Batch(events, self.attempts)
+        part.failures = part.strikes = min(self.strikes, STRIKES_TO_DIVIDE - 1)
+        part.delivered_before = self.delivered_before
+        part.origin = self.origin or self
+        return part
+
+    def pop_first(self) -> Batch:
+        """Take the first event out and return it, to be sent alone."""
+        first = Batch(self.events[:1], self.attempts)
+        first.failures, first.strikes, first.origin = self.failures, self.strikes, self.origin
+        first.delivered_before = self.delivered_before
+        self.events = self.events[1:]
+        return first
+
+    def can_join(self, other: Batch) -> bool:
+        """Tell whether neither is under suspicion, and one request may carry both."""
+        if self._stays_apart() or other._stays_apart():
+            return False
+        first, second = self.events[0], other.events[0]
+        return first.is_batchable and second.is_batchable and first.account is second.account
+
+    def _stays_apart(self) -> bool:
+        return self.is_suspect or self.origin is not None
+
+    def join(self, others: Sequence[Batch]) -> None:
+        """Take in the events of *others*."""
+        batches = [self, *others]
+        self.events = [event for batch in batches for event in batch.events]
+        self.attempts = max(batch.attempts for batch in batches)
+        self.failures = max(batch.failures for batch in batches)
+        self.strikes = max(batch.strikes for batch in batches)

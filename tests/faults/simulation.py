@@ -1,0 +1,169 @@
+"""Hours of delivery in seconds: the queue and the sender of a client in virtual time, and a server as a function."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from rig import PLAN
+from sample import ACCOUNT, KEY
+
+from vwo_async._delivery.event import Event
+from vwo_async._delivery.event_factory import EventFactory
+from vwo_async._delivery.queue import Limits, Queue
+from vwo_async._delivery.request import Account, Request
+from vwo_async._delivery.sender import Sender
+from vwo_async._user import User
+from vwo_async.transport import Answer, Failure
+
+WALL_S = 1_795_262_400.0
+LATENCY_S = 0.02
+OK = Answer(200)
+DOWN = Answer(503)
+RESET = Answer(failure=Failure.UNKNOWN)
+UNREACHABLE = Answer(failure=Failure.NOT_SENT)
+DISLIKED = "DISLIKED"
+CAMPAIGN = PLAN.campaigns["checkout"]
+
+Server = Callable[[Request, float], Answer]
+"""What it answers to a request at a time, in seconds since the beginning."""
+
+
+def dislikes(answer: Answer) -> Server:
+    """Return a server that answers so to every request with a disliked text in it."""
+
+    def serve(request: Request, _now: float) -> Answer:
+        return answer if is_disliked(request) else OK
+
+    return serve
+
+
+def is_disliked(request: Request) -> bool:
+    return DISLIKED in request.target or DISLIKED.encode() in request.body
+
+
+def is_down(begins_s: float, ends_s: float, answer: Answer = DOWN) -> Server:
+    """Return a server that answers so to everything for a while."""
+    return lambda request, now: answer if begins_s <= now < ends_s else OK
+
+
+@dataclass
+class Network:
+    """A transport to a server that is a function.
+
+    Attributes:
+        server: The function.
+        sizes: How many events each request had.
+    """
+
+    server: Server
+    sizes: list[int] = field(default_factory=list)
+
+    async def send(self, request: Request) -> Answer:
+        """Answer one request after a while."""
+        await asyncio.sleep(LATENCY_S)
+        self.sizes.append(request.body.count(b'"eT"') or 1)
+        return self.server(request, asyncio.get_running_loop().time())
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class Simulation:
+    """A client's delivery, and all that it accepted."""
+
+    queue: Queue
+    sender: Sender
+    network: Network
+    factory: EventFactory
+    draw: random.Random
+    good: list[Event] = field(default_factory=list)
+    bad: list[Event] = field(default_factory=list)
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the beginning."""
+        return asyncio.get_running_loop().time()
+
+    def put(self, *, is_bad: bool = False, visitor: str = "") -> Event | None:
+        """Accept an impression, None where there is no room; a bad one holds the disliked text."""
+        events = self.bad if is_bad else self.good
+        name = visitor or f"{'bad' if is_bad else 'good'} {len(events)}"
+        user = User(name, user_agent=DISLIKED if is_bad else "")
+        event = self.factory.make_impression(user, CAMPAIGN, CAMPAIGN.variations[0])
+        if not self.sender.put_one(event, self.now):
+            return None
+        events.append(event)
+        return event
+
+    async def run(self, seconds: float, *, per_s: float, bad_share: float = 0.0) -> None:
+        """Accept events at random moments."""
+        ends_at = self.now + seconds
+        while True:
+            await asyncio.sleep(self.draw.expovariate(per_s))
+            if self.now >= ends_at:
+                return
+            self.put(is_bad=self.draw.random() < bad_share)
+
+    async def until_delivered(self, timeout_s: float) -> float:
+        """Wait until every good event is delivered and return how long that took."""
+        begun = self.now
+        async with asyncio.timeout(timeout_s):
+            left = self.good
+            while left := [event for event in left if not event.outcome]:
+                await asyncio.sleep(0.1)
+        return self.now - begun
+
+    def check(self) -> None:
+        """Hold the ledger to its law."""
+        queue = self.queue
+        ended = queue.delivered + queue.rejected + queue.dropped.total()
+        assert queue.accepted == ended + queue.pending == len(self.good) + len(self.bad)
+        assert queue.pending == queue.count_held()
+
+
+@asynccontextmanager
+async def simulation(
+    server: Server, limits: Limits | None = None, *, seed: int = 1, workers: int = 4
+) -> AsyncIterator[Simulation]:
+    """Deliver to *server* in the running loop's time."""
+    loop = asyncio.get_running_loop()
+    draw = random.Random(seed)
+    queue = Queue(limits, draw.random)
+    account = Account(
+        account_id=ACCOUNT,
+        sdk_key=KEY,
+        collection_prefix="",
+        sdk_name="vwo-async",
+        sdk_version="1",
+        usage={},
+    )
+    factory = EventFactory(account, wall_clock=lambda: WALL_S + loop.time())
+    network = Network(server)
+    sender = Sender(
+        queue,
+        network,
+        workers=workers,
+        clock=loop.time,
+        wall_clock=lambda: WALL_S + loop.time(),
+    )
+    one = Simulation(queue, sender, network, factory, draw)
+    sender.start()
+    try:
+        yield one
+        one.check()
+    finally:
+        await sender.stop()
+
+
+def outcomes(events: list[Event]) -> Counter[str]:
+    """Count how *events* ended."""
+    return Counter(
+        "pending" if one.outcome is None else f"{one.outcome.status} {one.outcome.reason}".strip()
+        for one in events
+    )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -190,3 +193,71 @@ def test_row_79_key() -> None:
     assert len({key, copy.deepcopy(key)}) == 1
     client = VWOClient(settings(), transport=RecordingTransport())
     assert KEY not in repr(client)
+
+
+TRACED = """
+    import asyncio, json, sys
+    sys.path.insert(0, {tests!r})
+    import sentry_sdk
+    from opentelemetry import trace
+    from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from sample import settings
+    from sentry_sdk.transport import Transport
+    from server import running_server
+    from vwo_async import VWOClient
+
+    class Capturing(Transport):
+        texts = []
+
+        def capture_envelope(self, envelope):
+            self.texts += [item.payload.get_bytes().decode() for item in envelope.items]
+
+    sentry_sdk.init(
+        dsn="https://key@sentry.invalid/1", transport=Capturing(), traces_sample_rate=1.0
+    )
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    AioHttpClientInstrumentor().instrument()
+    HTTPXClientInstrumentor().instrument()
+
+    async def main():
+        async with running_server() as server:
+            client = VWOClient(settings(), base_url=server.base_url, transport={transport!r})
+            with sentry_sdk.start_transaction(name="request"):
+                async with client:
+                    for user in ("Ashley", "Billy"):
+                        assert await client.track("checkout", user, "signup", wait=True)
+                    await client.get_and_update_settings_file()
+            sentry_sdk.capture_message("done")
+            headers = [name.lower() for one in server.requests for name, _ in one.headers]
+        sentry_sdk.flush()
+        spans = [span.to_json() for span in exporter.get_finished_spans()]
+        print(json.dumps([Capturing.texts, spans, headers]))
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("transport", ["httpx", "httpx2", "aiohttp"])
+def test_row_79_tracers(transport: str) -> None:
+    """Tools that trace every request of a process see none of ours, and add no header to them."""
+    script = textwrap.dedent(TRACED).format(
+        tests=str(Path(__file__).parents[1]), transport=transport
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=False, text=True, timeout=60
+    )
+    assert child.returncode == 0, child.stderr
+    reports, spans, headers = json.loads(child.stdout)
+    assert any('"request"' in text for text in reports)
+    shown = "".join([*reports, *spans])
+    assert KEY not in shown
+    assert "track-goal" not in shown
+    assert not {"sentry-trace", "baggage", "traceparent"} & {*headers}
+    assert "user-agent" in headers

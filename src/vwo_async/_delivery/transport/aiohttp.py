@@ -179,6 +179,9 @@ class AiohttpTransport:
             # Whether to send again what may have arrived is not for the session to decide: it does so
             # unasked with every GET, and has no public switch.
             self._session._retry_connection = False  # noqa: SLF001
+            # Tools that trace every session of a process (Sentry, OpenTelemetry) add themselves when one is
+            # made. They would show the SDK key and the visitor, and send their own headers to VWO.
+            self._session.trace_configs.clear()
         return self._session
 
     async def aclose(self) -> None:

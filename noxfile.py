@@ -51,22 +51,28 @@ def install_once(session: nox.Session, *groups: str) -> None:
         stamp.write_text(asked)
 
 
-def run_other_transports(session: nox.Session) -> None:
-    """Run the tests of delivery on the transports that are extras."""
-    for name in ("aiohttp", "httpx2"):
-        env = {"VWO_TEST_TRANSPORT": name}
-        session.run(*PYTEST, "-q", *IN_PARALLEL, *DELIVERY_TESTS, env=env)
+def run_suite(session: nox.Session, *arguments: str, **env: str) -> None:
+    """Run tests in parallel, and after them, one by one, those that hold the time to narrow bounds."""
+    session.run(*PYTEST, *IN_PARALLEL, "-m", "not timed", *arguments, env=env)
+    session.run(*PYTEST, "-m", "timed", *arguments, env=env)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run the whole suite, or in one process what the session's arguments name."""
+    if session.posargs:
+        session.run(*PYTEST, *session.posargs)
+    else:
+        run_suite(session)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite in parallel; arguments go to pytest, which then runs in one process."""
+    """Run the test suite, delivery also on the transports that are extras; arguments go to pytest."""
     install(session, "test", "demo")
-    if session.posargs:
-        session.run(*PYTEST, *session.posargs)
-        return
-    session.run(*PYTEST, *IN_PARALLEL)
-    run_other_transports(session)
+    run_tests(session)
+    if not session.posargs:
+        for name in ("aiohttp", "httpx2"):
+            run_suite(session, "-q", *DELIVERY_TESTS, VWO_TEST_TRANSPORT=name)
 
 
 @nox.session(reuse_venv=True)
@@ -104,18 +110,18 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def versions(session: nox.Session) -> None:
-    """Run the test suite on every supported Python that is installed."""
+    """Run the test suite on every supported Python that is installed; arguments go to pytest."""
     install(session, "test", "demo")
-    session.run(*PYTEST, "-q", *(session.posargs or IN_PARALLEL))
+    run_tests(session)
 
 
 @nox.session
 def oldest(session: nox.Session) -> None:
-    """Run the test suite with the oldest dependencies that are allowed."""
+    """Run the test suite with the oldest dependencies that are allowed; arguments go to pytest."""
     install(session, "test", "demo")
     bounds = [one.replace(">=", "==") for one in PROJECT["project"]["dependencies"]]
     session.install("-q", *bounds)
-    session.run("python", "-m", "pytest", "-q", *(session.posargs or IN_PARALLEL))
+    run_tests(session)
 
 
 @nox.session(python="3.11")  # the old SDK's hash library is known to build with this one

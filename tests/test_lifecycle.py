@@ -132,6 +132,7 @@ async def test_close_drains() -> None:
         assert client.statistics().pending == 0
 
 
+@pytest.mark.timed
 async def test_close_keeps_its_deadline() -> None:
     """While the server hangs, close returns in time and says what remains; waiters are told."""
 

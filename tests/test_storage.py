@@ -191,6 +191,7 @@ async def test_broken_storage(fault: Any) -> None:
         assert client.statistics().storage_errors >= 2
 
 
+@pytest.mark.timed
 async def test_hanging_storage_is_left_alone() -> None:
     """A storage that hangs adds its time-out to the first calls and nothing to the next, and heals alone."""
     from vwo_async._storage import health

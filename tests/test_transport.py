@@ -116,6 +116,7 @@ async def test_reset_after_reading() -> None:
         assert await transport.send(GET) == Answer(200)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("style", ["silent", "headers", "drip"])
 async def test_hanging_server(style: str) -> None:
     """The whole try is bounded, also where a byte comes often enough to fool the read time-out.

@@ -36,6 +36,7 @@ def test_senseless_plan(collector: Collector, status: int, times: int) -> None:
         collector.answer_next(status, times)
 
 
+@pytest.mark.timed
 @pytest.mark.anyio
 async def test_latency(wire: Any, collector: Collector, client: httpx.AsyncClient) -> None:
     """The latency delays answers, and may be changed while serving."""

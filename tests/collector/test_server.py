@@ -52,6 +52,7 @@ async def test_nothing_is_left(wire: Any) -> None:
             await client.get("/")
 
 
+@pytest.mark.timed
 @pytest.mark.anyio
 async def test_open_connections_are_closed() -> None:
     """A client that stays connected, idle or in a request, does not delay the end."""
@@ -211,6 +212,7 @@ async def test_asgi(wire: Any, collector: Collector) -> None:
     assert repr(collector).startswith("<Collector requests=1 settings=0 accepted=1 refused=0")
 
 
+@pytest.mark.timed
 @pytest.mark.anyio
 async def test_answers_are_not_held_back(wire: Any, client: httpx.AsyncClient) -> None:
     """Answers do not wait for TCP acknowledgements, which would take 40 ms each."""
@@ -227,13 +229,13 @@ async def test_answers_are_not_held_back(wire: Any, client: httpx.AsyncClient) -
 async def test_batches_are_cheap(
     wire: Any, collector: Collector, client: httpx.AsyncClient
 ) -> None:
-    """A batch of 100 takes a few milliseconds, HTTP and JSON included."""
+    """A batch of 100 takes a few milliseconds of work, HTTP and JSON included."""
     items = [wire.user_item(f"{n:032X}") for n in range(100)]
     durations = []
     for _ in range(10):
-        began = time.perf_counter()
+        began = time.thread_time()
         await wire.batch(*items).send(client)
-        durations.append(time.perf_counter() - began)
+        durations.append(time.thread_time() - began)
 
     assert len(collector.ledger) == 1000
     assert min(durations) < 0.05

@@ -185,6 +185,7 @@ async def test_row_29_cancelled_while_closing(collector: CollectorProcess) -> No
     assert len(ledger) == client.statistics().accepted > 0
 
 
+@pytest.mark.timed
 @pytest.mark.timeout(20)
 async def test_row_29_timeout_around_track(collector: CollectorProcess, tmp_path: Path) -> None:
     """asyncio.timeout around a call ends the call in time, not the event, with an outbox or without."""

@@ -580,6 +580,7 @@ async def test_row_41_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     assert_books(vwo, client, results)
 
 
+@pytest.mark.timed
 async def test_row_41_too_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     """Where the disk takes longer than calls may, they go on without it, counted, and nothing is sent twice."""
     path = tmp_path / "outbox.db"
@@ -600,6 +601,7 @@ async def test_row_41_too_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     assert_books(vwo, client, results)
 
 
+@pytest.mark.timed
 async def test_row_41_stuck_disk_does_not_hold_close(vwo: FaultServer, tmp_path: Path) -> None:
     """A disk that does not answer holds closing no longer than closing may take."""
     outbox = SlowOutbox(tmp_path / "outbox.db", 0)

@@ -213,6 +213,7 @@ async def hang(*_: object) -> None:
     await asyncio.sleep(3600)
 
 
+@pytest.mark.timed
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 async def test_row_19_close_while_the_server_hangs(

@@ -324,6 +324,7 @@ async def test_row_07_hanging_server(tmp_path: Path, style: str) -> None:
         assert_balanced(client)
 
 
+@pytest.mark.timed
 async def test_row_07_close_while_hanging(tmp_path: Path) -> None:
     """A server that hangs does not hold up closing."""
     with fault_server(tmp_path) as server:

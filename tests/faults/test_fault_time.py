@@ -77,6 +77,7 @@ async def test_row_42_retry_after_when_the_wall_clock_jumps(tmp_path: Path, jump
         assert server.ledger() == delivery.accepted
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("jump", JUMPS)
 async def test_row_42_flushing_when_the_wall_clock_jumps(tmp_path: Path, jump: float) -> None:
     """Batches leave at their interval whatever the wall clock says."""

@@ -275,6 +275,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("fault", [hang, fail], ids=["hangs", "raises"])
 async def test_row_31_get_fails(vwo: FaultServer, fault: Callable[[], Awaitable[Any]]) -> None:
     """A storage that hangs or raises: a decision all the same, in bounded time, noted and counted."""
@@ -296,6 +297,7 @@ async def test_row_31_get_fails(vwo: FaultServer, fault: Callable[[], Awaitable[
     assert vwo.ledger().total() == client.statistics().delivered == 1
 
 
+@pytest.mark.timed
 async def test_row_31_hanging_get_does_not_add_up(vwo: FaultServer) -> None:
     """Twenty calls for one user at once wait for a hanging storage together, not one after the other."""
     storage = FaultyStorage([row()], on_get=hang)
@@ -359,6 +361,7 @@ async def test_row_31_get_returns_the_record_of_another(vwo: FaultServer, name: 
     assert vwo.ledger().total() == 1
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("fault", [hang, fail], ids=["hangs", "raises"])
 async def test_row_32_set_fails(vwo: FaultServer, fault: Callable[[], Awaitable[Any]]) -> None:
     """A write that hangs or raises is counted and noted; the event is on its way before it."""
@@ -399,6 +402,7 @@ async def test_row_32_event_leaves_before_the_write_ends(vwo: FaultServer) -> No
     assert vwo.ledger().total() == 1
 
 
+@pytest.mark.timed
 async def test_row_32_hanging_set_does_not_hold_close(vwo: FaultServer) -> None:
     """A write that hangs holds closing no longer than closing may take."""
     storage = FaultyStorage([row()], on_set=hang)
@@ -606,6 +610,7 @@ async def test_row_33_closed_in_mid_call(vwo: FaultServer, place: str, wait: boo
     visit.assert_books(vwo)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("place", ["integrations", "flush_callback"])
 async def test_row_33_hanging_callback_costs_no_event_at_close(
     vwo: FaultServer, place: str
@@ -926,6 +931,7 @@ async def assert_costs_nothing(service: Service) -> None:
     assert time.monotonic() - begin < TIMEOUT_S
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
 async def test_row_35_redis(vwo: FaultServer, tmp_path: Path, fault: str) -> None:
     """Redis killed or stopped: only the first calls wait, and all is as before once it is back."""

@@ -545,6 +545,7 @@ async def test_polling_ends_with_opting_out() -> None:
         assert not server.requests
 
 
+@pytest.mark.timed
 async def test_closing_does_not_wait() -> None:
     """A running poll or refresh does not delay closing; its caller is told that it failed."""
 

@@ -110,6 +110,7 @@ async def test_plain_functions() -> None:
     assert threading.get_ident() not in storage.threads
 
 
+@pytest.mark.timed
 async def test_a_plain_function_that_blocks() -> None:
     """A plain function that takes too long costs its time-out once, and the loop nothing."""
     storage = Official()
@@ -129,6 +130,7 @@ async def test_a_plain_function_that_blocks() -> None:
         await asyncio.sleep(0.3)
 
 
+@pytest.mark.timed
 async def test_a_storage_that_swallows_cancellation() -> None:
     """A call that cannot be cancelled costs its time-out all the same, and ends when it will."""
     ended = asyncio.Event()

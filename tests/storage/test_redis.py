@@ -629,6 +629,7 @@ async def every_error(storage: RedisUserStorage, user: str) -> list[StorageError
     return errors
 
 
+@pytest.mark.timed
 async def test_errors_tell_no_secret(tmp_path: Path) -> None:
     """A wrong password, a wrong type and a server that is gone: the kind of error, and nothing else."""
     with running(RedisServer(tmp_path, options={"requirepass": "hunter1"})) as server:
@@ -701,6 +702,7 @@ async def test_record_that_is_no_json(place: Place) -> None:
         assert await storage.get(place.user, "checkout") == row(place.user)
 
 
+@pytest.mark.timed
 async def test_killed_and_restarted(tmp_path: Path) -> None:
     """While the server is gone every call fails at once; once it is back, all is as it was."""
     with running_redis(tmp_path) as server:

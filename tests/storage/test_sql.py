@@ -721,6 +721,7 @@ async def time_out(storage: SqlUserStorage, calls: int = 8) -> None:
     assert time.monotonic() - began_at < 0.6
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("is_own", [True, False])
 @pytest.mark.parametrize("seconds", [0.0, 1.5])
 async def test_a_server_that_hangs(
@@ -740,6 +741,7 @@ async def test_a_server_that_hangs(
             assert await storage.get("v", "c") is None
 
 
+@pytest.mark.timed
 async def test_a_file_that_is_locked(tmp_path: Path) -> None:
     """While another process writes for long, calls end when they are cancelled; later they go on."""
     path = tmp_path / "vwo.db"
@@ -775,6 +777,7 @@ async def test_no_answer(own_postgres: PostgresServer, monkeypatch: pytest.Monke
         assert await storage.get("u", "c") == record()
 
 
+@pytest.mark.timed
 async def test_a_server_that_restarts(own_postgres: PostgresServer) -> None:
     """Calls fail quickly while the server is gone, and not at all once it is back."""
     async with on_own_server(own_postgres) as storage:
@@ -802,6 +805,7 @@ async def test_a_server_that_restarts(own_postgres: PostgresServer) -> None:
         assert found == [record()] * 20
 
 
+@pytest.mark.timed
 async def test_closing_while_the_server_hangs(own_postgres: PostgresServer) -> None:
     """Closing takes a few seconds at most, whether calls are under way or connections idle."""
     async with on_own_server(own_postgres) as busy, on_own_server(own_postgres) as idle:
@@ -884,6 +888,7 @@ async def test_one_round_trip(own_postgres: PostgresServer) -> None:
         assert len(wire.messages) - before == 5
 
 
+@pytest.mark.timed
 async def test_a_network_that_swallows(own_postgres: PostgresServer) -> None:
     """Connections on which nothing comes any more are all given up with the first one."""
     async with wire_to(own_postgres) as wire, SqlUserStorage.from_url(wire.url) as storage:

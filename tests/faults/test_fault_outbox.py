@@ -24,6 +24,7 @@ from waiting import until
 from vwo_async import DeliveryStatus, FlushReport, TrackResult, VWOClient
 from vwo_async._delivery.outbox import restorer, sqlite
 from vwo_async._delivery.outbox.journal import fingerprint
+from vwo_async._result import receipt_of
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Limits
@@ -739,7 +740,7 @@ async def test_row_68_a_hook_that_breaks_the_end_of_events(path: Path) -> None:
             raise ValueError
 
         for result in results:
-            receipt = result["checkout"]._receipt
+            receipt = receipt_of(result["checkout"])
             if receipt is not None and receipt.outcome is None:
                 receipt.on_settled(burst)
         assert await client.flush_events()

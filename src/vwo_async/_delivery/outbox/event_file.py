@@ -91,6 +91,7 @@ class EventFile:
         self._connection = _connect(path, synchronous)
         self.last_id: int = self._ask("SELECT max(id) FROM events")[0] or 0
         self._state = self._look()
+        self._is_changed = False
         (token,) = self._ask("PRAGMA application_id")
         device, inode, *_ = self._state[0]
         self.identity = Identity(device, inode, token)
@@ -103,7 +104,18 @@ class EventFile:
 
     def is_in_place(self) -> bool:
         """Tell whether the file and its log stand at their path as they were left."""
-        return self._look() == self._state
+        self.note_changes()
+        now = self._look()
+        return now == self._state and self._is_ours(now[0])
+
+    def _is_ours(self, measured: tuple[int, ...]) -> bool:
+        return measured[:2] == self.identity[:2]
+
+    def note_changes(self) -> None:
+        """Take note of what the file is like after it was written to: not while somebody waits for that."""
+        if self._is_changed:
+            self._is_changed = False
+            self._state = self._look()
 
     def _look(self) -> _State:
         return _measure(self._path), _measure(self._wal_path)
@@ -117,7 +129,7 @@ class EventFile:
             with self._transaction():
                 for start in range(0, len(rows), MAX_ROWS):
                     self._insert(first_id + start, rows[start : start + MAX_ROWS])
-        self._state = self._look()
+        self._is_changed = True
 
     def _insert(self, first_id: int, rows: Sequence[tuple[str, float, bytes]]) -> None:
         values = [value for row in rows for value in row]
@@ -144,7 +156,7 @@ class EventFile:
             "DELETE FROM events WHERE id BETWEEN ? AND ? AND fingerprint != ? AND wall_s < ?",
             (first_id, last_id, own, before_s),
         )
-        self._state = self._look()
+        self._is_changed = True
         return cursor.rowcount
 
     def read(
@@ -182,8 +194,8 @@ class EventFile:
 
         Where another has taken its name, SQLite would leave the log, and read it into the other.
         """
-        file, log = self._state
-        if _measure(self._path)[:2] == file[:2]:
+        log = self._state[1]
+        if self._is_ours(_measure(self._path)):
             self._connection.close()
             return
         with suppress(sqlite3.Error):
@@ -218,7 +230,7 @@ class EventFile:
                 yield
             finally:
                 self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        self._state = self._look()
+        self._is_changed = True
 
 
 def is_damage(error: BaseException) -> bool:

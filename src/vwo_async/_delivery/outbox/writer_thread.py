@@ -35,11 +35,13 @@ class WriterThread:
     Args:
         tick: Called now and then, about every *interval_s*.
         interval_s: How often.
+        after: Called after each piece of work, when whoever waits for it has been told.
         at_end: Called as the last thing.
     """
 
-    def __init__(self, tick: Work, interval_s: float, at_end: Work) -> None:
+    def __init__(self, tick: Work, interval_s: float, after: Work, at_end: Work) -> None:
         self._tick = tick
+        self._after = after
         self._interval_s = interval_s
         self._at_end = at_end
         self._urgent: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -150,6 +152,7 @@ class WriterThread:
         except BaseException as raised:  # noqa: BLE001 - it is told to whoever waits
             result, error = None, raised
         self.call_in_loop(job.answer, result, error)
+        self._after()
 
     def _end(self) -> None:
         for steps in self._steps:

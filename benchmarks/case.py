@@ -14,6 +14,7 @@ VWO_PYTHON = "vwo-python-sdk"
 NODE = "vwo-node-sdk"
 LAUNCHDARKLY = "launchdarkly"
 LIMIT = "limit in Python"
+SQLITE = "sqlite3 by hand"
 ROUND_TRIP_MS = 50
 FEW, MANY = "1 campaign", "1,000 campaigns"
 
@@ -114,6 +115,7 @@ class Plan:
         yield from self._start()
         yield self._memory()
         yield from self._storages()
+        yield from self._outboxes()
 
     def _decisions(self) -> Iterator[Case]:
         entrants = (
@@ -255,6 +257,24 @@ class Plan:
                 rounds=self._pick(3, 2),
             )
 
+    def _outboxes(self) -> Iterator[Case]:
+        entrants = tuple(
+            Entrant(f"{label}, {level}", worker, {"synchronous": level})
+            for level in ("NORMAL", "FULL")
+            for label, worker in ((OURS, OURS), (SQLITE, "sqlite_limit"))
+        )
+        for callers in (1, 100, 1000):
+            calls = {1: self._pick(2000, 300), 100: self._pick(100, 20), 1000: self._pick(20, 5)}
+            request = {"work": "outbox", "callers": callers, "calls": calls[callers]}
+            yield Case(
+                "outbox",
+                f"outbox/{callers}",
+                request,
+                entrants,
+                server="fast",
+                rounds=self._pick(5, 2),
+            )
+
 
 # What is imported, in whose environment.
 IMPORTS = (
@@ -283,4 +303,5 @@ TOPICS = (
     "hold",
     "memory",
     "storage",
+    "outbox",
 )

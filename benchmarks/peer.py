@@ -132,7 +132,12 @@ _PEERS = (
 )
 PEERS = {peer.name: peer for peer in _PEERS}
 # Workers that need no more than our own environment has.
-GUESTS = {"limit": "limit.py", "prototype": "prototype.py", "storage_servers": "storage_servers.py"}
+GUESTS = {
+    "limit": "limit.py",
+    "prototype": "prototype.py",
+    "sqlite_limit": "sqlite_limit.py",
+    "storage_servers": "storage_servers.py",
+}
 
 
 def find_command(name: str, work_dir: Path) -> list[str]:

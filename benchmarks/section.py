@@ -259,6 +259,27 @@ def _write_storages(results: Results) -> Iterator[str]:
         yield make_table([*head, "calls/s", "CPU, µs/call"], rows)
 
 
+def _write_outboxes(results: Results) -> Iterator[str]:
+    yield (
+        "`track` with an outbox: it returns when the event is committed, and the time of the whole runs "
+        "until the server has it and the row is removed. By hand: one commit of as many rows as there are "
+        "callers, and nothing else.\n"
+    )
+    for case in results.cases("outbox"):
+        rows = [
+            [
+                label,
+                _show(results, case, label, "p50_us"),
+                _show_middle(results, case, label, "p99_us"),
+                _show(results, case, label, "events_per_s"),
+                _show(results, case, label, "cpu_us"),
+            ]
+            for label in results.labels(case)
+        ]
+        head = [_count(case, "caller"), "p50, µs", "p99, µs"]
+        yield make_table([*head, "events/s", "CPU, µs/event"], rows)
+
+
 _WRITERS: tuple[tuple[str, str, Callable[[Results], Iterator[str]]], ...] = (
     ("Deciding", "decision", _write_decisions),
     ("Tracking in the background", "track", _write_tracks),
@@ -268,6 +289,7 @@ _WRITERS: tuple[tuple[str, str, Callable[[Results], Iterator[str]]], ...] = (
     ("Import", "import", _write_imports),
     ("1,000 campaigns", "open", _write_start),
     ("User storages", "storage", _write_storages),
+    ("Outbox", "outbox", _write_outboxes),
 )
 
 

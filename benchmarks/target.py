@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from case import FEW, LAUNCHDARKLY, LIMIT, MANY, NODE, ROUND_TRIP_MS, VWO_PYTHON
+from case import FEW, LAUNCHDARKLY, LIMIT, MANY, NODE, ROUND_TRIP_MS, SQLITE, VWO_PYTHON
 from peer import OURS
 from summary import Results
 
@@ -139,6 +139,25 @@ def _memory(metric: str, text: str, bound: float) -> Check:
     return Check(text, measure, bound, is_least=False, unit=" MB")
 
 
+def _kept(callers: int, bound: float) -> Check:
+    """Aim at a share of what SQLite does by hand: in time or in CPU time, whichever is more."""
+    case, ours, by_hand = f"outbox/{callers}", f"{OURS}, NORMAL", f"{SQLITE}, NORMAL"
+
+    def measure(results: Results) -> float | None:
+        found = (
+            results.ratio("events_per_s", (case, ours), (case, by_hand)),
+            results.ratio("cpu_us", (case, by_hand), (case, ours)),
+        )
+        return max((one.middle for one in found if one is not None), default=None)
+
+    return Check(f"≥ {bound:g}x {SQLITE}", measure, bound, is_least=True)
+
+
+def _kept_p99(bound_us: float) -> Check:
+    measure = _value("outbox/1", f"{OURS}, NORMAL", "p99_us")
+    return Check(f"p99 ≤ {bound_us / 1000:g} ms", measure, bound_us, is_least=False, unit=" µs")
+
+
 TARGETS = (
     Target(
         "decision",
@@ -217,6 +236,18 @@ TARGETS = (
             _held("refresh_ms", "refresh"),
         ),
         (faster("open/1000", VWO_PYTHON, 5, "ms"),),
+    ),
+    Target(
+        "outbox_1",
+        "outbox, 1 caller, events/s or CPU",
+        (_kept(1, 0.2), _kept_p99(2000)),
+        (_kept(1, 0.35),),
+    ),
+    Target(
+        "outbox_100",
+        "outbox, 100 callers, events/s or CPU",
+        (_kept(100, 0.25),),
+        (_kept(100, 0.4),),
     ),
     Target(
         "memory",

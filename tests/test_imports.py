@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "vwo_async"
 # Every folder and every door, each with those that it may import. What is not named here may not exist.
 # The files with an underscore beside the folders are values: they know nothing of the rest.
 VALUES = {
+    "_cancellation",
     "_error",
     "_explanation",
     "_home",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sqlite3
 import stat
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outbox_file import read_payloads
 from sample import SECRET, campaign, settings
 from server import answer, running_server
 
@@ -23,14 +23,6 @@ from vwo_async.transport import Answer, Limits
 pytestmark = pytest.mark.anyio
 
 DOWN = "http://127.0.0.1:9"
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    """Return the events at rest in *path*."""
-    with sqlite3.connect(path) as connection:
-        found = [json.loads(one) for (one,) in connection.execute("SELECT payload FROM events")]
-    connection.close()
-    return found
 
 
 async def leave_behind(path: Path, number: int, **options: Any) -> list[str]:
@@ -82,14 +74,14 @@ async def test_events_outlive_their_client(tmp_path: Path, is_arch: bool) -> Non
         # A bundle of several conversions comes back as its parts.
         assert recorder.requests[:3] == first[:3]
         assert len(recorder.requests) == 5
-    assert rows(path) == []
+    assert read_payloads(path) == []
 
 
 async def test_nothing_secret_at_rest(tmp_path: Path) -> None:
     """The file is the owner's alone, and holds neither the SDK key nor the user id."""
     path = tmp_path / "outbox.db"
     await leave_behind(path, 3)
-    assert len(rows(path)) == 3
+    assert len(read_payloads(path)) == 3
     for one in tmp_path.iterdir():
         assert stat.S_IMODE(one.stat().st_mode) == 0o600
         content = one.read_bytes()
@@ -106,7 +98,7 @@ async def test_delivered_events_leave_the_file(tmp_path: Path) -> None:
             assert not await client.track("checkout", "Ashley", "signup", wait=True)
             assert await client.track("checkout", "Bill", "signup", wait=True)
         assert client.statistics().outbox_errors == 0
-    assert rows(path) == []
+    assert read_payloads(path) == []
 
 
 async def test_other_accounts_are_left_alone(tmp_path: Path) -> None:
@@ -117,10 +109,10 @@ async def test_other_accounts_are_left_alone(tmp_path: Path) -> None:
     async with VWOClient(settings(), transport=transport, outbox=path) as client:
         await client.track("checkout", "Ashley", "signup", wait=True)
     assert len(transport.requests) == 1
-    assert len(rows(path)) == 2
+    assert len(read_payloads(path)) == 2
     async with VWOClient(settings(accountId=5), transport=transport, outbox=path) as client:
         await drained(client)
-    assert rows(path) == []
+    assert read_payloads(path) == []
 
 
 async def test_two_clients_on_one_path(tmp_path: Path) -> None:
@@ -166,7 +158,7 @@ async def test_damaged_files_are_set_aside(tmp_path: Path, damage: str) -> None:
         assert client.statistics().outbox_errors == 0
     aside = [one.name for one in tmp_path.iterdir() if ".corrupt-" in one.name]
     assert bool(aside) is (damage != "empty")
-    assert rows(path) == []
+    assert read_payloads(path) == []
 
 
 async def test_unreadable_row_is_skipped(tmp_path: Path) -> None:
@@ -180,7 +172,7 @@ async def test_unreadable_row_is_skipped(tmp_path: Path) -> None:
         await drained(client)
         assert client.statistics().delivered == 2
         assert client.statistics().outbox_errors == 1
-    assert rows(path) == []
+    assert read_payloads(path) == []
 
 
 @pytest.mark.parametrize("kind", ["folder", "no folder"])
@@ -209,22 +201,24 @@ async def test_full_disk(tmp_path: Path) -> None:
     async with VWOClient(settings(), transport=transport, outbox=outbox) as client:
         assert await client.track("checkout", "u0", "signup", wait=True)
 
-        def limit(pages: int) -> None:
-            outbox._execute(f"PRAGMA max_page_count = {pages}")
+        async def limit(pages: int) -> None:
+            thread, statement = outbox._thread, f"PRAGMA max_page_count = {pages}"
+            assert thread is not None
+            await thread.do(lambda: outbox._sound()._connection.execute(statement))
 
-        await outbox._do(lambda: limit(1))
+        await limit(1)
         for number in range(300):
             assert await client.track(
                 "checkout", f"u{number}", "often", wait=False, user_agent="x" * 4000
             )
         await client.flush_events()
         assert client.statistics().outbox_errors > 0
-        await outbox._do(lambda: limit(1_000_000))
+        await limit(1_000_000)
         before = client.statistics().outbox_errors
         assert await client.track("checkout", "last", "signup", wait=True)
         assert client.statistics().outbox_errors == before
     assert client.statistics().delivered == client.statistics().accepted == 302
-    assert rows(path) == []
+    assert read_payloads(path) == []
 
 
 async def test_failed_conversions_are_unmarked(tmp_path: Path) -> None:

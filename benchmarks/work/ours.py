@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -29,6 +30,7 @@ from worker import (
 
 import vwo_async
 from vwo_async import VWOClient
+from vwo_async.outbox import SqliteOutbox
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.transport import Limits
 
@@ -264,6 +266,30 @@ async def measure_storage(request: Request) -> Samples:
     return sample
 
 
+async def measure_outbox(request: Request) -> Samples:
+    """Time `track` with an outbox, from one caller or several, until VWO has every event."""
+    callers, calls = request["callers"], request["calls"]
+    held: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        outbox = SqliteOutbox(Path(folder) / "outbox.db", synchronous=request["synchronous"])
+        async with make_client(request, outbox=outbox) as client:
+            await client.track("campaign-1", "warm-up", GOAL, wait=True)
+
+            async def call(number: int) -> None:
+                for index in range(calls):
+                    began = time.perf_counter()
+                    await client.track("campaign-1", f"{number}-{index}", GOAL)
+                    held.append(time.perf_counter() - began)
+
+            watch = Stopwatch()
+            await asyncio.gather(*map(call, range(callers)))
+            report = await client.flush_events()
+            sample = make_sample(held, watch)
+            if not report or client.statistics().outbox_errors:
+                raise UnmeasuredError("not every event was kept and delivered")
+    return sample
+
+
 def in_loop(
     work: Callable[[Request], Coroutine[Any, Any, Samples]],
 ) -> Callable[[Request], Samples]:
@@ -279,6 +305,7 @@ serve(
         "hold": in_loop(measure_hold),
         "memory": in_loop(measure_memory),
         "storage": in_loop(measure_storage),
+        "outbox": in_loop(measure_outbox),
     },
     "vwo-async",
     "httpx",

@@ -84,11 +84,14 @@ class Receipt:
         self._callbacks: list[Callable[[], object]] | None = None
 
     def settle(self, outcome: Outcome) -> None:
-        """Set the outcome, once, and call who waits for it."""
+        """Set the outcome, once, and call who waits for it; whatever one raises, the others are called."""
         self.outcome = outcome
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
-            callback()
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 - the others have a right to know
+                log_error("one who waits for a delivery raised %s", type(error).__name__)
 
     def on_settled(self, callback: Callable[[], object]) -> None:
         """Call *callback*, which must not raise, when the outcome is known, which must not be so yet."""
@@ -482,6 +485,11 @@ class SingleTrack(TrackResult):
         self._notes = ()
 
     @property
+    def receipt(self) -> Receipt:
+        """The delivery of the conversion."""
+        return self._receipt
+
+    @property
     def _campaigns(self) -> Mapping[str, CampaignTrack]:
         if self._made is None:
             one = CampaignTrack(True, Reason.TRACKED, self._name, self._receipt)
@@ -537,7 +545,7 @@ _set_decided_name, _set_decided_reason, _set_is_feature_enabled, _set_variables 
 
 @dataclass(frozen=True, slots=True)
 class FlushReport(Value):
-    """What became of everything that was pending when ``flush_events`` was called.
+    """What became of everything that was pending when ``flush_events`` was called, in the outbox too.
 
     True where all of it was delivered, or nothing was pending.
 
@@ -546,7 +554,9 @@ class FlushReport(Value):
         delivered: Of these, how many VWO has.
         rejected: How many it refused.
         dropped: How many were given up.
-        pending: How many are still on their way, because waiting took longer than ``wait_timeout_s``.
+        pending: How many are still on their way, or in the outbox, because waiting took longer than
+            ``wait_timeout_s``.
+        is_outbox_read: Whether it is known what is in the outbox: false where it could not be read.
     """
 
     events: int
@@ -554,9 +564,10 @@ class FlushReport(Value):
     rejected: int
     dropped: int
     pending: int
+    is_outbox_read: bool = True
 
     def __bool__(self) -> bool:
-        return self.delivered == self.events
+        return self.delivered == self.events and self.is_outbox_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -581,6 +592,11 @@ class Statistics(Value):
             same function had not ended.
         outbox_errors: Events that the outbox could not keep, or not at once.
         restored: Events from before this client, found in the outbox; part of *accepted*.
+        outbox_waiting: Events from before this client that are in the outbox and not yet on the queue.
+        outbox_foreign: Events in the outbox that belong to another account or SDK key. They stay there
+            for a client of theirs, until they are older than ``Limits.max_age_s``.
+        outbox_expired: Foreign events that became too old and were removed.
+        worker_restarts: How often something ended a worker that sends, and it was replaced.
         settings_refreshes: Settings files put in force since the client was made.
         settings_errors: Refreshes of the settings that failed; the file in force stayed.
         settings_keep_errors: Times that the settings could not be kept on disk.
@@ -602,6 +618,10 @@ class Statistics(Value):
     callback_errors: int
     outbox_errors: int = 0
     restored: int = 0
+    outbox_waiting: int = 0
+    outbox_foreign: int = 0
+    outbox_expired: int = 0
+    worker_restarts: int = 0
     settings_refreshes: int = 0
     settings_errors: int = 0
     settings_keep_errors: int = 0
@@ -618,8 +638,9 @@ class CloseReport(Value):
         delivered: Events that VWO has, over the whole life of the client.
         rejected: Events that VWO refused.
         dropped: Events given up, by reason; ``closed`` counts those lost by closing.
-        remaining: Events that are kept for the next client.
+        remaining: Events in the outbox, for the next client.
         kept_in: Where they are, empty where nothing remains.
+        is_outbox_read: Whether it is known what was in the outbox before: false where it could not be read.
     """
 
     delivered: int
@@ -627,6 +648,7 @@ class CloseReport(Value):
     dropped: Mapping[str, int]
     remaining: int
     kept_in: str
+    is_outbox_read: bool = True
 
     def __bool__(self) -> bool:
-        return not self.remaining and not self.dropped.get("closed")
+        return not self.remaining and not self.dropped.get("closed") and self.is_outbox_read

@@ -4,10 +4,10 @@ A path given there means `SqliteOutbox` with its defaults; an outbox of your own
 hands out what an earlier process left as `Row`.
 """
 
-from ._delivery.outbox.protocol import Outbox, Row
+from ._delivery.outbox.protocol import Outbox, Row, Stock
 from ._delivery.outbox.sqlite import SqliteOutbox
 from ._home import rehome
 
-__all__ = ["Outbox", "Row", "SqliteOutbox"]
+__all__ = ["Outbox", "Row", "SqliteOutbox", "Stock"]
 
 rehome(globals())

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vwo_async import ClosedError, VWOClient
-from vwo_async._delivery.outbox import journal, sqlite
+from vwo_async._delivery.outbox import restorer, sqlite
 from vwo_async.transport import Limits, Timeouts
 
 if TYPE_CHECKING:
@@ -168,14 +168,8 @@ async def report(ticker: Ticker, client: VWOClient) -> None:
 
 
 async def run_drain(client: VWOClient, options: argparse.Namespace) -> None:
-    """Deliver what earlier processes left, until the file of this process is empty."""
-    outbox = client._engine.options.outbox
-    assert isinstance(outbox, sqlite.SqliteOutbox)
-
-    def count_rows() -> int:
-        return int(outbox._execute("SELECT count(*) FROM events").fetchone()[0])
-
-    while client.statistics().pending or await outbox._do(count_rows):
+    """Deliver what earlier processes left, until nothing is pending and nothing waits in the file."""
+    while not await client.flush_events() or client.statistics().outbox_waiting:
         await asyncio.sleep(0.02)
     say("drained", restored=client.statistics().restored)
 
@@ -281,7 +275,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _prepare(options: argparse.Namespace) -> None:
     if options.adopt_interval is not None:
-        sqlite.ADOPT_INTERVAL_S = journal.LOOK_INTERVAL_S = options.adopt_interval
+        sqlite.ADOPT_INTERVAL_S = restorer.LOOK_INTERVAL_S = options.adopt_interval
     if options.on_word:
         sys.stdin.readline()
 

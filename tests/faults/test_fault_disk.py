@@ -12,18 +12,19 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from outbox_file import count_rows
 from rig import FaultServer, fault_server, names_of, steady_loop
 from sample import settings
 from waiting import until
 
 from vwo_async import OutboxError, TrackResult, VWOClient
-from vwo_async._delivery.outbox import journal
+from vwo_async._delivery.outbox import restorer
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.transport import Limits
 
@@ -47,12 +48,6 @@ def vwo(tmp_path: Path) -> Iterator[FaultServer]:
     """A server in a process of its own, with a ledger on disk."""
     with fault_server(tmp_path) as server:
         yield server
-
-
-def count_rows(path: Path) -> int:
-    """Count the events at rest in *path*, through a connection of its own."""
-    with closing(sqlite3.connect(path)) as connection:
-        return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
 
 
 async def track(client: VWOClient, user_id: str, **options: Any) -> TrackResult:
@@ -127,11 +122,17 @@ def _write(descriptor: int, size: int) -> bool:
     return True
 
 
+async def execute(outbox: SqliteOutbox, statement: str) -> None:
+    """Execute *statement* in the outbox's own thread, which has the file locked."""
+    assert outbox._thread is not None
+    await outbox._thread.do(lambda: outbox._sound()._connection.execute(statement))
+
+
 class CountedPages(Disk):
     """The same for who may not mount: SQLite itself sees to the limit, and a trigger to deletes."""
 
     async def _execute(self, statement: str) -> None:
-        await self.outbox._do(lambda: self.outbox._execute(statement))
+        await execute(self.outbox, statement)
 
     async def fill(self) -> None:
         await self._execute(
@@ -234,7 +235,7 @@ async def test_row_37_disk_full_at_delete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What was sent and cannot be removed is not sent again by this process, and leaves once there is room."""
-    monkeypatch.setattr(journal, "LOOK_INTERVAL_S", 0.02)
+    monkeypatch.setattr(restorer, "LOOK_INTERVAL_S", 0.02)
     client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         results = await fail_deletes(vwo, disk, client, caplog)
@@ -555,11 +556,15 @@ class SlowOutbox(SqliteOutbox):
         self.delay_s = delay_s
         self.commits = 0
 
-    def _commit(self) -> Exception | None:
-        if self._connection is not None and self._connection.in_transaction:
-            self.commits += 1
-            time.sleep(self.delay_s)
-        return super()._commit()
+    def _append(self, rows: Sequence[tuple[float, bytes]]) -> Sequence[int]:
+        self.commits += 1
+        time.sleep(self.delay_s)
+        return super()._append(rows)
+
+    def _remove(self, ids: Collection[int]) -> None:
+        self.commits += 1
+        time.sleep(self.delay_s)
+        super()._remove(ids)
 
 
 async def test_row_41_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from typing import Any
 import httpx
 import pytest
 from chaos import Child, CollectorProcess, Nursery, find_visitors, make_arguments, wait_until
+from outbox_file import count_rows
 from sample import settings
 from server import running_server
 
@@ -64,15 +64,6 @@ def find_missing(collector: CollectorProcess, accepted: Sequence[str]) -> set[st
     """Return the visitors who were accepted and are not in the ledger."""
     assert len(set(accepted)) == len(accepted) > 0
     return find_visitors(accepted) - collector.read_ledger().keys()
-
-
-def count_rows(outbox: Path) -> int:
-    """Return how many events rest in one file."""
-    connection = sqlite3.connect(outbox)
-    try:
-        return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
-    finally:
-        connection.close()
 
 
 # 15, 16: killed without warning

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
+from .._cancellation import is_cancelled
 from .._log import FailureLog
 
 # Async calls of one function that may be under way.
@@ -71,7 +72,8 @@ class Callback:
     def _call(self, arguments: tuple[object, ...]) -> None:
         try:
             returned = self._function(*arguments)
-        except Exception as error:  # noqa: BLE001 - the caller's function may raise anything
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the caller's function may raise anything
+            # A plain function cannot be cancelled, so it let out what another task raised.
             self._failed(error)
             return
         if inspect.isawaitable(returned):
@@ -82,10 +84,14 @@ class Callback:
     async def _finish(self, awaitable: Awaitable[Any]) -> None:
         try:
             await awaitable
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            self._failed(error)
         except Exception as error:  # noqa: BLE001 - so may what it awaits
             self._failed(error)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         self._failures.add(f"raised {type(error).__name__}")
 
     def is_running_here(self) -> bool:

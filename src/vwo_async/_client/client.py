@@ -15,7 +15,13 @@ from .._error import ClosedError, InvalidInputError, OutboxError, VWOError, with
 from .._explanation import Explanation
 from .._log import FailureLog, log_warning
 from .._reason import Reason
-from .._result import CampaignDecision, CloseReport, FlushReport, Statistics, TrackResult
+from .._result import (
+    CampaignDecision,
+    CloseReport,
+    FlushReport,
+    Statistics,
+    TrackResult,
+)
 from .._settings import parse_settings
 from .._user import User, Variables, encode_id
 from .arguments import (
@@ -468,6 +474,10 @@ class VWOClient:
                 event_properties=event_properties,
             )
             if result is not None:
+                if engine.has_outbox:
+                    kept = engine.reporter.keep_quickly(result)
+                    if kept is not None:
+                        await kept
                 return await await_delivery(engine, result) if waits else result
             check_name(goal_identifier, "goal_identifier")
             options = self._options
@@ -707,6 +717,8 @@ class VWOClient:
         if decision is not None:
             if api.sends:
                 delivery = report_now(engine, decision, user)
+                if engine.has_outbox:
+                    await engine.reporter.wait_until_kept(delivery)
                 if waits:
                     await engine.reporter.wait_for(delivery)
             return decision

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from .._cancellation import is_cancelled
 from .._log import log_error
 
 ConsentHook: TypeAlias = Callable[[str], "bool | Awaitable[bool]"]
@@ -60,7 +61,9 @@ class Consent:
             if inspect.isawaitable(answer):
                 async with asyncio.timeout(self._timeout_s):
                     answer = await answer
-        except Exception as error:  # noqa: BLE001 - the caller's function may raise anything
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
             log_error("consent raised %s, which counts as no", type(error).__name__)
             return True
         return answer is not True

@@ -114,7 +114,7 @@ async def _report(
         )
         await engine.claims.assign(record, campaign, stored_records)
     if recorded is not None:
-        await recorded()
+        await recorded
     return delivery
 
 

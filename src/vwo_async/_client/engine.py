@@ -52,7 +52,8 @@ class Engine:
         claims: Claims and marks conversions in the user storage.
         has_storage: Whether there is a user storage.
         has_quick_path: Whether deciding and reporting have nothing to wait for and nobody to tell, so
-            that plain functions can do both.
+            that plain functions can do both; with an outbox what they put is then to be kept.
+        has_outbox: Whether there is an outbox.
         loop_share: How long calls have held the current turn of the loop.
         settings_refresh: Keeps the settings fresh.
     """
@@ -79,9 +80,9 @@ class Engine:
         self.has_quick_path = (
             options.user_storage is None
             and options.integrations is None
-            and options.outbox is None
             and not options.development_mode
         )
+        self.has_outbox = options.outbox is not None
         self._integration = (
             Callback(options.integrations, "integrations") if options.integrations else None
         )

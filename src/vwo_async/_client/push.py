@@ -25,7 +25,7 @@ async def push_tags(engine: Engine, user: User, tags: Mapping[str, str], *, wait
         return True
     recorded = reporter.keep(receipts)
     if recorded is not None:
-        await recorded()
+        await recorded
     if waits:
         await reporter.wait_for(delivery_of(receipts))
         return all(receipt is not None and receipt.outcome for receipt in receipts)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .._delivery.event import Event
-from .._delivery.outbox.journal import Claim, Journal, Restore
+from .._delivery.outbox.journal import Claim, Journal
+from .._delivery.outbox.protocol import Outbox, Stock
+from .._delivery.outbox.restorer import Restore, Restorer
 from .._delivery.queue import Queue
 from .._delivery.request import Account
 from .._delivery.sender import LOG_INTERVAL_S, Sender
@@ -23,6 +27,8 @@ from .._result import (
     FlushReport,
     Outcome,
     Receipt,
+    SingleTrack,
+    TrackResult,
     list_pending,
 )
 from .callback import Callback
@@ -31,6 +37,8 @@ from .options import Options
 
 # What closing may take beyond its deadline to bring kept events to rest.
 CLOSE_GRACE_S = 0.4
+# Events of an earlier process take up no more of the queue than this: what is new needs room as well.
+RESTORED_SHARE = 4
 
 
 class Reporter:
@@ -49,6 +57,7 @@ class Reporter:
         self.queue = Queue(options.limits, batching=options.batch_events)
         self.sender: Sender | None = None
         self._journal: Journal | None = None
+        self._restorer: Restorer | None = None
         self._delivery_wait = DeliveryWait(options.wait_timeout_s)
         # Whoever flushes has time, also while VWO is down.
         self._flush_wait = DeliveryWait(options.wait_timeout_s)
@@ -85,10 +94,28 @@ class Reporter:
         sender.start()
         self.sender = sender
         if options.outbox is not None and not options.development_mode:
-            restore = _make_restore(sender, on_restored)
-            timeout_s = options.storage_timeout_s
-            self._journal = Journal(options.outbox, account, restore, timeout_s=timeout_s)
-            self._journal.start()
+            self._start_outbox(options.outbox, sender, account, on_restored)
+
+    def _start_outbox(
+        self,
+        outbox: Outbox,
+        sender: Sender,
+        account: Account,
+        on_restored: Callable[[Event, Sequence[Claim]], object],
+    ) -> None:
+        limits = self._options.limits
+        self._journal = Journal(outbox, account, timeout_s=self._options.storage_timeout_s)
+        self._restorer = Restorer(
+            self._journal,
+            account,
+            _make_restore(sender, on_restored),
+            max_events=limits.max_events // RESTORED_SHARE,
+            max_bytes=limits.max_bytes // RESTORED_SHARE,
+            max_age_s=limits.max_age_s,
+            release=sender.release,
+        )
+        self._journal.start()
+        self._restorer.start()
 
     async def opened(self) -> None:
         """Wait until the outbox is open.
@@ -104,26 +131,40 @@ class Reporter:
         if self.sender is None:
             return
         try:
-            if self._journal is not None:
-                await self._journal.stop_loading()
+            if self._restorer is not None:
+                await self._restorer.stop()
             await self.sender.drain(max(ends_at - time.monotonic(), 0.0))
         finally:
             if self._journal is None:
                 await self.sender.stop()
             else:
-                await self._journal.verify(CLOSE_GRACE_S / 2)
-                await self.sender.stop(self._journal.holds)
-                await self._journal.aclose(max(ends_at - time.monotonic(), CLOSE_GRACE_S))
+                await self._stop_with(self._journal, self.sender, ends_at)
         lost, kept = self.queue.dropped["closed"], self.queue.kept
         if lost or kept:
             log_warning("closed with %d events lost and %d kept in the outbox", lost, kept)
 
+    async def _stop_with(self, journal: Journal, sender: Sender, ends_at: float) -> None:
+        """Stop; what the outbox has by now is kept, and all else that is pending is dropped."""
+        # What were accepted from here on would be neither.
+        sender.refuse()
+        if self._restorer is not None and not self._restorer.has_looked:
+            await self._restorer.look(CLOSE_GRACE_S / 4)
+        await journal.settle(max(ends_at - time.monotonic(), CLOSE_GRACE_S / 2))
+        await sender.stop(journal.holds)
+        await journal.aclose(max(ends_at - time.monotonic(), CLOSE_GRACE_S))
+
     def report_close(self) -> CloseReport:
         """Return what closing did and left."""
-        queue = self.queue
-        kept_in = self._journal.describe() if self._journal is not None and queue.kept else ""
+        queue, restorer = self.queue, self._restorer
+        remaining = queue.kept + (0 if restorer is None else restorer.stock.waiting)
+        kept_in = self._journal.describe() if self._journal is not None and remaining else ""
         return CloseReport(
-            queue.delivered, queue.rejected, dict(queue.dropped), queue.kept, kept_in
+            queue.delivered,
+            queue.rejected,
+            dict(queue.dropped),
+            remaining,
+            kept_in,
+            is_outbox_read=restorer is None or not restorer.is_unread,
         )
 
     def list_callbacks(self) -> list[Callback]:
@@ -132,7 +173,8 @@ class Reporter:
 
     def count(self) -> dict[str, Any]:
         """Return the ledger, by the names of `Statistics`."""
-        queue, journal = self.queue, self._journal
+        queue, journal, restorer = self.queue, self._journal, self._restorer
+        stock = Stock() if restorer is None else restorer.stock
         return {
             "accepted": queue.accepted,
             "delivered": queue.delivered,
@@ -144,7 +186,11 @@ class Reporter:
             "requests": queue.requests,
             "unknown": queue.unknown,
             "outbox_errors": 0 if journal is None else journal.errors,
-            "restored": 0 if journal is None else journal.restored,
+            "restored": 0 if restorer is None else restorer.restored,
+            "outbox_waiting": stock.waiting,
+            "outbox_foreign": stock.foreign,
+            "outbox_expired": stock.expired,
+            "worker_restarts": 0 if self.sender is None else self.sender.restarts,
         }
 
     # Events
@@ -175,14 +221,35 @@ class Reporter:
         self,
         receipts: Sequence[Receipt | None] | None,
         claims: Mapping[Receipt, Sequence[Claim]] | None = None,
-    ) -> Callable[[], Awaitable[None]] | None:
-        """Begin to keep what was put in the outbox, each with its claims; return how to wait for that."""
+    ) -> Awaitable[bool] | None:
+        """Begin to keep what was put in the outbox, each with its claims.
+
+        Returns:
+            What the caller alone may await: true once all of it survives this process, false where that
+            failed or took too long, after ``storage_timeout_s`` at the latest. None where there is
+            nothing to wait for: no outbox, or one that is known not to answer.
+        """
         if self._journal is None:
             return None
         events = [one for one in receipts or () if isinstance(one, Event)]
         if not events:
             return None
-        return self._journal.record(events, [(claims or {}).get(event, ()) for event in events])
+        given = claims or {}
+        return self._journal.record(
+            events, {event: given[event] for event in events if event in given}
+        )
+
+    def keep_quickly(self, result: TrackResult) -> Awaitable[bool] | None:
+        """Begin to keep what a quick call has put; see `keep`."""
+        if self._journal is None or not isinstance(result, SingleTrack):
+            return None
+        return self.keep((result.receipt,))
+
+    async def wait_until_kept(self, delivery: Delivery) -> None:
+        """Keep what was put; see `keep`."""
+        kept = self.keep(list_pending(delivery))
+        if kept is not None:
+            await kept
 
     async def wait_for(self, delivery: Delivery) -> None:
         """Wait for the delivery, as long as launch allows and there is hope; it goes on after that."""
@@ -193,15 +260,22 @@ class Reporter:
             log_warning("a call waited %s s for its delivery", self._options.wait_timeout_s)
 
     async def flush(self) -> FlushReport:
-        """Send everything that waits, and wait for the end of all that was pending."""
+        """Send everything that waits, in the outbox too, and wait for the end of all that was pending."""
         if self.sender is None:
             return FlushReport(0, 0, 0, 0, 0)
+        restorer = self._restorer
         pending = self.sender.release()
-        await self._flush_wait.wait_for(pending)
-        outcomes = [event.outcome for event in pending]
-        ends = ["pending" if one is None else one.status.value for one in outcomes]
-        kinds = ("delivered", "rejected", "dropped", "pending")
-        return FlushReport(len(pending), *(ends.count(kind) for kind in kinds))
+        if restorer is None:
+            await self._flush_wait.wait_for(pending)
+            return _report_flush(Counter(_status_of(event) for event in pending))
+        own = [event for event in pending if not restorer.is_restored(event)]
+        before = restorer.ends.copy()
+        await asyncio.gather(
+            self._flush_wait.wait_for(own), restorer.drain(self._options.wait_timeout_s)
+        )
+        ends = Counter(_status_of(event) for event in own) + (restorer.ends - before)
+        ends["pending"] += restorer.pending + restorer.stock.waiting
+        return _report_flush(ends, is_outbox_read=not restorer.is_unread)
 
     # Whom to tell
 
@@ -217,8 +291,9 @@ class Reporter:
 
     def _on_ended(self, ended: Sequence[Event]) -> None:
         """Take note of events that ended."""
-        if self._journal is not None:
+        if self._journal is not None and self._restorer is not None:
             self._journal.forget([one for one in ended if not _is_kept(one)])
+            self._restorer.forget(ended)
         if self._drop_callback is not None:
             for event in ended:
                 if event.outcome is not None and not event.outcome and not _is_kept(event):
@@ -235,8 +310,30 @@ class Reporter:
             status = "" if outcome is None else f"{outcome.status} {outcome.reason}"
             code = None if outcome is None else outcome.status_code
             error = DeliveryError(f"{status} after status {code}" if code else status)
-        events = [json.loads(event.render_item()) for event in ended]
-        self._flush_callback.call_soon(error, events)
+        self._flush_callback.call_soon(error, [_show(event) for event in ended])
+
+
+def _show(event: Event) -> Any:
+    """Return *event* as the flush callback is told of it; None for one that cannot be written."""
+    try:
+        return json.loads(event.render_item())
+    except Exception:  # noqa: BLE001 - so it ended, or it is from another version; it has been counted
+        return None
+
+
+def _status_of(event: Event) -> str:
+    return "pending" if event.outcome is None else event.outcome.status.value
+
+
+def _report_flush(ends: Counter[str], *, is_outbox_read: bool = True) -> FlushReport:
+    return FlushReport(
+        ends.total(),
+        ends["delivered"],
+        ends["rejected"],
+        ends["dropped"],
+        ends["pending"],
+        is_outbox_read=is_outbox_read,
+    )
 
 
 def delivery_of(receipts: Sequence[Receipt | None] | None) -> Delivery:

@@ -225,7 +225,7 @@ async def count(
     recorded = reporter.keep(receipts, claims.group(accepted) if reporter.has_outbox else None)
     await claims.mark(call, accepted, stored_records)
     if recorded is not None:
-        await recorded()
+        await recorded
     tracked = {one.conversion.campaign.key: one.conversion.accept(one.receipt) for one in accepted}
     return Counted({**lost, **no_room, **tracked}, delivery_of(receipts))
 

@@ -349,8 +349,8 @@ class ArchEvent(Event):
         )
 
     def render_item(self) -> str:
-        """Never called: it is not batchable."""
-        raise NotImplementedError
+        """Return its body: it is not batchable, but the flush callback is shown what was sent."""
+        return self._body()
 
 
 _KINDS: Mapping[str, type[_ClassicEvent | ArchEvent]] = {

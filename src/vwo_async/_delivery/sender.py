@@ -6,7 +6,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import Context
 
+from .._cancellation import is_cancelled
 from .._log import log_error, log_warning
 from .answer import Answer, Failure
 from .batch import Batch
@@ -15,10 +17,16 @@ from .queue import Queue
 from .transport.protocol import Transport
 
 LOG_INTERVAL_S = 60.0
+# How long a worker rests that something has ended, so that what ends each time does not spin.
+RESTART_S = 0.1
 
 
 class Sender:
     """Owns the queue, the transport and the workers.
+
+    Nothing ends a worker but `stop`. One that something else ended is counted, logged and replaced, and
+    what it was sending is tried again: at once if it failed; with the next use of the sender if its task
+    was cancelled from outside, since that is how a loop ends as well.
 
     Args:
         queue: What to send.
@@ -28,6 +36,10 @@ class Sender:
         on_halted: Called after each request by which VWO is known to be down or to refuse the account.
         clock: Monotonic seconds.
         wall_clock: Seconds since the epoch.
+
+    Attributes:
+        is_closed: Whether nothing more is accepted.
+        restarts: How often a worker had to be replaced.
     """
 
     def __init__(
@@ -48,20 +60,40 @@ class Sender:
         self._on_halted = on_halted
         self._clock = clock
         self._wall_clock = wall_clock
-        self._workers: list[asyncio.Task[None]] = []
+        self._workers: set[asyncio.Task[None]] = set()
+        self._is_stopped = False
         self._idle: deque[asyncio.Future[None]] = deque()
         # Whether an idle worker has the time at which what waits must leave, so that no other need look.
         self._lingers = False
         self._drained: asyncio.Future[None] | None = None
         self.is_closed = False
+        self.restarts = 0
         self._quiet_until = float("-inf")
 
     def start(self) -> None:
         """Start the workers in the running loop."""
-        self._workers = [
-            asyncio.create_task(self._work(), name=f"vwo_async sender {number}")
-            for number in range(self._size)
-        ]
+        loop = asyncio.get_running_loop()
+        while len(self._workers) < self._size:
+            # Not in the context of a caller: it would live for as long as the client.
+            worker = loop.create_task(self._work(), name="vwo_async sender", context=Context())
+            self._workers.add(worker)
+            worker.add_done_callback(self._miss)
+
+    def _miss(self, worker: asyncio.Task[None]) -> None:
+        """Let the next use of the sender find that a worker has ended, and replace it.
+
+        Not before: a loop that ends cancels all its tasks, and must find no new ones.
+        """
+        self._workers.discard(worker)
+        ended = asyncio.get_running_loop().create_future()
+        ended.set_result(None)
+        self._idle.append(ended)
+        self._lingers = False
+
+    def _count_restart(self, what: str) -> None:
+        self.restarts += 1
+        if self.restarts & (self.restarts - 1) == 0:
+            log_error("%s ended a worker, which is replaced (%d so far)", what, self.restarts)
 
     def put(self, events: Sequence[Event]) -> list[Event | None]:
         """Put *events* on the queue; see `Queue.put`. Never waits."""
@@ -77,6 +109,10 @@ class Sender:
         return is_accepted
 
     def _wake(self) -> None:
+        if len(self._workers) < self._size and not self._is_stopped:
+            for _ in range(self._size - len(self._workers)):
+                self._count_restart("CancelledError")
+            self.start()
         while self._idle:
             waiter = self._idle.popleft()
             if not waiter.done():
@@ -85,22 +121,39 @@ class Sender:
 
     async def _work(self) -> None:
         while True:
-            batch = self._queue.take(self._clock())
-            self._finish(self._queue.pop_given_up())
-            if batch is None:
-                self._lingers = self._queue.lingers(self._clock())
-                await self._sleep()
-                continue
-            self._lingers = False
-            if self._queue.has_waiting():
-                # Only now, so that what one request can carry does not wake every worker.
-                self._wake()
+            try:
+                await self._work_once()
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                self._count_restart("CancelledError")
+                await asyncio.sleep(RESTART_S)
+            except Exception as error:  # noqa: BLE001 - nothing may end a worker
+                self._count_restart(type(error).__name__)
+                await asyncio.sleep(RESTART_S)
+
+    async def _work_once(self) -> None:
+        """Send one request, or wait until there is something to send."""
+        batch = self._queue.take(self._clock())
+        self._finish(self._queue.pop_given_up())
+        if batch is None:
+            self._lingers = self._queue.lingers(self._clock())
+            await self._sleep()
+            return
+        self._lingers = False
+        if self._queue.has_waiting():
+            # Only now, so that what one request can carry does not wake every worker.
+            self._wake()
+        answer = Answer(failure=Failure.UNKNOWN)
+        try:
             answer = await self._send(batch)
+        finally:
+            # However it ends, the batch is accounted for.
             ended = self._queue.settle(batch, answer, self._clock(), self._wall_clock())
             self._finish(ended)
-            if self._on_halted is not None and self._queue.is_halted:
-                self._on_halted()
-            self._report(answer)
+        if self._on_halted is not None and self._queue.is_halted:
+            self._on_halted()
+        self._report(answer)
 
     async def _sleep(self) -> None:
         """Wait for `put`, or for the time at which the queue has something of its own."""
@@ -126,17 +179,31 @@ class Sender:
             log_error("an event cannot be written: %s", type(error).__name__)
             return Answer(failure=Failure.UNSENDABLE)
         try:
-            return await self._transport.send(request)
-        except Exception as error:  # noqa: BLE001 - the caller's transport may raise anything
+            answer = await self._transport.send(request)
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            log_error("the transport raised CancelledError")
+            return Answer(failure=Failure.UNKNOWN)
+        except (GeneratorExit, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the caller's transport may raise anything
             log_error("the transport raised %s", type(error).__name__)
             return Answer(failure=Failure.UNKNOWN)
+        if not isinstance(answer, Answer):
+            log_error("the transport returned no Answer")
+            return Answer(failure=Failure.UNKNOWN)
+        return answer
 
     def _finish(self, ended: Sequence[Event]) -> None:
         for event in ended:
             if event.outcome is not None:
                 event.settle(event.outcome)
-        if ended and self._on_ended is not None:
-            self._on_ended(ended)
+        try:
+            if ended and self._on_ended is not None:
+                self._on_ended(ended)
+        except Exception as error:  # noqa: BLE001 - nothing may end a worker
+            log_error("telling of the end of events raised %s", type(error).__name__)
         if self._queue.pending == self._queue.kept and self._drained is not None:
             _set(self._drained)
 
@@ -176,13 +243,18 @@ class Sender:
         self._wake()
         return is_accepted
 
+    def refuse(self) -> None:
+        """Accept nothing more."""
+        self.is_closed = True
+
     async def stop(self, is_kept: Callable[[Event], bool] = lambda event: False) -> None:
         """Stop the workers, drop as ``closed`` what is pending and not kept, and close the transport."""
-        self.is_closed = True
-        for worker in self._workers:
+        self.is_closed = self._is_stopped = True
+        workers = [*self._workers]
+        for worker in workers:
             worker.cancel()
         self._finish(self._queue.abandon("closed", is_kept))
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await asyncio.gather(*workers, return_exceptions=True)
         await self._transport.aclose()
 
 

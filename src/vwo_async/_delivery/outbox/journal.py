@@ -7,21 +7,28 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextvars import Context
+from itertools import islice
+from typing import Any, NamedTuple
 
+from ..._cancellation import is_cancelled
 from ..._error import OutboxError
-from ..._log import FailureLog, log_error
+from ..._log import FailureLog, log_error, log_info
 from ..._result import DeliveryStatus
 from ..event import Event, restore_event
 from ..request import Account
-from .protocol import Outbox, Row
+from .protocol import Outbox
 
-LOAD_LIMIT = 500
-# How often to look for what other processes left, and for room when the queue is full.
-LOOK_INTERVAL_S = 60.0
-ROOM_INTERVAL_S = 0.5
+# So many events are kept at once, and so many of those that could not be while it fails.
+GROUP_LIMIT = 500
+TRIAL_LIMIT = 50
+# How long a call waits for an outbox that failed the last time.
+FAILING_WAIT_S = 0.05
+# When to try again with what could not be kept.
+AGAIN_INTERVAL_S = 0.5
+# How long what has ended may stay, so that many are removed at once.
+REMOVE_DELAY_S = 0.02
 
 
 class Claim(NamedTuple):
@@ -32,17 +39,52 @@ class Claim(NamedTuple):
     goal_identifier: str
 
 
-Restore = Callable[[Event, float, Sequence[Claim]], bool]
+class _Call:
+    """Events that were put together, until they are in the outbox.
+
+    Attributes:
+        future: Whoever put them waits for it: true once all are in the outbox, or have ended.
+        at: When they were put, on the loop's clock.
+        left: How many of them are not yet.
+        is_given_up: Whether they could not be kept in time, and have been counted.
+    """
+
+    __slots__ = ("at", "future", "is_given_up", "left")
+
+    def __init__(self, future: asyncio.Future[bool], at: float, left: int) -> None:
+        self.future = future
+        self.at = at
+        self.left = left
+        self.is_given_up = False
+
+    def count_off(self) -> None:
+        """Take note that one of the events is in the outbox, or needs it no more."""
+        self.left -= 1
+        if not self.left and not self.future.done():
+            self.future.set_result(True)
+
+    def give_up(self) -> None:
+        """Let the caller go on."""
+        self.is_given_up = True
+        if not self.future.done():
+            self.future.set_result(False)
+
+
+_Group = dict[Event, _Call | None]
+_Rows = Sequence[tuple[float, bytes]]
+Submit = Callable[[_Rows, Callable[[Sequence[int] | None, BaseException | None], object]], object]
 
 
 class Journal:
     """The outbox as the client uses it. Whatever fails is counted; the event goes on from memory.
 
+    All events that wait while the outbox is busy are kept together when it is free again. What could not
+    be kept is tried again for as long as it is pending. While the outbox does not answer calls do not wait
+    for it, and while it fails not for long.
+
     Args:
         outbox: Where events are kept.
-        account: In whose name restored events are sent.
-        restore: Puts a restored event, accepted at a time of the wall clock, on the queue; false
-            where there is no room.
+        account: In whose name.
         timeout_s: How long a call waits for its event to be kept.
         wall_clock: Seconds since the epoch.
     """
@@ -51,38 +93,65 @@ class Journal:
         self,
         outbox: Outbox,
         account: Account,
-        restore: Restore,
         *,
         timeout_s: float,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._outbox = outbox
+        self.outbox = outbox
+        self._failures = FailureLog("outbox", logging.ERROR)
         self._account = account
-        self._restore = restore
         self._timeout_s = timeout_s
         self._wall_clock = wall_clock
+        # Each pending event is in one of these: a call waits for it, the outbox is at it, it is kept, or
+        # it could not be.
+        self._waiting: _Group = {}
+        self._writing: _Group = {}
         self._ids: dict[Event, int] = {}
-        self._appending: set[Event] = set()
-        self._ended: set[int] = set()
-        self._removing: asyncio.Task[None] | None = None
-        self._appends: set[asyncio.Task[None]] = set()
-        self._opening: asyncio.Task[None] | None = None
-        self._loading: asyncio.Task[None] | None = None
-        self._failures = FailureLog("outbox", logging.ERROR)
-        self.restored = 0
+        self._unkept: dict[Event, None] = {}
+        self._claims: dict[Event, Sequence[Claim]] = {}
+        self._ended: list[int] = []
+        self._is_failing = False
+        self._is_stuck = False
+        self._is_trial = False
+        self._is_open = False
+        # Where many come at once, the next group waits for all that this turn of the loop brings.
+        self._was_alone = True
+        self._is_due = False
+        self._submit: Submit | None = getattr(outbox, "submit", None)
+        self._since = 0.0
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    @property
-    def errors(self) -> int:
-        """How many events were affected by failures of the outbox."""
-        return self._failures.count
+    # Life
 
     def start(self) -> None:
-        """Begin to open the outbox and to load what is in it."""
-        self._opening = asyncio.create_task(self._open(), name="vwo_async outbox open")
-        self._loading = asyncio.create_task(self._load_on(), name="vwo_async outbox load")
+        """Begin to open the outbox."""
+        self._loop = asyncio.get_running_loop()
+        if hasattr(self.outbox, "on_lost"):
+            self.outbox.on_lost = self._on_lost
+        self._begin("open", self._open)
+
+    def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a task of that name, unless it is running."""
+        task = self._tasks.get(name)
+        if task is None or task.done():
+            # Not in the context of a caller: it would live for as long as the client.
+            self._tasks[name] = self._loop.create_task(
+                work(), name=f"vwo_async outbox {name}", context=Context()
+            )
+
+    def _begin_later(self, name: str, delay_s: float, function: Callable[[], object]) -> None:
+        """Call *function* after a while, unless a call of that name is due."""
+        if name not in self._timers:
+            self._timers[name] = self._loop.call_later(delay_s, self._fire, name, function)
+
+    def _fire(self, name: str, function: Callable[[], object]) -> None:
+        del self._timers[name]
+        function()
 
     async def _open(self) -> None:
-        await self._outbox.open(fingerprint(self._account))
+        await self.outbox.open(fingerprint(self._account))
+        self._is_open = True
 
     async def opened(self) -> None:
         """Wait until the outbox is open.
@@ -90,146 +159,335 @@ class Journal:
         Raises:
             OutboxError: It cannot be opened.
         """
-        assert self._opening is not None
-        await asyncio.shield(self._opening)
+        await asyncio.shield(self._tasks["open"])
+
+    async def open_again(self) -> None:
+        """Wait until the outbox is open; where that failed, try again.
+
+        Raises:
+            OutboxError: It cannot be opened.
+        """
+        task = self._tasks["open"]
+        if task.done() and (task.cancelled() or task.exception() is not None):
+            self._begin("open", self._open)
+        await self.opened()
+
+    @property
+    def is_unusable(self) -> bool:
+        """Whether the outbox cannot be opened."""
+        task = self._tasks["open"]
+        return task.done() and not task.cancelled() and task.exception() is not None
 
     def describe(self) -> str:
         """Return where the events are."""
-        return self._outbox.describe()
+        return self.outbox.describe()
 
-    def holds(self, event: Event) -> bool:
-        """Tell whether the outbox has *event*, or is about to, so that it outlives this process."""
-        return event in self._ids or event in self._appending
+    async def aclose(self, timeout_s: float) -> None:
+        """End what is on its way within a deadline, and give the outbox up."""
+        for timer in self._timers.values():
+            timer.cancel()
+        reconciling = self._tasks.get("reconcile")
+        if reconciling is not None:
+            reconciling.cancel()
+        before = list(self._tasks.values())
+        self._begin("close", lambda: self._end(before))
+        _, late = await asyncio.wait(self._tasks.values(), timeout=timeout_s)
+        if late:
+            log_error("the outbox did not come to rest in time")
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def verify(self, timeout_s: float) -> None:
-        """Find out whether what was kept is still there, so that closing does not promise what is gone."""
+    async def _end(self, before: Sequence[asyncio.Task[None]]) -> None:
+        await asyncio.gather(*before, return_exceptions=True)
+        await self._rest()
+        await self._remove()
         try:
-            async with asyncio.timeout(timeout_s):
-                found = set(await self._outbox.find(self._ids.values()))
-        except TimeoutError:
-            # A slow disk is no lost one.
-            return
-        except Exception:  # noqa: BLE001 - the caller's outbox may raise anything
-            found = set()
-        self._ids = {event: id_ for event, id_ in self._ids.items() if id_ in found}
+            await self.outbox.aclose()
+        except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
+            self.failed(f"aclose raised {type(error).__name__}", 1)
+
+    @property
+    def errors(self) -> int:
+        """Events that could not be kept, or not at once, and other uses of the outbox that failed."""
+        return self._failures.count
+
+    def failed(self, what: str, number: int, detail: str = "") -> None:
+        """Count what failed, and log it the 1st, 2nd, 4th, 8th... time."""
+        self._failures.add(what, number=number, detail=detail)
+
+    # Keeping
 
     def record(
-        self, events: Sequence[Event], claims: Sequence[Sequence[Claim]]
-    ) -> Callable[[], Awaitable[None]]:
-        """Begin to keep *events*, each with its claims; return a function to wait for the end with.
+        self, events: Sequence[Event], claims: Mapping[Event, Sequence[Claim]] | None = None
+    ) -> asyncio.Future[bool] | None:
+        """Begin to keep *events*, each with its claims.
 
-        A cancelled caller does not undo it. Where it fails or takes too long, that is counted.
+        Returns:
+            A future of the caller's own: true once all are in the outbox, false where that failed or
+            took too long. None where the outbox is known not to answer. Cancelling it undoes nothing.
         """
-        self._appending.update(events)
-        task = asyncio.create_task(self._append(events, claims))
-        self._appends.add(task)
-        task.add_done_callback(self._appends.discard)
-        return partial(self._recorded, task, len(events))
+        if claims:
+            self._claims.update(claims)
+        if self._is_stuck:
+            self._unkept.update(dict.fromkeys(events))
+            self.failed("it does not answer", len(events))
+            return None
+        loop = self._loop
+        future: asyncio.Future[bool] = loop.create_future()
+        call = _Call(future, loop.time(), len(events))
+        for event in events:
+            self._waiting[event] = call
+        self._write_soon()
+        return future
 
-    async def _recorded(self, task: asyncio.Task[None], number: int) -> None:
-        """Wait until the events would survive the process."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await asyncio.shield(task)
-        except TimeoutError:
-            self._failed("append timed out", number)
+    def _write_soon(self) -> None:
+        if not self._is_open or self._submit is None:
+            self._begin("write", self._write_on)
+        elif not (self._writing or self._is_due):
+            if self._was_alone:
+                self._submit_group()
+            else:
+                self._is_due = True
+                self._loop.call_soon(self._submit_group)
 
-    async def _append(self, events: Sequence[Event], claims: Sequence[Sequence[Claim]]) -> None:
-        now = self._wall_clock()
+    def _submit_group(self) -> None:
+        """Keep what waits, or else what could not be kept before, without a task."""
+        self._is_due = False
+        while not self._writing and (group := self._take_group()):
+            self._start_writing(group)
+            try:
+                assert self._submit is not None
+                self._submit(self._make_rows(group), self._submitted)
+            except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
+                self._fail(group, error)
+        if self._unkept and not self._writing:
+            self._begin_later("again", AGAIN_INTERVAL_S, self._try_again)
+
+    def _submitted(self, ids: Sequence[int] | None, error: BaseException | None) -> None:
+        group = self._writing
+        if error is None and ids is not None:
+            self._enter_ids(group, ids)
+        else:
+            self._fail(group, error or OutboxError())
+        self._submit_group()
+
+    async def _write_on(self) -> None:
+        """Keep what waits, and then what could not be kept before."""
+        while not self._writing and (group := self._take_group()):
+            await self._write(group)
+        if self._unkept:
+            self._begin_later("again", AGAIN_INTERVAL_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._is_trial = True
+        self._write_soon()
+
+    def _take_group(self) -> _Group:
+        if self._waiting:
+            group, self._waiting = self._waiting, {}
+            for event in list(islice(group, GROUP_LIMIT, None)):
+                self._waiting[event] = group.pop(event)
+            return group
+        limit = GROUP_LIMIT
+        if self._is_failing:
+            limit = TRIAL_LIMIT if self._is_trial else 0
+        self._is_trial = False
+        group = dict.fromkeys(islice(self._unkept, limit))
+        for event in group:
+            del self._unkept[event]
+        return group
+
+    def _start_writing(self, group: _Group) -> None:
+        self._writing = group
+        self._was_alone = len(group) == 1
+        first = next(iter(group.values()))
+        self._since = self._loop.time() if first is None else first.at
+        if "patience" not in self._timers:
+            self._wait_patiently()
+
+    async def _write(self, group: _Group) -> None:
+        self._start_writing(group)
         try:
-            await self.opened()
-            rows = [(now, dump(event, own)) for event, own in zip(events, claims, strict=True)]
-            ids = await self._outbox.append(rows)
+            await self.open_again()
+            ids = await self.outbox.append(self._make_rows(group))
+        except asyncio.CancelledError as error:
+            self._fail(group, error)
+            if is_cancelled():
+                raise
         except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
-            self._failed(f"append raised {type(error).__name__}", len(events))
-            return
-        finally:
-            self._appending.difference_update(events)
-        for event, id_ in zip(events, ids, strict=True):
-            if event.outcome is None or event.outcome.status is DeliveryStatus.KEPT:
+            self._fail(group, error)
+        else:
+            self._enter_ids(group, ids)
+
+    def _make_rows(self, group: _Group) -> list[tuple[float, bytes]]:
+        """Return the rows of *group*, and take out of it what cannot be written."""
+        # The time of acceptance by the wall clock, from the queue's own.
+        shift_s = self._wall_clock() - time.monotonic()
+        claims = self._claims
+        rows: list[tuple[float, bytes]] = []
+        bad: list[Event] = []
+        for event in group:
+            try:
+                rows.append((event.at + shift_s, dump(event, claims.get(event, ()))))
+            except Exception:  # noqa: BLE001 - whatever is wrong with one event, the others are sound
+                bad.append(event)
+        if bad:
+            number = _give_up({event: group.pop(event) for event in bad})
+            self.failed("an event cannot be written", number)
+        return rows
+
+    def _enter_ids(self, group: _Group, ids: Sequence[int]) -> None:
+        self._writing = {}
+        if self._is_failing:
+            self._is_failing = self._is_stuck = False
+            log_info("outbox: it keeps events again")
+        # An outbox that returns fewer ids than rows keeps those without one for the next start.
+        for (event, call), id_ in zip(group.items(), ids, strict=False):
+            if _is_live(event):
                 self._ids[event] = id_
             else:
-                self._ended.add(id_)
+                self._ended.append(id_)
+            if call is not None:
+                call.count_off()
         self._remove_soon()
+
+    def _fail(self, group: _Group, error: BaseException) -> None:
+        self._writing = {}
+        self._is_failing, self._is_stuck = True, False
+        number = _give_up(group)
+        self._unkept.update((event, None) for event in group if _is_live(event))
+        patience = self._timers.pop("patience", None)
+        if patience is not None:
+            # The next is a shorter one.
+            patience.cancel()
+        self.failed(f"append raised {type(error).__name__}", number)
+
+    def _wait_patiently(self) -> None:
+        """Let callers wait for what is being written until they have waited long enough."""
+        if not self._writing:
+            return
+        limit_s = min(FAILING_WAIT_S, self._timeout_s) if self._is_failing else self._timeout_s
+        left_s = self._since + limit_s - self._loop.time()
+        if left_s > 0:
+            self._begin_later("patience", left_s, self._wait_patiently)
+            return
+        number = _give_up(self._writing) + _give_up(self._waiting)
+        self._unkept.update((event, None) for event in self._waiting if _is_live(event))
+        self._waiting.clear()
+        self._is_failing = self._is_stuck = True
+        self.failed("append timed out", number)
+
+    # Letting go
+
+    def enter(self, event: Event, id_: int, claims: Sequence[Claim]) -> None:
+        """Take note of an event that is in the outbox already."""
+        self._ids[event] = id_
+        if claims:
+            self._claims[event] = claims
 
     def forget(self, ended: Collection[Event]) -> None:
         """Let go of what has ended."""
         for event in ended:
+            if self._claims:
+                self._claims.pop(event, None)
             id_ = self._ids.pop(event, None)
             if id_ is not None:
-                self._ended.add(id_)
+                self._ended.append(id_)
+            elif self._unkept:
+                self._unkept.pop(event, None)
+        self._remove_soon()
+
+    def discard(self, id_: int) -> None:
+        """Remove a row that is of no use."""
+        self._ended.append(id_)
         self._remove_soon()
 
     def _remove_soon(self) -> None:
-        if self._ended and (self._removing is None or self._removing.done()):
-            self._removing = asyncio.create_task(self._remove(), name="vwo_async outbox remove")
+        if self._ended:
+            self._begin_later("remove", REMOVE_DELAY_S, lambda: self._begin("remove", self._remove))
 
     async def _remove(self) -> None:
         """Remove what has ended, and what ends meanwhile. The outbox remembers what it could not remove."""
         while self._ended:
-            ids, self._ended = self._ended, set()
+            ids, self._ended = self._ended, []
             try:
-                await self._outbox.remove(ids)
+                await self.outbox.remove(ids)
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                self.failed("remove raised CancelledError", 1)
             except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
-                self._failed(f"remove raised {type(error).__name__}", 1)
+                self.failed(f"remove raised {type(error).__name__}", 1)
 
-    async def _load_on(self) -> None:
-        """Put on the queue what earlier processes left, now and from time to time."""
-        try:
-            await self.opened()
-        except OutboxError:
-            return
-        while True:
-            try:
-                rows = await self._outbox.load(LOAD_LIMIT)
-            except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
-                self._failed(f"load raised {type(error).__name__}", 1)
-                rows = []
-            for row in rows:
-                await self._load_row(row)
-            if not rows:
-                await asyncio.sleep(LOOK_INTERVAL_S)
+    # What is kept
 
-    async def _load_row(self, row: Row) -> None:
-        try:
-            event, claims = load(self._account, row.payload)
-            wall_s = float(row.wall_s)
-        except Exception:  # noqa: BLE001 - whatever is wrong with one row, those after it are sound
-            self._failed("an event in it cannot be read", 1)
-            self._ended.add(row.id)
-            self._remove_soon()
-            return
-        while not self._restore(event, wall_s, claims):  # noqa: ASYNC110 - no end is signalled
-            await asyncio.sleep(ROOM_INTERVAL_S)
-        self._ids[event] = row.id
-        self.restored += 1
+    def holds(self, event: Event) -> bool:
+        """Tell whether the outbox has *event*, so that it outlives this process."""
+        return event in self._ids
 
-    def _failed(self, what: str, number: int) -> None:
-        self._failures.add(what, number=number)
+    async def settle(self, timeout_s: float) -> None:
+        """Bring to rest what is on its way to the outbox, and find out what is in it.
 
-    async def stop_loading(self) -> None:
-        """Load nothing more."""
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.gather(self._loading, return_exceptions=True)
-
-    async def aclose(self, timeout_s: float) -> None:
-        """End what is on its way within a deadline, and give the outbox up."""
-        await self.stop_loading()
+        After this `holds` promises nothing that is gone.
+        """
         try:
             async with asyncio.timeout(timeout_s):
-                if self._opening is not None:
-                    await asyncio.gather(self._opening, return_exceptions=True)
-                await asyncio.gather(*self._appends)
-                if self._removing is not None:
-                    await asyncio.gather(self._removing, return_exceptions=True)
-                await self._outbox.aclose()
+                if self._unkept:
+                    self._try_again()
+                await self._rest()
+                self._lose(set(await self.outbox.find([*self._ids.values()])))
         except TimeoutError:
-            log_error("the outbox did not come to rest in time")
-            late = [one for one in (self._opening, self._removing, *self._appends) if one]
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            # A slow disk is no lost one: what is held was committed.
+            return
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            self._lose(())
+        except Exception:  # noqa: BLE001 - the caller's outbox may raise anything
+            self._lose(())
+
+    async def _rest(self) -> None:
+        while self._writing or self._waiting:  # noqa: ASYNC110 - only closing wants to know
+            await asyncio.sleep(0.002)
+
+    def _lose(self, found: Collection[int]) -> None:
+        """Take note that of what was kept only *found* still is."""
+        lost = [event for event, id_ in self._ids.items() if id_ not in found]
+        for event in lost:
+            del self._ids[event]
+            self._unkept[event] = None
+
+    def _on_lost(self) -> None:
+        self._begin("reconcile", self._reconcile)
+
+    async def _reconcile(self) -> None:
+        """Find out what the outbox has lost, and keep it again."""
+        while True:
+            before = set(self._ids.values())
+            try:
+                found = set(await self.outbox.find(before))
+            except Exception:  # noqa: BLE001 - the caller's outbox may raise anything
+                await asyncio.sleep(AGAIN_INTERVAL_S)
+                continue
+            # What was kept meanwhile is no loss.
+            self._lose(found | ({*self._ids.values()} - before))
+            if self._unkept:
+                self._try_again()
+            return
+
+
+def _is_live(event: Event) -> bool:
+    """Tell whether *event* has not ended, as far as this process is concerned."""
+    return event.outcome is None or event.outcome.status is DeliveryStatus.KEPT
+
+
+def _give_up(group: _Group) -> int:
+    """Let those go on who wait for *group*; return how many events had not been given up before."""
+    calls = [call for call in group.values() if call is not None and not call.is_given_up]
+    for call in calls:
+        call.give_up()
+    return len(calls)
 
 
 def fingerprint(account: Account) -> str:
@@ -238,9 +496,12 @@ def fingerprint(account: Account) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def dump(event: Event, claims: Sequence[Claim]) -> bytes:
     """Return the bytes under which an event rests."""
-    return json.dumps({**event.dump(), "claims": claims}, separators=(",", ":")).encode()
+    return _encode({**event.dump(), "claims": claims}).encode()
 
 
 def load(account: Account, payload: bytes) -> tuple[Event, list[Claim]]:

@@ -51,6 +51,15 @@ class ProcessLock:
             raise
         return cls(path, descriptor)
 
+    def is_in_place(self) -> bool:
+        """Tell whether the lock file still stands at its path, so that others see the lock."""
+        try:
+            found = self.path.with_name(f"{self.path.name}.lock").stat()
+            held = os.fstat(-1 if self._descriptor is None else self._descriptor)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
+
     def release(self) -> None:
         """Give the lock up. The lock file stays: removing it would let two processes lock two files."""
         descriptor, self._descriptor = self._descriptor, None

@@ -1,46 +1,102 @@
 """An outbox in SQLite, used by one thread that belongs to it.
 
-Every write that waits when the thread comes round goes into one transaction, so that a burst of events
-costs one commit. WAL with synchronous NORMAL survives the death of the process; FULL survives that of
-the machine.
+What goes wrong with the file or its folder is told to who asked for something, and tried again with the
+next: the thread never ends of it, and a file that is gone, damaged or cut short is replaced.
 """
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import os
-import queue
+import secrets
 import sqlite3
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..._error import OutboxError
 from ..._log import log_error, log_info
-from .process_lock import ProcessLock, find_other_files, lock_first_free
-from .protocol import Row
-
-SCHEMA_VERSION = 1
-ADOPT_INTERVAL_S = 60.0
-GENERATION = 2**48
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    fingerprint TEXT NOT NULL,
-    wall_s REAL NOT NULL,
-    payload BLOB NOT NULL
+from .event_file import (
+    MAX_ROWS,
+    EventFile,
+    Identity,
+    Share,
+    StoredRow,
+    is_damage,
+    set_aside,
+    unlink,
 )
-"""
+from .process_lock import ProcessLock, find_other_files, lock_first_free
+from .protocol import Row, Stock
+from .writer_thread import Answer, WriterThread
+
+# How often to look for the file, and for what other processes left; sooner where that was not to be had.
+CHECK_INTERVAL_S = 1.0
+ADOPT_INTERVAL_S = 60.0
+ADOPT_AGAIN_S = 2.0
+# So many rows are looked at, or removed, in one step.
+SURVEY_ROWS = 5_000
+REMOVE_ROWS = 500
+# Added to the ids of each file that takes the place of another, so that an id names one event for as long
+# as the process lives.
+GENERATION = 2**48
+# What waiting alone will not mend.
+_PERMANENT = frozenset(
+    {
+        errno.EACCES,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+# What a file gets over that is none the worse for it.
+_PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
 
 
-class _Job(NamedTuple):
-    work: Callable[[], Any]
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
+class _Span(NamedTuple):
+    """Rows that no one has loaded yet: ids as in the file, and how many are of this account."""
+
+    first_id: int
+    last_id: int
+    own: int
+
+
+class _Generation:
+    """What is known of one file that has stood at the path.
+
+    Args:
+        base: Added to its ids.
+        last_id: The largest id that was in it at first.
+
+    Attributes:
+        next_id: The next id in it.
+        survey_id: What begins here, and ends before *survey_end*, has not been looked at.
+        left: What has been looked at and not been loaded, oldest first.
+        foreign: Rows of other accounts.
+        oldest_wall_s: When the oldest of these was accepted.
+    """
+
+    def __init__(self, base: int, last_id: int) -> None:
+        self.base = base
+        self.next_id = self.survey_end = last_id + 1
+        self.survey_id = 1
+        self.left: deque[_Span] = deque()
+        self.foreign = 0
+        self.oldest_wall_s = float("inf")
+
+    def list_unloaded(self) -> list[_Span]:
+        """Return what has not been loaded, looked at or not."""
+        rest = _Span(self.survey_id, self.survey_end - 1, 0)
+        return sorted([*self.left, rest]) if self.survey_id < self.survey_end else [*self.left]
 
 
 class SqliteOutbox:
@@ -48,258 +104,344 @@ class SqliteOutbox:
 
     Several processes may use one path: each has a file of its own beside it, and what a dead one left is
     taken over once. A file that is damaged, or of another version, is set aside and a fresh one made.
+    While it is open the file is locked, also for those who would only read; a copy of it, taken with the
+    ``-wal`` beside it, can be read.
 
     Args:
         path: The file; its folder must exist. Made with mode 0600.
         synchronous: ``NORMAL`` survives the death of the process, ``FULL`` also that of the machine.
+
+    Attributes:
+        on_lost: Called in the loop when what was kept may be gone.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, synchronous: str = "NORMAL") -> None:
         if synchronous not in ("NORMAL", "FULL"):
             raise ValueError("synchronous must be NORMAL or FULL")
-        self._path = self._file = Path(path)
+        self.on_lost: Callable[[], object] | None = None
+        self._path = self._place = Path(path)
         self._synchronous = synchronous
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread: WriterThread | None = None
         self._lock: ProcessLock | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._file: EventFile | None = None
         self._fingerprint = ""
-        # Rows that processes before this one left, not yet handed out.
-        self._left: deque[int] = deque()
+        self._generation = _Generation(0, 1)
+        self._generations: dict[Identity, _Generation] = {}
         # Ended events whose rows could not be removed yet: a full disk refuses deletes too.
         self._unremoved: set[int] = set()
-        self._removed_in_round: set[int] = set()
-        self._identity = (0, 0)
-        # Added to the row ids of each file that takes the place of one that is gone, so that an id names
-        # one event for as long as the process lives.
-        self._base = 0
-        self._stopped: asyncio.Future[None] | None = None
-        self._adopt_at = time.monotonic() + ADOPT_INTERVAL_S
+        self._expired = 0
+        self._vanished = 0
+        self._adopt_at = 0.0
 
     # The awaiting half
 
     async def open(self, fingerprint: str) -> None:
-        """Start the thread and take a file.
+        """Start the thread and take a file; where that is locked or the disk full, it is tried again later.
 
         Raises:
             OutboxError: The path cannot be used.
         """
         self._fingerprint = fingerprint
-        loop = asyncio.get_running_loop()
-        self._stopped = loop.create_future()
-        self._thread = threading.Thread(
-            target=self._run, args=(loop, self._stopped), name="vwo_async outbox", daemon=True
-        )
-        self._thread.start()
+        if self._thread is None:
+            self._thread = WriterThread(
+                self._tick, CHECK_INTERVAL_S, self._note_changes, self._close
+            )
         try:
-            await self._do(self._open)
+            await self._thread.do(self._sound)
         except (OSError, sqlite3.Error) as error:
-            await self.aclose()
-            raise OutboxError(f"the outbox cannot be opened: {_reason(error)}") from None
+            if isinstance(error, OSError) and error.errno in _PERMANENT:
+                raise OutboxError(f"the outbox cannot be opened: {_reason(error)}") from None
+            log_error("the outbox cannot be used yet: %s", _reason(error))
 
     async def load(self, limit: int) -> Sequence[Row]:
         """Return events of earlier processes, oldest first, each once."""
-        rows: Sequence[Row] = await self._do(lambda: self._load(limit))
-        return rows
+        thread = self._running()
+        while True:
+            rows: Sequence[Row] = await thread.do_idly(lambda: self._load(limit))
+            if rows or not thread.has_steps:
+                return rows
 
     async def append(self, rows: Sequence[tuple[float, bytes]]) -> Sequence[int]:
         """Keep events; committed when this returns."""
-        ids: Sequence[int] = await self._do(lambda: self._append(rows))
+        ids: Sequence[int] = await self._running().do(partial(self._append, rows))
         return ids
 
+    def submit(self, rows: Sequence[tuple[float, bytes]], answer: Answer) -> None:
+        """Begin to keep events, and call ``answer(ids, error)`` in the loop when that has ended."""
+        self._running().do_and_call(partial(self._append, rows), answer)
+
     async def remove(self, ids: Collection[int]) -> None:
-        """Forget events that ended."""
-        await self._do(lambda: self._remove(ids))
+        """Forget events that ended. Never before what is to be kept, and few at a time."""
+        thread, waiting = self._running(), iter(ids)
+        fault: Exception | None = None
+        while some := list(islice(waiting, REMOVE_ROWS)):
+            try:
+                await thread.do_idly(partial(self._remove, some))
+            except (OSError, sqlite3.Error) as error:
+                fault = error
+        if fault is not None:
+            raise fault
+
+    async def take_stock(self, oldest_wall_s: float) -> Stock:
+        """Count what is in the file, and remove foreign events accepted before a time."""
+        thread = self._running()
+        for work in (self._sound, partial(self._expire, oldest_wall_s)):
+            await thread.do_idly(work)
+            while thread.has_steps:
+                await thread.do_idly(_do_nothing)
+        stock: Stock = await thread.do_idly(self._take_stock)
+        return stock
+
+    async def find(self, ids: Collection[int]) -> Collection[int]:
+        """Return those of *ids* whose rows are in the file that stands at the path."""
+        found: set[int] = await self._running().do_idly(lambda: self._find(ids))
+        return found
 
     async def aclose(self) -> None:
         """Stop the thread and give the file up; what is in it stays."""
         thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        self._jobs.put(None)
-        # Not thread.join in an executor: a disk that hangs would then hold the end of the loop.
-        if self._stopped is not None:
-            await asyncio.shield(self._stopped)
-            while thread.is_alive():  # noqa: ASYNC110 - its last word is said, and it ends in no time
-                await asyncio.sleep(0.001)
-
-    async def find(self, ids: Collection[int]) -> Collection[int]:
-        """Return those of *ids* whose rows are in the file that stands at the path."""
-        wanted = set(ids)
-        found: set[int] = await self._do(lambda: wanted & self._find_all())
-        return found
+        if thread is not None:
+            await thread.stop()
 
     def describe(self) -> str:
         """Return the path."""
-        return str(self._file)
+        return str(self._place)
 
-    async def _do(self, work: Callable[[], Any]) -> Any:
+    def _running(self) -> WriterThread:
         if self._thread is None:
             raise OutboxError("the outbox is not open")
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        self._jobs.put(_Job(work, future, loop))
-        return await future
+        return self._thread
 
-    # The thread
+    # The thread: the file
 
-    def _run(self, loop: asyncio.AbstractEventLoop, stopped: asyncio.Future[None]) -> None:
+    def _tick(self) -> None:
+        """Look whether the file is still there, and for what could not be done before."""
         try:
-            while self._run_round():
-                pass
-        finally:
-            self._close()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_set_done, stopped)
+            self._sound()
+            if self._unremoved:
+                self._remove(())
+        except (OSError, sqlite3.Error):
+            # Said by whoever wants something of it.
+            return
+        if time.monotonic() >= self._adopt_at:
+            self._adopt_at = time.monotonic() + ADOPT_INTERVAL_S
+            self._run_steps(self._adopt())
 
-    def _run_round(self) -> bool:
-        """Do all jobs that wait, in one transaction; return False when asked to stop."""
-        wait_s = self._adopt_at - time.monotonic()
-        if wait_s <= 0:
-            # By the clock and not when idle, since a busy process may never be.
-            self._adopt_quietly()
-            return True
-        try:
-            jobs = [self._jobs.get(timeout=wait_s)]
-        except queue.Empty:
-            return True
-        while not self._jobs.empty():
-            jobs.append(self._jobs.get())
-        wanted = [job for job in jobs if job is not None]
-        if wanted:
-            self._do_jobs(wanted)
-        return len(wanted) == len(jobs)
+    def _note_changes(self) -> None:
+        if self._file is not None:
+            self._file.note_changes()
 
-    def _do_jobs(self, jobs: Sequence[_Job]) -> None:
-        results: list[tuple[_Job, Any, Exception | None]] = []
-        for job in jobs:
-            try:
-                results.append((job, job.work(), None))
-            except Exception as error:  # noqa: BLE001 - each job's error goes to whoever asked for it
-                results.append((job, None, error))
-        fault = self._commit()
-        for job, value, failure in results:
-            _answer(job, value, failure or fault)
+    def _run_steps(self, steps: Iterator[object]) -> None:
+        thread = self._thread
+        if thread is not None:
+            thread.do_in_steps(steps)
 
-    def _commit(self) -> Exception | None:
-        removed, self._removed_in_round = self._removed_in_round, set()
-        connection = self._connection
-        if connection is None or not connection.in_transaction:
-            return None
-        try:
-            connection.commit()
-        except sqlite3.Error as error:
-            # A full disk shows here, and what was to be removed is still there.
-            self._rollback()
-            return error
-        self._unremoved -= removed
-        return None
-
-    def _rollback(self) -> None:
-        try:
-            if self._connection is not None:
-                self._connection.rollback()
-        except sqlite3.Error:
-            self._connection = None
-
-    def _open(self) -> None:
+    def _sound(self) -> EventFile:
+        """Return the file, opened again where it was lost to an error or is gone from its path."""
+        file = self._file
+        if file is not None and file.is_in_place():
+            return file
+        if file is not None and not self._path.parent.is_dir():
+            # The folder may come back with all that is in it.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        self._let_go()
         if self._path.is_dir():
-            raise IsADirectoryError("it is a directory")
-        self._lock = lock_first_free(self._path)
-        self._file = self._lock.path
-        found = self._execute(
-            "SELECT id FROM events WHERE fingerprint = ? ORDER BY id", (self._fingerprint,)
-        )
-        self._left.extend(row[0] for row in found)
-        self._adopt_quietly()
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if self._lock is None or not self._lock.is_in_place():
+            self._take_lock()
+        assert self._lock is not None
+        self._file = file = self._open_sound(self._lock.path)
+        self._enter_file(file)
+        return file
 
-    def _connect_sound(self, path: Path) -> sqlite3.Connection:
+    def _let_go(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(sqlite3.Error, OSError):
+                file.close()
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        self._lock = lock_first_free(self._path)
+        self._place = self._lock.path
+
+    def _open_sound(self, path: Path) -> EventFile:
         """Open the file; set it aside and make a fresh one where it is damaged or of another version."""
         try:
-            return _connect(path, self._synchronous)
+            return EventFile(path, self._synchronous)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+            if not is_damage(error):
                 raise
-            _set_aside(path)
-            log_error("the outbox was damaged or of another version, and has been set aside")
-            return _connect(path, self._synchronous)
+        set_aside(path)
+        log_error("the outbox was damaged or of another version, and has been set aside")
+        return EventFile(path, self._synchronous)
 
-    def _sound(self) -> sqlite3.Connection:
-        """Return the connection, made again where it was lost to an error or its file is gone."""
-        if self._lock is None:
-            raise OutboxError("the outbox is not open")
-        connection = self._connection
-        if connection is not None and (connection.in_transaction or self._is_in_place()):
-            return connection
-        if connection is not None:
-            connection.close()
-        self._connection = connection = self._connect_sound(self._lock.path)
-        identity = _identify(self._lock.path)
-        if self._identity not in ((0, 0), identity):
-            self._base += GENERATION
-            self._left.clear()
-        self._identity = identity
-        return connection
+    def _enter_file(self, file: EventFile) -> None:
+        """Take up a file that was just opened: the first, the same as before, one from earlier, or another's."""
+        before, is_first = self._generation, not self._generations
+        known = self._generations.get(file.identity)
+        if known is None:
+            known = _Generation(len(self._generations) * GENERATION, file.last_id)
+            file.rename(secrets.randbits(31))
+            self._generations[file.identity] = known
+        elif known is not before:
+            self._run_steps(self._forget_loaded(file, known))
+        known.next_id = max(known.next_id, file.last_id + 1)
+        self._generation = known
+        if known.survey_id < known.survey_end:
+            self._run_steps(self._survey(file, known))
+        if is_first:
+            self._adopt_at = time.monotonic() + ADOPT_INTERVAL_S
+            self._run_steps(self._adopt())
+        elif self._thread is not None and self.on_lost is not None:
+            self._thread.call_in_loop(self.on_lost)
 
-    def _is_in_place(self) -> bool:
-        return self._lock is not None and _identify(self._lock.path) == self._identity
-
-    def _execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        connection = self._sound()
+    @contextmanager
+    def _use(self) -> Iterator[EventFile]:
+        """Use the file; let go of one that fails, so that the next use opens it again."""
+        file = self._sound()
         try:
-            return connection.execute(statement, values)
+            yield file
         except sqlite3.DatabaseError as error:
-            if _is_damage(error):
-                self._abandon(connection)
+            if is_damage(error):
+                self._abandon()
+            elif getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PASSING:
+                self._let_go()
             raise
 
-    def _abandon(self, connection: sqlite3.Connection) -> None:
-        """Let go of a damaged file, so that the next use sets it aside."""
-        connection.close()
-        self._connection = None
+    def _abandon(self) -> None:
+        self._let_go()
         if self._lock is not None:
-            _set_aside(self._lock.path)
+            set_aside(self._lock.path)
             log_error("the outbox is damaged and has been set aside")
 
-    def _append(self, rows: Sequence[tuple[float, bytes]]) -> list[int]:
-        return [self._insert(self._fingerprint, wall_s, payload) for wall_s, payload in rows]
+    # The thread: rows
 
-    def _find_all(self) -> set[int]:
-        return {row[0] + self._base for row in self._execute("SELECT id FROM events")}
+    def _append(self, rows: Sequence[tuple[float, bytes]]) -> Sequence[int]:
+        fingerprint = self._fingerprint
+        return self._insert([(fingerprint, wall_s, payload) for wall_s, payload in rows])
 
-    def _insert(self, fingerprint: str, wall_s: float, payload: bytes) -> int:
-        statement = "INSERT INTO events (fingerprint, wall_s, payload) VALUES (?, ?, ?)"
-        return (
-            self._execute(statement, (fingerprint, wall_s, payload)).lastrowid or 0
-        ) + self._base
+    def _insert(self, rows: Sequence[tuple[str, float, bytes]]) -> Sequence[int]:
+        with self._use() as file:
+            generation = self._generation
+            first_id = generation.next_id
+            file.insert(first_id, rows)
+        generation.next_id = first_id + len(rows)
+        first = generation.base + first_id
+        return range(first, first + len(rows))
+
+    def _find(self, ids: Collection[int]) -> set[int]:
+        with self._use() as file:
+            base = self._generation.base
+            return {one + base for one in file.find(self._list_own(ids))}
+
+    def _list_own(self, ids: Iterable[int]) -> list[int]:
+        """Return the ids of the file in use, as they are in it. Those of a file that is gone went with it."""
+        base = self._generation.base
+        return [one - base for one in ids if base < one < base + GENERATION]
 
     def _remove(self, ids: Collection[int]) -> None:
+        """Remove rows, also some that could not be removed before."""
         self._unremoved.update(ids)
-        self._sound()
-        for one in self._unremoved - self._removed_in_round:
-            if one > self._base:
-                self._execute("DELETE FROM events WHERE id = ?", (one - self._base,))
-            self._removed_in_round.add(one)
+        wanted = list(islice(self._unremoved, 2 * REMOVE_ROWS))
+        with self._use() as file:
+            file.delete(self._list_own(wanted))
+        self._unremoved.difference_update(wanted)
 
     def _load(self, limit: int) -> list[Row]:
-        self._sound()
         rows: list[Row] = []
-        while self._left and len(rows) < limit:
-            statement = "SELECT id, wall_s, payload FROM events WHERE id = ?"
-            id_ = self._left.popleft()
-            found = self._execute(statement, (id_ - self._base,))
-            rows.extend(Row(id_, wall_s, payload) for _, wall_s, payload in found)
+        with self._use() as file:
+            generation = self._generation
+            while generation.left and len(rows) < limit:
+                rows += self._load_span(file, generation, limit - len(rows))
         return rows
 
-    def _adopt_quietly(self) -> None:
-        self._adopt_at = time.monotonic() + ADOPT_INTERVAL_S
-        try:
-            self._adopt()
-        except Exception:  # noqa: BLE001 - what could not be taken over stays for the next time
-            self._rollback()
+    def _load_span(self, file: EventFile, generation: _Generation, limit: int) -> list[Row]:
+        """Return at most *limit* rows of the oldest that are left."""
+        span = generation.left[0]
+        found = file.read(span.first_id, span.last_id, limit, self._fingerprint)
+        generation.left.popleft()
+        if len(found) == limit and found[-1].id < span.last_id:
+            own = max(span.own - limit, 0)
+            generation.left.appendleft(_Span(found[-1].id + 1, span.last_id, own))
+        else:
+            self._vanished += max(span.own - len(found), 0)
+        return [Row(one.id + generation.base, one.wall_s, one.payload) for one in found]
 
-    def _adopt(self) -> None:
-        """Take over what processes left that are no more."""
+    # The thread: what others left
+
+    def _survey(self, file: EventFile, generation: _Generation) -> Iterator[object]:
+        """Find what is in a file before it is used, in steps."""
+        while generation.survey_id < generation.survey_end:
+            share = self._look_at(file, generation.survey_id, generation.survey_end - 1)
+            if share is None:
+                return
+            last_id = generation.survey_end - 1 if share.last_id is None else share.last_id
+            if share.own:
+                generation.left.append(_Span(generation.survey_id, last_id, share.own))
+            generation.foreign += share.foreign
+            generation.oldest_wall_s = min(generation.oldest_wall_s, share.oldest_wall_s)
+            generation.survey_id = last_id + 1
+            yield share
+
+    def _look_at(self, file: EventFile, first_id: int, last_id: int) -> Share | None:
+        """Count a few rows; None where the file is not in use any more."""
+        with self._use() as current:
+            if current is not file:
+                return None
+            return file.survey(self._fingerprint, first_id, last_id, SURVEY_ROWS)
+
+    def _expire(self, oldest_wall_s: float) -> None:
+        file, generation = self._sound(), self._generation
+        if generation.oldest_wall_s < oldest_wall_s:
+            self._run_steps(self._remove_foreign(file, generation, oldest_wall_s))
+
+    def _remove_foreign(
+        self, file: EventFile, generation: _Generation, before_s: float
+    ) -> Iterator[object]:
+        """Remove foreign rows that are too old, in steps."""
+        oldest_s, first_id, last_id = float("inf"), 1, generation.next_id - 1
+        while share := self._look_at(file, first_id, last_id):
+            if share.last_id is None:
+                generation.oldest_wall_s = oldest_s
+                return
+            if share.oldest_wall_s < before_s:
+                with self._use():
+                    removed = file.delete_foreign(
+                        self._fingerprint, before_s, first_id, share.last_id
+                    )
+                self._expired += removed
+                generation.foreign -= removed
+                # Whatever is left of these is not older than that.
+                oldest_s = min(oldest_s, before_s)
+            else:
+                oldest_s = min(oldest_s, share.oldest_wall_s)
+            first_id = share.last_id + 1
+            yield share
+
+    def _forget_loaded(self, file: EventFile, generation: _Generation) -> Iterator[object]:
+        """Remove what was loaded from a file that is back: it has ended, or is in memory and kept again."""
+        first_id = 1
+        end = _Span(file.last_id + 1, file.last_id + 1, 0)
+        for span in (*generation.list_unloaded(), end):
+            with self._use() as current:
+                if current is not file:
+                    return
+                if first_id < span.first_id:
+                    file.delete_span(first_id, span.first_id - 1)
+            first_id = max(first_id, span.last_id + 1)
+            yield span
+
+    def _take_stock(self) -> Stock:
+        self._sound()
+        generation = self._generation
+        waiting = sum(span.own for span in generation.left)
+        return Stock(waiting, generation.foreign, self._expired, self._vanished)
+
+    def _adopt(self) -> Iterator[object]:
+        """Take over what processes left that are no more, in steps."""
         if self._lock is None:
             return
         for path in find_other_files(self._path, self._lock.path):
@@ -307,39 +449,50 @@ class SqliteOutbox:
             if orphan is None:
                 continue
             try:
-                self._take_over(path)
-            except (OSError, sqlite3.Error):
+                yield from self._take_over(path)
+            except sqlite3.Error:
                 # One that cannot be read must not keep the others from being taken over.
-                self._rollback()
+                self._adopt_at = min(self._adopt_at, time.monotonic() + ADOPT_AGAIN_S)
+            except OSError:
+                continue
             finally:
                 orphan.release()
 
-    def _take_over(self, path: Path) -> None:
+    def _take_over(self, path: Path) -> Iterator[object]:
         """Move the rows of *path* into the own file: committed there before they are removed here."""
-        other = self._connect_sound(path)
+        other = self._open_sound(path)
+        moved = 0
         try:
-            statement = "SELECT fingerprint, wall_s, payload FROM events ORDER BY id"
-            rows = other.execute(statement).fetchall()
-            ids = [(row[0], self._insert(*row)) for row in rows]
-            self._sound().commit()
-            other.execute("DELETE FROM events")
-            other.commit()
+            while rows := other.read(0, other.last_id, MAX_ROWS):
+                self._adopt_rows(rows)
+                other.delete_span(0, rows[-1].id)
+                moved += len(rows)
+                yield rows
         finally:
             other.close()
-        if rows:
-            log_info("took over %d events that another process left", len(rows))
-        self._left.extend(id_ for fingerprint, id_ in ids if fingerprint == self._fingerprint)
-        _unlink(path)
+            if moved:
+                log_info("took over %d events that another process left", moved)
+        unlink(path)
+
+    def _adopt_rows(self, rows: Sequence[StoredRow]) -> None:
+        ids = self._insert([row[1:] for row in rows])
+        generation = self._generation
+        own = sum(row.fingerprint == self._fingerprint for row in rows)
+        first_id = ids[0] - generation.base
+        if own:
+            generation.left.append(_Span(first_id, first_id + len(rows) - 1, own))
+        foreign = [row.wall_s for row in rows if row.fingerprint != self._fingerprint]
+        generation.foreign += len(foreign)
+        times = [one for one in foreign if isinstance(one, (int, float))]
+        generation.oldest_wall_s = min(generation.oldest_wall_s, *times, float("inf"))
 
     def _close(self) -> None:
-        if self._unremoved and self._connection is not None:
+        if self._unremoved and self._file is not None:
             # There may be room again since the last time.
-            with suppress(sqlite3.Error, OSError, OutboxError):
-                self._remove(())
-                self._commit()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+            with suppress(sqlite3.Error, OSError):
+                while self._unremoved:
+                    self._remove(())
+        self._let_go()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -348,77 +501,18 @@ class SqliteOutbox:
         return "<SqliteOutbox>"
 
 
-def _answer(job: _Job, value: Any, error: Exception | None) -> None:
-    def settle() -> None:
-        if job.future.done():
-            return
-        if error is None:
-            job.future.set_result(value)
-        else:
-            job.future.set_exception(error)
-
-    if not job.loop.is_closed():
-        job.loop.call_soon_threadsafe(settle)
+def _forget_loaded(file: EventFile, generation: _Generation, last_id: int) -> Iterator[object]:
+    """Remove all but what was not loaded from a file that is back: the rest is in memory, or has ended."""
+    first_id = 1
+    for span in (*generation.left, _Span(last_id + 1, last_id + 1, 0)):
+        if first_id < span.first_id:
+            file.delete_span(first_id, span.first_id - 1)
+        first_id = span.last_id + 1
+        yield span
 
 
-def _set_done(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _identify(path: Path) -> tuple[int, int]:
-    """Return what tells this file from another of the same name, (0, 0) where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0)
-    return (found.st_dev, found.st_ino)
-
-
-def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
-    """Open *path*, made with mode 0600 where it is new, in the version that this module reads."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.close(descriptor)
-    connection = sqlite3.connect(
-        path, timeout=5, isolation_level="DEFERRED", check_same_thread=True
-    )
-    try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version != SCHEMA_VERSION and tables:
-            raise sqlite3.DatabaseError("another version")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute(_SCHEMA)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise sqlite3.DatabaseError("damaged")
-        connection.commit()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-    )
-
-
-def _set_aside(path: Path) -> None:
-    """Rename the file, with what SQLite keeps beside it, so that nothing of it is lost."""
-    stamp = time.time_ns()
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(path.with_name(f"{path.name}.corrupt-{stamp}{suffix}"))
-
-
-def _unlink(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+def _do_nothing() -> None:
+    """Wait for one's turn."""
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,254 @@
+"""Puts on the queue what earlier processes left in the outbox, as there is room beside what is new."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from contextvars import Context
+from math import isfinite
+
+from ..._cancellation import is_cancelled
+from ..._error import OutboxError
+from ..._log import log_info, log_warning
+from ..event import Event
+from ..request import Account
+from .journal import Claim, Journal, load
+from .protocol import Row, Stock
+
+LOAD_LIMIT = 200
+# After so many rows everything else has its turn.
+TURN_ROWS = 25
+# How long to wait at most until it is known what is in the outbox.
+FIRST_LOOK_S = 30.0
+# How often to look for what other processes left, for room in a full queue, and after a failure.
+LOOK_INTERVAL_S = 60.0
+ROOM_INTERVAL_S = 0.1
+AGAIN_INTERVAL_S = 0.5
+
+Restore = Callable[[Event, float, Sequence[Claim]], bool]
+
+
+class Restorer:
+    """Loads the outbox from front to end, whatever its size: only so much of it is in memory as may be.
+
+    Args:
+        journal: The outbox.
+        account: In whose name restored events are sent.
+        restore: Puts a restored event, accepted at a time of the wall clock, on the queue; false where
+            there is no room.
+        max_events: How many restored events may be pending.
+        max_bytes: Their approximate size together.
+        max_age_s: Age at which events of other accounts are removed.
+        release: Lets everything go that the queue holds back for others to leave with.
+        wall_clock: Seconds since the epoch.
+
+    Attributes:
+        restored: Events put on the queue so far.
+        ends: How they ended, by status.
+        stock: What else is in the outbox, as last counted.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        account: Account,
+        restore: Restore,
+        *,
+        max_events: int,
+        max_bytes: int,
+        max_age_s: float,
+        release: Callable[[], object],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.restored = 0
+        self.ends: Counter[str] = Counter()
+        self.stock = Stock()
+        self._journal = journal
+        self._account = account
+        self._restore = restore
+        self._max_events = max(max_events, 1)
+        self._max_bytes = max_bytes
+        self._max_age_s = max_age_s
+        self._release = release
+        # How many wait until all is drained.
+        self._waiters = 0
+        self._wall_clock = wall_clock
+        self._pending: set[Event] = set()
+        self._pending_bytes = 0
+        self._room = asyncio.Event()
+        # Whether there is nothing left to load.
+        self._is_through = False
+        self._looked = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to load."""
+        self._task = asyncio.get_running_loop().create_task(
+            self._load_on(), name="vwo_async outbox load", context=Context()
+        )
+
+    async def stop(self) -> None:
+        """Load nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether it is known what is in the outbox."""
+        return self._looked.is_set()
+
+    @property
+    def pending(self) -> int:
+        """Restored events that have not ended."""
+        return len(self._pending)
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether nothing is known of an outbox that can be opened."""
+        return not self.has_looked and not self._journal.is_unusable
+
+    def is_restored(self, event: Event) -> bool:
+        """Tell whether *event* is a restored one that has not ended."""
+        return event in self._pending
+
+    def forget(self, ended: Collection[Event]) -> None:
+        """Take note of what has ended."""
+        if not self._pending:
+            return
+        for event in ended:
+            if event in self._pending:
+                self._pending.remove(event)
+                self._pending_bytes -= event.size
+                self.ends["" if event.outcome is None else event.outcome.status.value] += 1
+        if len(self._pending) <= self._max_events // 2:
+            self._room.set()
+        self._look_if_drained()
+
+    def _look_if_drained(self) -> None:
+        if self._is_through and not self._pending:
+            self._drained.set()
+        else:
+            self._drained.clear()
+
+    async def drain(self, timeout_s: float | None) -> None:
+        """Wait until all that was in the outbox has ended, within a time; not where it cannot be opened."""
+        first_s = FIRST_LOOK_S if timeout_s is None else timeout_s
+        self._waiters += 1
+        try:
+            async with asyncio.timeout(timeout_s):
+                async with asyncio.timeout(first_s):
+                    await self._journal.opened()
+                    await self._looked.wait()
+                await self._drained.wait()
+        except (TimeoutError, OutboxError):
+            return
+        finally:
+            self._waiters -= 1
+
+    async def look(self, timeout_s: float) -> None:
+        """Find out what is in the outbox, if that takes no longer than *timeout_s*."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._journal.opened()
+                await self.take_stock()
+                self._looked.set()
+        except Exception:  # noqa: BLE001 - then it stays unknown, and is reported so
+            return
+
+    async def take_stock(self) -> None:
+        """Count what is in the outbox besides what is in memory, where it can tell."""
+        take_stock = getattr(self._journal.outbox, "take_stock", None)
+        if take_stock is None:
+            return
+        before, self.stock = self.stock, await take_stock(self._wall_clock() - self._max_age_s)
+        expired = self.stock.expired - before.expired
+        if expired:
+            log_warning("outbox: %d events of other accounts or keys were too old", expired)
+        vanished = self.stock.vanished - before.vanished
+        if vanished:
+            self._journal.failed("events in it cannot be found any more", vanished)
+        if self.stock.foreign > before.foreign:
+            text = "outbox: %d events of another account or SDK key stay until a client of theirs comes"
+            log_warning(text, self.stock.foreign)
+
+    async def _load_on(self) -> None:
+        while True:
+            try:
+                await self._journal.open_again()
+                await self.take_stock()
+                if not self.has_looked and self.stock.waiting:
+                    log_info("outbox: %d events from before are sent now", self.stock.waiting)
+                self._looked.set()
+                await self._load_all()
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                await self._load_again_later("CancelledError")
+            except OutboxError:
+                # Said by `open`, or for each event that cannot be kept.
+                await asyncio.sleep(AGAIN_INTERVAL_S)
+            except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
+                await self._load_again_later(type(error).__name__)
+            else:
+                await asyncio.sleep(LOOK_INTERVAL_S)
+
+    async def _load_again_later(self, what: str) -> None:
+        self._journal.failed(f"load raised {what}", 1)
+        await asyncio.sleep(AGAIN_INTERVAL_S)
+
+    async def _load_all(self) -> None:
+        """Put all that is left on the queue."""
+        outbox = self._journal.outbox
+        while rows := await outbox.load(LOAD_LIMIT):
+            self._is_through = False
+            self._look_if_drained()
+            for number, row in enumerate(rows, 1):
+                await self._load_row(row)
+                self.stock = self.stock._replace(waiting=max(self.stock.waiting - 1, 0))
+                if not number % TURN_ROWS:
+                    await asyncio.sleep(0)
+            if self._waiters:
+                self._release()
+        self.stock = self.stock._replace(waiting=0)
+        self._is_through = True
+        self._look_if_drained()
+
+    async def _load_row(self, row: Row) -> None:
+        try:
+            event, claims = load(self._account, row.payload)
+            wall_s = float(row.wall_s)
+        except Exception:  # noqa: BLE001 - whatever is wrong with one row, those after it are sound
+            self._journal.failed("an event in it cannot be read", 1)
+            self._journal.discard(row.id)
+            return
+        while not self._put(event, wall_s, claims):
+            await self._wait_for_room()
+        self._journal.enter(event, row.id, claims)
+        self._pending.add(event)
+        self._pending_bytes += event.size
+        self.restored += 1
+
+    def _put(self, event: Event, wall_s: float, claims: Sequence[Claim]) -> bool:
+        is_alone = not self._pending
+        has_room = (
+            len(self._pending) < self._max_events
+            and self._pending_bytes + event.size <= self._max_bytes
+        )
+        if not (has_room or is_alone):
+            return False
+        return self._restore(event, wall_s if isfinite(wall_s) else self._wall_clock(), claims)
+
+    async def _wait_for_room(self) -> None:
+        """Wait until others have ended, or for a while, since the queue does not tell when it has room."""
+        self._room.clear()
+        # Nothing comes to fill a request up before some of it has left.
+        self._release()
+        try:
+            async with asyncio.timeout(ROOM_INTERVAL_S):
+                await self._room.wait()
+        except TimeoutError:
+            return

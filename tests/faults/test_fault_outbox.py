@@ -1,0 +1,886 @@
+"""Rows 64 to 68 of the failure matrix: what an outbox, a row or a function of the service may do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from outbox_file import count_rows
+from rig import SLACK_S, FaultServer, child, fault_server, names_of, say, steady_loop
+from sample import settings
+from waiting import until
+
+from vwo_async import DeliveryStatus, FlushReport, TrackResult, VWOClient
+from vwo_async._delivery.outbox import restorer, sqlite
+from vwo_async._delivery.outbox.journal import fingerprint
+from vwo_async._result import receipt_of
+from vwo_async.outbox import SqliteOutbox
+from vwo_async.testing import RecordingTransport
+from vwo_async.transport import Answer, Limits
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+
+DOWN = "http://127.0.0.1:9"
+SOON = Limits(backoff_base_s=0.02, backoff_cap_s=0.05)
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """A loop as services run it: debug mode takes longer than what is timed here."""
+    return "asyncio", {"debug": False}
+
+
+@pytest.fixture
+def vwo(tmp_path: Path) -> Iterator[FaultServer]:
+    """A server in a process of its own, with a ledger on disk."""
+    with fault_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the outbox is: in a folder of its own."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder / "outbox.db"
+
+
+async def track(client: VWOClient, user_id: str, **options: Any) -> TrackResult:
+    """Track a conversion, which must be accepted."""
+    result = await client.track("checkout", user_id, "signup", **options)
+    assert result
+    return result
+
+
+async def track_many(client: VWOClient, number: int, prefix: str) -> list[TrackResult]:
+    """Track conversions of *number* users at once."""
+    calls = [track(client, f"{prefix}{user}") for user in range(number)]
+    return list(await asyncio.gather(*calls))
+
+
+async def leave_behind(path: Path, number: int, prefix: str = "left", **file: Any) -> list[Any]:
+    """Accept events while nobody listens, and close at once."""
+    limits = Limits(max_events=100_000, max_bytes=1_000_000_000)
+    client = VWOClient(settings(**file), base_url=DOWN, outbox=path, limits=limits)
+    async with client:
+        results = await track_many(client, number, prefix)
+        report = await client.aclose(timeout_s=0)
+        assert report.remaining == number
+    return results
+
+
+def fill(path: Path, number: int, **row: Any) -> None:
+    """Put *number* copies of the first row into the file, changed as told; two threads of work, not hours."""
+    columns = ", ".join(f"{name} = ?" for name in row)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO events (fingerprint, wall_s, payload) SELECT fingerprint, wall_s, payload"
+            " FROM events, (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+            " WHERE i < ?) SELECT i FROM n) WHERE id = (SELECT min(id) FROM events)",
+            (number,),
+        )
+        if row:
+            connection.execute(f"UPDATE events SET {columns}", tuple(row.values()))
+
+
+# Row 64: a start that only drains
+
+
+@pytest.mark.parametrize("number", [1, 40, 3000])
+async def test_row_64_a_start_that_only_drains(vwo: FaultServer, path: Path, number: int) -> None:
+    """Open, flush, close: what an earlier process left is delivered, and both reports count it."""
+    left = await leave_behind(path, number)
+    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client:
+        report = await client.flush_events()
+        closed = await client.aclose()
+    assert vwo.ledger() == names_of(*left)
+    assert report and report == FlushReport(number, number, 0, 0, 0)
+    assert closed and closed.delivered == number
+    assert count_rows(path) == 0
+
+
+async def test_row_64_what_another_process_left(vwo: FaultServer, path: Path) -> None:
+    """That is so too where it lies in the file of another process on the path."""
+    left = await leave_behind(path, 20)
+    path.rename(f"{path}.3")
+    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client:
+        assert await client.flush_events() == FlushReport(20, 20, 0, 0, 0)
+    assert vwo.ledger() == names_of(*left)
+
+
+async def test_row_64_nothing_can_be_sent(path: Path) -> None:
+    """Where the server is down, flush ends with its time and says what still waits in the file."""
+    await leave_behind(path, 30)
+    client = VWOClient(
+        settings(), base_url=DOWN, outbox=path, wait_timeout_s=0.5, limits=Limits(max_events=40)
+    )
+    async with client:
+        begin = time.monotonic()
+        report = await client.flush_events()
+        assert time.monotonic() - begin < 0.5 + SLACK_S
+        # Only a part of them is on the queue.
+        assert 0 < client.statistics().pending < 30
+        assert client.statistics().pending + client.statistics().outbox_waiting == 30
+        assert not report and report == FlushReport(30, 0, 0, 0, 30)
+        closed = await client.aclose(timeout_s=0)
+    assert not closed and closed.remaining == count_rows(path) == 30
+    assert closed.kept_in == str(path)
+
+
+async def test_row_64_close_alone_counts_the_file(path: Path) -> None:
+    """Closing at once loses nothing, and reports every row that is in the file."""
+    await leave_behind(path, 700)
+    async with VWOClient(settings(), base_url=DOWN, outbox=path) as client:
+        report = await client.aclose(timeout_s=0)
+    assert not report and report.remaining == count_rows(path) == 700
+
+
+async def test_row_64_an_outbox_that_cannot_be_read(vwo: FaultServer, path: Path) -> None:
+    """A flush that could not look into the file is no success."""
+    await leave_behind(path, 5)
+    with locked(path):
+        client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, wait_timeout_s=0.4)
+        async with client:
+            report = await client.flush_events()
+            assert not report and not report.is_outbox_read
+            closed = await client.aclose(timeout_s=0.2)
+            assert not closed and not closed.is_outbox_read
+    assert count_rows(path) == 5
+
+
+# Row 65: the file goes and comes
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the file as another tool does, in a process of its own."""
+    code = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "c.execute('BEGIN EXCLUSIVE'); c.execute('CREATE TABLE IF NOT EXISTS tool (id)');"
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def find_writer() -> threading.Thread:
+    """Return the thread of the outbox, which there must be."""
+    (thread,) = [one for one in threading.enumerate() if one.name == "vwo_async outbox"]
+    return thread
+
+
+async def assert_quick(client: VWOClient, number: int, prefix: str) -> list[TrackResult]:
+    """Track one after the other: of many calls none but the first may wait for the outbox."""
+    begin = time.monotonic()
+    results = [await track(client, f"{prefix}{user}") for user in range(number)]
+    assert time.monotonic() - begin < 1.0 + SLACK_S
+    return results
+
+
+def move_folder(path: Path) -> Callable[[], None]:
+    """Take the folder away, and return what brings it back."""
+    away = path.parent.with_name("away")
+    path.parent.rename(away)
+
+    def bring_back() -> None:
+        away.rename(path.parent)
+
+    return bring_back
+
+
+def move_file(path: Path) -> Callable[[], None]:
+    """Take the file away, with what is beside it, and return what brings it back."""
+    away = path.parent.with_name("away")
+    away.mkdir()
+    for part in path.parent.iterdir():
+        part.rename(away / part.name)
+
+    def bring_back() -> None:
+        for part in away.iterdir():
+            part.rename(path.parent / part.name)
+
+    return bring_back
+
+
+def delete(path: Path) -> Callable[[], None]:
+    """Delete everything in the folder."""
+    for part in path.parent.iterdir():
+        part.unlink()
+    return lambda: None
+
+
+def delete_folder(path: Path) -> Callable[[], None]:
+    """Delete the folder with everything in it, and return what makes it anew."""
+    delete(path)
+    path.parent.rmdir()
+    return path.parent.mkdir
+
+
+def delete_log(path: Path) -> Callable[[], None]:
+    """Delete the write-ahead log."""
+    path.with_name(f"{path.name}-wal").unlink()
+    return lambda: None
+
+
+def replace(path: Path) -> Callable[[], None]:
+    """Put an empty file in the place of the file."""
+    other = path.with_name("other")
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE tool (id)")
+    other.replace(path)
+    return lambda: None
+
+
+def cut(*suffixes: str, to: int = 0) -> Callable[[Path], Callable[[], None]]:
+    """Return what truncates the file or what is beside it."""
+
+    def truncate(path: Path) -> Callable[[], None]:
+        for suffix in suffixes:
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                os.truncate(part, to)
+        return lambda: None
+
+    return truncate
+
+
+LOSSES: dict[str, Callable[[Path], Callable[[], None]]] = {
+    "folder moved": move_folder,
+    "file moved": move_file,
+    "deleted": delete,
+    "folder deleted": delete_folder,
+    "log deleted": delete_log,
+    "replaced": replace,
+    "truncated": cut(""),
+    "truncated to a page": cut("", to=4096),
+    "log truncated": cut("-wal"),
+    "log cut": cut("-wal", to=5000),
+    "all truncated": cut("", "-wal"),
+    "touched": lambda path: path.touch,
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+async def test_row_65_the_file_goes_and_comes(vwo: FaultServer, path: Path, name: str) -> None:
+    """Whatever becomes of the file, calls go on, and soon it holds again all that is pending."""
+    await vwo.answer(503)
+    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    async with client, steady_loop():
+        writer = find_writer()
+        results = await track_many(client, 20, "before")
+        bring_back = LOSSES[name](path)
+        results += await assert_quick(client, 20, "during")
+        bring_back()
+        # Without another call: by itself.
+        await until(lambda: path.exists() and count_rows(path) == 40, 5)
+        results += await track_many(client, 20, "after")
+        assert count_rows(path) == 60
+        assert find_writer() is writer
+        report = await client.aclose(timeout_s=0)
+        assert report.remaining == 60
+    await vwo.answer(200)
+    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as second:
+        assert await second.flush_events()
+    assert not names_of(*results) - vwo.ledger()
+    # What lay in a file that was away, and was kept again meanwhile, is in none of them twice.
+    assert vwo.ledger() == names_of(*results)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+async def test_row_65_with_a_healthy_server(vwo: FaultServer, path: Path, name: str) -> None:
+    """With the server up every event is delivered, once, and nothing is left behind."""
+    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    async with client, steady_loop():
+        results = await track_many(client, 20, "before")
+        bring_back = LOSSES[name](path)
+        results += await assert_quick(client, 20, "during")
+        bring_back()
+        await asyncio.sleep(1.2)
+        results += await track_many(client, 20, "after")
+        assert await client.flush_events()
+    assert vwo.ledger() == names_of(*results)
+    assert count_rows(path) == 0
+
+
+async def shared_memory_cut(path: str) -> None:
+    """Be a client that has the file of shared memory cut under it."""
+    file = Path(path)
+    async with VWOClient(settings(), base_url=DOWN, outbox=file) as client:
+        for number in range(5):
+            await track(client, f"a{number}")
+        part = file.with_name(f"{file.name}-shm")
+        if part.exists():
+            os.truncate(part, 0)
+        for number in range(5):
+            await track(client, f"b{number}")
+        report = await client.aclose(timeout_s=0)
+        say(report.remaining)
+
+
+async def test_row_65_shared_memory_cut(path: Path) -> None:
+    """No file that is cut short ends the process: there is no mapping of one."""
+    async with child(shared_memory_cut, str(path)) as process:
+        assert await process.hear() == 10
+
+
+@pytest.mark.parametrize("is_lazy", [False, True], ids=["open", "lazy"])
+async def test_row_65_locked_at_the_start(vwo: FaultServer, path: Path, is_lazy: bool) -> None:
+    """A file that another tool has locked when the client starts is used once it is free."""
+    await leave_behind(path, 5)
+    await vwo.answer(503)
+    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    try:
+        with locked(path):
+            if not is_lazy:
+                await client.open()
+            results = await assert_quick(client, 20, "locked")
+            assert client.statistics().outbox_errors >= 20
+            assert not client.statistics().restored
+        await until(lambda: count_rows(path) == 25, 5)
+        await until(lambda: client.statistics().restored == 5, 5)
+        await vwo.answer(200)
+        assert await client.flush_events()
+        assert not names_of(*results) - vwo.ledger()
+        assert vwo.ledger().total() == 25
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize("is_lazy", [False, True], ids=["open", "lazy"])
+async def test_row_65_no_room_at_the_start(
+    vwo: FaultServer, path: Path, is_lazy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk without room, or without an inode, at the start is used once it has some."""
+    real = os.open
+
+    def refuse(file: Any, *arguments: Any, **options: Any) -> int:
+        if path.name in str(file):
+            raise OSError(28, "No space left on device")
+        return real(file, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    await vwo.answer(503)
+    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    try:
+        if not is_lazy:
+            await client.open()
+        results = await assert_quick(client, 20, "full")
+        monkeypatch.setattr(os, "open", real)
+        await until(lambda: path.exists() and count_rows(path) == 20, 5)
+        results += await track_many(client, 5, "room")
+        assert count_rows(path) == 25
+        await vwo.answer(200)
+        assert await client.flush_events()
+        assert vwo.ledger() == names_of(*results)
+    finally:
+        await client.aclose()
+
+
+async def test_row_65_folder_made_later(vwo: FaultServer, path: Path) -> None:
+    """A client that opened with its first call finds the folder when there is one."""
+    path.parent.rmdir()
+    await vwo.answer(503)
+    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    try:
+        await assert_quick(client, 10, "none")
+        path.parent.mkdir()
+        await until(lambda: path.exists() and count_rows(path) == 10, 5)
+    finally:
+        await client.aclose(timeout_s=0)
+
+
+class StuckOutbox(SqliteOutbox):
+    """An outbox on a disk that does not answer until it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def _append(self, rows: Any) -> Any:
+        self.answers.wait(20)
+        return super()._append(rows)
+
+
+async def test_row_65_stuck_disk(vwo: FaultServer, path: Path) -> None:
+    """While the disk does not answer one call waits, not each; then it holds what is still pending."""
+    await vwo.answer(503)
+    outbox = StuckOutbox(path)
+    client = VWOClient(
+        settings(), base_url=vwo.base_url, outbox=outbox, limits=SOON, storage_timeout_s=0.5
+    )
+    async with client, steady_loop():
+        await track(client, "before")
+        outbox.answers.clear()
+        tasks = len(asyncio.all_tasks())
+        await assert_quick(client, 3000, "stuck")
+        assert len(asyncio.all_tasks()) <= tasks + 2
+        assert client.statistics().outbox_errors == 3000
+        outbox.answers.set()
+        await until(lambda: count_rows(path) == 3001, 5)
+        assert client.statistics().outbox_errors == 3000
+        await client.aclose(timeout_s=0)
+
+
+async def test_row_65_kept_is_what_is_in_the_file(path: Path) -> None:
+    """What a disk that hangs at the end did not take is not called kept."""
+    outbox = StuckOutbox(path)
+    client = VWOClient(settings(), base_url=DOWN, outbox=outbox, storage_timeout_s=0.2)
+    async with client:
+        kept = [await track(client, f"kept{number}") for number in range(5)]
+        outbox.answers.clear()
+        lost = [await track(client, f"lost{number}") for number in range(5)]
+        report = await client.aclose(timeout_s=0)
+        outbox.answers.set()
+    assert report.remaining == 5 and report.dropped == {"closed": 5}
+    assert {(await one.delivery).status for one in kept} == {DeliveryStatus.KEPT}
+    assert {(await one.delivery).status for one in lost} == {DeliveryStatus.DROPPED}
+
+
+# Row 66: rows of others
+
+
+async def test_row_66_event_architecture_rows_in_batches(path: Path) -> None:
+    """Rows of the event architecture are delivered where batches and a flush callback were asked for."""
+    await leave_behind(path, 10, isEventArchEnabled=True)
+    told: list[Any] = []
+    transport = RecordingTransport()
+    client = VWOClient(
+        settings(),
+        transport=transport,
+        outbox=path,
+        batch_events={
+            "events_per_request": 3,
+            "flush_callback": lambda error, events: told.append((error, events)),
+        },
+    )
+    async with client:
+        await until(lambda: client.statistics().restored == 10)
+        for user in range(7):
+            await track(client, f"new{user}")
+        assert await client.flush_events()
+        assert await client.aclose()
+    assert client.statistics().delivered == 17
+    assert client.statistics().worker_restarts == 0
+    assert [error for error, _ in told] == [None] * len(told)
+    assert sum(len(events) for _, events in told) == 17
+    assert sum("/events/t" in one.target for one in transport.requests) == 10
+    assert count_rows(path) == 0
+
+
+STRANGE: dict[str, dict[str, Any]] = {
+    "unknown kind": {"kind": "of tomorrow"},
+    "numbers for texts": {"visitor": 5, "user_agent": 7, "ip": 8},
+    "visitor no text": {"visitor": {"a": 1}},
+    "list for a campaign": {"campaign": [1], "variation": {"a": 1}},
+    "object for a revenue": {"revenue": {"a": 1}},
+    "no decimal": {"revenue": "x", "is_decimal": True},
+    "seconds no number": {"seconds": None},
+    "surrogate": {"user_agent": "\udcff"},
+    "claims of strange things": {"claims": [[1, 2, 3], ["a", None, {}]]},
+    "much too long": {"user_agent": "x" * 3_000_000},
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+async def test_row_66_rows_of_another_version(path: Path, name: str) -> None:
+    """Whatever a row holds, it ends delivered, rejected, dropped or counted as an error; others are sent."""
+    await leave_behind(path, 10)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        (payload,) = connection.execute("SELECT payload FROM events WHERE id = 4").fetchone()
+        strange = json.dumps({**json.loads(payload), **STRANGE[name]}).encode()
+        connection.execute("UPDATE events SET payload = ? WHERE id = 4", (strange,))
+    heard: list[Any] = []
+    client = VWOClient(
+        settings(),
+        transport=RecordingTransport(),
+        outbox=path,
+        on_drop=lambda outcome, event: heard.append(outcome.reason),
+        batch_events={"events_per_request": 4, "flush_callback": lambda *told: None},
+    )
+    async with client, steady_loop():
+        await client.flush_events()
+        one = client.statistics()
+        ended = one.delivered + one.rejected + sum(one.dropped.values())
+        assert ended + one.outbox_errors == 10
+        assert one.pending == one.outbox_waiting == one.worker_restarts == 0
+        assert len(heard) == sum(one.dropped.values()) + one.rejected
+        await track(client, "new")
+        assert await client.flush_events()
+        assert one.delivered >= 9
+    assert count_rows(path) == 0
+
+
+async def test_row_66_rows_of_another_key(
+    vwo: FaultServer, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows of a rotated SDK key are kept, counted and said once; the key's own client sends them."""
+    left = await leave_behind(path, 12, sdkKey="f" * 32)
+    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client:
+        assert await client.flush_events()
+        assert client.statistics().outbox_foreign == 12
+        assert client.statistics().outbox_waiting == 0
+        await track(client, "own", wait=True)
+        assert await client.aclose()
+    said = [one.getMessage() for one in caplog.records if "another account or SDK key" in one.msg]
+    assert len(said) == 1 and "12" in said[0]
+    assert "f" * 32 not in caplog.text
+    assert vwo.ledger().total() == 1
+    file = settings(sdkKey="f" * 32)
+    async with VWOClient(file, base_url=vwo.base_url, outbox=path) as client:
+        assert await client.flush_events() == FlushReport(12, 12, 0, 0, 0)
+    assert vwo.ledger().total() == 13 and len(left) == 12
+
+
+async def test_row_66_old_rows_of_another_key_end(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Foreign rows end with the age at which one's own would, and are counted and said."""
+    await leave_behind(path, 6, sdkKey="f" * 32)
+    fill(path, 12_000)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE events SET wall_s = wall_s - 100000 WHERE id % 2")
+        (old,) = connection.execute("SELECT count(*) FROM events WHERE id % 2").fetchone()
+    transport = RecordingTransport()
+    async with VWOClient(settings(), transport=transport, outbox=path) as client:
+        await until(lambda: client.statistics().outbox_expired == old)
+        assert client.statistics().outbox_foreign == 12_006 - old
+        assert "were too old" in caplog.text
+    assert not transport.requests
+    assert count_rows(path) == 12_006 - old
+
+
+# Row 67: a backlog
+
+
+async def test_row_67_a_backlog_leaves_room(vwo: FaultServer, path: Path) -> None:
+    """While a backlog far larger than the queue is sent, live events find room, and all arrive."""
+    await leave_behind(path, 1)
+    fill(path, 20_000)
+    limits = Limits(max_events=2000)
+    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=limits)
+    async with client, steady_loop():
+        for number in range(1500):
+            await track(client, f"live{number}")
+            assert client.statistics().pending <= 2000
+        assert client.statistics().refused == 0
+        assert await client.flush_events()
+        assert client.statistics().restored == 20_001
+        assert client.statistics().delivered == 21_501
+
+
+async def test_row_67_a_backlog_with_the_server_down(path: Path) -> None:
+    """A backlog that cannot be sent takes a share of the queue, by count and by bytes, and no more."""
+    await leave_behind(path, 1)
+    fill(path, 3000)
+    limits = Limits(max_events=400, max_bytes=400 * 600)
+    client = VWOClient(settings(), base_url=DOWN, outbox=path, limits=limits)
+    async with client:
+        await until(lambda: client.statistics().restored > 50)
+        await asyncio.sleep(0.3)
+        assert client.statistics().restored <= 100
+        for number in range(250):
+            await track(client, f"live{number}")
+        assert client.statistics().refused == 0
+        report = await client.aclose(timeout_s=0)
+    assert report.remaining == count_rows(path) == 3251
+
+
+@pytest.mark.timeout(120)
+async def test_row_67_a_million_rows(path: Path) -> None:
+    """A million rows are restored in a stream: bounded memory, a free loop, and new events served meanwhile."""
+    await leave_behind(path, 1)
+    fill(path, 1_000_000)
+
+    class Quick:
+        async def send(self, request: object) -> Answer:
+            await asyncio.sleep(0.001)
+            return Answer(200)
+
+        async def aclose(self) -> None:
+            pass
+
+    client = VWOClient(settings(), transport=Quick(), outbox=path)
+    before_kb = read_rss_kb()
+    async with client, steady_loop():
+        waits: list[float] = []
+        for number in range(300):
+            begin = time.monotonic()
+            await track(client, f"live{number}")
+            waits.append(time.monotonic() - begin)
+            await asyncio.sleep(0.01)
+        statistics = client.statistics()
+        assert statistics.restored > 1000
+        assert statistics.outbox_errors == statistics.refused == 0
+        assert statistics.restored + statistics.outbox_waiting == 1_000_001
+        assert sorted(waits)[-4] < 0.2
+        assert read_rss_kb() - before_kb < 60_000
+        await client.aclose(timeout_s=0)
+
+
+def read_rss_kb() -> int:
+    """Return the memory of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+
+# Row 68: nothing ends a worker or the writer
+
+
+class Odd(BaseException):
+    """What is no `Exception`."""
+
+
+class Moody:
+    """A transport that fails as told for its first requests."""
+
+    def __init__(self, *faults: Callable[[], Any]) -> None:
+        self.faults = list(faults)
+        self.requests = 0
+
+    async def send(self, request: object) -> Any:
+        self.requests += 1
+        if self.faults:
+            return await self.faults.pop(0)()
+        return Answer(200)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+async def cancel_within() -> None:
+    """Await what was cancelled by nobody who asked."""
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(future.cancel)
+    await future
+
+
+async def raise_cancelled() -> None:
+    """Raise what a cancelled task raises."""
+    raise asyncio.CancelledError
+
+
+async def raise_odd() -> None:
+    """Raise what is no `Exception`."""
+    raise Odd
+
+
+async def return_nothing() -> None:
+    """Return no answer."""
+
+
+TRANSPORT_FAULTS = {
+    "future cancelled within": cancel_within,
+    "CancelledError": raise_cancelled,
+    "BaseException": raise_odd,
+    "no answer": return_nothing,
+}
+
+
+@pytest.mark.parametrize("name", TRANSPORT_FAULTS)
+@pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
+async def test_row_68_transport(path: Path, name: str, has_outbox: bool) -> None:
+    """Whatever a transport does is a failure of that try: every worker lives, and the event is sent again."""
+    transport = Moody(*[TRANSPORT_FAULTS[name]] * 12)
+    client = VWOClient(
+        settings(), transport=transport, outbox=path if has_outbox else None, limits=SOON
+    )
+    async with client:
+        for number in range(8):
+            await track(client, f"u{number}")
+        assert await client.flush_events()
+        assert client.statistics().delivered == 8
+        assert client.statistics().worker_restarts == 0
+        workers = [one for one in asyncio.all_tasks() if one.get_name() == "vwo_async sender"]
+        assert len(workers) == 4
+
+
+async def test_row_68_workers_cancelled_from_outside(path: Path) -> None:
+    """Workers that somebody cancelled, even while they send, are replaced with the next use, and counted."""
+    transport = Moody(lambda: asyncio.sleep(60))
+    client = VWOClient(settings(), transport=transport, outbox=path, limits=SOON)
+    async with client:
+        first = await track(client, "first")
+        await until(lambda: transport.requests == 1)
+        for task in asyncio.all_tasks():
+            if task.get_name() == "vwo_async sender":
+                task.cancel()
+        await asyncio.sleep(0.05)
+        for number in range(5):
+            assert await track(client, f"u{number}", wait=True)
+        assert (await first.delivery).status is DeliveryStatus.DELIVERED
+        assert client.statistics().worker_restarts == 4
+
+
+async def test_row_68_a_hook_that_breaks_the_end_of_events(path: Path) -> None:
+    """What is told of the end of an event may raise anything: the others are told, and work goes on."""
+    client = VWOClient(settings(), transport=RecordingTransport(), outbox=path)
+    async with client:
+        results = [await track(client, f"u{number}") for number in range(3)]
+
+        def burst() -> None:
+            raise ValueError
+
+        for result in results:
+            receipt = receipt_of(result["checkout"])
+            if receipt is not None and receipt.outcome is None:
+                receipt.on_settled(burst)
+        assert await client.flush_events()
+        assert client.statistics().delivered == 3
+        assert await track(client, "later", wait=True)
+
+
+class OddOutbox(SqliteOutbox):
+    """An outbox whose every use ends as told a few times."""
+
+    def __init__(self, path: Path, error: BaseException) -> None:
+        super().__init__(path)
+        self.error = error
+        self.left = 0
+
+    def _burst(self) -> None:
+        if self.left:
+            self.left -= 1
+            raise self.error
+
+    def _append(self, rows: Any) -> Any:
+        self._burst()
+        return super()._append(rows)
+
+    def _remove(self, ids: Any) -> Any:
+        self._burst()
+        return super()._remove(ids)
+
+    def _load(self, limit: int) -> Any:
+        self._burst()
+        return super()._load(limit)
+
+    def _tick(self) -> None:
+        self._burst()
+        super()._tick()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(), MemoryError(), SystemExit(), Odd(), StopIteration(), asyncio.CancelledError()],
+    ids=lambda error: type(error).__name__,
+)
+async def test_row_68_writer(
+    vwo: FaultServer, path: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is raised in the writer's thread, wherever, the same thread goes on, and so do calls."""
+    monkeypatch.setattr(sqlite, "CHECK_INTERVAL_S", 0.02)
+    monkeypatch.setattr(restorer, "LOOK_INTERVAL_S", 0.02)
+    await vwo.answer(503)
+    outbox = OddOutbox(path, error)
+    client = VWOClient(settings(), base_url=vwo.base_url, outbox=outbox, limits=SOON)
+    async with client, steady_loop():
+        writer = find_writer()
+        results = []
+        for number in range(10):
+            outbox.left = 3
+            results.append(await track(client, f"u{number}"))
+            await asyncio.sleep(0.05)
+        outbox.left = 0
+        await until(lambda: count_rows(path) == 10, 5)
+        assert find_writer() is writer
+        await vwo.answer(200)
+        assert await client.flush_events()
+    assert vwo.ledger() == names_of(*results)
+    assert count_rows(path) == 0
+
+
+class ForeignOutbox:
+    """Somebody's own outbox, which raises a CancelledError that nobody asked for."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[float, bytes]] = {}
+        self.faults = 3
+
+    async def open(self, name: str) -> None:
+        assert name == fingerprint_of()
+
+    async def load(self, limit: int) -> list[Any]:
+        await self._burst()
+        return []
+
+    async def append(self, rows: Any) -> list[int]:
+        await self._burst()
+        ids = [len(self.rows) + number for number, _ in enumerate(rows)]
+        self.rows.update(zip(ids, rows, strict=True))
+        return ids
+
+    async def remove(self, ids: Any) -> None:
+        await self._burst()
+        for one in ids:
+            self.rows.pop(one, None)
+
+    async def find(self, ids: Any) -> list[int]:
+        return [one for one in ids if one in self.rows]
+
+    async def aclose(self) -> None:
+        pass
+
+    def describe(self) -> str:
+        return "elsewhere"
+
+    async def _burst(self) -> None:
+        if self.faults:
+            self.faults -= 1
+            await cancel_within()
+
+
+def fingerprint_of() -> str:
+    """Return the fingerprint of the sample account."""
+    client = VWOClient(settings())
+    return fingerprint(client._engine.snapshot.event_factory.account)
+
+
+async def test_row_68_outbox_of_ones_own() -> None:
+    """An outbox of one's own that lets a CancelledError out has failed; no call and no task ends of it."""
+    outbox = ForeignOutbox()
+    client = VWOClient(settings(), base_url=DOWN, outbox=outbox)
+    async with client:
+        for number in range(5):
+            await track(client, f"u{number}")
+        await until(lambda: len(outbox.rows) == 5)
+        report = await client.aclose(timeout_s=0)
+    assert report.remaining == 5 and report.kept_in == "elsewhere"
+
+
+@pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])
+async def test_row_68_consent_and_integrations(is_plain: bool) -> None:
+    """A CancelledError that consent or an integration lets out is its failure, and ends no call."""
+
+    async def burst(*_: object) -> bool:
+        await cancel_within()
+        return True
+
+    def plain(*_: object) -> bool:
+        raise asyncio.CancelledError
+
+    hook: Any = plain if is_plain else burst
+    client = VWOClient(settings(), transport=RecordingTransport(), integrations=hook)
+    async with client:
+        assert await client.track("checkout", "Ashley", "signup", wait=True)
+        await until(lambda: client.statistics().callback_errors == 1)
+    async with VWOClient(settings(), transport=RecordingTransport(), consent=hook) as client:
+        assert not await client.track("checkout", "Ashley", "signup")

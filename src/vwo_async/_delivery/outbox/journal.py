@@ -25,11 +25,19 @@ ROOM_INTERVAL_S = 0.5
 
 
 class Claim(NamedTuple):
-    """A conversion that the user storage has as tracked because of an event."""
+    """A conversion that the user storage has as tracked because of an event.
+
+    Attributes:
+        user_id: The user.
+        campaign_key: The campaign.
+        goal_identifier: The goal.
+        owner: Under which name it was claimed; empty where it was not claimed, or by a storage without owners.
+    """
 
     user_id: str
     campaign_key: str
     goal_identifier: str
+    owner: str = ""
 
 
 Restore = Callable[[Event, float, Sequence[Claim]], bool]

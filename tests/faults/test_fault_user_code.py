@@ -289,7 +289,7 @@ async def test_row_31_get_fails(vwo: FaultServer, fault: Callable[[], Awaitable[
         assert await client.activate("checkout", "Ashley") == "Control"
         decisions = await client.decide_all("Ashley")
         assert time.monotonic() - begin < 3 * TIMEOUT_S + SLACK_S
-        assert result["checkout"].reason is Reason.NOT_ACTIVATED
+        assert result["checkout"].reason is Reason.STORAGE_ERROR
         kind = "timed out" if fault is hang else "raised ConnectionError"
         assert result.notes == (f"user storage: get {kind}",)
         assert decisions["checkout"].variation_name == "Control"
@@ -309,7 +309,7 @@ async def test_row_31_hanging_get_does_not_add_up(vwo: FaultServer) -> None:
         calls = [client.track("checkout", "Ashley", "signup") for _ in range(20)]
         results = await asyncio.gather(*calls)
         assert time.monotonic() - begin < 2 * TIMEOUT_S + SLACK_S
-        assert {one["checkout"].reason for one in results} == {Reason.NOT_ACTIVATED}
+        assert {one["checkout"].reason for one in results} == {Reason.STORAGE_ERROR}
     assert vwo.ledger().total() == 0
 
 
@@ -927,7 +927,7 @@ async def assert_costs_nothing(service: Service) -> None:
     begin = time.monotonic()
     for number in range(50):
         result = await service.track(f"later{number}")
-        assert result["checkout"].reason is Reason.NOT_ACTIVATED
+        assert result["checkout"].reason is Reason.STORAGE_ERROR
     assert time.monotonic() - begin < TIMEOUT_S
 
 
@@ -944,7 +944,7 @@ async def test_row_35_redis(vwo: FaultServer, tmp_path: Path, fault: str) -> Non
                 heal = hurt(server, fault)
                 users = [f"{fault}{number}" for number in range(20)]
                 reasons = await asyncio.gather(*map(service.visit, users))
-                assert set(reasons) == {Reason.NOT_ACTIVATED}
+                assert set(reasons) == {Reason.STORAGE_ERROR}
                 assert service.client.statistics().storage_errors >= len(users)
                 await assert_costs_nothing(service)
                 await asyncio.to_thread(heal)

@@ -24,7 +24,8 @@ class Conversion(NamedTuple):
         goal: The goal.
         decision: The decision that gave the variation.
         variation: The user's variation.
-        is_claimed: Whether it is claimed in the user storage, or may be: the storage gave no answer.
+        owner: The name under which this call claims it in the user storage; empty if it does not.
+        is_marked: Whether the storage confirmed the claim.
     """
 
     user: User
@@ -32,7 +33,8 @@ class Conversion(NamedTuple):
     goal: Goal
     decision: Decision
     variation: Variation
-    is_claimed: bool = False
+    owner: str = ""
+    is_marked: bool = False
 
     def refuse(self, reason: Reason) -> CampaignTrack:
         """Return the result of its campaign where it does not count."""
@@ -45,7 +47,7 @@ class Conversion(NamedTuple):
     @property
     def claim(self) -> Claim:
         """What the user storage holds of it."""
-        return Claim(self.user.id, self.campaign.key, self.goal.identifier)
+        return Claim(self.user.id, self.campaign.key, self.goal.identifier, self.owner)
 
 
 class Accepted(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import copy_context
+from typing import Any
 
 from .._core.decision import Stored
 from .._core.goal import counts_once
@@ -16,7 +17,15 @@ from .._delivery.outbox.journal import Claim
 from .._reason import Reason
 from .._result import CampaignTrack, DeliveryStatus, Receipt
 from .._storage.access import StorageAccess
+from .._storage.pending import NOT_ASKED
+from .._storage.record import find_rest, make_data
 from ..storage.protocol import SEPARATOR, StoredDecision
+from ..storage.rounds import (
+    AssignVariation,
+    CountConversion,
+    StorageRequest,
+    WithdrawConversion,
+)
 from .arguments import TrackCall
 from .conversion import Accepted, Conversion, Refused
 from .stored_records import StoredRecords
@@ -39,14 +48,24 @@ class ConversionClaims:
     ) -> None:
         """Store an assignment that was just made, unless there is a newer record, or none could be read."""
         user_call = stored_records.user_call
-        if self._storage is None or user_call is None or stored_records.has_timed_out:
+        if self._storage is None or user_call is None or stored_records.is_unread(campaign):
             return
         async with user_call.exclusive():
             # A call about the same user may have gone further since this one read what was stored.
             read = stored_records.find(campaign)
-            if user_call.recall([campaign.key]).get(campaign.key, read) == read:
-                stored_records.share(campaign.key, Stored(record.variation_name))
-                await self._storage.write([record], stored_records.notes)
+            if user_call.recall([campaign.key]).get(campaign.key, read) != read:
+                return
+            if user_call.has_missed_turn:
+                self._storage.note(NOT_ASKED, stored_records.notes)
+                return
+            rest = {} if read is None else read.rest
+            stored_records.share(campaign.key, Stored(record.variation_name, rest=rest))
+            await self._storage.assign(
+                make_data(record, read),
+                None if read is None else read.variation_name,
+                stored_records.notes,
+                stored_records.ends_at,
+            )
 
     async def claim(
         self, call: TrackCall, conversions: Sequence[Conversion], stored_records: StoredRecords
@@ -56,22 +75,28 @@ class ConversionClaims:
         Returns:
             The conversions to go on with, and those that are another call's to count.
         """
-        wanted = [one for one in conversions if self._needs_claim(call, one, stored_records)]
-        if not wanted or self._storage is None:
+        if self._storage is None:
             return list(conversions), {}
-        pairs = [(one.campaign.key, one.goal.identifier) for one in wanted]
-        answers = await self._storage.claim(call.user.id, pairs, stored_records.notes)
-        answer_by_key = {key: answer for (key, _), answer in zip(pairs, answers, strict=True)}
+        named = [
+            one._replace(owner=self._storage.choose_owner(one.claim[:3]))
+            if self._needs_claim(call, one, stored_records)
+            else one
+            for one in conversions
+        ]
+        wanted = [_make_count(call, one, stored_records) for one in named if one.owner]
+        if not wanted:
+            return named, {}
+        answers = await self._storage.count(wanted, stored_records.notes, stored_records.ends_at)
+        answer_by_owner = {one.owner: is_ours for one, is_ours in zip(wanted, answers, strict=True)}
         kept: list[Conversion] = []
         refused: dict[str, CampaignTrack] = {}
-        for one in conversions:
-            key = one.campaign.key
-            if key not in answer_by_key:
-                kept.append(one)
-            elif (refusal := self._find_refusal(answer_by_key[key])) is None:
-                kept.append(one._replace(is_claimed=True))
+        for one in named:
+            answer = answer_by_owner.get(one.owner, True)
+            refusal = self._find_refusal(answer)
+            if refusal is None:
+                kept.append(one._replace(is_marked=bool(answer and one.owner)))
             else:
-                refused[key] = one.refuse(refusal)
+                refused[one.campaign.key] = one.refuse(refusal)
                 self._settle_lost(one, refusal, stored_records)
         return kept, refused
 
@@ -107,34 +132,40 @@ class ConversionClaims:
         else:
             stored = stored_records.find(one.campaign)
             goals = () if stored is None else stored.goals
-            known = Stored(one.variation.name, (*goals, one.goal.identifier))
+            rest = {} if stored is None else stored.rest
+            known = Stored(one.variation.name, (*goals, one.goal.identifier), rest)
             stored_records.share(one.campaign.key, known)
 
     def release(self, claims: Iterable[Claim]) -> None:
         """Give claims back, soon."""
         if self._storage is not None:
             for claim in claims:
-                self._storage.release_soon(*claim)
+                self._storage.release_soon(WithdrawConversion(*claim))
 
     async def mark(
         self, call: TrackCall, accepted: Iterable[Accepted], stored_records: StoredRecords
     ) -> None:
         """Mark accepted conversions as tracked, for as long as their events do not come to nothing."""
-        if self._storage is None:
+        storage = self._storage
+        if storage is None:
             return
-        records = []
+        requests: list[StorageRequest] = []
         for conversion, receipt in accepted:
             record = _make_record(call, conversion, stored_records)
             if record is None:
                 continue
-            # What was decided in place of a record that did not come in time must not replace it.
-            if conversion.decision.reason is Reason.STORED or not stored_records.has_timed_out:
-                records.append(record)
-            stored_records.share(record.campaign_key, Stored(record.variation_name, record.goals))
+            read = stored_records.find(conversion.campaign)
+            data = make_data(record, read)
+            stored_records.share(
+                record.campaign_key,
+                Stored(record.variation_name, record.goals, find_rest(data)),
+            )
             if receipt is not None:
                 self.release_on_failure(receipt, [conversion.claim])
-        if records:
-            await self._storage.write(records, stored_records.notes)
+            if not (conversion.is_marked and storage.marks_with_claim):
+                requests += _make_marks(conversion, data, read, stored_records)
+        if requests:
+            await storage.mark(requests, stored_records.notes, stored_records.ends_at)
 
     def group(self, accepted: Iterable[Accepted]) -> Mapping[Receipt, Sequence[Claim]]:
         """Return what is claimed with each event: one conversion, or on the event architecture several."""
@@ -157,12 +188,35 @@ class ConversionClaims:
             outcome = receipt.outcome
             if outcome is not None and not outcome and outcome.status is not DeliveryStatus.KEPT:
                 for claim in claims:
-                    storage.release_soon(*claim, context)
+                    storage.release_soon(WithdrawConversion(*claim), context)
 
         if receipt.outcome is None:
             receipt.on_settled(settled)
         else:
             settled()
+
+
+def _make_count(call: TrackCall, one: Conversion, stored_records: StoredRecords) -> CountConversion:
+    """Return what claims a conversion, and where the storage can, marks it."""
+    record = _make_record(call, one, stored_records)
+    assert record is not None
+    data = make_data(record, stored_records.find(one.campaign))
+    return CountConversion(*one.claim, data, is_new=bool(call.meta_data))
+
+
+def _make_marks(
+    one: Conversion, data: Mapping[str, Any], read: Stored | None, stored_records: StoredRecords
+) -> list[StorageRequest]:
+    """Return what marks a conversion that was not marked with its claim."""
+    requests: list[StorageRequest] = []
+    is_new = True
+    if one.decision.reason is not Reason.STORED and read is not None:
+        # His variation is gone: the record makes room, and a newer one stays.
+        requests.append(AssignVariation(data, read.variation_name))
+        is_new = False
+    unowned = one.claim._replace(owner="")
+    requests.append(CountConversion(*unowned, data, is_new))
+    return requests
 
 
 def _make_record(

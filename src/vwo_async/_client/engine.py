@@ -31,6 +31,10 @@ from .settings_refresh import SettingsRefresh
 from .snapshot import Snapshot
 from .stored_records import StoredRecords
 
+# Of the time for closing, and no more than so many seconds.
+CLAIMS_SHARE = 0.3
+MAX_CLAIMS_S = 2.0
+
 if TYPE_CHECKING:
     from .._settings import Settings
 
@@ -170,7 +174,7 @@ class Engine:
         self.settings_refresh.stop()
         # At the same time, so that a callback or storage that hangs costs no event its delivery.
         await asyncio.gather(
-            self.reporter.close(ends_at),
+            self.reporter.close(ends_at - self._reserve(timeout_s)),
             *(callback.settle(timeout_s) for callback in self._callbacks()),
         )
         # What the end of the last events set off.
@@ -178,6 +182,11 @@ class Engine:
         storage = () if self._storage is None else (self._storage.settle(grace_s),)
         await asyncio.gather(*storage, *(one.settle(grace_s) for one in self._callbacks()))
         await self.settings_refresh.aclose()
+
+    def _reserve(self, timeout_s: float) -> float:
+        """Return how much of the time for closing is left to give claims back of what is dropped then."""
+        has_claims = self._storage is not None and self._storage.has_claims
+        return min(CLAIMS_SHARE * timeout_s, MAX_CLAIMS_S) if has_claims else 0.0
 
     def _callbacks(self) -> list[Callback]:
         own = [

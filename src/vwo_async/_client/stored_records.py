@@ -13,6 +13,7 @@ from .._core.trace import trace
 from .._explanation import Explanation, Step
 from .._reason import Reason
 from .._storage.access import StorageAccess
+from .._storage.pending import NOT_ASKED
 from .._storage.per_user_queue import UserCall
 from .._storage.record import read_given
 from .._user import User
@@ -33,9 +34,8 @@ class StoredRecords:
     Attributes:
         known: What was read so far, None where there is no storage.
         notes: A text for each failure.
-        has_timed_out: Whether the storage did not answer in time: what it holds is not known, and must
-            not be written over.
         is_given: Whether the caller said what is stored.
+        ends_at: Until when the call waits for the storage, by the storage's clock.
         user_call: The call's place in the queue, None outside the context and where there is no storage.
     """
 
@@ -44,8 +44,9 @@ class StoredRecords:
         "_given_record",
         "_refuses",
         "_storage",
+        "_unread",
         "_user",
-        "has_timed_out",
+        "ends_at",
         "is_given",
         "known",
         "notes",
@@ -65,15 +66,16 @@ class StoredRecords:
         self._given_record = given_record
         self._refuses = refuses
         self._failed: set[str] = set()
+        self._unread: set[str] = set()
         self.user_call: UserCall | None = None
         self.known: dict[str, Stored | None] | None = None if storage is None else {}
         self.notes: list[str] = []
-        self.has_timed_out = False
         self.is_given = given_record is not None
+        self.ends_at = 0.0 if storage is None else storage.find_deadline()
 
     def __enter__(self) -> Self:
         if self._storage is not None:
-            self.user_call = self._storage.begin_call(self._user.id).__enter__()
+            self.user_call = self._storage.begin_call(self._user.id, self.ends_at).__enter__()
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -98,9 +100,18 @@ class StoredRecords:
     def _refuse(self, decisions: Sequence[Decision]) -> list[Decision]:
         """Take back what was decided in place of a record that could not be read."""
         return [
-            Decision(one.campaign, None, Reason.STORAGE_ERROR) if self._depends(one) else one
+            Decision(one.campaign, None, Reason.STORAGE_ERROR) if self._is_unsure(one) else one
             for one in decisions
         ]
+
+    def _is_unsure(self, decision: Decision) -> bool:
+        """Tell whether the decision is none, since a record could not be read.
+
+        Only who was looked up is known not to have been activated.
+        """
+        if decision.reason is Reason.NOT_ACTIVATED:
+            return decision.campaign.key in (self._failed if self._refuses else self._unread)
+        return self._refuses and self._depends(decision)
 
     def _depends(self, decision: Decision) -> bool:
         """Tell whether the decision could be another one if every record had been read."""
@@ -126,7 +137,7 @@ class StoredRecords:
             if isinstance(answer, Explanation):
                 return answer
             await self._read(dict.fromkeys(answer.keys))
-            if self._failed:
+            if self._failed if self._refuses else self._unread and not api.assigns:
                 step = Step("storage", False, "the record could not be read")
                 return Explanation(campaign.key, None, Reason.STORAGE_ERROR, (step,))
 
@@ -137,17 +148,23 @@ class StoredRecords:
             self.known.update(read_given(self._given_record, self._user.id, keys))
             return
         user_call = self.user_call
+        if user_call is not None and user_call.has_missed_turn:
+            # Another call may be counting the same at this moment.
+            self._storage.note(NOT_ASKED, self.notes)
+            self._failed.update(keys)
+            self._unread.update(keys)
+            self.known.update(dict.fromkeys(keys))
+            return
         known = {} if user_call is None else user_call.recall(keys)
         self.known.update(known)
         missing = [key for key in keys if key not in known]
         if not missing:
             return
         since = 0 if user_call is None else user_call.tick()
-        found = await self._storage.read(self._user.id, missing, self.notes)
+        found = await self._storage.read(self._user.id, missing, self.notes, self.ends_at)
         self.known.update(found.records)
-        self.has_timed_out = self.has_timed_out or found.is_silent
-        if self._refuses:
-            self._failed |= found.failed
+        self._failed |= found.failed
+        self._unread |= found.unread
         if user_call is not None and not found.failed:
             user_call.remember(since, found.records)
 
@@ -155,6 +172,10 @@ class StoredRecords:
         """Return the record of *campaign*, where one was read."""
         records: Records = self.known or {}
         return records.get(campaign.key)
+
+    def is_unread(self, campaign: Campaign) -> bool:
+        """Tell whether the record could not be read, so that it must not be written over."""
+        return campaign.key in self._unread
 
     def find_used(self, decision: Decision) -> Stored | None:
         """Return the record by which *decision* was made; one of a variation that is gone counts for nothing."""

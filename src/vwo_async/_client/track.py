@@ -254,7 +254,7 @@ def sort_receipts(
 
 def _list_unused_claims(kept: Iterable[Conversion], accepted: Iterable[Accepted]) -> list[Claim]:
     used = {one.conversion.campaign.key for one in accepted}
-    return [one.claim for one in kept if one.is_claimed and one.campaign.key not in used]
+    return [one.claim for one in kept if one.owner and one.campaign.key not in used]
 
 
 def make_events(

@@ -8,7 +8,8 @@ needs. The caller reads them and calls `decide` again with more records.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias, overload
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias, overload
 
 from .._reason import Reason
 from .._user import User
@@ -19,10 +20,17 @@ from .plan import Campaign, Decision, Group, Plan, Variation
 
 
 class Stored(NamedTuple):
-    """The stored record of a user in a campaign."""
+    """The stored record of a user in a campaign.
+
+    Attributes:
+        variation_name: The variation that the user keeps.
+        goals: The goals already tracked.
+        rest: What else the record holds, on which no decision depends.
+    """
 
     variation_name: str
     goals: tuple[str, ...] = ()
+    rest: Mapping[str, Any] = MappingProxyType({})
 
 
 class Lookup(NamedTuple):

@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple
 
 from .._core.decision import Stored
 from .._log import FailureLog
 from ..storage.memory import MemoryUserStorage
-from ..storage.protocol import GoalClaims, ManyReader, PlainUserStorage, StoredDecision, UserStorage
-from .health import StorageHealth
+from ..storage.protocol import PlainUserStorage, StoredDecision, UserStorage
+from ..storage.rounds import (
+    AssignVariation,
+    CountConversion,
+    ReadRecord,
+    StorageRequest,
+    WithdrawConversion,
+)
+from .channel import Channel, drop
+from .health import PROBE_INTERVAL_S, RETRY_INTERVAL_S, StorageHealth
+from .instant_channel import InstantChannel
+from .loop_clock import LoopClock
+from .method_calls import MethodCalls
+from .pending import NOT_ASKED, UNRESPONSIVE, Failure, PendingRequest
 from .per_user_queue import UserCall, UserQueues
-from .record import read_row
-from .worker_thread import WorkerThreads
+from .record import make_data, read_row
+from .releases import Releases
+from .round_calls import RoundCalls, find_rounds
+from .worker_thread import MAX_THREADS
 
-UNRESPONSIVE = "not waited for, since it timed out a moment ago"
-# How many calls may be under way that nobody waits for.
-MAX_TASKS = 1000
+# How many calls of methods may be under way, and how many more may wait that nobody waits for.
+MAX_CALLS = 1000
+MAX_UNAWAITED = 1000
+# Two rounds can be under way, so that one connection that hangs does not hold the rest.
+MAX_ROUNDS = 2
+MAX_REQUESTS = 256
+MAX_TICK_S = 0.01
 
-T = TypeVar("T")
+
+class _UnreadError(Exception):
+    """A record is not known, and so neither what it would be without a goal."""
 
 
 class Found(NamedTuple):
@@ -30,13 +50,13 @@ class Found(NamedTuple):
 
     Attributes:
         records: By campaign key; None where nothing usable is.
-        failed: The campaigns whose record could not be read.
-        is_silent: Whether the storage did not answer in time, or was not asked because of that.
+        failed: The campaigns of which there may be a record all the same.
+        unread: Those among them for which the storage gave no answer, not even one that makes no sense.
     """
 
     records: Mapping[str, Stored | None]
     failed: frozenset[str] = frozenset()
-    is_silent: bool = False
+    unread: frozenset[str] = frozenset()
 
 
 class StorageAccess:
@@ -44,295 +64,369 @@ class StorageAccess:
 
     Args:
         storage: The user's storage.
-        timeout_s: Limit of one round of reads or claims, and of one write.
+        timeout_s: How long one call of the API may wait for the storage in all.
     """
 
     def __init__(self, storage: UserStorage | PlainUserStorage, timeout_s: float) -> None:
-        adapt = WorkerThreads().adapt
-        self._get = adapt(storage.get)
-        self._set = adapt(storage.set)
-        self._get_many = adapt(storage.get_many) if isinstance(storage, ManyReader) else None
-        self._claim_goal = adapt(storage.claim_goal) if isinstance(storage, GoalClaims) else None
-        self._release_goal = (
-            adapt(storage.release_goal) if isinstance(storage, GoalClaims) else None
-        )
         self._timeout_s = timeout_s
-        # Nothing to bound, and nothing that could be cancelled half-way.
-        self._never_waits = type(storage) is MemoryUserStorage
-        self._queues = UserQueues(timeout_s)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._clock = LoopClock(min(MAX_TICK_S, timeout_s / 20))
+        self._queues = UserQueues(self._clock)
+        rounds = find_rounds(storage)
+        backend = MethodCalls(storage) if rounds is None else RoundCalls(rounds)
+        self._backend: MethodCalls | RoundCalls = backend
+        self.has_claims = backend.has_claims
+        self.marks_with_claim = rounds is not None
         # Apart, since there are storages that read and cannot write, as a replica without its primary.
-        self._read_health = StorageHealth(timeout_s)
-        self._write_health = StorageHealth(timeout_s)
+        self._reads = self._make_channel(PROBE_INTERVAL_S)
+        self._writes = self._make_channel(RETRY_INTERVAL_S)
+        self._reads.health.on_change(self._on_read_health)
+        self._writes.health.on_change(self._on_write_health)
+        begin = self._begin_method_release if rounds is None else self._begin_withdrawal
+        self._releases = Releases(begin, lambda: self._writes.health.is_stalled)
+        self._unsettled: dict[WithdrawConversion, PendingRequest] = {}
+        self._release_tasks: set[asyncio.Task[None]] = set()
         self._failures = FailureLog("user storage")
+
+    def _make_channel(self, probe_interval_s: float) -> Channel | InstantChannel:
+        backend, clock, timeout_s = self._backend, self._clock, self._timeout_s
+        if isinstance(backend, RoundCalls) and isinstance(backend.storage, MemoryUserStorage):
+            health = StorageHealth(clock, timeout_s, probe_interval_s)
+            return InstantChannel(backend.storage.answer, backend.name, health)
+        is_rounds = isinstance(backend, RoundCalls)
+        max_calls = MAX_THREADS if backend.has_plain_methods else MAX_CALLS
+        return Channel(
+            backend.answer,
+            backend.name,
+            clock=clock,
+            timeout_s=timeout_s,
+            health=StorageHealth(clock, timeout_s, probe_interval_s),
+            probe=backend.probe,
+            max_flights=MAX_ROUNDS if is_rounds else max_calls,
+            max_requests=MAX_REQUESTS if is_rounds else 1,
+        )
+
+    def _on_read_health(self, is_stalled: bool) -> None:
+        if not is_stalled and self._writes.health.is_stalled:
+            # It had stopped altogether, and is back.
+            self._writes.health.answered()
+
+    def _on_write_health(self, is_stalled: bool) -> None:
+        if not is_stalled:
+            self._releases.retry_all()
 
     @property
     def errors(self) -> int:
-        """How many calls of the storage failed or were not waited for."""
+        """How many calls of the storage failed or were not waited for, and how many claims stayed for ever."""
         return self._failures.count
 
-    @property
-    def has_claims(self) -> bool:
-        """Whether the storage settles who counts a conversion."""
-        return self._claim_goal is not None
+    def find_deadline(self) -> float:
+        """Return when a call that begins now has waited long enough, by the storage's clock."""
+        return self._clock.now + self._timeout_s
 
-    def begin_call(self, user_id: str) -> UserCall:
+    def begin_call(self, user_id: str, ends_at: float) -> UserCall:
         """Stand in the line of a user, see `UserCall`."""
-        return self._queues.begin_call(user_id)
+        return self._queues.begin_call(user_id, ends_at)
 
     # Reading
 
-    async def read(self, user_id: str, campaign_keys: Iterable[str], notes: list[str]) -> Found:
+    async def read(
+        self, user_id: str, campaign_keys: Iterable[str], notes: list[str], ends_at: float
+    ) -> Found:
         """Return what is stored for each campaign, all asked for at once.
 
         Args:
             user_id: The user.
             campaign_keys: The campaigns.
             notes: Takes a text for each failure.
+            ends_at: How long to wait, see `find_deadline`.
         """
-        keys = tuple(campaign_keys)
-        if self._read_health.is_unresponsive(lambda: self._get(user_id, keys[0])):
-            self._note(UNRESPONSIVE, notes)
-            return _silence(keys)
-        begun = time.monotonic()
-        if self._never_waits:
-            rows = await self._read_rows(user_id, keys)
-        else:
-            found = await self._bounded(self._read_rows(user_id, keys), self._read_health)
-            if isinstance(found, CallFailure):
-                self._note(f"get {found}", notes)
-                return _silence(keys)
-            rows = found
-        faults = {key: row for key, row in zip(keys, rows, strict=True) if isinstance(row, str)}
-        for fault in faults.values():
-            self._note(fault, notes)
-        if faults:
-            self._note_slow_failure(begun, self._read_health)
-        pairs = zip(keys, rows, strict=True)
-        records = {key: None if isinstance(row, str) else row for key, row in pairs}
-        return Found(records, frozenset(faults))
+        requests = [ReadRecord(user_id, key) for key in campaign_keys]
+        outcomes = await self._ask(self._reads, requests, ends_at)
+        rows = [
+            one
+            if isinstance(one, Failure)
+            else self._without_withdrawn(_read(one, request), request)
+            for one, request in zip(outcomes, requests, strict=True)
+        ]
+        self._note_all(rows, notes)
+        pairs = [(request.campaign_key, row) for request, row in zip(requests, rows, strict=True)]
+        failed = frozenset(key for key, row in pairs if isinstance(row, Failure))
+        records = {key: None if isinstance(row, Failure) else row for key, row in pairs}
+        if not failed:
+            return Found(records)
+        asked = zip(requests, outcomes, strict=True)
+        unread = frozenset(one.campaign_key for one, row in asked if isinstance(row, Failure))
+        return Found(records, failed, unread)
 
-    async def _read_rows(self, user_id: str, keys: Sequence[str]) -> Sequence[Stored | str | None]:
-        if len(keys) == 1 or self._never_waits:
-            return [await self._read_row(user_id, key) for key in keys]
-        if self._get_many is None:
-            return await asyncio.gather(*(_begin(self._read_row(user_id, key)) for key in keys))
-        try:
-            rows = await self._get_many(user_id, keys)
-            return [read_row(rows.get(key), user_id, key) for key in keys]
-        except Exception as error:  # noqa: BLE001 - the caller's storage may raise anything
-            return [f"get_many raised {type(error).__name__}"] * len(keys)
-
-    async def _read_row(self, user_id: str, key: str) -> Stored | str | None:
-        """Return a usable record, None, or a text that says what is wrong."""
-        try:
-            return read_row(await self._get(user_id, key), user_id, key)
-        except Exception as error:  # noqa: BLE001 - the caller's storage may raise anything
-            return f"get raised {type(error).__name__}"
+    def _without_withdrawn(
+        self, stored: Stored | Failure | None, read: ReadRecord
+    ) -> Stored | Failure | None:
+        """Return what was read without the goals that are about to be taken back."""
+        if not isinstance(stored, Stored) or not self._releases.number:
+            return stored
+        has = self._releases.has
+        goals = tuple(one for one in stored.goals if not has((*read, one)))
+        return stored._replace(goals=goals)
 
     # Writing
 
-    async def write(self, records: Sequence[StoredDecision], notes: list[str]) -> None:
-        """Write *records*, all at once; each write runs to its end even if the caller is cancelled.
+    async def assign(
+        self, data: Mapping[str, Any], replaced: str | None, notes: list[str], ends_at: float
+    ) -> None:
+        """Keep a record that was just made; see `AssignVariation`."""
+        await self._write([AssignVariation(data, replaced)], notes, ends_at)
 
-        Where writes have timed out of late, this one is not waited for.
-        """
-        first = records[0]
-        is_unresponsive = self._write_health.is_unresponsive(
-            lambda: self._get(first.user_id, first.campaign_key)
-        )
-        if is_unresponsive:
-            self._note(UNRESPONSIVE, notes)
-            if len(self._tasks) + len(records) > MAX_TASKS:
-                return
-        if self._never_waits:
-            for one in records:
-                answer = await _settle(self._set(one.as_dict()))
-                if isinstance(answer, CallFailure):
-                    self._note(f"set {answer}", notes)
+    async def mark(
+        self, requests: Sequence[StorageRequest], notes: list[str], ends_at: float
+    ) -> None:
+        """Write what became of conversions; each write runs to its end even if the caller is gone."""
+        await self._write(requests, notes, ends_at)
+
+    async def _write(
+        self, requests: Sequence[StorageRequest], notes: list[str], ends_at: float
+    ) -> None:
+        """Write, and wait for that; where writes have timed out of late, without waiting."""
+        channel = self._writes
+        if channel.health.is_stalled:
+            self._note_all([UNRESPONSIVE], notes)
+            if channel.size < MAX_UNAWAITED:
+                self._submit(channel, requests)
             return
-        tasks = [
-            self._keep(self._bounded(self._set(one.as_dict()), self._write_health))
-            for one in records
-        ]
-        for task in () if is_unresponsive else tasks:
-            answer = task.result() if task.done() else await asyncio.shield(task)
-            if isinstance(answer, CallFailure):
-                self._note(f"set {answer}", notes)
+        pending = self._submit(channel, requests)
+        await self._wait(pending, ends_at)
+        self._note_all([self._outcome_of(one) for one in pending], notes)
 
-    async def claim(
-        self, user_id: str, wanted: Sequence[tuple[str, str]], notes: list[str]
+    async def count(
+        self, wanted: Sequence[CountConversion], notes: list[str], ends_at: float
     ) -> list[bool | None]:
         """Claim conversions; tell for each whether it is the caller's to count, None where not known.
 
-        Where the caller is cancelled meanwhile, what was claimed is given back.
+        With `marks_with_claim` they are marked as well. Where the caller is cancelled meanwhile, what was
+        claimed is given back.
 
         Args:
-            user_id: The user.
-            wanted: Campaign key and goal identifier of each.
+            wanted: The conversions.
             notes: Takes a text for each failure.
+            ends_at: How long to wait, see `find_deadline`.
         """
-        if self._write_health.is_unresponsive(lambda: self._get(user_id, wanted[0][0])):
-            self._note(UNRESPONSIVE, notes)
+        channel = self._writes
+        if self._releases.number:
+            await self._wait_for_releases(wanted, ends_at)
+        if channel.health.is_stalled:
+            self._note_all([UNRESPONSIVE], notes)
             return [None] * len(wanted)
-        if self._never_waits and self._claim_goal is not None:
-            return [bool(await self._claim_goal(user_id, *one)) for one in wanted]
-        task = self._keep(self._claim_all(user_id, wanted))
+        pending = self._submit(channel, wanted)
         try:
-            answers = task.result() if task.done() else await asyncio.shield(task)
+            await self._wait(pending, ends_at)
         except asyncio.CancelledError:
-            task.add_done_callback(lambda ended: self._undo(user_id, wanted, ended))
+            drop(pending)
+            for one, request in zip(pending, wanted, strict=True):
+                one.on_settled(partial(self._undo, one, request))
             raise
-        for answer in answers:
-            if isinstance(answer, CallFailure):
-                self._note(f"claim_goal {answer}", notes)
-        return [None if isinstance(answer, CallFailure) else bool(answer) for answer in answers]
+        drop(pending)
+        for one, request in zip(pending, wanted, strict=True):
+            if not one.is_settled:
+                self._unsettled[_withdrawal_of(request)] = one
+        outcomes = [self._outcome_of(one) for one in pending]
+        self._note_all(outcomes, notes)
+        return [None if isinstance(one, Failure) else bool(one) for one in outcomes]
 
-    async def _claim_all(self, user_id: str, wanted: Sequence[tuple[str, str]]) -> list[object]:
-        assert self._claim_goal is not None
-        claim, health = self._claim_goal, self._write_health
-        claims = [self._bounded(claim(user_id, *one), health) for one in wanted]
-        if len(claims) == 1:
-            return [await claims[0]]
-        return list(await asyncio.gather(*map(_begin, claims)))
+    def choose_owner(self, conversion: tuple[str, str, str]) -> str:
+        """Return the name under which a call claims *conversion*, which no other call has.
 
-    def _undo(
-        self, user_id: str, wanted: Sequence[tuple[str, str]], task: asyncio.Task[list[object]]
-    ) -> None:
-        if task.cancelled():
-            return
-        for (campaign_key, goal), answer in zip(wanted, task.result(), strict=True):
-            # A claim that failed may have been taken all the same.
-            if answer:
-                self.release_soon(user_id, campaign_key, goal)
-
-    async def _bounded(
-        self, call: Coroutine[Any, Any, T], health: StorageHealth
-    ) -> T | CallFailure:
-        """Return what *call* returns, or how it failed.
-
-        It runs in a task of its own, for there are storages that swallow being cancelled.
+        Where an earlier claim of it could not be given back yet, and nobody counted it, it is that one's.
         """
-        begun = time.monotonic()
-        task = _begin(_settle(call))
+        return self._releases.take_over(conversion) or os.urandom(12).hex()
+
+    async def _wait_for_releases(self, wanted: Sequence[CountConversion], ends_at: float) -> None:
+        """Wait until earlier claims of the same conversions are given back, where they are about to be."""
+        pending = []
+        for one in wanted:
+            waiting = PendingRequest(one)
+            if self._releases.on_ended(one[:3], partial(waiting.settle, None)):
+                pending.append(waiting)
+        await self._wait(pending, ends_at)
+
+    def _undo(self, pending: PendingRequest, request: CountConversion) -> None:
+        """Give back what a caller claimed who is gone; a claim that failed may have been made all the same."""
+        if pending.has_begun and pending.outcome is not False:
+            self._releases.add(_withdrawal_of(request), None)
+
+    # Asking
+
+    async def _ask(
+        self, channel: Channel | InstantChannel, requests: Sequence[StorageRequest], ends_at: float
+    ) -> list[Any]:
+        """Return the outcome of each of *requests*, or why there is none."""
+        if channel.health.is_stalled:
+            return [UNRESPONSIVE] * len(requests)
+        return await self._exchange(channel, requests, ends_at)
+
+    async def _exchange(
+        self, channel: Channel | InstantChannel, requests: Sequence[StorageRequest], ends_at: float
+    ) -> list[Any]:
+        """The same, whatever is known of the storage."""
+        pending = self._submit(channel, requests)
         try:
-            if not task.done():
-                await asyncio.wait((task,), timeout=self._timeout_s)
+            await self._wait(pending, ends_at)
         finally:
-            if not task.done():
-                self._abandon(task)
-        if not task.done() or task.cancelled():
-            health.timed_out()
-            return CallFailure("timed out")
-        answer = task.result()
-        health.answered()
-        if isinstance(answer, CallFailure):
-            self._note_slow_failure(begun, health)
-        return answer
+            drop(pending)
+        return [self._outcome_of(one) for one in pending]
 
-    def _note_slow_failure(self, begun: float, health: StorageHealth) -> None:
-        """Leave a storage alone whose own time-out is shorter than ours: it stalls all the same."""
-        if time.monotonic() - begun > self._timeout_s / 2:
-            health.timed_out()
+    def _outcome_of(self, pending: PendingRequest) -> Any:
+        """Return the outcome, or why the caller does not know it."""
+        if pending.is_settled:
+            return pending.outcome
+        if not pending.has_begun:
+            return NOT_ASKED
+        return Failure(f"{self._backend.name((pending.request,))} timed out", is_silent=True)
 
-    def _abandon(self, task: asyncio.Task[Any]) -> None:
-        """Cancel *task* and let it end when it will."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_forget)
-        task.cancel()
+    def _submit(
+        self, channel: Channel | InstantChannel, requests: Sequence[StorageRequest]
+    ) -> list[PendingRequest]:
+        if len(requests) == 1 or (channel is self._reads and self._backend.reads_many):
+            return channel.submit(requests)
+        return [one for request in requests for one in channel.submit((request,))]
+
+    async def _wait(self, pending: Sequence[PendingRequest], ends_at: float) -> None:
+        """Wait until every outcome is known, or the time is over."""
+        missing = [one for one in pending if not one.is_settled]
+        if not missing:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        number = len(missing)
+
+        def end() -> None:
+            nonlocal number
+            number -= 1
+            if not number:
+                _wake(waiter)
+
+        for one in missing:
+            one.on_settled(end)
+        timer = self._clock.call_at(ends_at, partial(_wake, waiter))
+        try:
+            await waiter
+        finally:
+            timer.cancel()
 
     # Taking back
 
-    def release_soon(
-        self, user_id: str, campaign_key: str, goal: str, context: Context | None = None
-    ) -> None:
-        """Take back that *goal* was tracked, in a task of its own: its event came to nothing.
+    def release_soon(self, withdrawal: WithdrawConversion, context: Context | None = None) -> None:
+        """Take back that a conversion was tracked: its event came to nothing.
 
         Args:
-            user_id: The user.
-            campaign_key: The campaign.
-            goal: Its identifier.
+            withdrawal: The conversion.
             context: That of the call which tracked it, for storages that keep something there.
         """
-        release = self._release(user_id, campaign_key, goal)
-        task = asyncio.create_task(release, context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._queues.forget(*withdrawal[:2])
+        pending = self._unsettled.pop(withdrawal, None)
+        if pending is None:
+            self._releases.add(withdrawal, context)
+        else:
+            # Not before the claim itself has ended, which it might overtake.
+            pending.on_settled(partial(self._releases.add, withdrawal, context))
 
-    async def _release(self, user_id: str, campaign_key: str, goal: str) -> None:
+    def _begin_withdrawal(
+        self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
+    ) -> None:
+        (pending,) = self._writes.submit((withdrawal,))
+
+        def settled() -> None:
+            outcome = pending.outcome
+            if isinstance(outcome, Failure):
+                self._note_all([outcome], [])
+            self._queues.forget(*withdrawal[:2])
+            end(not isinstance(outcome, Failure))
+
+        pending.on_settled(settled)
+
+    def _begin_method_release(
+        self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(
+            self._release_by_methods(withdrawal, end), context=context
+        )
+        self._release_tasks.add(task)
+        task.add_done_callback(self._release_tasks.discard)
+
+    async def _release_by_methods(
+        self, withdrawal: WithdrawConversion, end: Callable[[bool], None]
+    ) -> None:
+        """Release the claim and take the goal out of the record, when the calls ahead have had their turn."""
+        succeeded = False
+        user_id, campaign_key, goal_identifier, _ = withdrawal
+        try:
+            with self.begin_call(user_id, self.find_deadline()) as user_call:
+                async with user_call.exclusive():
+                    requests = await self._find_mark(user_id, campaign_key, goal_identifier)
+                    if self.has_claims:
+                        requests = [*requests, withdrawal]
+                    outcomes = await self._exchange(self._writes, requests, self.find_deadline())
+                    self._note_all(outcomes, [])
+                    succeeded = not any(isinstance(one, Failure) for one in outcomes)
+                    self._queues.forget(user_id, campaign_key)
+        except _UnreadError:
+            # Noted where it was found.
+            pass
+        finally:
+            end(succeeded)
+
+    async def _find_mark(self, user_id: str, campaign_key: str, goal: str) -> list[StorageRequest]:
+        """Return what writes the record without *goal*, nothing where it is not in there.
+
+        Raises:
+            _UnreadError: The record could not be read.
+        """
         notes: list[str] = []
-        with self.begin_call(user_id) as user_call:
-            async with user_call.exclusive():
-                if self._release_goal is not None:
-                    call = self._release_goal(user_id, campaign_key, goal)
-                    answer = await self._bounded(call, self._write_health)
-                    if isinstance(answer, CallFailure):
-                        self._note(f"release_goal {answer}", notes)
-                await self._unmark(user_id, campaign_key, goal, notes)
-                user_call.forget(campaign_key)
-
-    async def _unmark(self, user_id: str, campaign_key: str, goal: str, notes: list[str]) -> None:
-        found = await self.read(user_id, [campaign_key], notes)
-        stored = found.records[campaign_key]
-        if stored is not None and goal in stored.goals:
-            goals = tuple(one for one in stored.goals if one != goal)
-            record = StoredDecision(user_id, campaign_key, stored.variation_name, goals)
-            await self.write([record], notes)
+        read = ReadRecord(user_id, campaign_key)
+        (outcome,) = await self._exchange(self._reads, [read], self.find_deadline())
+        stored = outcome if isinstance(outcome, Failure) else _read(outcome, read)
+        self._note_all([stored], notes)
+        if isinstance(stored, Failure):
+            raise _UnreadError
+        if stored is None or goal not in stored.goals:
+            return []
+        goals = tuple(one for one in stored.goals if one != goal)
+        record = StoredDecision(user_id, campaign_key, stored.variation_name, goals)
+        return [AssignVariation(make_data(record, stored))]
 
     # Housekeeping
 
-    def _keep(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start *coroutine* and hold its task until it has ended."""
-        task = _begin(coroutine)
-        if not task.done():
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return task
+    def _note_all(self, outcomes: Iterable[Any], notes: list[str]) -> None:
+        """Note what failed, each kind once."""
+        for text in dict.fromkeys(one.text for one in outcomes if isinstance(one, Failure)):
+            self._failures.add(text)
+            notes.append(f"user storage: {text}")
 
-    def _note(self, fault: str, notes: list[str]) -> None:
-        notes.append(f"user storage: {fault}")
-        self._failures.add(fault)
+    def note(self, failure: Failure, notes: list[str]) -> None:
+        """Note what failed."""
+        self._note_all([failure], notes)
 
     async def settle(self, timeout_s: float) -> None:
-        """Wait for calls that outlived their callers, for at most *timeout_s*."""
-        ends_at = time.monotonic() + timeout_s
-        while self._tasks and time.monotonic() < ends_at:
-            await asyncio.wait(self._tasks, timeout=ends_at - time.monotonic())
-        for late in self._tasks:
-            late.cancel()
-        tries = [health.cancel() for health in (self._read_health, self._write_health)]
-        under_way = [one for one in tries if one is not None]
-        if under_way:
-            await asyncio.wait(under_way, timeout=timeout_s)
+        """Take back what came to nothing and let writes end, for at most *timeout_s*; then cut off the rest."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + timeout_s
+        lost = await self._releases.settle(timeout_s)
+        if lost:
+            what = f"{lost} conversions that were not sent stay claimed"
+            self._failures.add(what, number=lost)
+        for task in list(self._release_tasks):
+            task.cancel()
+        self._reads.cut()
+        await self._writes.aclose(ends_at)
+        await self._reads.aclose(ends_at)
 
 
-class CallFailure(str):
-    """How a call of the storage failed, in place of what it would have returned."""
-
-    __slots__ = ()
-
-
-async def _settle(call: Coroutine[Any, Any, T]) -> T | CallFailure:
-    """Return what *call* returns, or what it raised: asyncio's debug log shows what a task raised."""
-    try:
-        return await call
-    except Exception as error:  # noqa: BLE001 - the caller's storage may raise anything
-        return CallFailure(f"raised {type(error).__name__}")
+def _read(row: Any, request: ReadRecord) -> Stored | Failure | None:
+    stored = read_row(row, request.user_id, request.campaign_key)
+    return Failure(stored) if isinstance(stored, str) else stored
 
 
-def _forget(task: asyncio.Task[Any]) -> None:
-    """Look at how an abandoned task ended, so that asyncio does not report it as unseen."""
-    if not task.cancelled():
-        task.exception()
+def _withdrawal_of(request: CountConversion) -> WithdrawConversion:
+    return WithdrawConversion(*request[:4])
 
 
-def _silence(keys: Iterable[str]) -> Found:
-    return Found(dict.fromkeys(keys), frozenset(keys), is_silent=True)
-
-
-def _begin(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Start *coroutine*; a storage that need not wait has then ended without a turn of the loop."""
-    if sys.version_info >= (3, 12):
-        return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), eager_start=True)
-    return asyncio.create_task(coroutine)
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

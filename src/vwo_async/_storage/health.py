@@ -3,63 +3,120 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any
 
-# How long a storage that timed out is left alone before it is tried again.
+from .loop_clock import LoopClock
+
+# How long to wait between two probes of a storage that does not answer.
+PROBE_INTERVAL_S = 0.05
+# The same where a probe cannot show that the storage is well, as reading shows nothing of writing.
 RETRY_INTERVAL_S = 1.0
+# There are storages that go on although they were cancelled: so many probes are left behind at most.
+MAX_LATE_PROBES = 3
+
+Probe = Callable[[], Coroutine[Any, Any, object]]
 
 
 class StorageHealth:
     """Whether a storage has stopped answering.
 
-    Nobody who waits for an answer tries it: a try runs beside the calls, which meanwhile go on at once.
+    One that answers others while a call waits is busy, and has not. Nobody who waits for an answer finds out
+    that it is back: it is probed beside the calls, by a timer of its own, which meanwhile go on at once.
 
     Args:
-        timeout_s: How long a try may take.
+        clock: By which answers and time-outs are ordered.
+        timeout_s: How long a probe may take.
+        interval_s: How long to wait before each probe.
+
+    Attributes:
+        is_stalled: Whether it is not to be waited for.
     """
 
-    __slots__ = ("_is_unresponsive", "_next_try_at", "_timeout_s", "_try")
+    __slots__ = (
+        "_answered_at",
+        "_clock",
+        "_interval_s",
+        "_late",
+        "_listeners",
+        "_probing",
+        "_timeout_s",
+        "is_stalled",
+    )
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, clock: LoopClock, timeout_s: float, interval_s: float) -> None:
+        self._clock = clock
         self._timeout_s = timeout_s
-        self._is_unresponsive = False
-        self._next_try_at = 0.0
-        self._try: asyncio.Task[None] | None = None
+        self._interval_s = interval_s
+        self._answered_at = float("-inf")
+        self._listeners: list[Callable[[bool], object]] = []
+        self._probing: asyncio.Task[None] | None = None
+        self._late: set[asyncio.Task[object]] = set()
+        self.is_stalled = False
 
-    def timed_out(self) -> None:
-        """Note that a call timed out."""
-        self._is_unresponsive = True
-        self._next_try_at = time.monotonic() + RETRY_INTERVAL_S
+    def on_change(self, listener: Callable[[bool], object]) -> None:
+        """Call *listener* whenever the storage stalls, with True, and when it is back, with False."""
+        self._listeners.append(listener)
 
     def answered(self) -> None:
-        """Note that a call was answered."""
-        self._is_unresponsive = False
+        """Note an answer."""
+        self._answered_at = self._clock.now
+        if self.is_stalled:
+            self.is_stalled = False
+            self._tell()
 
-    def is_unresponsive(self, ask: Callable[[], Awaitable[object]]) -> bool:
-        """Tell whether the storage is not to be asked; now and then set off a try with *ask*."""
-        if not self._is_unresponsive:
-            return False
-        if self._try is None and time.monotonic() >= self._next_try_at:
-            self._try = asyncio.create_task(self._run(ask), name="vwo_async storage try")
-        return True
+    def timed_out(self, asked_at: float, probe: Probe) -> None:
+        """Note that a call which was made at *asked_at* was not answered; *probe* asks the same or less."""
+        if self._answered_at > asked_at or self.is_stalled:
+            return
+        self.is_stalled = True
+        self._tell()
+        if self._probing is None or self._probing.done():
+            # In a context of its own, since it outlives the call that timed out.
+            self._probing = asyncio.get_running_loop().create_task(
+                self._probe_on(probe), name="vwo_async storage probe", context=Context()
+            )
 
-    async def _run(self, ask: Callable[[], Awaitable[object]]) -> None:
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener(self.is_stalled)
+
+    async def _probe_on(self, probe: Probe) -> None:
+        while self.is_stalled:
+            await asyncio.sleep(self._interval_s)
+            if len(self._late) >= MAX_LATE_PROBES:
+                await asyncio.wait(self._late, return_when=asyncio.FIRST_COMPLETED)
+            if self.is_stalled and await self._is_answered(probe):
+                self.answered()
+
+    async def _is_answered(self, probe: Probe) -> bool:
+        """Tell whether a probe is answered, be it with an error, unless so late that it is a time-out too."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        task = loop.create_task(probe())
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await ask()
-        except TimeoutError:
-            self.timed_out()
-        except Exception:  # noqa: BLE001 - an error is an answer too
-            # An error is an answer: whoever asks next hears of it at once.
-            self.answered()
-        else:
-            self.answered()
+            await asyncio.wait((task,), timeout=self._timeout_s)
         finally:
-            self._try = None
+            if not task.done():
+                self._late.add(task)
+                task.add_done_callback(self._look)
+                task.cancel()
+        if not task.done() or task.cancelled():
+            return False
+        return task.exception() is None or loop.time() - begun < self._timeout_s / 2
 
-    def cancel(self) -> asyncio.Task[None] | None:
-        """End a try that is under way, and return it."""
-        if self._try is not None:
-            self._try.cancel()
-        return self._try
+    def _look(self, task: asyncio.Task[object]) -> None:
+        """Look at how a late probe ended, so that asyncio does not report it as unseen."""
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def aclose(self, ends_at: float) -> None:
+        """End the probing, and wait until *ends_at*, in the seconds of the loop, for probes that go on."""
+        if self._probing is not None and not self._probing.done():
+            self._probing.cancel()
+            await asyncio.wait((self._probing,))
+        left_s = ends_at - asyncio.get_running_loop().time()
+        if self._late and left_s > 0:
+            await asyncio.wait(self._late, timeout=left_s)

@@ -8,28 +8,49 @@ as what the call would read itself, so it need not.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Self
 
 from .._core.decision import Stored
+from .loop_clock import LoopClock
 
 
 class UserQueue:
     """The calls about one user that are under way in this process."""
 
-    __slots__ = ("_tick", "calls", "known", "lock")
+    __slots__ = ("_tick", "_waiting", "calls", "is_taken", "known")
 
     def __init__(self) -> None:
         self.calls = 0
-        self.lock = asyncio.Lock()
         self.known: dict[str, tuple[int, Stored | None]] = {}
+        self.is_taken = False
+        self._waiting: deque[asyncio.Future[bool]] | None = None
         self._tick = 0
 
     def tick(self) -> int:
         """Return a number that is higher with every call: the time by which the calls are ordered."""
         self._tick += 1
         return self._tick
+
+    def wait_turn(self) -> asyncio.Future[bool]:
+        """Return what tells True when it is the caller's turn, which he must then pass on."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(future)
+        return future
+
+    def pass_on(self) -> None:
+        """Give the turn to the call that has waited longest."""
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(True)
+                return
+        self.is_taken = False
 
 
 class UserCall:
@@ -38,16 +59,32 @@ class UserCall:
     Args:
         queues: The queues of all users.
         user_id: The user.
-        timeout_s: How long to wait for a turn at most: whoever is at the front may be held by a
-            storage that hangs, and the others wait no longer than for the storage itself.
+        clock: By which it waits.
+        ends_at: Until when: whoever is at the front may be held by a storage that hangs.
+
+    Attributes:
+        ends_at: The same.
+        has_missed_turn: Whether it waited in vain, so that others may be writing what it would write.
     """
 
-    __slots__ = ("_arrived", "_queue", "_queues", "_timeout_s", "_user_id")
+    __slots__ = (
+        "_arrived",
+        "_clock",
+        "_queue",
+        "_queues",
+        "_user_id",
+        "ends_at",
+        "has_missed_turn",
+    )
 
-    def __init__(self, queues: dict[str, UserQueue], user_id: str, timeout_s: float) -> None:
+    def __init__(
+        self, queues: dict[str, UserQueue], user_id: str, clock: LoopClock, ends_at: float
+    ) -> None:
         self._queues = queues
         self._user_id = user_id
-        self._timeout_s = timeout_s
+        self._clock = clock
+        self.ends_at = ends_at
+        self.has_missed_turn = False
 
     def __enter__(self) -> Self:
         queue = self._queues.get(self._user_id)
@@ -86,56 +123,71 @@ class UserCall:
             if key not in self._queue.known or self._queue.known[key][0] < since:
                 self._queue.known[key] = (since, stored)
 
-    def forget(self, campaign_key: str) -> None:
-        """Let the next call ask the storage about this campaign."""
-        self._queue.known.pop(campaign_key, None)
-
     def exclusive(self) -> AbstractAsyncContextManager[None]:
-        """Wait until the calls ahead have had their turn, or for the time-out, and have one."""
-        return _Exclusive(self._queue.lock, self._timeout_s)
+        """Wait until the calls ahead have had their turn, and have one; see `has_missed_turn`."""
+        return _Exclusive(self, self._queue)
+
+    async def wait_turn(self) -> bool:
+        """Wait for a turn until the call's time is over; tell whether there is one, to be passed on."""
+        queue = self._queue
+        if not queue.is_taken:
+            queue.is_taken = True
+            return True
+        turn = queue.wait_turn()
+        timer = self._clock.call_at(self.ends_at, partial(_miss, turn))
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result():
+                queue.pass_on()
+            raise
+        finally:
+            timer.cancel()
 
 
 class _Exclusive:
-    __slots__ = ("_has_lock", "_lock", "_timeout_s")
+    __slots__ = ("_call", "_has_turn", "_queue")
 
-    def __init__(self, lock: asyncio.Lock, timeout_s: float) -> None:
-        self._lock = lock
-        self._timeout_s = timeout_s
+    def __init__(self, call: UserCall, queue: UserQueue) -> None:
+        self._call = call
+        self._queue = queue
 
     async def __aenter__(self) -> None:
-        self._has_lock = await _acquire(self._lock, self._timeout_s)
+        self._has_turn = await self._call.wait_turn()
+        self._call.has_missed_turn = not self._has_turn
 
     async def __aexit__(self, *raised: object) -> None:
-        if self._has_lock:
-            self._lock.release()
+        if self._has_turn:
+            self._queue.pass_on()
 
 
 class UserQueues:
     """The queues of all users that are being asked about.
 
     Args:
-        timeout_s: See `UserCall`.
+        clock: By which calls wait.
     """
 
-    __slots__ = ("_queues", "_timeout_s")
+    __slots__ = ("_clock", "_queues")
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, clock: LoopClock) -> None:
+        self._clock = clock
         self._queues: dict[str, UserQueue] = {}
-        self._timeout_s = timeout_s
 
-    def begin_call(self, user_id: str) -> UserCall:
+    def begin_call(self, user_id: str, ends_at: float) -> UserCall:
         """Return a place in the queue of a user, to be entered."""
-        return UserCall(self._queues, user_id, self._timeout_s)
+        return UserCall(self._queues, user_id, self._clock, ends_at)
+
+    def forget(self, user_id: str, campaign_key: str) -> None:
+        """Let the next call ask the storage about this campaign."""
+        queue = self._queues.get(user_id)
+        if queue is not None:
+            queue.known.pop(campaign_key, None)
 
     def __len__(self) -> int:
         return len(self._queues)
 
 
-async def _acquire(lock: asyncio.Lock, timeout_s: float) -> bool:
-    if not lock.locked():
-        return await lock.acquire()
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await lock.acquire()
-    except TimeoutError:
-        return False
+def _miss(turn: asyncio.Future[bool]) -> None:
+    if not turn.done():
+        turn.set_result(False)

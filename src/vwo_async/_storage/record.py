@@ -8,6 +8,11 @@ from typing import Any
 from .._core.decision import Stored
 from ..storage.protocol import Row, StoredDecision, read_fields
 
+DECISION_FIELDS = frozenset(
+    ("userId", "campaignKey", "variationName", "goalIdentifier", "goalIdentifiers")
+)
+NOTHING: Mapping[str, Any] = {}
+
 
 def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
     """Return what *row* says of this user and campaign; a text where it belongs to another or is no record."""
@@ -24,7 +29,19 @@ def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
     owner, key, name, goals = fields
     if key != campaign_key or owner not in ("", user_id):
         return "get returned the record of another user or campaign"
-    return Stored(name, goals)
+    return Stored(name, goals, find_rest(row))
+
+
+def find_rest(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what else stands in a record, which is to stay when it is written again."""
+    rest = {key: value for key, value in row.items() if key not in DECISION_FIELDS}
+    return rest or NOTHING
+
+
+def make_data(record: StoredDecision, stored: Stored | None) -> dict[str, Any]:
+    """Return *record* in the official shape, with what else is *stored* and *record* does not say anew."""
+    data = record.as_dict()
+    return data if stored is None else {**stored.rest, **data}
 
 
 def read_given(

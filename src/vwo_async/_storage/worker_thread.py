@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
 
-# How many calls of plain functions may be under way; who comes later waits, within the time-out.
+# How many reads of plain functions may be under way, and how many writes.
 MAX_THREADS = 20
+
+
+def is_async(method: Callable[..., Any]) -> bool:
+    """Tell whether *method* returns something to be awaited."""
+    return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(
+        getattr(method, "__call__", None)  # noqa: B004 - an object with an async __call__
+    )
 
 
 class WorkerThreads:
@@ -27,9 +34,7 @@ class WorkerThreads:
 
         A function that returns something to be awaited has it awaited in the loop.
         """
-        if inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(
-            getattr(method, "__call__", None)  # noqa: B004 - an object with an async __call__
-        ):
+        if is_async(method):
             return method
         # Most services have no such function, and need not import anyio for it.
         from anyio import to_thread  # noqa: PLC0415
@@ -41,7 +46,7 @@ class WorkerThreads:
         if self._limiter is None:
             from anyio import CapacityLimiter  # noqa: PLC0415 - as above
 
-            self._limiter = CapacityLimiter(MAX_THREADS)
+            self._limiter = CapacityLimiter(2 * MAX_THREADS)
         return self._limiter
 
     async def _run(

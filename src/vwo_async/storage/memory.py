@@ -1,42 +1,42 @@
-"""A user storage in the memory of the process, for tests and single-process services."""
+"""A user storage in this process's memory, for tests and single-process services."""
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._error import InvalidInputError
+from ._place import Place, copy_row
+from .rounds import AssignVariation, ReadRecord, StorageOutcome, StorageRequest
 
 MAX_RECORDS = 100_000
 
 
-class _Entry:
-    """The record and claims of one user in one campaign."""
+class _Entry(Place):
+    """A place, and until when it is kept."""
 
-    __slots__ = ("claims", "expires_at", "row")
+    __slots__ = ("expires_at",)
 
     def __init__(self) -> None:
-        self.row: dict[str, Any] | None = None
-        self.claims: set[str] = set()
+        super().__init__()
         self.expires_at = float("inf")
 
 
 class MemoryUserStorage:
-    """Keeps records in memory; when it is full, the least recently used ones are removed.
+    """Keeps records for as long as the process lives; the least recently used go first.
 
-    A user whose record was removed is assigned again, by the same hash; conversions may count again.
+    A user whose record is gone is assigned anew, by the same hash; his conversions may count again.
 
     Args:
-        rows: The first records, in the official format.
-        max_records: The most records that are kept, by default 100,000 (about 50 MB).
-        ttl_s: Seconds after its last write at which a record expires. None: records never expire.
-        clock: Returns monotonic seconds; for tests of time.
+        rows: Records in the official shape to begin with.
+        max_records: How many are kept at most, 100,000 by default (some 50 MB).
+        ttl_s: Seconds after which a record that was not written again is gone; None for never.
+        clock: Monotonic seconds; replaced in tests of time.
 
     Raises:
-        InvalidInputError: *max_records* or *ttl_s* is not positive.
+        InvalidInputError: A bound is not positive.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class MemoryUserStorage:
     async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
         """Return a copy of the record, or None."""
         entry = self._find(user_id, campaign_key)
-        return None if entry is None or entry.row is None else _copy(entry.row)
+        return None if entry is None or entry.row is None else copy_row(entry.row)
 
     async def set(self, data: Mapping[str, Any]) -> None:
         """Keep a copy of the record."""
@@ -68,21 +68,36 @@ class MemoryUserStorage:
     async def claim_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> bool:
         """Tell whether the caller is the first to claim this conversion."""
         entry = self._touch(user_id, campaign_key)
-        is_first = goal_identifier not in entry.claims
-        entry.claims.add(goal_identifier)
+        is_first = goal_identifier not in entry.owners
+        entry.owners.setdefault(goal_identifier, "")
         return is_first
 
     async def release_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> None:
         """Give a claim back."""
         entry = self._find(user_id, campaign_key)
         if entry is not None:
-            entry.claims.discard(goal_identifier)
+            entry.owners.pop(goal_identifier, None)
+
+    async def run_round(self, requests: Sequence[StorageRequest]) -> Sequence[StorageOutcome]:
+        """Answer *requests*; see `StorageRounds`."""
+        return [self.answer(one) for one in requests]
+
+    def answer(self, request: StorageRequest) -> StorageOutcome:
+        """Answer one request of a round, which needs no waiting; a record that is returned must not be changed."""
+        if isinstance(request, ReadRecord):
+            entry = self._find(*request)
+            return None if entry is None else entry.row
+        if isinstance(request, AssignVariation):
+            place = request.data["userId"], request.data["campaignKey"]
+        else:
+            place = request[:2]
+        return self._touch(*place).apply(request)
 
     def _keep(self, row: Mapping[str, Any]) -> None:
-        self._touch(row["userId"], row["campaignKey"]).row = _copy(row)
+        self._touch(row["userId"], row["campaignKey"]).row = copy_row(row)
 
     def _find(self, user_id: str, campaign_key: str) -> _Entry | None:
-        """Return the entry, unless it has expired."""
+        """Return what is kept and has not expired."""
         key = user_id, campaign_key
         entry = self._entries.get(key)
         if entry is None:
@@ -94,7 +109,7 @@ class MemoryUserStorage:
         return entry
 
     def _touch(self, user_id: str, campaign_key: str) -> _Entry:
-        """Return the entry, new if necessary, and restart its time to live."""
+        """Return what is kept, or make room for it, with its time to live begun anew."""
         entry = self._find(user_id, campaign_key)
         if entry is None:
             entry = self._entries[user_id, campaign_key] = _Entry()
@@ -108,11 +123,3 @@ class MemoryUserStorage:
 
     def __repr__(self) -> str:
         return f"<MemoryUserStorage {len(self)} records>"
-
-
-def _copy(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy that shares no mutable value; only the meta data can hold such values."""
-    own = dict(row)
-    if "metaData" in own:
-        own["metaData"] = copy.deepcopy(own["metaData"])
-    return own

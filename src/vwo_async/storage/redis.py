@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
@@ -16,7 +15,15 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 
 from .._error import InvalidInputError, StorageError
-from .protocol import Row
+from ._redis_script import SCRIPT, SHA
+from .protocol import SEPARATOR, Row
+from .rounds import (
+    AssignVariation,
+    ReadRecord,
+    StorageOutcome,
+    StorageRequest,
+    WithdrawConversion,
+)
 
 __all__ = ["RedisUserStorage"]
 
@@ -27,15 +34,10 @@ TIMEOUT_S = 2.0
 MAX_TTL_S = 1000 * 365 * 86400
 
 RECORD = b"record"
+GOALS = b"goals"
 CLAIM = b"goal:"
-
-# A field is never written without the time after which its key expires.
-WRITE_EXPIRING = """
-local answer = redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-return answer
-"""
-WRITE_EXPIRING_SHA = hashlib.sha1(WRITE_EXPIRING.encode(), usedforsecurity=False).hexdigest()
+# The value of a claim that names no owner.
+UNOWNED = b"1"
 
 # Where this option exists, redis-py would read its own version from disk for each connection.
 WITHOUT_GREETING: Mapping[str, Any] = {"driver_info": None} if hasattr(redis, "DriverInfo") else {}
@@ -149,7 +151,7 @@ class RedisUserStorage:
             StorageError: Redis failed; the claim may have been taken all the same.
         """
         field = CLAIM + _encode(goal_identifier)
-        call = self._write("HSETNX", self._make_key(user_id, campaign_key), field, b"1")
+        call = self._write("HSETNX", self._make_key(user_id, campaign_key), field, UNOWNED)
         return bool(await _ask(call))
 
     async def release_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> None:
@@ -186,39 +188,114 @@ class RedisUserStorage:
         lasting = "kept for ever" if self._ttl_ms is None else f"kept {self._ttl_ms / 1000:g} s"
         return f"<RedisUserStorage prefix {self._prefix!r}, records {lasting}>"
 
+    async def run_round(self, requests: Sequence[StorageRequest]) -> Sequence[StorageOutcome]:
+        """Answer *requests* with one pipeline; see `StorageRounds`.
+
+        Raises:
+            StorageError: The server cannot be reached, so that none is answered.
+        """
+        return await _ask(self._run_round(requests))
+
+    async def _run_round(self, requests: Sequence[StorageRequest]) -> Sequence[StorageOutcome]:
+        reads = [one for one in requests if isinstance(one, ReadRecord)]
+        if len(reads) == len(requests):
+            return await self._read_all(reads)
+        return await self._write_all(requests)
+
     async def _read(self, user_id: str, campaign_keys: Sequence[str]) -> dict[str, Row]:
-        """Return the records that there are, with one pipeline: it may go to many nodes of a cluster."""
-        pipeline = self._client.pipeline(transaction=False)
-        for campaign_key in campaign_keys:
-            pipeline.execute_command("HGET", self._make_key(user_id, campaign_key), RECORD)
-            if self._reads_official:
-                pipeline.execute_command("GET", _make_official_key(user_id, campaign_key))
-        answers = iter(await pipeline.execute(raise_on_error=False))
-        rows: dict[str, Row] = {}
-        for campaign_key in campaign_keys:
-            rows[campaign_key] = _read_own(next(answers))
-            official = next(answers) if self._reads_official else None
-            if rows[campaign_key] is None:
-                rows[campaign_key] = _read_official(official, user_id, campaign_key)
+        """Return the records that there are."""
+        reads = [ReadRecord(user_id, key) for key in campaign_keys]
+        rows = {}
+        for one, row in zip(reads, await self._read_all(reads), strict=True):
+            if isinstance(row, Exception):
+                raise row
+            rows[one.campaign_key] = row
         return rows
 
-    async def _write_record(self, data: Mapping[str, Any]) -> None:
-        text = json.dumps(dict(data), ensure_ascii=False, separators=(",", ":"))
-        # Half of a surrogate pair stands within a string, where JSON has the same escape as Python.
-        value = text.encode("utf-8", "backslashreplace")
-        await self._write(
-            "HSET", self._make_key(data["userId"], data["campaignKey"]), RECORD, value
-        )
+    async def _read_all(self, reads: Sequence[ReadRecord]) -> list[Row | Exception]:
+        """Return the record of each, with one pipeline: it may go to many nodes of a cluster."""
+        pipeline = self._client.pipeline(transaction=False)
+        for one in reads:
+            pipeline.execute_command("HMGET", self._make_key(*one), RECORD, GOALS)
+        keys = [_make_official_key(*one) for one in reads] if self._reads_official else []
+        is_cluster = isinstance(self._client, RedisCluster)
+        if is_cluster:
+            for key in keys:
+                pipeline.execute_command("GET", key)
+        elif keys:
+            # One command for all. What is no text under such a key is nothing to it, too.
+            pipeline.execute_command("MGET", *keys)
+        answers = await pipeline.execute(raise_on_error=False)
+        official: Sequence[Any] = answers[len(reads) :]
+        if not keys:
+            official = [None] * len(reads)
+        elif not is_cluster:
+            official = _spread(official[0], len(reads))
+        return [
+            _read_row(own, other, one)
+            for own, other, one in zip(answers[: len(reads)], official, reads, strict=True)
+        ]
 
-    async def _write(self, command: str, key: bytes, field: bytes, value: bytes) -> object:
+    async def _write_all(self, requests: Sequence[StorageRequest]) -> list[StorageOutcome]:
+        outcomes: list[Any] = [None] * len(requests)
+        commands: dict[int, tuple[Any, ...]] = {}
+        for number, one in enumerate(requests):
+            try:
+                commands[number] = self._make_command(one)
+            except Exception as error:  # noqa: BLE001 - a record may hold anything
+                # What cannot be written as JSON is the trouble of this one alone.
+                outcomes[number] = _hide(error)
+        for number, answer in (await self._run_scripts(commands)).items():
+            outcomes[number] = _hide(answer) if isinstance(answer, Exception) else bool(answer)
+        return outcomes
+
+    async def _run_scripts(self, commands: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
+        """Run the script in one pipeline; a server that does not know it is told in a second one.
+
+        Args:
+            commands: Key and arguments by number.
+        """
+        answers: dict[int, Any] = {}
+        unknown = list(commands)
+        for name, text in (("EVALSHA", SHA), ("EVAL", SCRIPT)):
+            pipeline = self._client.pipeline(transaction=False)
+            for number in unknown:
+                pipeline.execute_command(name, text, 1, *commands[number])
+            found = await pipeline.execute(raise_on_error=False)
+            answers.update(zip(unknown, found, strict=True))
+            unknown = [one for one in unknown if isinstance(answers[one], NoScriptError)]
+            if not unknown:
+                break
+        return answers
+
+    def _make_command(self, request: StorageRequest) -> tuple[Any, ...]:
+        """Return key and arguments with which the script does what is asked."""
+        ttl_ms = self._ttl_ms or 0
+        if isinstance(request, AssignVariation):
+            record, goals = _split(request.data)
+            key = self._make_key(request.data["userId"], request.data["campaignKey"])
+            return key, b"assign", ttl_ms, record, goals, _encode(request.replaced or "")
+        if isinstance(request, ReadRecord):
+            raise StorageError("redis: a round is of reads alone, or of none")
+        key = self._make_key(request.user_id, request.campaign_key)
+        goal, owner = _encode(request.goal_identifier), _encode(request.owner)
+        if isinstance(request, WithdrawConversion):
+            return key, b"withdraw", ttl_ms, CLAIM + goal, owner, goal
+        record, goals = (b"", b"") if request.data is None else _split(request.data)
+        claim = CLAIM + goal if owner else b""
+        return key, b"count", ttl_ms, claim, owner, goal, record, goals, int(request.is_new)
+
+    async def _write_record(self, data: Mapping[str, Any]) -> None:
+        key = self._make_key(data["userId"], data["campaignKey"])
+        await self._write("HSET", key, RECORD, _dump(data), GOALS, b"")
+
+    async def _write(self, command: str, key: bytes, *arguments: bytes) -> object:
         if self._ttl_ms is None:
-            return await self._client.execute_command(command, key, field, value)
-        arguments = (1, key, command, field, value, self._ttl_ms)
-        try:
-            return await self._client.execute_command("EVALSHA", WRITE_EXPIRING_SHA, *arguments)
-        except NoScriptError:
-            # A server that has just started, or has taken over. EVAL makes it know the script.
-            return await self._client.execute_command("EVAL", WRITE_EXPIRING, *arguments)
+            return await self._client.execute_command(command, key, *arguments)
+        answers = await self._run_scripts({0: (key, b"write", self._ttl_ms, command, *arguments)})
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
 
     def _make_key(self, user_id: str, campaign_key: str) -> bytes:
         campaign = _encode(campaign_key)
@@ -254,10 +331,45 @@ def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def _dump(data: Mapping[str, Any]) -> bytes:
+    text = json.dumps(dict(data), ensure_ascii=False, separators=(",", ":"))
+    # Half of a surrogate pair stands within a string, where JSON has the same escape as Python.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _split(data: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """Return a record as JSON without its goals, and its goals, which scripts add to and take from."""
+    rest = {key: value for key, value in data.items() if key != "goalIdentifier"}
+    return _dump(rest), _encode(data.get("goalIdentifier", ""))
+
+
+def _spread(answer: Any, number: int) -> Sequence[Any]:
+    """Return the answers to each of many keys; an error is that of all."""
+    return [answer] * number if isinstance(answer, Exception) else answer
+
+
+def _read_row(own: Any, official: Any, read: ReadRecord) -> Row | Exception:
+    """Return the record that there is, or what is wrong with it."""
+    try:
+        row = _read_own(own)
+        return _read_official(official, *read) if row is None else row
+    except Exception as error:  # noqa: BLE001 - a damaged record may fail in any way
+        return _hide(error)
+
+
 def _read_own(answer: Any) -> Row:
     if isinstance(answer, Exception):
         raise answer
-    return None if answer is None else _parse(answer)
+    record, goals = answer
+    if record is None:
+        return None
+    row = _parse(record)
+    if goals:
+        marked = goals if isinstance(goals, str) else goals.decode("utf-8", "surrogatepass")
+        known = row.get("goalIdentifier")
+        joined = f"{known}{SEPARATOR}{marked}" if isinstance(known, str) and known else marked
+        row["goalIdentifier"] = SEPARATOR.join(dict.fromkeys(joined.split(SEPARATOR)))
+    return row
 
 
 def _read_official(answer: Any, user_id: str, campaign_key: str) -> Row:
@@ -280,7 +392,7 @@ def _read_official(answer: Any, user_id: str, campaign_key: str) -> Row:
     return row if named == (user_id, campaign_key) else None
 
 
-def _parse(text: str | bytes) -> Mapping[str, Any]:
+def _parse(text: str | bytes) -> dict[str, Any]:
     row = json.loads(text)
     if not isinstance(row, dict):
         raise StorageError("redis: a record is no JSON object")
@@ -304,10 +416,17 @@ async def _ask(call: Coroutine[Any, Any, T]) -> T:
     error = task.exception()
     if error is None:
         return task.result()
-    if isinstance(error, StorageError) or not isinstance(error, Exception):
-        raise error
-    # Besides its own errors redis-py raises those of sockets, codecs and the event loop.
-    raise StorageError(f"redis: {type(error).__name__}")
+    raise _hide(error) if isinstance(error, Exception) else error
+
+
+def _hide(error: Exception) -> StorageError:
+    """Return an error that tells no URL, key or user.
+
+    Besides its own errors redis-py raises those of sockets, codecs and the event loop.
+    """
+    if isinstance(error, StorageError):
+        return error
+    return StorageError(f"redis: {type(error).__name__}")
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -1,6 +1,6 @@
 r"""A user storage in PostgreSQL or SQLite, for services whose processes share a database.
 
-It needs the extra ``postgres`` or ``sqlite``::
+It needs the extra ``postgres``, ``psycopg`` or ``sqlite``::
 
     storage = SqlUserStorage.from_url("postgresql://user@host/database")
     await storage.create_tables()
@@ -32,6 +32,7 @@ Alembic takes as a further ``target_metadata``, or runs this. PostgreSQL::
         user_id TEXT NOT NULL,
         campaign_key TEXT NOT NULL,
         goal_identifier TEXT NOT NULL,
+        owner TEXT,
         updated_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
         PRIMARY KEY (user_hash, campaign_hash, goal_hash)
     );
@@ -59,82 +60,53 @@ a conversion may be counted again, so keep them for as long as the longest campa
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any, Final, Self, TypeAlias, TypeVar
-from urllib.parse import quote
 
 from sqlalchemy import (
     URL,
-    Column,
     ColumnElement,
-    CursorResult,
-    DateTime,
     Delete,
-    Dialect,
     Executable,
-    LargeBinary,
     MetaData,
-    Row,
     Select,
     Table,
-    Text,
-    TypeDecorator,
     bindparam,
     delete,
-    event,
     func,
-    make_url,
     select,
-    type_coerce,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateTable
 
 from .._error import InvalidInputError, StorageError
-from .protocol import SEPARATOR
+from ._sql_drivers import PostgresDriver, is_closed, terminate
+from ._sql_engine import BUSY_S, choose_size, make_engine, read_url
+from ._sql_postgres import PostgresText
+from ._sql_sqlite import SqliteText
+from ._sql_tables import define_claims, define_records, escape, make_hash, write_record
+from .rounds import ReadRecord, StorageOutcome, StorageRequest
 
 T = TypeVar("T")
-Result: TypeAlias = CursorResult[Any]
-Values: TypeAlias = Mapping[str, Any]
 _Turns: TypeAlias = AbstractAsyncContextManager[None]
+_Work: TypeAlias = Callable[[AsyncConnection], Awaitable[T]]
 
-POOL_SIZE: Final = 5
-# SQLite has one writer at a time; more of them would only wait for one another.
-SQLITE_POOL_SIZE: Final = 2
-# A connection to a server that was since taken out of service is not kept for ever.
-RECYCLE_S: Final = 1800
-CONNECT_S: Final = 3.0
 # What waits for an answer longer than that is given up, where the caller has no time-out of his own.
 ANSWER_S: Final = 30.0
-# How long SQLite waits for another process to finish writing.
-BUSY_S: Final = 5.0
 CLOSE_S: Final = 2.0
 # How long after its caller was cancelled a statement may still end by itself.
 GRACE_S: Final = 1.0
 # No row is older, and the dates of databases have an end.
 MAX_AGE_S: Final = 100 * 365.25 * 86400
-
-_DRIVERS = {
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-}
-_INSERTS: Mapping[str, Callable[[Table], postgresql.Insert | sqlite.Insert]] = {
-    "postgresql": postgresql.insert,
-    "sqlite": sqlite.insert,
-}
-_HASHES = ("user_hash", "campaign_hash", "goal_hash")
-_TEXTS = ("user_id", "campaign_key", "goal_identifier")
+# Two sessions that lock each other out, or meet in an unlucky order: what was asked for was not done.
+_TRANSIENT = frozenset({"40001", "40P01"})
+# The connection, the server or its resources: no request is to blame for it.
+_UNREACHABLE = frozenset({"08", "53", "57", "58"})
+_DATABASES = frozenset({"postgresql", "sqlite"})
+_DRIVERS = frozenset({"aiosqlite", "asyncpg", "psycopg", "psycopg_async"})
 # Above every hash.
 _TOP = b"\xff" * 33
 
@@ -178,15 +150,26 @@ class SqlUserStorage:
     ) -> None:
         if not isinstance(engine, AsyncEngine):
             raise InvalidInputError("engine must be an AsyncEngine")
-        if engine.dialect.name not in _INSERTS:
+        if engine.dialect.name not in _DATABASES:
             raise InvalidInputError(f"engine is of {engine.dialect.name}, not postgresql or sqlite")
+        if engine.dialect.driver not in _DRIVERS:
+            raise InvalidInputError("engine must be of asyncpg, psycopg or aiosqlite")
         if not (record_table and claim_table) or record_table == claim_table:
             raise InvalidInputError("record_table and claim_table must be two names")
         self.metadata = MetaData(schema=schema)
-        records = _define_records(self.metadata, record_table)
-        claims = _define_claims(self.metadata, claim_table)
-        self._statements = _Statements(engine.dialect.name, records, claims)
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        tables = (
+            define_records(self.metadata, record_table),
+            define_claims(self.metadata, claim_table),
+        )
+        is_sqlite = engine.dialect.name == "sqlite"
+        self._text = SqliteText(*tables) if is_sqlite else PostgresText(*tables)
+        self._driver = PostgresDriver(engine.dialect.driver)
+        # asyncpg begins no transaction of its own, so that there is nothing to turn off.
+        self._engine = (
+            engine
+            if engine.dialect.driver == "asyncpg"
+            else engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
         self._is_own_engine = False
         self._turns: _Turns = nullcontext()
         self._calls: dict[asyncio.Task[Any], _Call] = {}
@@ -215,13 +198,13 @@ class SqlUserStorage:
         Raises:
             InvalidInputError: *url* is no such URL, or that of a SQLite database in memory.
         """
-        engine = _make_engine(_read_url(url))
+        engine = make_engine(read_url(url))
         storage = cls(engine, record_table=record_table, claim_table=claim_table, schema=schema)
         # It commits by itself already. To tell SQLite so for each call would take a third of the call.
         storage._engine = engine
         storage._is_own_engine = True
         # Who waits in SQLAlchemy's pool is not told when another failed to connect.
-        storage._turns = asyncio.Semaphore(_choose_size(engine.url))
+        storage._turns = asyncio.Semaphore(choose_size(engine.url))
         return storage
 
     async def create_tables(self) -> None:
@@ -237,16 +220,16 @@ class SqlUserStorage:
         self, user_id: str, campaign_keys: Sequence[str]
     ) -> dict[str, dict[str, Any]]:
         """Return the records of a user by campaign key, without those that are not there."""
-        keys = {_hash(key): key for key in campaign_keys}
-        if not keys:
+        reads = [ReadRecord(user_id, key) for key in dict.fromkeys(campaign_keys)]
+        if not reads:
             return {}
-
-        def read(result: Result) -> dict[str, dict[str, Any]]:
-            found = ((keys[row.campaign_hash], row) for row in result)
-            return {key: _read_record(user_id, key, row) for key, row in found}
-
-        values = {"user_hash": _hash(user_id), "campaign_hashes": list(keys)}
-        return await self._execute(self._statements.read, values, read)
+        rows: dict[str, Any] = {}
+        for one, row in zip(reads, await self._run(self._answer(reads)), strict=True):
+            if isinstance(row, Exception):
+                raise StorageError(f"sql: {_describe(row)}")
+            if row is not None:
+                rows[one.campaign_key] = row
+        return rows
 
     async def set(self, data: Mapping[str, Any]) -> None:
         """Keep a record, in place of the one that is there.
@@ -258,19 +241,74 @@ class SqlUserStorage:
         Raises:
             InvalidInputError: The record has no user, campaign or variation, or metaData is not JSON.
         """
-        await self._execute(self._statements.write, _write_record(data), _count)
+        row = write_record(data)
+        hashes = (make_hash(data["userId"]), make_hash(data["campaignKey"]))
+        await self._fetch(self._text.set, (*hashes, *row))
 
     async def claim_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> bool:
         """Tell whether the caller is the first to claim this conversion, among all processes."""
         parts = (user_id, campaign_key, goal_identifier)
-        texts = dict(zip(_TEXTS, map(_escape, parts), strict=True))
-        values = _hash_all(*parts) | texts
-        return await self._execute(self._statements.claim, values, _count) == 1
+        arguments = (*map(make_hash, parts), *map(escape, parts))
+        if isinstance(self._text, SqliteText):
+            return await self._run(lambda connection: self._claim_in_sqlite(connection, arguments))
+        # What the statement returns tells it on every driver; not all count the rows.
+        return bool(await self._fetch(self._text.claim, arguments))
+
+    async def _claim_in_sqlite(self, connection: AsyncConnection, arguments: Sequence[Any]) -> bool:
+        driver = await _find_driver(connection)
+        cursor = await driver.execute(self._text.claim, (*arguments, None))
+        is_first: bool = cursor.rowcount == 1
+        await cursor.close()
+        return is_first
 
     async def release_goal(self, user_id: str, campaign_key: str, goal_identifier: str) -> None:
         """Give a claim back; no error where there is none."""
-        values = _hash_all(user_id, campaign_key, goal_identifier)
-        await self._execute(self._statements.release, values, _count)
+        parts = (user_id, campaign_key, goal_identifier)
+        await self._fetch(self._text.release, tuple(map(make_hash, parts)))
+
+    async def run_round(self, requests: Sequence[StorageRequest]) -> Sequence[StorageOutcome]:
+        """Answer *requests* with a statement for each kind of them; see `StorageRounds`.
+
+        Raises:
+            StorageError: The database cannot be reached, so that none is answered.
+        """
+        outcomes = await self._run(self._answer(requests))
+        return [
+            StorageError(f"sql: {_describe(one)}") if isinstance(one, Exception) else one
+            for one in outcomes
+        ]
+
+    def _answer(self, requests: Sequence[StorageRequest]) -> _Work[Sequence[StorageOutcome]]:
+        async def answer(connection: AsyncConnection) -> Sequence[StorageOutcome]:
+            text = self._text
+            if isinstance(text, SqliteText):
+                return await text.run_round(await _find_driver(connection), requests)
+            return await _divide(lambda some: self._run_on_postgres(connection, some), requests)
+
+        return answer
+
+    async def _run_on_postgres(
+        self, connection: AsyncConnection, requests: Sequence[StorageRequest]
+    ) -> Sequence[StorageOutcome]:
+        assert isinstance(self._text, PostgresText)
+
+        async def fetch(statement: str, arguments: Sequence[Any]) -> Sequence[Any]:
+            return await self._fetch_on(connection, statement, arguments)
+
+        return await self._text.run_round(fetch, requests)
+
+    async def _fetch(self, statement: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        return await self._run(lambda connection: self._fetch_on(connection, statement, arguments))
+
+    async def _fetch_on(
+        self, connection: AsyncConnection, statement: str, arguments: Sequence[Any]
+    ) -> Sequence[Any]:
+        driver = await _find_driver(connection)
+        if isinstance(self._text, SqliteText):
+            rows: Sequence[Any] = await driver.execute_fetchall(statement, arguments)
+            return rows
+        prepared = (await connection.get_raw_connection()).info.setdefault("vwo_prepared", {})
+        return await self._driver.fetch(driver, prepared, statement, arguments)
 
     async def purge(self, older_than_s: float, *, batch_size: int = 1000) -> int:
         """Delete records and claims that were last written more than *older_than_s* seconds ago.
@@ -315,14 +353,22 @@ class SqlUserStorage:
     def __repr__(self) -> str:
         return f"<SqlUserStorage {self._engine.dialect.name}>"
 
-    async def _execute(
-        self, statement: Executable, values: Values, read: Callable[[Result], T]
-    ) -> T:
-        """Return what *read* makes of the answer."""
+    async def _execute(self, statement: Executable, values: Mapping[str, Any]) -> Any:
+        """Run a statement of SQLAlchemy in a transaction of its own; return its first value, or how many rows."""
+
+        async def execute(connection: AsyncConnection) -> Any:
+            async with connection.begin():
+                result = await connection.execute(statement, values)
+                return result.scalar() if result.returns_rows else result.rowcount
+
+        return await self._run(execute)
+
+    async def _run(self, work: _Work[T]) -> T:
+        """Return what *work* does with a connection."""
         if self._is_closed:
             raise StorageError("sql: the storage is closed")
         call = _Call(self._engine, self._turns)
-        task = asyncio.create_task(call.run(statement, values, read))
+        task = asyncio.create_task(call.run(work))
         self._calls[task] = call
         task.add_done_callback(self._end)
         try:
@@ -354,24 +400,24 @@ class SqlUserStorage:
     async def _create(self, table: Table) -> None:
         statement = CreateTable(table, if_not_exists=True)
         try:
-            await self._execute(statement, {}, _count)
+            await self._execute(statement, {})
         except StorageError:
             # IF NOT EXISTS fails on a table that another session is about to commit, but only once.
-            await self._execute(statement, {}, _count)
+            await self._execute(statement, {})
 
     async def _purge(self, table: Table, older_than_s: float, batch_size: int) -> int:
         find_last = _select_last(table, batch_size)
         remove = _delete_stale(table, self._engine.dialect.name, min(older_than_s, MAX_AGE_S))
         after, count = b"", 0
         while after != _TOP:
-            last = await self._execute(find_last, {"after": after}, _scalar) or _TOP
-            count += await self._execute(remove, {"after": after, "last": last}, _count)
+            last = await self._execute(find_last, {"after": after}) or _TOP
+            count += await self._execute(remove, {"after": after, "last": last})
             after = last
         return count
 
 
 class _Call:
-    """One statement, which is not cancelled with its caller.
+    """What is done with one connection, which is not cancelled with its caller.
 
     Neither SQLAlchemy nor the drivers are sound when they are cancelled at any moment: connections are
     lost, or are closed in order while the caller waits. So a call that nobody waits for any more is left
@@ -391,17 +437,29 @@ class _Call:
         self._is_abandoned = False
         self._timer: asyncio.TimerHandle | None = None
 
-    async def run(self, statement: Executable, values: Values, read: Callable[[Result], T]) -> T:
-        """Return what *read* makes of the answer."""
+    async def run(self, work: _Work[T]) -> T:
+        """Return what *work* does with a connection."""
         async with self._turns, self._engine.connect() as connection:
             if self._is_abandoned:
                 raise asyncio.CancelledError
-            self._driver = (await connection.get_raw_connection()).driver_connection
+            self._driver = await _find_driver(connection)
             try:
-                return read(await connection.execute(statement, values))
+                return await work(connection)
+            except BaseException as error:
+                await self._give_up(connection, error)
+                raise
             finally:
                 # From here on it belongs to the pool again, and to whoever is next.
                 self._driver = None
+
+    async def _give_up(self, connection: AsyncConnection, error: BaseException) -> None:
+        """Keep the next one from finding a connection that is gone, or in the middle of something."""
+        if is_closed(self._driver):
+            # It fails, and SQLAlchemy gives up all that are as old, which may have gone the same way.
+            with suppress(Exception):
+                await connection.exec_driver_sql("SELECT 1")
+        elif not _find_code(error):
+            await connection.invalidate()
 
     def abandon(self) -> None:
         """Let it end within a short time."""
@@ -410,11 +468,7 @@ class _Call:
 
     def cut(self) -> bool:
         """Cut its connection, if it has one that goes over a network."""
-        terminate = getattr(self._driver, "terminate", None)
-        if terminate is None:
-            return False
-        terminate()
-        return True
+        return self._driver is not None and terminate(self._driver)
 
     def end(self) -> None:
         """Take notice that it has ended."""
@@ -422,176 +476,34 @@ class _Call:
             self._timer.cancel()
 
 
-def _make_engine(url: URL) -> AsyncEngine:
-    """Return an engine for the storage alone.
+async def _find_driver(connection: AsyncConnection) -> Any:
+    """Return the driver's own connection."""
+    return (await connection.get_raw_connection()).driver_connection
 
-    Args:
-        url: As `_read_url` returns it.
 
-    Raises:
-        InvalidInputError: *url* has parts that make no sense for its database.
-    """
-    is_sqlite = url.get_backend_name() == "sqlite"
+async def _divide(
+    run: Callable[[Sequence[StorageRequest]], Awaitable[Sequence[StorageOutcome]]],
+    requests: Sequence[StorageRequest],
+) -> Sequence[StorageOutcome]:
+    """Answer *requests*; where the database refuses them, in parts, until the bad one stands alone."""
     try:
-        engine = create_async_engine(
-            url,
-            connect_args={"timeout": BUSY_S if is_sqlite else CONNECT_S},
-            hide_parameters=True,
-            isolation_level="AUTOCOMMIT",
-            max_overflow=0,
-            pool_recycle=RECYCLE_S,
-            # Statements that commit themselves leave nothing to roll back.
-            pool_reset_on_return=None,
-            pool_size=_choose_size(url),
-            pool_use_lifo=True,
-            poolclass=AsyncAdaptedQueuePool,
-        )
-    except (ArgumentError, ValueError):
-        raise InvalidInputError("url has parts that its database does not know") from None
-    if is_sqlite:
-        event.listen(engine.sync_engine, "connect", _set_wal)
-    else:
-        event.listen(engine.sync_engine, "checkout", _refuse_closed)
-        event.listen(engine.sync_engine, "close", _close_now)
-    return engine
-
-
-def _choose_size(url: URL) -> int:
-    """Return how many connections there may be."""
-    return SQLITE_POOL_SIZE if url.get_backend_name() == "sqlite" else POOL_SIZE
-
-
-def _set_wal(connection: Any, record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    # In this mode it survives the death of a process, and no commit waits for the disk.
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.close()
-
-
-def _refuse_closed(connection: Any, record: object, proxy: object) -> None:
-    """Have the pool replace a connection that the server has closed, which costs no round trip to see."""
-    if connection.driver_connection.is_closed():
-        raise DisconnectionError
-
-
-def _close_now(connection: Any, record: object) -> None:
-    """Close a connection without the good-bye of asyncpg, which waits for a server that may hang."""
-    connection.driver_connection.terminate()
-
-
-def _read_url(url: str | URL) -> URL:
-    """Return *url* with the driver that is used for it."""
-    try:
-        read = make_url(url)
-    except (ArgumentError, ValueError):
-        # The error shows the URL, and the URL may hold a password.
-        raise InvalidInputError("url is not a URL of a database") from None
-    driver = _DRIVERS.get(read.drivername)
-    if driver is None:
-        raise InvalidInputError("url must begin with postgresql:// or sqlite:///")
-    read = read.set(drivername=driver)
-    return _rename_ssl(read) if read.get_backend_name() == "postgresql" else _read_path(read)
-
-
-def _read_path(url: URL) -> URL:
-    """Return *url* with an absolute path as a URI, which needs no look at the current directory."""
-    path = url.database or ""
-    if path == "" or ":memory:" in path or url.query.get("mode") == "memory":
-        # Each of the connections would have another one.
-        raise InvalidInputError(
-            "a SQLite database must be a file; in memory, use MemoryUserStorage"
-        )
-    if not path.startswith("/"):
-        return url
-    return url.set(database=f"file:{quote(path)}").update_query_dict({"uri": "true"})
-
-
-def _rename_ssl(url: URL) -> URL:
-    """Return *url* with the parameter sslmode of other drivers under asyncpg's name for it."""
-    mode = url.query.get("sslmode")
-    if mode is None:
-        return url
-    return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
-
-
-class _Statements:
-    """What the storage asks the database, in the terms of its dialect."""
-
-    def __init__(self, dialect: str, records: Table, claims: Table) -> None:
-        insert = _INSERTS[dialect]
-        new = insert(records)
-        kept = {
-            name: new.excluded[name] for name in ("variation_name", "goal_identifier", "meta_data")
-        }
-        self.read: Executable = _select_records(records)
-        self.write: Executable = new.on_conflict_do_update(
-            index_elements=records.primary_key, set_={**kept, "updated_at": func.now()}
-        )
-        self.claim: Executable = insert(claims).on_conflict_do_nothing(
-            index_elements=claims.primary_key
-        )
-        self.release: Executable = delete(claims).where(
-            *(column == bindparam(column.name) for column in claims.primary_key)
-        )
-
-
-class _Hidden(str):
-    """A text that no log shows, not even that of a driver at its lowest level."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "<hidden>"
-
-
-class _HiddenText(TypeDecorator[str]):
-    """Text that comes hidden from the database, since SQLAlchemy logs rows."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else _Hidden(value)
-
-
-def _define_records(metadata: MetaData, name: str) -> Table:
-    texts = [Column(one, Text, nullable=False) for one in ("user_id", "campaign_key")]
-    variation = Column("variation_name", Text, nullable=False)
-    rest = [Column(one, Text) for one in ("goal_identifier", "meta_data")]
-    return _define(name, metadata, _HASHES[:2], [*texts, variation, *rest])
-
-
-def _define_claims(metadata: MetaData, name: str) -> Table:
-    return _define(name, metadata, _HASHES, [Column(one, Text, nullable=False) for one in _TEXTS])
-
-
-def _define(
-    name: str, metadata: MetaData, hashes: Sequence[str], texts: Sequence[Column[str]]
-) -> Table:
-    """Define a table whose key is made of hashes, with the texts beside them for people to read.
-
-    The texts cannot be the key. They may be longer than PostgreSQL can index, and the collation of a
-    database may make two of them equal. Each has a hash of its own, so that the rows of one user lie
-    together and are found by that of the user alone.
-    """
-    keys = [Column(one, LargeBinary, primary_key=True) for one in hashes]
-    updated_at = Column(
-        "updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()
-    )
-    return Table(name, metadata, *keys, *texts, updated_at)
-
-
-def _select_records(records: Table) -> Select[Any]:
-    columns = records.columns
-    hidden = [
-        type_coerce(columns[name], _HiddenText).label(name)
-        for name in ("variation_name", "goal_identifier", "meta_data")
-    ]
-    return select(columns.campaign_hash, *hidden).where(
-        columns.user_hash == bindparam("user_hash"),
-        columns.campaign_hash.in_(bindparam("campaign_hashes", expanding=True)),
-    )
+        return await run(requests)
+    except Exception as error:
+        code = _find_code(error)
+        if code in _TRANSIENT and len(requests) == 1:
+            return await run(requests)
+        if not code or code[:2] in _UNREACHABLE or len(requests) == 1:
+            raise
+    half = len(requests) // 2
+    outcomes: list[StorageOutcome] = []
+    for part in (requests[:half], requests[half:]):
+        try:
+            outcomes += await _divide(run, part)
+        except Exception as error:
+            if _find_code(error) == "" or len(part) > 1:
+                raise
+            outcomes.append(error)
+    return outcomes
 
 
 def _select_last(table: Table, batch_size: int) -> Select[Any]:
@@ -615,74 +527,6 @@ def _moment(dialect: str, ago_s: float) -> ColumnElement[Any]:
     if dialect == "sqlite":
         return func.datetime("now", f"-{ago_s:f} seconds")
     return func.now() - timedelta(seconds=ago_s)
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def _hash_all(*parts: str) -> dict[str, Any]:
-    """Return the key of a user, of a campaign of his, and of a goal in that, as far as given."""
-    return dict(zip(_HASHES, map(_hash, parts), strict=False))
-
-
-def _escape(text: str) -> str:
-    """Return *text* in ASCII without NUL, which is what every database can hold."""
-    return _Hidden(json.dumps(text)[1:-1])
-
-
-def _unescape(text: str) -> str:
-    return str(json.loads(f'"{text}"', strict=False))
-
-
-def _write_record(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of a record.
-
-    Raises:
-        InvalidInputError: as `SqlUserStorage.set` says.
-    """
-    parts: list[Any] = [data.get(name) for name in ("userId", "campaignKey", "variationName")]
-    if not all(isinstance(part, str) and part for part in parts):
-        raise InvalidInputError("a record needs userId, campaignKey and variationName")
-    texts = zip(("user_id", "campaign_key", "variation_name"), map(_escape, parts), strict=True)
-    goals = [data.get(name) for name in ("goalIdentifier", "goalIdentifiers")]
-    given = [text for text in goals if isinstance(text, str)]
-    return {
-        **_hash_all(*parts[:2]),
-        **dict(texts),
-        "goal_identifier": _escape(SEPARATOR.join(filter(None, given))) if given else None,
-        "meta_data": _write_json(data.get("metaData")),
-    }
-
-
-def _write_json(value: Any) -> str | None:
-    if value is None:
-        return None
-    try:
-        return _Hidden(json.dumps(dict(value) if isinstance(value, Mapping) else value))
-    except (TypeError, ValueError, RecursionError):
-        raise InvalidInputError("metaData is not JSON") from None
-
-
-def _read_record(user_id: str, campaign_key: str, row: Row[Any]) -> dict[str, Any]:
-    record = {
-        "userId": user_id,
-        "campaignKey": campaign_key,
-        "variationName": _unescape(row.variation_name),
-    }
-    if row.goal_identifier is not None:
-        record["goalIdentifier"] = _unescape(row.goal_identifier)
-    if row.meta_data is not None:
-        record["metaData"] = json.loads(row.meta_data)
-    return record
-
-
-def _count(result: Result) -> int:
-    return result.rowcount
-
-
-def _scalar(result: Result) -> Any:
-    return result.scalar()
 
 
 def _describe(error: BaseException) -> str:

@@ -32,11 +32,19 @@ REMOVE_DELAY_S = 0.02
 
 
 class Claim(NamedTuple):
-    """A conversion that the user storage has as tracked because of an event."""
+    """A conversion that the user storage has as tracked because of an event.
+
+    Attributes:
+        user_id: The user.
+        campaign_key: The campaign.
+        goal_identifier: The goal.
+        owner: Under which name it was claimed; empty where it was not claimed, or by a storage without owners.
+    """
 
     user_id: str
     campaign_key: str
     goal_identifier: str
+    owner: str = ""
 
 
 class _Call:

@@ -1,0 +1,263 @@
+"""How requests go to the storage: when, how many at a time, and for how long at most."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextvars import Context
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+from .._error import StorageError
+from ..storage.rounds import StorageRequest
+from .health import StorageHealth
+from .loop_clock import LoopClock, Timer
+from .pending import CLOSED, NOT_ASKED, UNRESPONSIVE, Failure, PendingRequest, describe
+
+T = TypeVar("T")
+Ask: TypeAlias = Callable[[Sequence[StorageRequest]], Awaitable[Sequence[Any]]]
+
+
+class Flight:
+    """Requests that the storage was asked together, in a task of their own."""
+
+    __slots__ = ("asked_at", "is_over", "pending", "task", "timer")
+
+    def __init__(self, pending: Sequence[PendingRequest], asked_at: float) -> None:
+        self.pending = pending
+        self.asked_at = asked_at
+        self.is_over = False
+        self.task: asyncio.Task[None] | None = None
+        self.timer: Timer | None = None
+
+
+class Channel:
+    """Takes requests of one kind, reads or writes, and brings them to the storage.
+
+    Args:
+        ask: Asks the storage.
+        name: Returns what is called, for the notes.
+        clock: The time by which all is limited.
+        timeout_s: How long the storage may take.
+        health: Knows whether it answers.
+        probe: Returns what asks it for a sign of life, given a request that was not answered.
+        max_flights: How many tasks may be asking at a time.
+        max_requests: How many requests one of them takes; with 1, each group that is submitted has its own.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        name: Callable[[Sequence[StorageRequest]], str],
+        *,
+        clock: LoopClock,
+        timeout_s: float,
+        health: StorageHealth,
+        probe: Callable[[StorageRequest], Coroutine[Any, Any, object]],
+        max_flights: int,
+        max_requests: int,
+    ) -> None:
+        self._ask = ask
+        self._name = name
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._probe = probe
+        self._max_flights = max_flights
+        self._max_requests = max_requests
+        self._waiting: deque[tuple[Sequence[PendingRequest], Context | None]] = deque()
+        self._flights: set[Flight] = set()
+        self._late: set[asyncio.Task[None]] = set()
+        self._leaves_soon = False
+        self._is_leaving = False
+        self.health = health
+        health.on_change(self._on_health)
+
+    @property
+    def size(self) -> int:
+        """How many groups of requests wait or are under way."""
+        return len(self._waiting) + len(self._flights)
+
+    def submit(
+        self, requests: Iterable[StorageRequest], context: Context | None = None
+    ) -> list[PendingRequest]:
+        """Have *requests* answered together; the outcome of each is known now or later.
+
+        Args:
+            requests: What the storage is asked.
+            context: In which it is asked, where it matters.
+        """
+        pending = [PendingRequest(one) for one in requests]
+        self._waiting.append((pending, context))
+        if self._max_requests == 1:
+            self._leave()
+        elif not self._leaves_soon and len(self._flights) < self._max_flights:
+            # Whatever else is asked in this turn of the loop goes with it.
+            self._leaves_soon = True
+            asyncio.get_running_loop().call_soon(self._leave_now)
+        return pending
+
+    def _leave_now(self) -> None:
+        self._leaves_soon = False
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._is_leaving:
+            # Some flights end while they begin, and the loop below sees to the next.
+            return
+        self._is_leaving = True
+        try:
+            while self._waiting and len(self._flights) < self._max_flights:
+                pending, context = self._take()
+                if pending:
+                    self._begin(pending, context)
+        finally:
+            self._is_leaving = False
+
+    def _take(self) -> tuple[list[PendingRequest], Context | None]:
+        """Return what leaves next, without those that nobody waits for any more."""
+        first, context = self._waiting.popleft()
+        taken = [one for one in first if not one.is_settled]
+        while self._waiting and len(taken) + len(self._waiting[0][0]) <= self._max_requests:
+            taken += (one for one in self._waiting.popleft()[0] if not one.is_settled)
+        return taken, context
+
+    def _begin(self, pending: list[PendingRequest], context: Context | None) -> None:
+        flight = Flight(pending, self._clock.now)
+        for one in pending:
+            one.has_begun = True
+        self._flights.add(flight)
+        task = _begin(self._fly(flight), context)
+        flight.task = task
+        if not task.done():
+            due = flight.asked_at + self._timeout_s
+            flight.timer = self._clock.call_at(due, partial(self._expire, flight))
+
+    async def _fly(self, flight: Flight) -> None:
+        requests = [one.request for one in flight.pending]
+        outcomes: Sequence[Any]
+        try:
+            outcomes = await self._ask(requests)
+            if len(outcomes) != len(requests):
+                raise StorageError("another number of answers than of requests")
+        except Exception as error:  # noqa: BLE001 - a storage may raise anything
+            outcomes = [error] * len(requests)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled this call: it is what the storage raised.
+            outcomes = [error] * len(requests)
+        self._land(flight, outcomes)
+
+    def _name_all(self, flight: Flight) -> list[str]:
+        """Return for each request what was called for it."""
+        requests = [one.request for one in flight.pending]
+        if self._max_requests == 1:
+            return [self._name(requests)] * len(requests)
+        return [self._name((one,)) for one in requests]
+
+    def _land(self, flight: Flight, outcomes: Sequence[Any]) -> None:
+        """Hand each its outcome; one that comes after the time-out is of use as a sign of life alone."""
+        if flight.is_over:
+            self.health.answered()
+            return
+        self._end(flight)
+        failed = [isinstance(one, BaseException) for one in outcomes]
+        if any(failed):
+            outcomes = [
+                Failure(f"{name} {describe(one)}") if isinstance(one, BaseException) else one
+                for one, name in zip(outcomes, self._name_all(flight), strict=True)
+            ]
+        for pending, outcome in zip(flight.pending, outcomes, strict=True):
+            pending.settle(outcome)
+        took_s = self._clock.now - flight.asked_at
+        if all(failed) and took_s > self._timeout_s / 2:
+            # A storage whose own time-out is shorter than ours stalls all the same.
+            self._note_silence(flight)
+        else:
+            self.health.answered()
+        self._leave()
+
+    def _expire(self, flight: Flight) -> None:
+        """Wait no longer: the task is cancelled, and ends when it will."""
+        if flight.is_over:
+            return
+        self._abandon(flight)
+        for one, name in zip(flight.pending, self._name_all(flight), strict=True):
+            one.settle(Failure(f"{name} timed out", is_silent=True))
+        self._note_silence(flight)
+        self._leave()
+
+    def _abandon(self, flight: Flight) -> None:
+        """Cancel the task, which may go on for a while all the same."""
+        self._end(flight)
+        task = flight.task
+        if task is not None and not task.done():
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+            task.add_done_callback(_look)
+            task.cancel()
+
+    def _end(self, flight: Flight) -> None:
+        flight.is_over = True
+        self._flights.discard(flight)
+        if flight.timer is not None:
+            flight.timer.cancel()
+
+    def _note_silence(self, flight: Flight) -> None:
+        request = flight.pending[0].request
+        self.health.timed_out(flight.asked_at, partial(self._probe, request))
+
+    def _on_health(self, is_stalled: bool) -> None:
+        """Let those go who still wait for their turn when the storage stalls."""
+        if is_stalled:
+            waiting, self._waiting = self._waiting, deque()
+            for pending, _ in waiting:
+                for one in pending:
+                    one.settle(UNRESPONSIVE)
+
+    def cut(self) -> None:
+        """Wait for nothing any more: who still waits is told so, and tasks are cancelled."""
+        for pending, _ in self._waiting:
+            for one in pending:
+                one.settle(CLOSED)
+        self._waiting.clear()
+        for flight in list(self._flights):
+            self._abandon(flight)
+            for one in flight.pending:
+                one.settle(CLOSED)
+
+    async def aclose(self, ends_at: float) -> None:
+        """Let what is under way end until *ends_at*, in the seconds of the loop, and cut off the rest."""
+        loop = asyncio.get_running_loop()
+        while (tasks := self._list_tasks()) and loop.time() < ends_at:
+            await asyncio.wait(tasks, timeout=ends_at - loop.time())
+        self.cut()
+        await self.health.aclose(ends_at)
+
+    def _list_tasks(self) -> list[asyncio.Task[None]]:
+        under_way = [one.task for one in self._flights if one.task is not None]
+        return [*under_way, *self._late]
+
+
+def drop(pending: Iterable[PendingRequest]) -> None:
+    """Take back requests that have not left yet: nobody waits for them any more."""
+    for one in pending:
+        if not one.has_begun:
+            one.settle(NOT_ASKED)
+
+
+def _begin(coroutine: Coroutine[Any, Any, T], context: Context | None) -> asyncio.Task[T]:
+    """Start *coroutine*; a storage that need not wait has then ended without a turn of the loop."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
+    return loop.create_task(coroutine, context=context)
+
+
+def _look(task: asyncio.Task[None]) -> None:
+    """Look at how an abandoned task ended, so that asyncio does not report it as unseen."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,78 @@
+"""A clock that counts the time in which the event loop turns.
+
+What is waited for cannot arrive while the loop is held, so a time-out that went by the clock on the wall
+would blame a storage for what other code of the service did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+# A tick that comes later than so many of its intervals counts for no more: the loop was held.
+MAX_STRIDE = 1.5
+
+
+class Timer:
+    """Something to be called at a time, unless it is cancelled."""
+
+    __slots__ = ("_slot", "callback")
+
+    def __init__(self, slot: dict[Timer, None], callback: Callable[[], object]) -> None:
+        self._slot = slot
+        self.callback = callback
+        slot[self] = None
+
+    def cancel(self) -> None:
+        """Forget it; no error where it was called."""
+        self._slot.pop(self, None)
+
+
+class LoopClock:
+    """Time in seconds, which stands still while nobody waits; one timer of the loop serves all.
+
+    Args:
+        tick_s: How exact it is.
+
+    Attributes:
+        now: The time.
+    """
+
+    __slots__ = ("_due", "_handle", "_tick", "_tick_s", "_ticked_at", "now")
+
+    def __init__(self, tick_s: float) -> None:
+        self.now = 0.0
+        self._tick_s = tick_s
+        self._tick = 0
+        self._ticked_at = 0.0
+        self._due: dict[int, dict[Timer, None]] = {}
+        self._handle: asyncio.TimerHandle | None = None
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
+        """Call *callback*, which must not raise, once the time is *when* or later."""
+        number = max(int(when / self._tick_s) + 1, self._tick + 1)
+        slot = self._due.get(number)
+        if slot is None:
+            slot = self._due[number] = {}
+        if self._handle is None:
+            loop = asyncio.get_running_loop()
+            self._ticked_at = loop.time()
+            self._handle = loop.call_later(self._tick_s, self._on_tick, loop)
+        return Timer(slot, callback)
+
+    def _on_tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        present = loop.time()
+        elapsed = min(present - self._ticked_at, MAX_STRIDE * self._tick_s)
+        self._ticked_at = present
+        self.now += elapsed
+        before, self._tick = self._tick, int(self.now / self._tick_s)
+        for number in range(before + 1, self._tick + 1):
+            slot = self._due.pop(number, {})
+            while slot:
+                timer, _ = slot.popitem()
+                timer.callback()
+        if any(self._due.values()):
+            self._handle = loop.call_later(self._tick_s, self._on_tick, loop)
+        else:
+            self._due.clear()
+            self._handle = None

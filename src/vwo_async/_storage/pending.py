@@ -1,0 +1,63 @@
+"""A request on its way to the storage, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .._error import StorageError
+from ..storage.rounds import StorageRequest
+
+
+class Failure(NamedTuple):
+    """Why a request has no answer.
+
+    Attributes:
+        text: Says so in words that hold nothing of the user's.
+        is_silent: Whether the storage did not answer in time, or was not asked because of that.
+    """
+
+    text: str
+    is_silent: bool = False
+
+
+UNRESPONSIVE = Failure("not waited for, since it timed out a moment ago", is_silent=True)
+NOT_ASKED = Failure("not asked in time, with too many calls ahead", is_silent=True)
+CLOSED = Failure("not waited for, since the client was closed", is_silent=True)
+
+
+class PendingRequest:
+    """A request whose outcome is known now or later; whoever asked may be gone by then."""
+
+    __slots__ = ("_callbacks", "has_begun", "is_settled", "outcome", "request")
+
+    def __init__(self, request: StorageRequest) -> None:
+        self.request = request
+        self.has_begun = False
+        self.is_settled = False
+        self.outcome: Any = None
+        self._callbacks: list[Callable[[], object]] = []
+
+    def settle(self, outcome: Any) -> None:
+        """Set the outcome and call who waits for it; only the first time counts."""
+        if self.is_settled:
+            return
+        self.outcome, self.is_settled = outcome, True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def on_settled(self, callback: Callable[[], object]) -> None:
+        """Call *callback*, which must not raise, when the outcome is known: at once where it is."""
+        if self.is_settled:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+
+def describe(error: BaseException) -> str:
+    """Return how a call of the storage failed: a text of our own as it is, of a foreign error its kind alone."""
+    kind = type(error).__name__
+    if isinstance(error, StorageError):
+        return f"raised {kind} ({error})"
+    return f"raised {kind}"

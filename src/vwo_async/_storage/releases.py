@@ -1,0 +1,134 @@
+"""Conversions that came to nothing: their claims and marks are taken back, thousands at once if need be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from typing import TypeAlias
+
+from ..storage.rounds import WithdrawConversion
+
+# So many are remembered for a storage that fails, and tried again after so long, which doubles.
+MAX_OWED = 10_000
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 5.0
+
+Conversion: TypeAlias = tuple[str, str, str]
+"""User, campaign and goal."""
+Begin: TypeAlias = Callable[[WithdrawConversion, Context | None, Callable[[bool], None]], None]
+
+
+class Releases:
+    """Takes conversions back, and knows which are not yet.
+
+    What fails is tried again, a single one at first, and the rest when that succeeds.
+
+    Args:
+        begin: Begins to take one back, in a context, and calls the function in the end, with whether it
+            succeeded.
+        is_stalled: Tells whether there is no use in beginning now.
+
+    Attributes:
+        lost: How many were given up, since there were too many.
+    """
+
+    def __init__(self, begin: Begin, is_stalled: Callable[[], bool]) -> None:
+        self._begin = begin
+        self._is_stalled = is_stalled
+        self._under_way: dict[Conversion, list[Callable[[], object]]] = {}
+        self._owed: dict[Conversion, tuple[WithdrawConversion, Context | None]] = {}
+        self._retry_s = FIRST_RETRY_S
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self.lost = 0
+
+    @property
+    def number(self) -> int:
+        """How many are not taken back yet."""
+        return len(self._under_way) + len(self._owed)
+
+    def add(self, withdrawal: WithdrawConversion, context: Context | None) -> None:
+        """Take a conversion back, soon; from a storage that does not answer, when it is back."""
+        if self._is_stalled() or self._timer is not None:
+            self._keep(withdrawal, context)
+        else:
+            self._try(withdrawal, context)
+
+    def take_over(self, conversion: Conversion) -> str:
+        """Return the owner of a claim that is still to be given back, and keep the claim; empty for none."""
+        found = self._owed.pop(conversion, None)
+        return "" if found is None else found[0].owner
+
+    def on_ended(self, conversion: Conversion, callback: Callable[[], object]) -> bool:
+        """Call *callback* once this conversion is taken back; false where that is not under way."""
+        callbacks = self._under_way.get(conversion)
+        if callbacks is None:
+            return False
+        callbacks.append(callback)
+        return True
+
+    def has(self, conversion: Conversion) -> bool:
+        """Tell whether what is stored of this conversion is to be taken back, and counts for nothing."""
+        return conversion in self._owed or conversion in self._under_way
+
+    def _try(self, withdrawal: WithdrawConversion, context: Context | None) -> None:
+        if self.on_ended(withdrawal[:3], partial(self.add, withdrawal, context)):
+            # That of another owner, who also did not know whose it is.
+            return
+        self._under_way[withdrawal[:3]] = []
+        self._begin(withdrawal, context, partial(self._end, withdrawal, context))
+
+    def _end(self, withdrawal: WithdrawConversion, context: Context | None, is_done: bool) -> None:
+        callbacks = self._under_way.pop(withdrawal[:3], [])
+        if is_done:
+            self._retry_s = FIRST_RETRY_S
+            if self._owed and not self._under_way:
+                self.retry_all()
+        else:
+            self._keep(withdrawal, context)
+        for callback in callbacks:
+            callback()
+        if self._idle is not None and not self._under_way and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _keep(self, withdrawal: WithdrawConversion, context: Context | None) -> None:
+        if len(self._owed) >= MAX_OWED:
+            self.lost += 1
+            return
+        self._owed[withdrawal[:3]] = (withdrawal, context)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._retry_s, self._retry_one)
+            self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
+
+    def _retry_one(self) -> None:
+        self._timer = None
+        if self._owed and not self._under_way:
+            self._try(*self._owed.pop(next(iter(self._owed))))
+
+    def retry_all(self) -> None:
+        """Try again what failed, or was not begun: the storage is back."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        owed, self._owed = self._owed, {}
+        for withdrawal, context in owed.values():
+            self._try(withdrawal, context)
+
+    async def settle(self, timeout_s: float) -> int:
+        """Take back what can be taken back in time; return how many stay claimed for ever."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + timeout_s
+        while True:
+            self.retry_all()
+            if self._under_way:
+                self._idle = loop.create_future()
+                await asyncio.wait((self._idle,), timeout=max(ends_at - loop.time(), 0))
+            if not self._owed or loop.time() + self._retry_s > ends_at:
+                break
+            await asyncio.sleep(self._retry_s)
+        if self._timer is not None:
+            self._timer.cancel()
+        return self.lost + self.number

@@ -1,0 +1,70 @@
+"""Answers requests by rounds, where a storage can take many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..storage.rounds import (
+    AssignVariation,
+    CountConversion,
+    ReadRecord,
+    StorageRequest,
+    StorageRounds,
+    WithdrawConversion,
+)
+from .method_calls import place_of
+
+# What a subclass may have replaced: then rounds, which know nothing of it, are not used.
+METHODS = ("get", "set", "get_many", "claim_goal", "release_goal")
+# What is said to be called in notes and logs, in the words of the protocol that everybody knows.
+NAMES: dict[type, str] = {
+    ReadRecord: "get",
+    AssignVariation: "set",
+    CountConversion: "claim_goal",
+    WithdrawConversion: "release_goal",
+}
+
+
+def find_rounds(storage: object) -> StorageRounds | None:
+    """Return *storage* if it takes rounds, and they do what its methods do."""
+    if not isinstance(storage, StorageRounds):
+        return None
+    if any(name in getattr(storage, "__dict__", {}) for name in METHODS):
+        return None
+    for one in type(storage).__mro__:
+        if "run_round" in one.__dict__:
+            return storage
+        if any(name in one.__dict__ for name in METHODS):
+            return None
+    return storage
+
+
+class RoundCalls:
+    """A storage that takes many requests at once.
+
+    Args:
+        storage: The storage.
+
+    Attributes:
+        storage: The same.
+    """
+
+    has_claims = True
+    has_plain_methods = False
+    reads_many = True
+
+    def __init__(self, storage: StorageRounds) -> None:
+        self.storage = storage
+        self.answer = storage.run_round
+
+    def name(self, requests: Sequence[StorageRequest]) -> str:
+        """Return what is called, in the words of `UserStorage` and `GoalClaims`."""
+        return NAMES[type(requests[0])]
+
+    async def probe(self, request: StorageRequest) -> Any:
+        """Ask for a sign of life, by reading the record that *request* is about."""
+        (outcome,) = await self.storage.run_round([ReadRecord(*place_of(request))])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome

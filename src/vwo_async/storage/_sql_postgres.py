@@ -1,0 +1,269 @@
+"""Rounds in PostgreSQL: one statement for all reads, and one for all conversions to count.
+
+The statements are text for the driver, with arrays in place of a row each, so that there is one of a kind
+however many requests there are. Rows are locked in the order of their keys: rounds of several processes
+that meet wait for one another and do not lock each other out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
+
+from ._sql_tables import escape, make_hash, read_record, write_record
+from .rounds import (
+    AssignVariation,
+    CountConversion,
+    ReadRecord,
+    StorageOutcome,
+    StorageRequest,
+    WithdrawConversion,
+)
+
+Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
+"""Runs a statement with its arguments and returns the rows."""
+
+_SAME_RECORD = "{0}.user_hash = {1}.user_hash AND {0}.campaign_hash = {1}.campaign_hash"
+_SAME_CLAIM = _SAME_RECORD + " AND {0}.goal_hash = {1}.goal_hash"
+
+
+def _same_record(one: str, other: str) -> str:
+    return _SAME_RECORD.format(one, other)
+
+
+def _same_claim(one: str, other: str) -> str:
+    return _SAME_CLAIM.format(one, other)
+
+
+def _wrap(goals: str) -> str:
+    """Return goals between separators, in which each of them stands between two."""
+    return f"'_vwo_' || {goals} || '_vwo_'"
+
+
+def _holds(goals: str, goal: str) -> str:
+    return f"strpos({_wrap(goals)}, {_wrap(goal)}) > 0"
+
+
+class PostgresText:
+    """The statements about two tables."""
+
+    def __init__(self, records: Table, claims: Table) -> None:
+        quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
+        r, c = quote(records), quote(claims)
+        columns = "user_hash, campaign_hash, user_id, campaign_key"
+        record = f"{columns}, variation_name, goal_identifier, meta_data"
+        new = (
+            "variation_name = excluded.variation_name, goal_identifier = excluded.goal_identifier,"
+            " meta_data = excluded.meta_data, updated_at = now()"
+        )
+        claim = "user_hash, campaign_hash, goal_hash, user_id, campaign_key, goal_identifier"
+        self.read = f"""
+SELECT w.n, r.variation_name, r.goal_identifier, r.meta_data
+FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS w (user_hash, campaign_hash, n)
+JOIN {r} AS r ON {_same_record("r", "w")}"""
+        self.set = f"""
+INSERT INTO {r} ({record}) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (user_hash, campaign_hash) DO UPDATE SET {new}"""
+        self.claim = f"""
+INSERT INTO {c} ({claim}) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (user_hash, campaign_hash, goal_hash) DO NOTHING RETURNING 1"""
+        self.release = f"""
+DELETE FROM {c} WHERE user_hash = $1 AND campaign_hash = $2 AND goal_hash = $3"""
+        self.assign = f"""
+WITH wanted AS (
+    SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[],
+        $7::text[]) WITH ORDINALITY AS w ({record}, n)
+), kept AS (
+    INSERT INTO {r} ({record})
+    SELECT {record} FROM wanted ORDER BY user_hash, campaign_hash
+    ON CONFLICT (user_hash, campaign_hash) DO NOTHING
+    RETURNING user_hash, campaign_hash
+)
+SELECT w.n FROM wanted AS w JOIN kept AS k ON {_same_record("k", "w")}"""
+        self.replace = f"""
+WITH kept AS (
+    INSERT INTO {r} AS r ({record}) VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT (user_hash, campaign_hash) DO UPDATE SET {new} WHERE r.variation_name = $8
+    RETURNING r.user_hash, r.campaign_hash
+), freed AS (
+    DELETE FROM {c} AS c USING kept AS k WHERE {_same_record("c", "k")}
+)
+SELECT user_hash, campaign_hash FROM kept"""
+        self.count = f"""
+WITH wanted AS (
+    SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::text[], $5::text[], $6::text[],
+        $7::text[], $8::text[], $9::text[], $10::text[], $11::boolean[]) WITH ORDINALITY
+        AS w ({claim}, owner, variation_name, goals, meta_data, is_new, n)
+), claimed AS (
+    INSERT INTO {c} AS c ({claim}, owner)
+    SELECT w.user_hash, w.campaign_hash, w.goal_hash, w.user_id, w.campaign_key, w.goal_identifier,
+        w.owner
+    FROM wanted AS w
+    LEFT JOIN {r} AS r ON {_same_record("r", "w")}
+    LEFT JOIN {c} AS own ON {_same_claim("own", "w")} AND own.owner = w.owner
+    WHERE w.owner IS NOT NULL
+        AND (own.owner IS NOT NULL OR r.goal_identifier IS NULL
+            OR NOT {_holds("r.goal_identifier", "w.goal_identifier")})
+    ORDER BY w.user_hash, w.campaign_hash, w.goal_hash
+    ON CONFLICT (user_hash, campaign_hash, goal_hash)
+        DO UPDATE SET updated_at = now() WHERE c.owner = excluded.owner
+    RETURNING c.user_hash, c.campaign_hash, c.goal_hash
+), ours AS (
+    SELECT w.* FROM wanted AS w LEFT JOIN claimed AS c ON {_same_claim("c", "w")}
+    WHERE w.owner IS NULL OR c.goal_hash IS NOT NULL
+), locked AS (
+    SELECT r.user_hash, r.campaign_hash FROM {r} AS r JOIN ours AS o ON {_same_record("r", "o")}
+    ORDER BY r.user_hash, r.campaign_hash FOR NO KEY UPDATE OF r
+), marked AS (
+    UPDATE {r} AS r SET
+        goal_identifier = CASE
+            WHEN {_holds("coalesce(r.goal_identifier, '')", "o.goal_identifier")}
+            THEN r.goal_identifier
+            ELSE concat_ws('_vwo_', nullif(r.goal_identifier, ''), o.goal_identifier) END,
+        variation_name = CASE WHEN o.is_new THEN o.variation_name ELSE r.variation_name END,
+        meta_data = CASE WHEN o.is_new THEN o.meta_data ELSE r.meta_data END,
+        updated_at = now()
+    FROM ours AS o, locked AS l
+    WHERE {_same_record("r", "o")} AND {_same_record("l", "o")}
+    RETURNING r.user_hash, r.campaign_hash
+), added AS (
+    INSERT INTO {r} AS r ({record})
+    SELECT o.user_hash, o.campaign_hash, o.user_id, o.campaign_key, o.variation_name, o.goals,
+        o.meta_data
+    FROM ours AS o LEFT JOIN marked AS m ON {_same_record("m", "o")}
+    WHERE o.variation_name IS NOT NULL AND m.user_hash IS NULL
+    ORDER BY o.user_hash, o.campaign_hash
+    ON CONFLICT (user_hash, campaign_hash) DO UPDATE SET
+        goal_identifier = concat_ws('_vwo_', nullif(r.goal_identifier, ''), excluded.goal_identifier),
+        updated_at = now()
+)
+SELECT n FROM ours"""
+        # The goals without one, still between separators.
+        rest = f"replace({_wrap('r.goal_identifier')}, {_wrap('m.goal_identifier')}, '_vwo_')"
+        self.withdraw = f"""
+WITH wanted AS (
+    SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::text[], $5::text[]) WITH ORDINALITY
+        AS w (user_hash, campaign_hash, goal_hash, goal_identifier, owner, n)
+), found AS (
+    SELECT w.n, c.user_hash, c.campaign_hash, c.goal_hash, c.owner
+    FROM {c} AS c JOIN wanted AS w ON {_same_claim("c", "w")}
+    ORDER BY c.user_hash, c.campaign_hash, c.goal_hash FOR UPDATE OF c
+), mine AS (
+    SELECT w.* FROM wanted AS w LEFT JOIN found AS f ON f.n = w.n
+    WHERE (f.n IS NULL AND w.owner IS NULL)
+        OR (f.n IS NOT NULL AND f.owner IS NOT DISTINCT FROM w.owner)
+), freed AS (
+    DELETE FROM {c} AS c USING mine AS m WHERE {_same_claim("c", "m")}
+), locked AS (
+    SELECT r.user_hash, r.campaign_hash FROM {r} AS r JOIN mine AS m ON {_same_record("r", "m")}
+    ORDER BY r.user_hash, r.campaign_hash FOR NO KEY UPDATE OF r
+), unmarked AS (
+    UPDATE {r} AS r
+    SET goal_identifier = nullif(substr({rest}, 6, greatest(length({rest}) - 10, 0)), '')
+    FROM mine AS m, locked AS l
+    WHERE {_same_record("r", "m")} AND {_same_record("l", "m")}
+        AND {_holds("r.goal_identifier", "m.goal_identifier")}
+)
+SELECT n FROM mine"""
+
+    async def run_round(
+        self, fetch: Fetch, requests: Sequence[StorageRequest]
+    ) -> list[StorageOutcome]:
+        """Answer *requests*, of which none or all are reads."""
+        rows: dict[int, tuple[Any, ...]] = {}
+        outcomes: list[StorageOutcome] = [None] * len(requests)
+        for number, one in enumerate(requests):
+            try:
+                rows[number] = _make_row(one)
+            except Exception as error:  # noqa: BLE001 - a record may hold anything
+                # What no row can hold is the trouble of this one alone.
+                outcomes[number] = error
+        for numbers in _split(requests, rows):
+            parts: dict[str, list[int]] = {}
+            for number in numbers:
+                parts.setdefault(_name_of(requests[number]), []).append(number)
+            for name, some in parts.items():
+                found = await self._run(fetch, name, [rows[one] for one in some])
+                for number, outcome in zip(some, found, strict=True):
+                    outcomes[number] = outcome
+        return [
+            _open(one, outcomes[number]) if isinstance(one, ReadRecord) else outcomes[number]
+            for number, one in enumerate(requests)
+        ]
+
+    async def _run(self, fetch: Fetch, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Return what statement *name* says of each row: what follows its number, True where nothing does."""
+        if name == "replace":
+            return [bool(await fetch(self.replace, row)) for row in rows]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        found = {row[0]: row[1:] or True for row in await fetch(getattr(self, name), columns)}
+        return [found.get(number, False) for number in range(1, len(rows) + 1)]
+
+
+def _name_of(request: StorageRequest) -> str:
+    """Return the statement that answers *request*."""
+    if isinstance(request, AssignVariation) and request.replaced is not None:
+        return "replace"
+    return _STATEMENTS[type(request)]
+
+
+def _make_row(request: StorageRequest) -> tuple[Any, ...]:
+    """Return the values that the statement takes for *request*."""
+    if isinstance(request, ReadRecord):
+        return tuple(map(make_hash, request))
+    if isinstance(request, AssignVariation):
+        data, replaced = request
+        keys = make_hash(data["userId"]), make_hash(data["campaignKey"])
+        row = (*keys, *write_record(data))
+        return row if replaced is None else (*row, escape(replaced))
+    parts = request[:3]
+    hashes, owner = map(make_hash, parts), request.owner or None
+    if isinstance(request, WithdrawConversion):
+        return (*hashes, escape(request.goal_identifier), owner)
+    record = (None, None, None) if request.data is None else write_record(request.data)[2:]
+    return (*hashes, *map(escape, parts), owner, *record, request.is_new)
+
+
+_STATEMENTS: dict[type, str] = {
+    ReadRecord: "read",
+    AssignVariation: "assign",
+    CountConversion: "count",
+    WithdrawConversion: "withdraw",
+}
+
+
+def _split(requests: Sequence[StorageRequest], numbers: Iterable[int]) -> Iterator[list[int]]:
+    """Yield the numbers of requests that can go in one statement: no two that write the same record."""
+    waiting = list(numbers)
+    while waiting:
+        places: set[tuple[str, str]] = set()
+        taken, left = [], []
+        for number in waiting:
+            one = requests[number]
+            place = _place_of(one)
+            if place in places and not isinstance(one, ReadRecord):
+                left.append(number)
+            else:
+                places.add(place)
+                taken.append(number)
+        yield taken
+        waiting = left
+
+
+def _place_of(request: StorageRequest) -> tuple[str, str]:
+    if isinstance(request, AssignVariation):
+        return request.data["userId"], request.data["campaignKey"]
+    return request.user_id, request.campaign_key
+
+
+def _open(read: ReadRecord, found: Any) -> StorageOutcome:
+    """Return the record that was found, None, or what is wrong with it."""
+    if isinstance(found, Exception) or not found:
+        return found or None
+    try:
+        return read_record(read.user_id, read.campaign_key, *found)
+    except (ValueError, RecursionError) as error:
+        return error

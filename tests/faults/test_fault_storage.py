@@ -1,0 +1,839 @@
+"""Rows 69 to 76 of docs/faults.md: what a user storage may do to calls, and calls to what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import sys
+import time
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from database import RedisServer, running_redis
+from pooler import pooling
+from port import find_free_port
+from postgres import PostgresServer
+from redis import Redis as SyncRedis
+from sample import settings
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+from waiting import until
+
+from vwo_async import InvalidInputError, Reason, TrackResult, VWOClient
+from vwo_async._error import StorageError
+from vwo_async.storage import MemoryUserStorage
+from vwo_async.storage.redis import RedisUserStorage
+from vwo_async.storage.sql import SqlUserStorage
+from vwo_async.testing import RecordingTransport
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+
+TIMEOUT_S = 0.3
+# By how much a noisy machine may be late with what a test has timed.
+SLACK_S = 0.3
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """A loop as services run it: debug mode takes longer than what is timed here."""
+    return "asyncio", {"debug": False}
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis server to hurt."""
+    with running_redis(tmp_path / "redis") as server:
+        yield server
+
+
+def row(user_id: str = "Ashley", **more: Any) -> dict[str, Any]:
+    """Return a record of the variation that bucketing gives to neither Ashley nor most others."""
+    return {
+        "userId": user_id,
+        "campaignKey": "checkout",
+        "variationName": "Variation-1",
+        **more,
+    }
+
+
+def client_with(storage: Any, **options: Any) -> VWOClient:
+    options.setdefault("transport", RecordingTransport())
+    options.setdefault("storage_timeout_s", TIMEOUT_S)
+    return VWOClient(settings(), user_storage=storage, **options)
+
+
+def reason_of(result: TrackResult) -> Reason:
+    return result["checkout"].reason
+
+
+def fill(server: RedisServer, users: Sequence[str]) -> None:
+    """Store a record of each user as the Redis storage does."""
+    with SyncRedis.from_url(server.url) as redis:
+        pipeline = redis.pipeline(transaction=False)
+        for user in users:
+            pipeline.hset(f"vwo:8:checkout:{user}", "record", json.dumps(row(user)))
+        pipeline.execute()
+
+
+def count_claims(server: RedisServer) -> int:
+    """Return how many conversions are claimed, or marked."""
+    with SyncRedis.from_url(server.url) as redis:
+        keys = list(redis.scan_iter("vwo:*", 1000))
+        pipeline = redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hmget(key, "goal:signup", "goals")
+        return sum(any(one) for one in pipeline.execute())
+
+
+# Row 69
+
+
+async def track_all(client: VWOClient, users: Sequence[str]) -> Counter[Reason]:
+    results = await asyncio.gather(*(client.track("checkout", one, "signup") for one in users))
+    return Counter(map(reason_of, results))
+
+
+async def test_row_69_thousands_of_claims_are_given_back(redis_server: RedisServer) -> None:
+    """What closing drops in an outage is given back within the time of closing, whatever its number."""
+    users = [f"u{number}" for number in range(5000)]
+    fill(redis_server, users)
+    async with RedisUserStorage.from_url(redis_server.url) as storage:
+        nowhere = f"http://127.0.0.1:{find_free_port()}"
+        client = VWOClient(settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=10)
+        async with client:
+            assert await track_all(client, users) == {Reason.TRACKED: 5000}
+            assert count_claims(redis_server) == 5000
+            begin = time.monotonic()
+            await client.aclose()
+            assert time.monotonic() - begin < 5 + 0.5 + SLACK_S
+        assert client.statistics().dropped == {"closed": 5000}
+        assert count_claims(redis_server) == 0
+        assert client.statistics().storage_errors == 0
+        # They can be counted by the next.
+        async with client_with(storage, storage_timeout_s=10) as other:
+            assert await track_all(other, users[:100]) == {Reason.TRACKED: 100}
+
+
+async def test_row_69_what_stays_claimed_is_told(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Claims that cannot be given back, since the storage is gone too, are counted and logged."""
+    users = [f"u{number}" for number in range(50)]
+    fill(redis_server, users)
+    async with RedisUserStorage.from_url(redis_server.url) as storage:
+        nowhere = f"http://127.0.0.1:{find_free_port()}"
+        client = VWOClient(settings(), user_storage=storage, base_url=nowhere)
+        async with client:
+            assert await track_all(client, users) == {Reason.TRACKED: 50}
+            redis_server.kill()
+            await client.aclose(timeout_s=0.2)
+        assert client.statistics().storage_errors >= 50
+    assert "50 conversions that were not sent stay claimed" in caplog.text
+
+
+class Claiming:
+    """A storage of one's own with claims, in which every call takes a moment."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]] = (), delay_s: float = 0.001) -> None:
+        self.rows = {(one["userId"], one["campaignKey"]): dict(one) for one in rows}
+        self.claims: set[tuple[str, str, str]] = set()
+        self.delay_s = delay_s
+
+    async def get(self, user_id: str, campaign_key: str) -> Any:
+        await asyncio.sleep(self.delay_s)
+        return self.rows.get((user_id, campaign_key))
+
+    async def set(self, data: Mapping[str, Any]) -> None:
+        await asyncio.sleep(self.delay_s)
+        self.rows[data["userId"], data["campaignKey"]] = dict(data)
+
+    async def claim_goal(self, *conversion: str) -> bool:
+        await asyncio.sleep(self.delay_s)
+        is_first = conversion not in self.claims
+        self.claims.add(conversion)  # type: ignore[arg-type]
+        return is_first
+
+    async def release_goal(self, *conversion: str) -> None:
+        await asyncio.sleep(self.delay_s)
+        self.claims.discard(conversion)
+
+
+async def test_row_69_storages_of_ones_own(caplog: pytest.LogCaptureFixture) -> None:
+    """The same for a storage of `get`, `set` and claims, whose calls go at the same time."""
+    users = [f"u{number}" for number in range(1000)]
+    storage = Claiming([row(user) for user in users])
+    nowhere = f"http://127.0.0.1:{find_free_port()}"
+    client = VWOClient(settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=10)
+    async with client:
+        assert await track_all(client, users) == {Reason.TRACKED: 1000}
+        assert len(storage.claims) == 1000
+        await client.aclose(timeout_s=2)
+    assert not storage.claims
+    assert not [one for one in storage.rows.values() if "goalIdentifier" in one]
+    assert client.statistics().storage_errors == 0
+
+
+# Row 71
+
+
+async def test_row_71_a_crowd_on_a_healthy_storage(redis_server: RedisServer) -> None:
+    """Of 9,000 calls at once on a healthy Redis none is lost, although the loop is held for long by them."""
+    users = [f"u{number}" for number in range(9000)]
+    fill(redis_server, users)
+    async with (
+        RedisUserStorage.from_url(redis_server.url) as storage,
+        client_with(storage, storage_timeout_s=1) as client,
+    ):
+        assert await track_all(client, users) == {Reason.TRACKED: 9000}
+        assert client.statistics().storage_errors == 0
+        await client.flush_events()
+        assert client.statistics().delivered == 9000
+
+
+class Threads:
+    """A storage of plain functions, as those of the official SDKs, that takes its time over each."""
+
+    def __init__(
+        self, delay_s: float, default: Callable[[str], Any] = lambda user_id: None
+    ) -> None:
+        self.rows: dict[tuple[str, str], Any] = {}
+        self.delay_s = delay_s
+        self.default = default
+
+    def get(self, user_id: str, campaign_key: str) -> Any:
+        time.sleep(self.delay_s)
+        return self.rows.get((user_id, campaign_key), self.default(user_id))
+
+    def set(self, data: Mapping[str, Any]) -> None:
+        time.sleep(self.delay_s)
+        self.rows[data["userId"], data["campaignKey"]] = data
+
+
+async def test_row_71_too_many_for_the_threads() -> None:
+    """Who was not asked in time is told so, and is not said not to have been activated; the next is asked."""
+    storage = Threads(0.02, row)
+    users = [f"u{number}" for number in range(1000)]
+    async with client_with(storage) as client:
+        begin = time.monotonic()
+        results = await asyncio.gather(*(client.track("checkout", one, "signup") for one in users))
+        assert time.monotonic() - begin < TIMEOUT_S + 2 * SLACK_S
+        reasons = Counter(map(reason_of, results))
+        assert reasons.keys() == {Reason.TRACKED, Reason.STORAGE_ERROR}
+        late = [one for one in results if reason_of(one) is Reason.STORAGE_ERROR]
+        expected = "user storage: not asked in time, with too many calls ahead"
+        assert expected in {note for one in late for note in one.notes}
+        # The storage is busy and not broken.
+        assert await client.activate("checkout", "next") == "Variation-1"
+        assert reason_of(await client.track("checkout", late_user(results, users), "signup")) is (
+            Reason.TRACKED
+        )
+
+
+def late_user(results: Sequence[TrackResult], users: Sequence[str]) -> str:
+    pairs = zip(users, results, strict=True)
+    return next(user for user, one in pairs if reason_of(one) is Reason.STORAGE_ERROR)
+
+
+async def test_row_71_one_time_out_blinds_nobody_else() -> None:
+    """A storage that hangs for one user and answers the others is asked about the others."""
+
+    class OneHangs(MemoryUserStorage):
+        async def get(self, user_id: str, campaign_key: str) -> Any:
+            await asyncio.sleep(3600 if user_id == "hanging" else 0.001)
+            return row(user_id)
+
+    async def others() -> None:
+        while not hanging.done():
+            assert await client.activate("checkout", uuid.uuid4().hex) == "Variation-1"
+
+    async with client_with(OneHangs()) as client:
+        hanging = asyncio.ensure_future(client.track("checkout", "hanging", "signup"))
+        await others()
+        assert reason_of(await hanging) is Reason.STORAGE_ERROR
+        assert await client.activate("checkout", "Ashley") == "Variation-1"
+        assert reason_of(await client.track("checkout", "Bill", "signup")) is Reason.TRACKED
+
+
+async def test_row_71_a_loop_that_is_held() -> None:
+    """While other code holds the loop, no answer can arrive, and no storage is blamed for it."""
+    storage = Claiming([row()], delay_s=0.01)
+    async with client_with(storage) as client:
+        call = asyncio.ensure_future(client.track("checkout", "Ashley", "signup"))
+        for _ in range(4):
+            await asyncio.sleep(0)
+            time.sleep(2 * TIMEOUT_S)  # noqa: ASYNC251 - as careless code of a service does
+        assert reason_of(await call) is Reason.TRACKED
+        assert client.statistics().storage_errors == 0
+
+
+@pytest.mark.parametrize("policy", ["decide", "refuse"])
+@pytest.mark.parametrize("fault", ["raises", "hangs"])
+async def test_row_71_not_activated_is_said_of_who_was_looked_up(policy: str, fault: str) -> None:
+    """Without an answer `track` says so, whatever the policy; with one it says what the answer means."""
+
+    class Faulty(MemoryUserStorage):
+        is_broken = True
+
+        async def get(self, user_id: str, campaign_key: str) -> Any:
+            if self.is_broken and fault == "raises":
+                raise ConnectionError
+            await asyncio.sleep(3600 if self.is_broken else 0)
+            return None
+
+    storage = Faulty()
+    async with client_with(storage, on_storage_error=policy) as client:
+        assert reason_of(await client.track("checkout", "Ashley", "signup")) is Reason.STORAGE_ERROR
+        explanation = await client.explain("checkout", "Ashley", api="track")
+        assert explanation.reason is Reason.STORAGE_ERROR
+        storage.is_broken = False
+        await asyncio.sleep(2 * TIMEOUT_S)
+        assert reason_of(await client.track("checkout", "Ashley", "signup")) is Reason.NOT_ACTIVATED
+
+
+# Row 72
+
+
+class Switched:
+    """A storage that does not answer for as long as it is switched off."""
+
+    def __init__(self) -> None:
+        self.is_on = asyncio.Event()
+        self.is_on.set()
+        self.asked = 0
+        self.rows: dict[str, Any] = {"Ashley": row()}
+
+    async def get(self, user_id: str, campaign_key: str) -> Any:
+        self.asked += 1
+        await self.is_on.wait()
+        return self.rows.get(user_id)
+
+    async def set(self, data: Mapping[str, Any]) -> None:
+        await self.is_on.wait()
+        self.rows[data["userId"]] = data
+
+
+async def stall_and_heal(client: VWOClient, storage: Switched) -> None:
+    assert await client.activate("checkout", "Ashley") == "Variation-1"
+    storage.is_on.clear()
+    assert await client.activate("checkout", "Ashley") == "Control"
+    # None of these waits.
+    begin = time.monotonic()
+    for number in range(50):
+        await client.activate("checkout", f"u{number}")
+    assert time.monotonic() - begin < TIMEOUT_S
+    await asyncio.sleep(3 * TIMEOUT_S)
+    storage.is_on.set()
+    # Nobody calls while it comes back, and the first who does is not shown another variation.
+    await asyncio.sleep(2 * TIMEOUT_S)
+    before = client.statistics().storage_errors
+    assert await client.activate("checkout", "Ashley") == "Variation-1"
+    result = await client.track("checkout", "Ashley", "signup")
+    assert reason_of(result) is Reason.TRACKED and not result.notes
+    assert client.statistics().storage_errors == before
+
+
+async def test_row_72_a_stall_ends_by_itself() -> None:
+    """A storage that answers again is asked again, also by the first call after some quiet."""
+    storage = Switched()
+    async with client_with(storage) as client:
+        await stall_and_heal(client, storage)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are there from Python 3.12 on")
+async def test_row_72_with_eager_tasks() -> None:
+    """The same where tasks begin at once, and may have ended before whoever began them knows of them."""
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
+    try:
+        for _ in range(2):
+            storage = Switched()
+            async with client_with(storage) as client:
+                await stall_and_heal(client, storage)
+    finally:
+        loop.set_task_factory(None)
+
+
+async def test_row_72_redis_that_goes_on(redis_server: RedisServer) -> None:
+    """A Redis that was stopped and goes on has its say from then on."""
+    fill(redis_server, ["Ashley"])
+    async with (
+        RedisUserStorage.from_url(redis_server.url) as storage,
+        client_with(storage) as client,
+    ):
+        assert await client.activate("checkout", "Ashley") == "Variation-1"
+        redis_server.pause()
+        assert await client.activate("checkout", "Ashley") == "Control"
+        await asyncio.sleep(1)
+        redis_server.resume()
+        await asyncio.sleep(2 * TIMEOUT_S)
+        assert await client.activate("checkout", "Ashley") == "Variation-1"
+        result = await client.track("checkout", "Ashley", "signup")
+        assert reason_of(result) is Reason.TRACKED and not result.notes
+
+
+async def test_row_72_a_stall_of_writes_alone() -> None:
+    """A storage that reads and does not write is read; its writes are tried again after a while."""
+
+    class ReadOnly(Claiming):
+        is_stuck = True
+
+        async def claim_goal(self, *conversion: str) -> bool:
+            await self.write()
+            return await super().claim_goal(*conversion)
+
+        async def set(self, data: Mapping[str, Any]) -> None:
+            await self.write()
+            await super().set(data)
+
+        async def write(self) -> None:
+            if self.is_stuck:
+                await asyncio.sleep(3600)
+
+    storage = ReadOnly([row(f"u{number}") for number in range(20)])
+    async with client_with(storage) as client:
+        assert (await client.track("checkout", "u0", "signup")).notes
+        begin = time.monotonic()
+        for number in range(1, 10):
+            result = await client.track("checkout", f"u{number}", "signup")
+            assert result["checkout"].variation_name == "Variation-1"
+        assert time.monotonic() - begin < TIMEOUT_S
+        storage.is_stuck = False
+        await asyncio.sleep(1.5)
+        result = await client.track("checkout", "u10", "signup")
+        assert reason_of(result) is Reason.TRACKED and not result.notes
+
+
+# Row 73
+
+
+@pytest.mark.parametrize("api", ["activate", "track", "is_feature_enabled"])
+async def test_row_73_one_limit_for_the_whole_call(api: str) -> None:
+    """Reading, waiting for others, claiming and marking take no longer together than the time-out."""
+    storage = Claiming([row()], delay_s=0.9 * TIMEOUT_S)
+    async with client_with(storage) as client:
+        took: list[float] = []
+
+        async def call(user: str) -> None:
+            begin = time.monotonic()
+            if api == "track":
+                await client.track("checkout", user, "signup")
+            elif api == "activate":
+                await client.activate("checkout", user)
+            else:
+                await client.is_feature_enabled("search", user)
+            took.append(time.monotonic() - begin)
+
+        await call("Ashley")
+        await asyncio.gather(*(call("Ashley") for _ in range(5)), *map(call, "abc"))
+        assert max(took) < 1.35 * TIMEOUT_S + 0.05
+
+
+async def test_row_73_late_in_the_line_counts_nothing() -> None:
+    """Who had no turn in time does not count a conversion that another may be counting."""
+    storage = Claiming([row()], delay_s=0.9 * TIMEOUT_S)
+    async with client_with(storage) as client:
+        calls = [client.track("checkout", "Ashley", "signup") for _ in range(20)]
+        reasons = Counter(map(reason_of, await asyncio.gather(*calls)))
+        assert reasons[Reason.TRACKED] == 1
+        assert reasons[Reason.TRACKED] + reasons[Reason.STORAGE_ERROR] == 20
+        await client.flush_events()
+        assert client.statistics().delivered == 1
+
+
+# Row 74
+
+
+@asynccontextmanager
+async def engine_of(url: str, **options: Any) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(url, **options)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def psycopg_url(url: str) -> str:
+    pytest.importorskip("psycopg")
+    return url.replace("asyncpg", "psycopg").replace("ssl=", "sslmode=")
+
+
+async def assert_counts_once(storage: SqlUserStorage) -> None:
+    """Assert that a conversion is counted by the first who claims it, and again after it was released."""
+    await storage.create_tables()
+    user = uuid.uuid4().hex
+    assert await storage.claim_goal(user, "c", "g") is True
+    assert await storage.claim_goal(user, "c", "g") is False
+    await storage.release_goal(user, "c", "g")
+    async with client_with(storage, storage_timeout_s=5) as client:
+        assert await client.activate("checkout", user) is not None
+        first = await client.track("checkout", user, "signup")
+        assert reason_of(first) is Reason.TRACKED and not first.notes
+        again = await client.track("checkout", user, "signup")
+        assert reason_of(again) is Reason.ALREADY_TRACKED
+    assert await storage.purge(1e9) == 0
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_row_74_psycopg(postgres_url: str, is_own: bool) -> None:
+    """On psycopg a conversion is counted once and not never: the statement's answer says whose it is."""
+    url = psycopg_url(postgres_url)
+    if is_own:
+        async with SqlUserStorage.from_url(url) as storage:
+            await assert_counts_once(storage)
+    else:
+        async with engine_of(url) as engine, SqlUserStorage(engine) as storage:
+            await assert_counts_once(storage)
+
+
+# As SQLAlchemy's documentation says for PgBouncer.
+FOR_PGBOUNCER: dict[str, Any] = {
+    "poolclass": NullPool,
+    "connect_args": {
+        "statement_cache_size": 0,
+        "prepared_statement_name_func": lambda: f"__asyncpg_{uuid.uuid4()}__",
+    },
+}
+
+
+async def call_through_pooler(storage: SqlUserStorage) -> None:
+    """Make 200 calls of each kind, 20 at a time, and find that every one has its answer."""
+    names = [uuid.uuid4().hex for _ in range(200)]
+    turns = asyncio.Semaphore(20)
+
+    async def call(name: str) -> None:
+        async with turns:
+            await storage.set(row(name))
+            assert await storage.get(name, "checkout") == row(name)
+            assert await storage.claim_goal(name, "checkout", "signup") is True
+            assert await storage.claim_goal(name, "checkout", "signup") is False
+            await storage.release_goal(name, "checkout", "signup")
+
+    await asyncio.gather(*map(call, names))
+    async with client_with(storage, storage_timeout_s=20) as client:
+        assert await track_all(client, names) == {Reason.TRACKED: 200}
+        assert await track_all(client, names) == {Reason.ALREADY_TRACKED: 200}
+        assert client.statistics().storage_errors == 0
+
+
+@pytest.mark.parametrize(
+    "kind", ["asyncpg", "psycopg", "asyncpg of the caller", "asyncpg of the caller with a pool"]
+)
+async def test_row_74_a_pooler_in_transaction_mode(own_postgres: PostgresServer, kind: str) -> None:
+    """Where each transaction has another connection, as behind PgBouncer, every call succeeds."""
+    async with pooling(own_postgres.port) as (port, pooler):
+        url = own_postgres.url.replace(str(own_postgres.port), str(port))
+        if kind == "psycopg":
+            url = psycopg_url(url)
+        if "caller" in kind:
+            options = dict(FOR_PGBOUNCER)
+            if "with a pool" in kind:
+                del options["poolclass"]
+            async with engine_of(url, **options) as engine, SqlUserStorage(engine) as storage:
+                await storage.create_tables()
+                await call_through_pooler(storage)
+        else:
+            async with SqlUserStorage.from_url(url) as storage:
+                await storage.create_tables()
+                await call_through_pooler(storage)
+        assert pooler.transactions > 1000
+
+
+PROVIDERS = [
+    "{base}?sslmode=disable&channel_binding=prefer",
+    "{base}?sslmode=disable&application_name=shop",
+    "{base}?ssl=disable&connect_timeout=10",
+    "{base}?sslmode=disable&options=-c%20statement_timeout%3D5000",
+    "{base}?sslmode=disable&pgbouncer=true&connect_timeout=15",
+    "{base}?sslmode=disable&target_session_attrs=read-write&keepalives=1&keepalives_idle=30",
+    "{base}?sslmode=disable&client_encoding=utf8&gssencmode=disable",
+    "{base}?sslmode=disable&search_path=public&fallback_application_name=x",
+]
+
+
+@pytest.mark.parametrize("driver", ["postgres", "postgresql", "postgresql+psycopg"])
+@pytest.mark.parametrize("query", PROVIDERS)
+async def test_row_74_urls_of_providers(postgres_url: str, query: str, driver: str) -> None:
+    """The parameters that come with the URLs of hosted databases work."""
+    if driver.endswith("psycopg"):
+        pytest.importorskip("psycopg")
+        if "search_path" in query:
+            query = query.replace("search_path=public&", "")
+    base = postgres_url.partition("?")[0].replace("postgresql+asyncpg", driver)
+    async with SqlUserStorage.from_url(query.format(base=base)) as storage:
+        await storage.create_tables()
+        user = uuid.uuid4().hex
+        await storage.set(row(user))
+        assert await storage.get(user, "checkout") == row(user)
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("postgresql://u:hunter2@host/d?channel_binding=require", "channel_binding"),
+        ("postgresql://u:hunter2@host/d?sslmod=require", "sslmod"),
+        ("postgresql://u:hunter2@host/d?connect_timeout=soon", "connect_timeout"),
+        ("postgresql://u:hunter2@host/d?client_encoding=latin1", "client_encoding"),
+        ("postgres://u:hunter2@host/d?schema=shop", "schema"),
+        ("postgresql+psycopg://u:hunter2@host/d?schema=shop", "schema"),
+    ],
+)
+def test_row_74_urls_that_are_refused(url: str, named: str) -> None:
+    """A parameter that cannot be heeded is named at once, and nothing of its value is."""
+    if "psycopg" in url:
+        pytest.importorskip("psycopg")
+    with pytest.raises(InvalidInputError, match=named) as caught:
+        SqlUserStorage.from_url(url)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "hunter2" not in shown and "host" not in shown and "latin1" not in shown
+
+
+# Row 75
+
+
+STORAGES: dict[str, Callable[[], Any]] = {
+    "memory": MemoryUserStorage,
+    "one's own": Claiming,
+    "threads": lambda: Threads(0),
+}
+
+
+@asynccontextmanager
+async def any_storage(
+    kind: str, request: pytest.FixtureRequest, folder: Path
+) -> AsyncIterator[Any]:
+    if kind in STORAGES:
+        yield STORAGES[kind]()
+    elif kind == "redis":
+        server = request.getfixturevalue("redis_server")
+        async with RedisUserStorage.from_url(server.url) as redis:
+            yield redis
+    else:
+        url = request.getfixturevalue("postgres_url")
+        if kind == "sqlite":
+            url = f"sqlite:///{folder / 'vwo.db'}"
+        async with SqlUserStorage.from_url(url) as sql:
+            await sql.create_tables()
+            yield sql
+
+
+@pytest.fixture(params=[*STORAGES, "redis", "sqlite", "postgres"])
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
+    """A storage of each kind."""
+    async with any_storage(request.param, request, tmp_path) as one:
+        yield one
+
+
+async def read(storage: Any, user: str) -> Any:
+    """Return the record, less its goals."""
+    found = storage.get(user, "checkout")
+    found = await found if asyncio.iscoroutine(found) else found
+    return {key: value for key, value in found.items() if key != "goalIdentifier"}
+
+
+async def test_row_75_meta_data_is_kept(storage: Any) -> None:
+    """What was stored with an activation is there after conversions, until a call gives something new."""
+    user = uuid.uuid4().hex
+    async with client_with(storage, storage_timeout_s=5) as client:
+        assert await client.activate("checkout", user, meta_data={"plan": "pro"})
+        first = await read(storage, user)
+        assert first["metaData"] == {"plan": "pro"}
+        assert await client.track("checkout", user, "signup")
+        assert await client.track("checkout", user, "often")
+        assert await read(storage, user) == first
+        assert await client.track(
+            "checkout", user, "purchase", revenue_value=5, meta_data={"plan": "free"}
+        )
+        assert await read(storage, user) == {**first, "metaData": {"plan": "free"}}
+        for goal in ("signup", "purchase"):
+            again = await client.track("checkout", user, goal, revenue_value=5)
+            assert reason_of(again) is Reason.ALREADY_TRACKED
+
+
+@pytest.mark.parametrize("kind", ["memory", "one's own", "threads", "redis"])
+async def test_row_75_unknown_fields_are_kept(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Fields that other software keeps in a record are there after conversions, and after one is undone."""
+    user = uuid.uuid4().hex
+    known = row(user, seenAt="2026-01-01", metaData={"plan": "pro"}, nested={"a": [1, None]})
+    async with any_storage(kind, request, tmp_path) as storage:
+        written = storage.set(known)
+        if asyncio.iscoroutine(written):
+            await written
+        nowhere = f"http://127.0.0.1:{find_free_port()}"
+        client = VWOClient(settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=5)
+        async with client:
+            assert await client.track("checkout", user, "signup")
+            assert await read(storage, user) == known
+            assert await client.track("checkout", user, "often", meta_data={"plan": "free"})
+            assert await read(storage, user) == {**known, "metaData": {"plan": "free"}}
+            await client.aclose(timeout_s=0.5)
+        assert await read(storage, user) == {**known, "metaData": {"plan": "free"}}
+
+
+async def test_row_75_a_record_that_was_not_read_is_not_written_over(
+    redis_server: RedisServer,
+) -> None:
+    """Where reading fails and writing would not, as with another type of value, what is there stays."""
+    storage = Claiming([row(goalIdentifier="signup", metaData={"plan": "pro"})])
+    before = storage.rows["Ashley", "checkout"]
+
+    async def fail(user_id: str, campaign_key: str) -> Any:
+        raise ConnectionError
+
+    storage.get = fail  # type: ignore[method-assign]
+    async with client_with(storage) as client:
+        assert await client.activate("checkout", "Ashley") == "Control"
+    assert storage.rows["Ashley", "checkout"] is before
+
+
+# Row 76
+
+
+async def test_row_76_errors_say_what_failed(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Notes and log say what failed, in the storage's own safe words, and nothing of the user."""
+    async with (
+        RedisUserStorage.from_url(redis_server.url) as storage,
+        client_with(storage) as client,
+    ):
+        with SyncRedis.from_url(redis_server.url) as redis:
+            redis.set("vwo:8:checkout:Ashley", "of another type")
+        result = await client.track("checkout", "Ashley", "signup")
+        expected = "user storage: get raised StorageError (redis: ResponseError)"
+        assert result.notes == (expected,)
+        assert expected in caplog.text
+        redis_server.kill()
+        result = await client.track("checkout", "Bill", "signup")
+        assert result.notes == ("user storage: get raised StorageError (redis: ConnectionError)",)
+    assert "Ashley" not in caplog.text and "Bill" not in caplog.text
+
+
+async def test_row_76_foreign_errors_are_named_by_their_kind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of an error that is not the package's own, the kind alone is said: its text may hold anything."""
+
+    class Failing(Claiming):
+        async def claim_goal(self, *conversion: str) -> bool:
+            raise LookupError(*conversion)
+
+    caplog.set_level(logging.DEBUG, "vwo_async")
+    async with client_with(Failing([row()])) as client:
+        result = await client.track("checkout", "Ashley", "signup")
+        assert result.notes == ("user storage: claim_goal raised LookupError",)
+    assert "claim_goal raised LookupError" in caplog.text
+    assert "Ashley" not in caplog.text
+
+
+async def test_row_76_an_error_of_sql(tmp_path: Path) -> None:
+    """The SQL storage says kind and code."""
+    async with (
+        SqlUserStorage.from_url(f"sqlite:///{tmp_path / 'vwo.db'}") as storage,
+        client_with(storage, storage_timeout_s=5) as client,
+    ):
+        result = await client.track("checkout", "Ashley", "signup")
+        assert result.notes == (
+            "user storage: get raised StorageError (sql: OperationalError SQLITE_ERROR)",
+        )
+
+
+# What a storage raises is its own failure (row 68), and rounds
+
+
+@pytest.mark.parametrize("method", ["get", "set", "claim_goal"])
+async def test_row_68_a_storage_that_raises_cancelled_error(method: str) -> None:
+    """A storage's inner CancelledError fails that call of the storage; nobody was cancelled."""
+
+    async def cancelled(*arguments: object) -> Any:
+        raise asyncio.CancelledError
+
+    storage = Claiming([row()])
+    setattr(storage, method, cancelled)
+    async with client_with(storage) as client:
+        for _ in range(3):
+            result = await client.track("checkout", "Ashley", "often")
+            await client.track("checkout", "Ashley", "signup")
+            assert await client.activate("checkout", "Bill") is not None
+        expected = Reason.STORAGE_ERROR if method == "get" else Reason.TRACKED
+        assert reason_of(result) is expected
+        assert client.statistics().storage_errors >= 1
+
+
+async def test_row_69_a_server_that_dies_in_the_middle_of_a_round(
+    redis_server: RedisServer,
+) -> None:
+    """Each caller has his own outcome, and in the end no conversion is counted twice or lost."""
+    users = [f"u{number}" for number in range(600)]
+    fill(redis_server, users)
+    counted: Counter[str] = Counter()
+    transport = RecordingTransport()
+
+    async def track(user: str) -> None:
+        await asyncio.sleep(random.uniform(0, 0.4))
+        while True:
+            result = await client.track("checkout", user, "signup")
+            reason = reason_of(result)
+            if reason is not Reason.STORAGE_ERROR:
+                counted[user] += reason is Reason.TRACKED
+                return
+            await asyncio.sleep(0.05)
+
+    async with RedisUserStorage.from_url(redis_server.url) as storage:
+        client = client_with(storage, on_storage_error="refuse", transport=transport)
+        async with client:
+            calls = asyncio.gather(*(track(user) for user in users for _ in range(2)))
+            for _ in range(3):
+                await asyncio.sleep(0.1)
+                redis_server.kill()
+                await asyncio.sleep(0.05)
+                await asyncio.to_thread(redis_server.start)
+            await calls
+            await client.flush_events()
+            assert client.statistics().storage_errors > 0
+            assert client.statistics().delivered == len(users)
+    assert counted == dict.fromkeys(users, 1)
+
+
+async def test_row_69_callers_cancelled_at_random(redis_server: RedisServer) -> None:
+    """Of 1,000 callers who share rounds, those who are cancelled disturb nobody and claim nothing."""
+    users = [f"u{number}" for number in range(1000)]
+    fill(redis_server, users)
+    rng = random.Random(1)
+    async with (
+        RedisUserStorage.from_url(redis_server.url) as storage,
+        client_with(storage, storage_timeout_s=5) as client,
+    ):
+        tasks = [asyncio.ensure_future(client.track("checkout", one, "signup")) for one in users]
+        loop = asyncio.get_running_loop()
+        for task in rng.sample(tasks, 500):
+            loop.call_later(rng.uniform(0, 0.15), task.cancel)
+        await asyncio.wait(tasks)
+        ended = [None if one.cancelled() else reason_of(one.result()) for one in tasks]
+        assert set(ended) == {None, Reason.TRACKED}
+        assert client.statistics().storage_errors == 0
+        accepted = client.statistics().accepted
+        await until(lambda: count_claims(redis_server) == accepted)
+        # Whom nobody counted can still be counted, and nobody else can.
+        again = await track_all(client, users)
+        assert again[Reason.TRACKED] == 1000 - accepted
+        assert again[Reason.ALREADY_TRACKED] == accepted
+        await client.flush_events()
+        assert client.statistics().delivered == 1000
+
+
+def test_row_76_a_safe_text_of_ones_own() -> None:
+    """A storage of one's own may raise StorageError with words that are shown."""
+    from vwo_async._storage.pending import describe
+
+    assert describe(StorageError("shard 3 is down")) == "raised StorageError (shard 3 is down)"
+    assert describe(ValueError("Ashley")) == "raised ValueError"

@@ -72,7 +72,7 @@ def launches() -> st.SearchStrategy[JsonObject]:
             "user_id_encoding": st.sampled_from(("utf-8", "node")),
             "return_promise_for": st.sampled_from(({"all": True}, {"track"}, {"activate"})),
             "batch_events": st.just({"events_per_request": 1}),
-            "limits": st.sampled_from((Limits(max_events=0), Limits(coalesces=False))),
+            "limits": st.sampled_from((Limits(max_bytes=1), Limits(coalesces=False))),
         },
     )
 

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context
 from itertools import islice
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ FAILING_WAIT_S = 0.05
 AGAIN_INTERVAL_S = 0.5
 # How long what has ended may stay, so that many are removed at once.
 REMOVE_DELAY_S = 0.02
+# How long closing an outbox may take that did not come to rest in time.
+GIVE_UP_S = 0.1
 
 
 class Claim(NamedTuple):
@@ -129,6 +132,7 @@ class Journal:
         self._since = 0.0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._is_given_up = False
 
     # Life
 
@@ -205,11 +209,22 @@ class Journal:
         for task in late:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        # Whatever held it up, its files and locks are not kept.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GIVE_UP_S):
+                await self._give_up()
 
     async def _end(self, before: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.gather(*before, return_exceptions=True)
         await self._rest()
         await self._remove()
+        await self._give_up()
+
+    async def _give_up(self) -> None:
+        """Close the outbox, once."""
+        if self._is_given_up:
+            return
+        self._is_given_up = True
         try:
             await self.outbox.aclose()
         except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything

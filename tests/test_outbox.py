@@ -115,6 +115,22 @@ async def test_other_accounts_are_left_alone(tmp_path: Path) -> None:
     assert read_payloads(path) == []
 
 
+async def test_events_from_the_future_are_new(tmp_path: Path) -> None:
+    """Events of a process whose clock was ahead are not held back until that time comes."""
+    path = tmp_path / "outbox.db"
+    await leave_behind(path, 3)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE events SET wall_s = wall_s + 3600")
+    connection.close()
+    transport = RecordingTransport()
+    batching = {"events_per_request": 100, "request_time_interval": 1}
+    file = settings()
+    async with VWOClient(file, transport=transport, outbox=path, batch_events=batching) as client:
+        await drained(client)
+    assert len(transport.requests) == 1
+    assert rows(path) == []
+
+
 async def test_two_clients_on_one_path(tmp_path: Path) -> None:
     """A second client on a path has a file of its own; what it leaves is taken over once."""
     path = tmp_path / "outbox.db"

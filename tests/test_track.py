@@ -426,6 +426,25 @@ async def test_wait_is_bounded() -> None:
         assert await result.delivery
 
 
+async def test_each_wait_is_bounded() -> None:
+    """Calls that began to wait one after another all give up, none before its time."""
+    loop = asyncio.get_running_loop()
+    never = asyncio.Event()
+
+    async def track_after(delay_s: float) -> float:
+        await asyncio.sleep(delay_s)
+        begun = loop.time()
+        result = await client.track("checkout", f"u{delay_s}", "signup", wait=True)
+        assert result["checkout"].reason is Reason.PENDING
+        return loop.time() - begun
+
+    async with serving(wait_timeout_s=0.2, close_timeout_s=0.1) as (client, server):
+        server.default = held_until(never)
+        async with asyncio.timeout(10):
+            waited_s = await asyncio.gather(*map(track_after, (0, 0.1, 0.15)))
+    assert min(waited_s) > 0.19
+
+
 async def test_several_conversions_have_their_own_outcome() -> None:
     """In one request of several conversions a refused one does not take the other along."""
 

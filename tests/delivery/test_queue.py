@@ -1092,6 +1092,16 @@ def test_release() -> None:
     assert_balanced(queue)
 
 
+def test_release_of_more_than_a_request_holds() -> None:
+    """All that waited goes, although the last request is not full."""
+    queue = Queue(batching=Batching(events=3, interval_s=50))
+    events = put_each(queue, impressions(7))
+    queue.release()
+    assert events_of(take_all(queue)) == [events[:3], events[3:6], events[6:]]
+    put_each(queue, impressions(2))
+    assert queue.take(0) is None
+
+
 def test_release_of_nothing() -> None:
     """Releasing an empty queue lets nothing go that comes later."""
     queue = Queue(batching=Batching(events=100, interval_s=50))

@@ -163,7 +163,7 @@ ROWS = [
     Row("HTTP/1.2", b"HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n", 200),
     Row("HTTP/2.0", b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", 200),
     Row("http in small letters", b"http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", UNKNOWN),
-    Row("empty line before it", b"\r\n" + EMPTY, 200),
+    Row("empty line before it", b"\r\n" + EMPTY, UNKNOWN),
 ]
 
 
@@ -218,9 +218,9 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server() -> AsyncIterator[RawServer]:
-    """Run a raw server on loopback."""
-    server = RawServer()
+async def raw_server(server: RawServer | None = None) -> AsyncIterator[RawServer]:
+    """Run *server*, or a new one, on loopback."""
+    server = server or RawServer()
     tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,6 +7,9 @@ back on its port. The application (``app.py``, with an outbox) serves visitors w
 is killed without warning every 20 s. At the end all is quiet, and what is left drains. The collector's
 ledger is a file that is on the disk before it answers; it is compared with what the application printed
 as accepted. The exit status is 0 if nothing is missing; duplicates are allowed, and counted.
+
+Then twenty clients live through a day each of outages of every length, behind a firewall that dislikes some
+texts, in virtual time: every event that it does not dislike must arrive.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ from typing import Any, Self
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, it finds its folder alone
 
 from sample import ACCOUNT, SECRET, settings
+from simulation import live_through
+from virtual_time import run_virtually
 
 from vwo_async._core.visitor import make_namer, make_namespace
 
@@ -38,6 +43,8 @@ APP = Path(__file__).with_name("app.py")
 START_S = 15.0
 # A life with fewer is too short for percentiles.
 MIN_TICKS = 200
+VIRTUAL_HOURS = 24
+VIRTUAL_LIVES = 20
 
 
 # The rig, which the tests of processes use as well
@@ -468,6 +475,17 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vwo_chaos") as folder:
         figures = run_chaos(Path(folder), options.seconds, options.seed)
+    lives = [
+        run_virtually(live_through(options.seed + number, VIRTUAL_HOURS))
+        for number in range(VIRTUAL_LIVES)
+    ]
+    figures["virtual hours"] = VIRTUAL_HOURS * VIRTUAL_LIVES
+    figures["virtual events"] = sum(one["honest"] for one in lives)
+    figures["faults"] += [
+        f"lost in virtual time: {one}"
+        for one in lives
+        if one["honest outcomes"] != {"delivered": one["honest"]}
+    ]
     lines = [f"{name:>20}  {value}" for name, value in {"seed": options.seed, **figures}.items()]
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if figures["missing"] or figures["faults"] else 0

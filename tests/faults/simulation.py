@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rig import PLAN
 from sample import ACCOUNT, KEY
@@ -167,3 +168,73 @@ def outcomes(events: list[Event]) -> Counter[str]:
         "pending" if one.outcome is None else f"{one.outcome.status} {one.outcome.reason}".strip()
         for one in events
     )
+
+
+# The weather
+
+
+class Weather:
+    """A server whose state changes at random for a while; a firewall before it dislikes one text all the time.
+
+    Args:
+        draw: Random numbers.
+        ends_s: When it is well for good.
+    """
+
+    def __init__(self, draw: random.Random, ends_s: float) -> None:
+        self._draw = draw
+        self._ends_s = ends_s
+        self._until_s = 0.0
+        self._state: Server = dislikes(Answer(403))
+        self.states: Counter[str] = Counter()
+
+    def __call__(self, request: Request, now: float) -> Answer:
+        """Answer as the state of the moment and the firewall say."""
+        while now >= self._until_s:
+            self._change(now)
+        answer = self._state(request, now)
+        if answer == OK and is_disliked(request):
+            return self._dislike
+        return answer
+
+    def _change(self, now: float) -> None:
+        draw = self._draw
+        self._dislike = draw.choice([Answer(403), Answer(406), DOWN, RESET, Answer(302)])
+        if now >= self._ends_s:
+            self._until_s, self._state = float("inf"), lambda *_: OK
+            return
+        takes_s = draw.choice([5.0, 60.0, 1800.0, 7200.0]) * draw.uniform(0.5, 1.5)
+        self._until_s = min(now + takes_s, self._ends_s)
+        name = draw.choice(["well", "well", "down", "unreachable", "resets", "slows", "flaky"])
+        self.states[name] += 1
+        share = draw.uniform(0.1, 0.6)
+        states: dict[str, Server] = {
+            "well": lambda *_: OK,
+            "down": lambda *_: DOWN,
+            "unreachable": lambda *_: UNREACHABLE,
+            "resets": lambda *_: RESET,
+            "slows": lambda *_: Answer(429, retry_after="5"),
+            "flaky": lambda *_: DOWN if draw.random() < share else OK,
+        }
+        self._state = states[name]
+
+
+async def live_through(seed: int, hours: float) -> dict[str, Any]:
+    """Deliver through hours of bad weather, then wait for the end; return what came of it."""
+    draw = random.Random(seed)
+    ends_s = hours * 3600
+    weather = Weather(draw, ends_s)
+    per_s = draw.choice([1 / 60, 0.1, 0.5])
+    async with simulation(weather, Limits(max_events=100_000), seed=seed) as one:
+        await one.run(ends_s, per_s=per_s, bad_share=0.03)
+        # The longest wait of an event that failed while others did not is a part of its age.
+        await asyncio.sleep(ends_s / 20 + 65)
+        return {
+            "seed": seed,
+            "hours": hours,
+            "honest": len(one.good),
+            "honest outcomes": dict(outcomes(one.good)),
+            "disliked": dict(outcomes(one.bad)),
+            "requests": len(one.network.sizes),
+            "states": dict(weather.states),
+        }

@@ -22,6 +22,7 @@ from simulation import (
     Simulation,
     dislikes,
     is_down,
+    live_through,
     outcomes,
     simulation,
 )
@@ -304,3 +305,10 @@ def test_row_60_attempts_are_limited_on_request() -> None:
         assert outcomes(one.bad) == {"dropped expired": 1}
 
     simulate(dislikes(DOWN), body, Limits(max_attempts=3))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_row_60_hours_of_bad_weather(seed: int) -> None:
+    """Hours of outages of every kind, with a firewall that dislikes some events: every other one arrives."""
+    figures = run_virtually(live_through(seed, 12))
+    assert figures["honest outcomes"] == {"delivered": figures["honest"]}, figures

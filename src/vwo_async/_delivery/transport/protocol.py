@@ -23,7 +23,7 @@ BODY_TIMEOUT_S = 1.0
 PROXY_REFUSED = 407
 MAX_PORT = 65_535
 # A name, which for one outside ASCII has its own form, or an address.
-_HOST = re.compile(r"[0-9A-Za-z._:%-]+")
+_HOST = re.compile(r"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]+(%\w+)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import re
 # A status line is there or it never comes; heads of interim answers (100, 103...) may go before it.
 _MAX_LINE_BYTES = 64
 _MAX_INTERIM_BYTES = 64_000
-_LINE = re.compile(rb"[\r\n]*HTTP/\d\.\d (\d{3})[ \r\n]")
+_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})[ \r\n]")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 SWITCHING_PROTOCOLS = 101
 

@@ -162,7 +162,11 @@ class ConversionClaims:
             )
             if receipt is not None:
                 self.release_on_failure(receipt, [conversion.claim])
-            if not (conversion.is_marked and storage.marks_with_claim):
+            is_stored = conversion.decision.reason is Reason.STORED
+            if conversion.is_marked and storage.marks_with_claim:
+                continue
+            # What was decided in place of a record that did not come must not replace one.
+            if is_stored or not stored_records.is_unread(conversion.campaign):
                 requests += _make_marks(conversion, data, read, stored_records)
         if requests:
             await storage.mark(requests, stored_records.notes, stored_records.ends_at)

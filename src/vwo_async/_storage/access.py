@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .._core.decision import Stored
 from .._log import FailureLog
@@ -20,7 +20,7 @@ from ..storage.rounds import (
     StorageRequest,
     WithdrawConversion,
 )
-from .channel import Channel, drop
+from .channel import CallChannel, RoundChannel, drop
 from .health import PROBE_INTERVAL_S, RETRY_INTERVAL_S, StorageHealth
 from .instant_channel import InstantChannel
 from .loop_clock import LoopClock
@@ -39,6 +39,9 @@ MAX_UNAWAITED = 1000
 MAX_ROUNDS = 2
 MAX_REQUESTS = 256
 MAX_TICK_S = 0.01
+
+
+AnyChannel: TypeAlias = CallChannel | RoundChannel | InstantChannel
 
 
 class _UnreadError(Exception):
@@ -87,23 +90,22 @@ class StorageAccess:
         self._release_tasks: set[asyncio.Task[None]] = set()
         self._failures = FailureLog("user storage")
 
-    def _make_channel(self, probe_interval_s: float) -> Channel | InstantChannel:
+    def _make_channel(self, probe_interval_s: float) -> AnyChannel:
         backend, clock, timeout_s = self._backend, self._clock, self._timeout_s
         if isinstance(backend, RoundCalls) and isinstance(backend.storage, MemoryUserStorage):
             health = StorageHealth(clock, timeout_s, probe_interval_s)
             return InstantChannel(backend.storage.answer, backend.name, health)
-        is_rounds = isinstance(backend, RoundCalls)
-        max_calls = MAX_THREADS if backend.has_plain_methods else MAX_CALLS
-        return Channel(
-            backend.answer,
-            backend.name,
-            clock=clock,
-            timeout_s=timeout_s,
-            health=StorageHealth(clock, timeout_s, probe_interval_s),
-            probe=backend.probe,
-            max_flights=MAX_ROUNDS if is_rounds else max_calls,
-            max_requests=MAX_REQUESTS if is_rounds else 1,
-        )
+        options: dict[str, Any] = {
+            "clock": clock,
+            "timeout_s": timeout_s,
+            "health": StorageHealth(clock, timeout_s, probe_interval_s),
+            "probe": backend.probe,
+        }
+        if isinstance(backend, RoundCalls):
+            bounds = {"max_flights": MAX_ROUNDS, "max_requests": MAX_REQUESTS}
+            return RoundChannel(backend.answer, backend.name, **options, **bounds)
+        max_flights = MAX_THREADS if backend.has_plain_methods else MAX_CALLS
+        return CallChannel(backend.answer, backend.name, **options, max_flights=max_flights)
 
     def _on_read_health(self, is_stalled: bool) -> None:
         if not is_stalled and self._writes.health.is_stalled:
@@ -255,7 +257,7 @@ class StorageAccess:
     # Asking
 
     async def _ask(
-        self, channel: Channel | InstantChannel, requests: Sequence[StorageRequest], ends_at: float
+        self, channel: AnyChannel, requests: Sequence[StorageRequest], ends_at: float
     ) -> list[Any]:
         """Return the outcome of each of *requests*, or why there is none."""
         if channel.health.is_stalled:
@@ -263,7 +265,7 @@ class StorageAccess:
         return await self._exchange(channel, requests, ends_at)
 
     async def _exchange(
-        self, channel: Channel | InstantChannel, requests: Sequence[StorageRequest], ends_at: float
+        self, channel: AnyChannel, requests: Sequence[StorageRequest], ends_at: float
     ) -> list[Any]:
         """The same, whatever is known of the storage."""
         pending = self._submit(channel, requests)
@@ -282,11 +284,12 @@ class StorageAccess:
         return Failure(f"{self._backend.name((pending.request,))} timed out", is_silent=True)
 
     def _submit(
-        self, channel: Channel | InstantChannel, requests: Sequence[StorageRequest]
+        self, channel: AnyChannel, requests: Sequence[StorageRequest]
     ) -> list[PendingRequest]:
-        if len(requests) == 1 or (channel is self._reads and self._backend.reads_many):
+        is_joint = channel is self._reads and self._backend.reads_many
+        if is_joint and len(requests) > 1 and isinstance(channel, CallChannel):
             return channel.submit(requests)
-        return [one for request in requests for one in channel.submit((request,))]
+        return [channel.submit_one(one) for one in requests]
 
     async def _wait(self, pending: Sequence[PendingRequest], ends_at: float) -> None:
         """Wait until every outcome is known, or the time is over."""
@@ -330,7 +333,7 @@ class StorageAccess:
     def _begin_withdrawal(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
     ) -> None:
-        (pending,) = self._writes.submit((withdrawal,))
+        pending = self._writes.submit_one(withdrawal)
 
         def settled() -> None:
             outcome = pending.outcome

@@ -170,6 +170,29 @@ class StorageAccess:
         goals = tuple(one for one in stored.goals if not has((*read, one)))
         return stored._replace(goals=goals)
 
+    async def read_one(
+        self, user_id: str, campaign_key: str, notes: list[str], ends_at: float
+    ) -> Stored | Failure | None:
+        """Return one record, or why it is not known; the quick way of `read`."""
+        channel = self._reads
+        request = ReadRecord(user_id, campaign_key)
+        if channel.health.is_stalled:
+            outcome: Any = UNRESPONSIVE
+        else:
+            pending = channel.submit_one(request)
+            if not pending.is_settled:
+                try:
+                    await self._wait_for_one(pending, ends_at)
+                finally:
+                    drop((pending,))
+            outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
+        stored = outcome if isinstance(outcome, Failure) else _read(outcome, request)
+        if isinstance(stored, Failure):
+            self._note_all((stored,), notes)
+        elif stored is not None and self._releases.number:
+            return self._without_withdrawn(stored, request)
+        return stored
+
     # Writing
 
     async def assign(
@@ -218,6 +241,34 @@ class StorageAccess:
             self._note_all([UNRESPONSIVE], notes)
             return [None] * len(wanted)
         pending = self._submit(channel, wanted)
+        await self._wait_for_claims(pending, wanted, ends_at)
+        outcomes = [self._outcome_of(one) for one in pending]
+        self._note_all(outcomes, notes)
+        return [None if isinstance(one, Failure) else bool(one) for one in outcomes]
+
+    async def count_one(
+        self, request: CountConversion, notes: list[str], ends_at: float
+    ) -> bool | None:
+        """Claim one conversion; the quick way of `count`."""
+        channel = self._writes
+        if channel.health.is_stalled or self._releases.number:
+            return (await self.count((request,), notes, ends_at))[0]
+        pending = channel.submit_one(request)
+        if not pending.is_settled:
+            await self._wait_for_claims((pending,), (request,), ends_at)
+        outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
+        if isinstance(outcome, Failure):
+            self._note_all((outcome,), notes)
+            return None
+        return bool(outcome)
+
+    async def _wait_for_claims(
+        self,
+        pending: Sequence[PendingRequest],
+        wanted: Sequence[CountConversion],
+        ends_at: float,
+    ) -> None:
+        """Wait for claims; those that are under way when the caller goes are looked after."""
         try:
             await self._wait(pending, ends_at)
         except asyncio.CancelledError:
@@ -229,9 +280,6 @@ class StorageAccess:
         for one, request in zip(pending, wanted, strict=True):
             if not one.is_settled:
                 self._unsettled[_withdrawal_of(request)] = one
-        outcomes = [self._outcome_of(one) for one in pending]
-        self._note_all(outcomes, notes)
-        return [None if isinstance(one, Failure) else bool(one) for one in outcomes]
 
     def choose_owner(self, conversion: tuple[str, str, str]) -> str:
         """Return the name under which a call claims *conversion*, which no other call has.
@@ -281,7 +329,7 @@ class StorageAccess:
             return pending.outcome
         if not pending.has_begun:
             return NOT_ASKED
-        return Failure(f"{self._backend.name((pending.request,))} timed out", is_silent=True)
+        return Failure(f"{self._backend.name((pending.request,))} timed out")
 
     def _submit(
         self, channel: AnyChannel, requests: Sequence[StorageRequest]
@@ -291,10 +339,22 @@ class StorageAccess:
             return channel.submit(requests)
         return [channel.submit_one(one) for one in requests]
 
+    async def _wait_for_one(self, pending: PendingRequest, ends_at: float) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        wake = partial(_wake, waiter)
+        pending.on_settled(wake)
+        timer = self._clock.call_at(ends_at, wake)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+
     async def _wait(self, pending: Sequence[PendingRequest], ends_at: float) -> None:
         """Wait until every outcome is known, or the time is over."""
         missing = [one for one in pending if not one.is_settled]
-        if not missing:
+        if len(missing) < 2:
+            if missing:
+                await self._wait_for_one(missing[0], ends_at)
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         number = len(missing)
@@ -423,7 +483,7 @@ class StorageAccess:
 
 def _read(row: Any, request: ReadRecord) -> Stored | Failure | None:
     stored = read_row(row, request.user_id, request.campaign_key)
-    return Failure(stored) if isinstance(stored, str) else stored
+    return Failure(stored, is_answer=True) if isinstance(stored, str) else stored
 
 
 def _withdrawal_of(request: CountConversion) -> WithdrawConversion:

@@ -140,7 +140,7 @@ class Channel:
             return
         self._abandon(flight)
         for one, name in zip(flight.pending, self._list_names(flight), strict=True):
-            one.settle(Failure(f"{name} timed out", is_silent=True))
+            one.settle(Failure(f"{name} timed out"))
         self._note_silence(flight)
         self._leave()
 

@@ -14,16 +14,16 @@ class Failure(NamedTuple):
 
     Attributes:
         text: Says so in words that hold nothing of the user's.
-        is_silent: Whether the storage did not answer in time, or was not asked because of that.
+        is_answer: Whether the storage did answer, with what is no record.
     """
 
     text: str
-    is_silent: bool = False
+    is_answer: bool = False
 
 
-UNRESPONSIVE = Failure("not waited for, since it timed out a moment ago", is_silent=True)
-NOT_ASKED = Failure("not asked in time, with too many calls ahead", is_silent=True)
-CLOSED = Failure("not waited for, since the client was closed", is_silent=True)
+UNRESPONSIVE = Failure("not waited for, since it timed out a moment ago")
+NOT_ASKED = Failure("not asked in time, with too many calls ahead")
+CLOSED = Failure("not waited for, since the client was closed")
 
 
 class PendingRequest:

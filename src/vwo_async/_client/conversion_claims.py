@@ -77,12 +77,14 @@ class ConversionClaims:
         """
         if self._storage is None:
             return list(conversions), {}
-        named = [
-            one._replace(owner=self._storage.choose_owner(one.claim[:3]))
-            if self._needs_claim(call, one, stored_records)
-            else one
-            for one in conversions
-        ]
+        named: list[Conversion] = []
+        for one in conversions:
+            if self._needs_claim(call, one, stored_records):
+                ends_at = stored_records.ends_at
+                owner = await self._storage.choose_owner(one.claim[:3], ends_at)
+                named.append(one._replace(owner=owner))
+            else:
+                named.append(one)
         wanted = [_make_count(call, one, stored_records) for one in named if one.owner]
         if not wanted:
             return named, {}

@@ -82,7 +82,8 @@ class _StoredCall:
         """Claim and mark the conversion in one step, then put its event on the queue."""
         storage = self._storage
         conversion = self._user.id, self._campaign.key, self._goal.identifier
-        withdrawal = WithdrawConversion(*conversion, storage.choose_owner(conversion))
+        owner = await storage.choose_owner(conversion, self.ends_at)
+        withdrawal = WithdrawConversion(*conversion, owner)
         request = CountConversion(*withdrawal, self._make_data(stored, variation))
         is_ours = await storage.count_one(request, self.notes, self.ends_at)
         if is_ours is False:

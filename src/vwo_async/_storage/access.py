@@ -88,6 +88,8 @@ class StorageAccess:
         self._releases = Releases(begin, lambda: self._writes.health.is_stalled)
         self._unsettled: dict[WithdrawConversion, PendingRequest] = {}
         self._release_tasks: set[asyncio.Task[None]] = set()
+        self._owner_prefix = ""
+        self._owners = 0
         self._failures = FailureLog("user storage")
 
     def _make_channel(self, probe_interval_s: float) -> AnyChannel:
@@ -164,7 +166,7 @@ class StorageAccess:
         self, stored: Stored | Failure | None, read: ReadRecord
     ) -> Stored | Failure | None:
         """Return what was read without the goals that are about to be taken back."""
-        if not isinstance(stored, Stored) or not self._releases.number:
+        if not isinstance(stored, Stored) or not self._releases.has_any:
             return stored
         has = self._releases.has
         goals = tuple(one for one in stored.goals if not has((*read, one)))
@@ -189,7 +191,7 @@ class StorageAccess:
         stored = outcome if isinstance(outcome, Failure) else _read(outcome, request)
         if isinstance(stored, Failure):
             self._note_all((stored,), notes)
-        elif stored is not None and self._releases.number:
+        elif stored is not None and self._releases.has_any:
             return self._without_withdrawn(stored, request)
         return stored
 
@@ -235,8 +237,6 @@ class StorageAccess:
             ends_at: How long to wait, see `find_deadline`.
         """
         channel = self._writes
-        if self._releases.number:
-            await self._wait_for_releases(wanted, ends_at)
         if channel.health.is_stalled:
             self._note_all([UNRESPONSIVE], notes)
             return [None] * len(wanted)
@@ -244,14 +244,21 @@ class StorageAccess:
         await self._wait_for_claims(pending, wanted, ends_at)
         outcomes = [self._outcome_of(one) for one in pending]
         self._note_all(outcomes, notes)
-        return [None if isinstance(one, Failure) else bool(one) for one in outcomes]
+        return [
+            None if isinstance(one, Failure) or self._is_undecided(one, request) else bool(one)
+            for one, request in zip(outcomes, wanted, strict=True)
+        ]
+
+    def _is_undecided(self, outcome: Any, request: CountConversion) -> bool:
+        """Tell whether the conversion is another call's that is about to give it back."""
+        return not outcome and self._releases.has_any and self._releases.has(request[:3])
 
     async def count_one(
         self, request: CountConversion, notes: list[str], ends_at: float
     ) -> bool | None:
         """Claim one conversion; the quick way of `count`."""
         channel = self._writes
-        if channel.health.is_stalled or self._releases.number:
+        if channel.health.is_stalled:
             return (await self.count((request,), notes, ends_at))[0]
         pending = channel.submit_one(request)
         if not pending.is_settled:
@@ -260,7 +267,7 @@ class StorageAccess:
         if isinstance(outcome, Failure):
             self._note_all((outcome,), notes)
             return None
-        return bool(outcome)
+        return None if self._is_undecided(outcome, request) else bool(outcome)
 
     async def _wait_for_claims(
         self,
@@ -281,21 +288,27 @@ class StorageAccess:
             if not one.is_settled:
                 self._unsettled[_withdrawal_of(request)] = one
 
-    def choose_owner(self, conversion: tuple[str, str, str]) -> str:
+    async def choose_owner(self, conversion: tuple[str, str, str], ends_at: float) -> str:
         """Return the name under which a call claims *conversion*, which no other call has.
 
-        Where an earlier claim of it could not be given back yet, and nobody counted it, it is that one's.
+        If an earlier claim could not be given back yet, and so is nobody's, it is the name of that one.
         """
-        return self._releases.take_over(conversion) or os.urandom(12).hex()
+        if self._releases.has_any:
+            waiting = PendingRequest(WithdrawConversion(*conversion, ""))
+            if self._releases.on_ended(conversion, partial(waiting.settle, None)):
+                await self._wait_for_one(waiting, ends_at)
+            owner = self._releases.take_over(conversion)
+            if owner:
+                return owner
+        return self.make_owner()
 
-    async def _wait_for_releases(self, wanted: Sequence[CountConversion], ends_at: float) -> None:
-        """Wait until earlier claims of the same conversions are given back, where they are about to be."""
-        pending = []
-        for one in wanted:
-            waiting = PendingRequest(one)
-            if self._releases.on_ended(one[:3], partial(waiting.settle, None)):
-                pending.append(waiting)
-        await self._wait(pending, ends_at)
+    def make_owner(self) -> str:
+        """Return a name that no other call has, in any process."""
+        if not self._owner_prefix:
+            # Not sooner: a process may have forked since the client was made.
+            self._owner_prefix = os.urandom(12).hex()
+        self._owners += 1
+        return f"{self._owner_prefix}{self._owners:x}"
 
     def _undo(self, pending: PendingRequest, request: CountConversion) -> None:
         """Give back what a caller claimed who is gone; a claim that failed may have been made all the same."""

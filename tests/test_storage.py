@@ -294,7 +294,7 @@ async def test_the_queue_is_first() -> None:
     from vwo_async.transport import Limits
 
     storage = RecordingStorage([row()])
-    async with client_with(storage, limits=Limits(max_events=0)) as client:
+    async with client_with(storage, limits=Limits(max_bytes=1)) as client:
         result = await client.track("checkout", "Ashley", "signup")
         assert result["checkout"].reason is Reason.QUEUE_FULL
     assert not storage.sets

@@ -472,17 +472,24 @@ class SingleTrack(TrackResult):
         campaign_key: The campaign.
         variation_name: The user's variation.
         receipt: The delivery of the conversion.
+        notes: As in every result.
     """
 
     __slots__ = ("_key", "_name", "_receipt")
 
-    def __init__(self, campaign_key: str, variation_name: str, receipt: Receipt) -> None:
+    def __init__(
+        self,
+        campaign_key: str,
+        variation_name: str,
+        receipt: Receipt,
+        notes: tuple[str, ...] = (),
+    ) -> None:
         self._key = campaign_key
         self._name = variation_name
         self._receipt = receipt
         self._made = self._delivery = self._reason = None
         self._detail = ""
-        self._notes = ()
+        self._notes = notes
 
     @property
     def receipt(self) -> Receipt:

@@ -433,7 +433,7 @@ async def test_row_73_one_limit_for_the_whole_call(api: str) -> None:
 
         await call("Ashley")
         await asyncio.gather(*(call("Ashley") for _ in range(5)), *map(call, "abc"))
-        assert max(took) < 1.35 * TIMEOUT_S + 0.05
+        assert max(took) < 2 * TIMEOUT_S
 
 
 async def test_row_73_late_in_the_line_counts_nothing() -> None:

@@ -133,7 +133,7 @@ async def test_a_lost_conversion_can_be_claimed_again() -> None:
 async def test_a_full_queue_gives_the_claim_back() -> None:
     """What the queue refuses was not counted, so it can be claimed again."""
     storage = Shared()
-    async with client_with(storage, limits=Limits(max_events=0)) as client:
+    async with client_with(storage, limits=Limits(max_bytes=1)) as client:
         result = await client.track("checkout", "Ashley", "signup")
         assert result["checkout"].reason is Reason.QUEUE_FULL
     assert storage.released == ["signup"]

@@ -49,7 +49,8 @@ from .decide import (
 from .engine import Engine
 from .options import GoalType, LaunchOptions, Options, read_options
 from .push import push_tags, read_tags
-from .track import await_delivery, track_conversions, track_now
+from .track import await_delivery, find_quick, track_conversions, track_now
+from .track_stored import track_stored
 from .user_handle import UserHandle
 
 if TYPE_CHECKING:
@@ -461,7 +462,7 @@ class VWOClient:
                 self._encoding,
             )
             waits = self._track_waits if wait is None else read_flag(wait, False, "wait")
-            result = track_now(
+            quick = find_quick(
                 engine,
                 user,
                 campaign_key,
@@ -473,12 +474,18 @@ class VWOClient:
                 meta_data=meta_data,
                 event_properties=event_properties,
             )
-            if result is not None:
-                if engine.has_outbox:
-                    kept = engine.reporter.keep_quickly(result)
-                    if kept is not None:
-                        await kept
-                return await await_delivery(engine, result) if waits else result
+            if quick is not None:
+                result = None
+                if engine.has_quick_path:
+                    result = track_now(engine, user, *quick)
+                    if engine.has_outbox:
+                        kept = engine.reporter.keep_quickly(result)
+                        if kept is not None:
+                            await kept
+                elif engine.has_stored_path:
+                    result = await track_stored(engine, user, *quick)
+                if result is not None:
+                    return await await_delivery(engine, result) if waits else result
             check_name(goal_identifier, "goal_identifier")
             options = self._options
             call = TrackCall(

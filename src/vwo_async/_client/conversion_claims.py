@@ -77,12 +77,14 @@ class ConversionClaims:
         """
         if self._storage is None:
             return list(conversions), {}
-        named = [
-            one._replace(owner=self._storage.choose_owner(one.claim[:3]))
-            if self._needs_claim(call, one, stored_records)
-            else one
-            for one in conversions
-        ]
+        named: list[Conversion] = []
+        for one in conversions:
+            if self._needs_claim(call, one, stored_records):
+                ends_at = stored_records.ends_at
+                owner = await self._storage.choose_owner(one.claim[:3], ends_at)
+                named.append(one._replace(owner=owner))
+            else:
+                named.append(one)
         wanted = [_make_count(call, one, stored_records) for one in named if one.owner]
         if not wanted:
             return named, {}
@@ -162,7 +164,11 @@ class ConversionClaims:
             )
             if receipt is not None:
                 self.release_on_failure(receipt, [conversion.claim])
-            if not (conversion.is_marked and storage.marks_with_claim):
+            is_stored = conversion.decision.reason is Reason.STORED
+            if conversion.is_marked and storage.marks_with_claim:
+                continue
+            # What was decided in place of a record that did not come must not replace one.
+            if is_stored or not stored_records.is_unread(conversion.campaign):
                 requests += _make_marks(conversion, data, read, stored_records)
         if requests:
             await storage.mark(requests, stored_records.notes, stored_records.ends_at)

@@ -54,10 +54,13 @@ class Engine:
         consent: Tells which users may be decided about and reported.
         reporter: Takes events and delivers them.
         claims: Claims and marks conversions in the user storage.
+        storage: The user storage, None if there is none.
         has_storage: Whether there is a user storage.
+        refuses: Whether nothing is decided where the storage fails.
         has_quick_path: Whether deciding and reporting have nothing to wait for and nobody to tell, so
             that plain functions can do both; with an outbox what they put is then to be kept.
         has_outbox: Whether there is an outbox.
+        has_stored_path: The same with a user storage that takes rounds, which is all there is to wait for.
         loop_share: How long calls have held the current turn of the loop.
         settings_refresh: Keeps the settings fresh.
     """
@@ -73,20 +76,28 @@ class Engine:
         self.reporter = Reporter(options)
         self.loop_share = LoopShare()
         self._closing: asyncio.Task[None] | None = None
-        self._storage = (
+        self.storage = (
             None
             if options.user_storage is None
             else StorageAccess(options.user_storage, options.storage_timeout_s)
         )
-        self.has_storage = self._storage is not None
-        self._refuses = options.on_storage_error == "refuse"
-        self.claims = ConversionClaims(self._storage, refuses=self._refuses)
+        self.has_storage = self.storage is not None
+        self.refuses = options.on_storage_error == "refuse"
+        self.claims = ConversionClaims(self.storage, refuses=self.refuses)
         self.has_quick_path = (
             options.user_storage is None
             and options.integrations is None
             and not options.development_mode
         )
         self.has_outbox = options.outbox is not None
+        self.has_stored_path = (
+            self.storage is not None
+            and self.storage.marks_with_claim
+            and options.integrations is None
+            and options.outbox is None
+            and not options.development_mode
+            and not options.should_track_returning_user
+        )
         self._integration = (
             Callback(options.integrations, "integrations") if options.integrations else None
         )
@@ -179,13 +190,13 @@ class Engine:
         )
         # What the end of the last events set off.
         grace_s = max(ends_at - time.monotonic(), CLOSE_GRACE_S)
-        storage = () if self._storage is None else (self._storage.settle(grace_s),)
+        storage = () if self.storage is None else (self.storage.settle(grace_s),)
         await asyncio.gather(*storage, *(one.settle(grace_s) for one in self._callbacks()))
         await self.settings_refresh.aclose()
 
     def _reserve(self, timeout_s: float) -> float:
         """Return how much of the time for closing is left to give claims back of what is dropped then."""
-        has_claims = self._storage is not None and self._storage.has_claims
+        has_claims = self.storage is not None and self.storage.has_claims
         return min(CLAIMS_SHARE * timeout_s, MAX_CLAIMS_S) if has_claims else 0.0
 
     def _callbacks(self) -> list[Callback]:
@@ -197,7 +208,7 @@ class Engine:
     def statistics(self) -> Statistics:
         """Return the ledger."""
         return Statistics(
-            storage_errors=0 if self._storage is None else self._storage.errors,
+            storage_errors=0 if self.storage is None else self.storage.errors,
             callback_errors=sum(callback.errors for callback in self._callbacks()),
             callbacks_left_out=sum(callback.left_out for callback in self._callbacks()),
             **self.reporter.count(),
@@ -217,7 +228,7 @@ class Engine:
         self, user: User, given_record: Mapping[str, Any] | None
     ) -> StoredRecords:
         """Return an empty view of the user storage for one call about *user*."""
-        return StoredRecords(self._storage, user, given_record, refuses=self._refuses)
+        return StoredRecords(self.storage, user, given_record, refuses=self.refuses)
 
     def tell_integration(
         self,

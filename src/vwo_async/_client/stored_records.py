@@ -117,10 +117,7 @@ class StoredRecords:
         """Tell whether the decision could be another one if every record had been read."""
         if decision.reason is Reason.WHITELISTED:
             return False
-        group = decision.campaign.group
-        members = () if group is None else group.members
-        keys = {decision.campaign.key, *(one.key for one in members)}
-        return not self._failed.isdisjoint(keys)
+        return not self._failed.isdisjoint(_list_keys(decision.campaign))
 
     async def prefetch(self, campaigns: Sequence[Campaign]) -> None:
         """Read in one round all that deciding *campaigns* can need."""
@@ -174,8 +171,8 @@ class StoredRecords:
         return records.get(campaign.key)
 
     def is_unread(self, campaign: Campaign) -> bool:
-        """Tell whether the record could not be read, so that it must not be written over."""
-        return campaign.key in self._unread
+        """Tell whether a record could not be read on which a new assignment depends: it must not be stored."""
+        return not self._unread.isdisjoint(_list_keys(campaign))
 
     def find_used(self, decision: Decision) -> Stored | None:
         """Return the record by which *decision* was made; one of a variation that is gone counts for nothing."""
@@ -185,3 +182,9 @@ class StoredRecords:
         """Let the calls about the same user that wait their turn know what is stored from now on."""
         if self.user_call is not None:
             self.user_call.remember(self.user_call.tick(), {campaign_key: stored})
+
+
+def _list_keys(campaign: Campaign) -> set[str]:
+    """Return the campaigns whose records a decision may depend on."""
+    members = () if campaign.group is None else campaign.group.members
+    return {campaign.key, *(one.key for one in members)}

@@ -41,7 +41,7 @@ from .stored_records import StoredRecords
 # The quick path
 
 
-def track_now(
+def find_quick(
     engine: Engine,
     user: User,
     campaign_key: object,
@@ -53,20 +53,19 @@ def track_now(
     user_storage_data: object,
     meta_data: object,
     event_properties: object,
-) -> TrackResult | None:
-    """Track the conversion of one campaign where nothing has to be waited for, as most calls do.
+) -> tuple[Campaign, Goal, Revenue] | None:
+    """Return campaign, goal and revenue of a call that asks for nothing else, as most calls do.
 
     The arguments are those of `VWOClient.track`, as the caller gave them.
 
     Returns:
-        The result as it is before delivery; None for a call that is not for the quick path.
+        None for a call that is not for a quick path.
 
     Raises:
         InvalidInputError: The revenue cannot be used.
     """
     if (
-        not engine.has_quick_path
-        or engine.consent.is_asked
+        engine.consent.is_asked
         or type(campaign_key) is not str
         or type(goal_identifier) is not str
         or goal_type_to_track is not None
@@ -77,16 +76,22 @@ def track_now(
         or user.notes
     ):
         return None
-    snapshot = engine.snapshot
-    target = snapshot.targets[campaign_key, goal_identifier]
+    target = engine.snapshot.targets[campaign_key, goal_identifier]
     if target is None:
         return None
     campaign, goal = target
     revenue = None if revenue_value is None else read_revenue(revenue_value)
     if not goal.is_revenue:
-        revenue = None
-    elif not revenue:
-        return None
+        return campaign, goal, None
+    return (campaign, goal, revenue) if revenue else None
+
+
+def track_now(
+    engine: Engine, user: User, campaign: Campaign, goal: Goal, revenue: Revenue
+) -> TrackResult:
+    """Track the conversion of one campaign where nothing has to be waited for; see `Engine.has_quick_path`."""
+    snapshot = engine.snapshot
+    campaign_key = campaign.key
     decision = decide(snapshot.plan, campaign, user, TRACK, None)
     variation = decision.variation
     if variation is None:
@@ -105,7 +110,7 @@ async def await_delivery(engine: Engine, result: TrackResult) -> TrackResult:
     """Await the delivery of what `track_now` returned, and return the result as it is then."""
     delivery = result.delivery
     await engine.reporter.wait_for(delivery)
-    return result if delivery.outcome else TrackResult(_apply_outcomes(result))
+    return result if delivery.outcome else TrackResult(_apply_outcomes(result), notes=result.notes)
 
 
 # The full path

@@ -34,7 +34,7 @@ class Flight:
 
 
 class Channel:
-    """Takes requests of one kind, reads or writes, and brings them to the storage.
+    """Brings requests of one kind, reads or writes, to the storage; see the classes below it.
 
     Args:
         ask: Asks the storage.
@@ -44,7 +44,6 @@ class Channel:
         health: Knows whether it answers.
         probe: Returns what asks it for a sign of life, given a request that was not answered.
         max_flights: How many tasks may be asking at a time.
-        max_requests: How many requests one of them takes; with 1, each group that is submitted has its own.
     """
 
     def __init__(
@@ -57,7 +56,6 @@ class Channel:
         health: StorageHealth,
         probe: Callable[[StorageRequest], Coroutine[Any, Any, object]],
         max_flights: int,
-        max_requests: int,
     ) -> None:
         self._ask = ask
         self._name = name
@@ -65,65 +63,28 @@ class Channel:
         self._timeout_s = timeout_s
         self._probe = probe
         self._max_flights = max_flights
-        self._max_requests = max_requests
-        self._waiting: deque[tuple[Sequence[PendingRequest], Context | None]] = deque()
         self._flights: set[Flight] = set()
         self._late: set[asyncio.Task[None]] = set()
-        self._leaves_soon = False
-        self._is_leaving = False
         self.health = health
         health.on_change(self._on_health)
 
-    @property
-    def size(self) -> int:
-        """How many groups of requests wait or are under way."""
-        return len(self._waiting) + len(self._flights)
-
-    def submit(
-        self, requests: Iterable[StorageRequest], context: Context | None = None
-    ) -> list[PendingRequest]:
-        """Have *requests* answered together; the outcome of each is known now or later.
-
-        Args:
-            requests: What the storage is asked.
-            context: In which it is asked, where it matters.
-        """
-        pending = [PendingRequest(one) for one in requests]
-        self._waiting.append((pending, context))
-        if self._max_requests == 1:
-            self._leave()
-        elif not self._leaves_soon and len(self._flights) < self._max_flights:
-            # Whatever else is asked in this turn of the loop goes with it.
-            self._leaves_soon = True
-            asyncio.get_running_loop().call_soon(self._leave_now)
-        return pending
-
-    def _leave_now(self) -> None:
-        self._leaves_soon = False
-        self._leave()
+    def submit_one(self, request: StorageRequest) -> PendingRequest:
+        """Have *request* answered; the outcome is known now or later."""
+        raise NotImplementedError
 
     def _leave(self) -> None:
-        if self._is_leaving:
-            # Some flights end while they begin, and the loop below sees to the next.
-            return
-        self._is_leaving = True
-        try:
-            while self._waiting and len(self._flights) < self._max_flights:
-                pending, context = self._take()
-                if pending:
-                    self._begin(pending, context)
-        finally:
-            self._is_leaving = False
+        """Begin with what waits, as far as may be."""
+        raise NotImplementedError
 
-    def _take(self) -> tuple[list[PendingRequest], Context | None]:
-        """Return what leaves next, without those that nobody waits for any more."""
-        first, context = self._waiting.popleft()
-        taken = [one for one in first if not one.is_settled]
-        while self._waiting and len(taken) + len(self._waiting[0][0]) <= self._max_requests:
-            taken += (one for one in self._waiting.popleft()[0] if not one.is_settled)
-        return taken, context
+    def _take_all(self) -> list[PendingRequest]:
+        """Return what waits; it waits no longer."""
+        raise NotImplementedError
 
-    def _begin(self, pending: list[PendingRequest], context: Context | None) -> None:
+    def _name_all(self, requests: Sequence[StorageRequest]) -> list[str]:
+        """Return for each of *requests*, which were asked together, what was called for it."""
+        raise NotImplementedError
+
+    def _begin(self, pending: Sequence[PendingRequest], context: Context | None) -> None:
         flight = Flight(pending, self._clock.now)
         for one in pending:
             one.has_begun = True
@@ -151,13 +112,6 @@ class Channel:
             outcomes = [error] * len(requests)
         self._land(flight, outcomes)
 
-    def _name_all(self, flight: Flight) -> list[str]:
-        """Return for each request what was called for it."""
-        requests = [one.request for one in flight.pending]
-        if self._max_requests == 1:
-            return [self._name(requests)] * len(requests)
-        return [self._name((one,)) for one in requests]
-
     def _land(self, flight: Flight, outcomes: Sequence[Any]) -> None:
         """Hand each its outcome; one that comes after the time-out is of use as a sign of life alone."""
         if flight.is_over:
@@ -168,7 +122,7 @@ class Channel:
         if any(failed):
             outcomes = [
                 Failure(f"{name} {describe(one)}") if isinstance(one, BaseException) else one
-                for one, name in zip(outcomes, self._name_all(flight), strict=True)
+                for one, name in zip(outcomes, self._list_names(flight), strict=True)
             ]
         for pending, outcome in zip(flight.pending, outcomes, strict=True):
             pending.settle(outcome)
@@ -185,8 +139,8 @@ class Channel:
         if flight.is_over:
             return
         self._abandon(flight)
-        for one, name in zip(flight.pending, self._name_all(flight), strict=True):
-            one.settle(Failure(f"{name} timed out", is_silent=True))
+        for one, name in zip(flight.pending, self._list_names(flight), strict=True):
+            one.settle(Failure(f"{name} timed out"))
         self._note_silence(flight)
         self._leave()
 
@@ -206,6 +160,9 @@ class Channel:
         if flight.timer is not None:
             flight.timer.cancel()
 
+    def _list_names(self, flight: Flight) -> list[str]:
+        return self._name_all([one.request for one in flight.pending])
+
     def _note_silence(self, flight: Flight) -> None:
         request = flight.pending[0].request
         self.health.timed_out(flight.asked_at, partial(self._probe, request))
@@ -213,17 +170,13 @@ class Channel:
     def _on_health(self, is_stalled: bool) -> None:
         """Let those go who still wait for their turn when the storage stalls."""
         if is_stalled:
-            waiting, self._waiting = self._waiting, deque()
-            for pending, _ in waiting:
-                for one in pending:
-                    one.settle(UNRESPONSIVE)
+            for one in self._take_all():
+                one.settle(UNRESPONSIVE)
 
     def cut(self) -> None:
         """Wait for nothing any more: who still waits is told so, and tasks are cancelled."""
-        for pending, _ in self._waiting:
-            for one in pending:
-                one.settle(CLOSED)
-        self._waiting.clear()
+        for one in self._take_all():
+            one.settle(CLOSED)
         for flight in list(self._flights):
             self._abandon(flight)
             for one in flight.pending:
@@ -240,6 +193,103 @@ class Channel:
     def _list_tasks(self) -> list[asyncio.Task[None]]:
         under_way = [one.task for one in self._flights if one.task is not None]
         return [*under_way, *self._late]
+
+
+class CallChannel(Channel):
+    """For storages that are asked by their methods: a task for each call, and some of them wait."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._waiting: deque[tuple[Sequence[PendingRequest], Context | None]] = deque()
+        self._is_leaving = False
+
+    @property
+    def size(self) -> int:
+        """How many calls wait or are under way."""
+        return len(self._waiting) + len(self._flights)
+
+    def submit_one(self, request: StorageRequest, context: Context | None = None) -> PendingRequest:
+        """Have *request* answered, in *context* where that matters."""
+        return self.submit((request,), context)[0]
+
+    def submit(
+        self, requests: Sequence[StorageRequest], context: Context | None = None
+    ) -> list[PendingRequest]:
+        """Have *requests* answered by one call."""
+        pending = [PendingRequest(one) for one in requests]
+        self._waiting.append((pending, context))
+        self._leave()
+        return pending
+
+    def _leave(self) -> None:
+        if self._is_leaving:
+            # Some calls end while they begin, and the loop below sees to the next.
+            return
+        self._is_leaving = True
+        try:
+            while self._waiting and len(self._flights) < self._max_flights:
+                pending, context = self._waiting.popleft()
+                if not pending[0].is_settled:
+                    self._begin(pending, context)
+        finally:
+            self._is_leaving = False
+
+    def _take_all(self) -> list[PendingRequest]:
+        waiting, self._waiting = self._waiting, deque()
+        return [one for pending, _ in waiting for one in pending]
+
+    def _name_all(self, requests: Sequence[StorageRequest]) -> list[str]:
+        return [self._name(requests)] * len(requests)
+
+
+class RoundChannel(Channel):
+    """For storages that take many requests at once: what is asked in one turn of the loop goes together.
+
+    Args:
+        *arguments: As for `Channel`.
+        max_requests: How many requests a round takes.
+        **options: As for `Channel`.
+    """
+
+    def __init__(self, *arguments: Any, max_requests: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._max_requests = max_requests
+        self._waiting: deque[PendingRequest] = deque()
+        self._leaves_soon = False
+
+    @property
+    def size(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
+
+    def submit_one(self, request: StorageRequest) -> PendingRequest:
+        """Have *request* answered with the next round."""
+        pending = PendingRequest(request)
+        self._waiting.append(pending)
+        if not self._leaves_soon and len(self._flights) < self._max_flights:
+            self._leaves_soon = True
+            asyncio.get_running_loop().call_soon(self._leave_now)
+        return pending
+
+    def _leave_now(self) -> None:
+        self._leaves_soon = False
+        self._leave()
+
+    def _leave(self) -> None:
+        waiting = self._waiting
+        while waiting and len(self._flights) < self._max_flights:
+            number = min(len(waiting), self._max_requests)
+            taken = [waiting.popleft() for _ in range(number)]
+            pending = [one for one in taken if not one.is_settled]
+            if pending:
+                self._begin(pending, None)
+
+    def _take_all(self) -> list[PendingRequest]:
+        waiting, self._waiting = self._waiting, deque()
+        return list(waiting)
+
+    def _name_all(self, requests: Sequence[StorageRequest]) -> list[str]:
+        return [self._name((one,)) for one in requests]
 
 
 def drop(pending: Iterable[PendingRequest]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextvars import Context
+from collections.abc import Callable, Sequence
 
 from ..storage.rounds import StorageOutcome, StorageRequest
 from .health import StorageHealth
@@ -31,19 +30,14 @@ class InstantChannel:
         self._name = name
         self.health = health
 
-    def submit(
-        self, requests: Iterable[StorageRequest], context: Context | None = None
-    ) -> list[PendingRequest]:
-        """Answer *requests*."""
-        return [self._settle(one) for one in requests]
-
-    def _settle(self, request: StorageRequest) -> PendingRequest:
+    def submit_one(self, request: StorageRequest) -> PendingRequest:
+        """Answer *request*."""
         pending = PendingRequest(request)
-        pending.has_begun = True
+        pending.has_begun = pending.is_settled = True
         try:
-            pending.settle(self._answer(request))
+            pending.outcome = self._answer(request)
         except Exception as error:  # noqa: BLE001 - a record may hold anything
-            pending.settle(Failure(f"{self._name((request,))} {describe(error)}"))
+            pending.outcome = Failure(f"{self._name((request,))} {describe(error)}")
         return pending
 
     def cut(self) -> None:

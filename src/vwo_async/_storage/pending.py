@@ -14,16 +14,16 @@ class Failure(NamedTuple):
 
     Attributes:
         text: Says so in words that hold nothing of the user's.
-        is_silent: Whether the storage did not answer in time, or was not asked because of that.
+        is_answer: Whether the storage did answer, with what is no record.
     """
 
     text: str
-    is_silent: bool = False
+    is_answer: bool = False
 
 
-UNRESPONSIVE = Failure("not waited for, since it timed out a moment ago", is_silent=True)
-NOT_ASKED = Failure("not asked in time, with too many calls ahead", is_silent=True)
-CLOSED = Failure("not waited for, since the client was closed", is_silent=True)
+UNRESPONSIVE = Failure("not waited for, since it timed out a moment ago")
+NOT_ASKED = Failure("not asked in time, with too many calls ahead")
+CLOSED = Failure("not waited for, since the client was closed")
 
 
 class PendingRequest:
@@ -36,21 +36,23 @@ class PendingRequest:
         self.has_begun = False
         self.is_settled = False
         self.outcome: Any = None
-        self._callbacks: list[Callable[[], object]] = []
+        self._callbacks: list[Callable[[], object]] | None = None
 
     def settle(self, outcome: Any) -> None:
         """Set the outcome and call who waits for it; only the first time counts."""
         if self.is_settled:
             return
         self.outcome, self.is_settled = outcome, True
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
             callback()
 
     def on_settled(self, callback: Callable[[], object]) -> None:
         """Call *callback*, which must not raise, when the outcome is known: at once where it is."""
         if self.is_settled:
             callback()
+        elif self._callbacks is None:
+            self._callbacks = [callback]
         else:
             self._callbacks.append(callback)
 

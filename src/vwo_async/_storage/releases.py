@@ -17,6 +17,7 @@ LAST_RETRY_S = 5.0
 
 Conversion: TypeAlias = tuple[str, str, str]
 """User, campaign and goal."""
+_Debt: TypeAlias = tuple[WithdrawConversion, Context | None]
 Begin: TypeAlias = Callable[[WithdrawConversion, Context | None, Callable[[bool], None]], None]
 
 
@@ -38,16 +39,22 @@ class Releases:
         self._begin = begin
         self._is_stalled = is_stalled
         self._under_way: dict[Conversion, list[Callable[[], object]]] = {}
-        self._owed: dict[Conversion, tuple[WithdrawConversion, Context | None]] = {}
+        # Several calls may each have claimed the same conversion, and not know who has it.
+        self._owed: dict[Conversion, list[_Debt]] = {}
         self._retry_s = FIRST_RETRY_S
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
         self.lost = 0
 
     @property
+    def has_any(self) -> bool:
+        """Whether something is not taken back yet."""
+        return bool(self._under_way or self._owed)
+
+    @property
     def number(self) -> int:
         """How many are not taken back yet."""
-        return len(self._under_way) + len(self._owed)
+        return len(self._under_way) + sum(map(len, self._owed.values()))
 
     def add(self, withdrawal: WithdrawConversion, context: Context | None) -> None:
         """Take a conversion back, soon; from a storage that does not answer, when it is back."""
@@ -58,8 +65,13 @@ class Releases:
 
     def take_over(self, conversion: Conversion) -> str:
         """Return the owner of a claim that is still to be given back, and keep the claim; empty for none."""
-        found = self._owed.pop(conversion, None)
-        return "" if found is None else found[0].owner
+        debts = self._owed.get(conversion)
+        if debts is None:
+            return ""
+        withdrawal, _ = debts.pop()
+        if not debts:
+            del self._owed[conversion]
+        return withdrawal.owner
 
     def on_ended(self, conversion: Conversion, callback: Callable[[], object]) -> bool:
         """Call *callback* once this conversion is taken back; false where that is not under way."""
@@ -97,7 +109,7 @@ class Releases:
         if len(self._owed) >= MAX_OWED:
             self.lost += 1
             return
-        self._owed[withdrawal[:3]] = (withdrawal, context)
+        self._owed.setdefault(withdrawal[:3], []).append((withdrawal, context))
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._retry_s, self._retry_one)
@@ -106,7 +118,8 @@ class Releases:
     def _retry_one(self) -> None:
         self._timer = None
         if self._owed and not self._under_way:
-            self._try(*self._owed.pop(next(iter(self._owed))))
+            for debt in self._owed.pop(next(iter(self._owed))):
+                self._try(*debt)
 
     def retry_all(self) -> None:
         """Try again what failed, or was not begun: the storage is back."""
@@ -114,8 +127,9 @@ class Releases:
             self._timer.cancel()
             self._timer = None
         owed, self._owed = self._owed, {}
-        for withdrawal, context in owed.values():
-            self._try(withdrawal, context)
+        for debts in owed.values():
+            for debt in debts:
+                self._try(*debt)
 
     async def settle(self, timeout_s: float) -> int:
         """Take back what can be taken back in time; return how many stay claimed for ever."""

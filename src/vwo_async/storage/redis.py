@@ -194,7 +194,11 @@ class RedisUserStorage:
         Raises:
             StorageError: The server cannot be reached, so that none is answered.
         """
-        return await _ask(self._run_round(requests))
+        try:
+            return await self._run_round(requests)
+        except Exception as error:  # noqa: BLE001 - see `_hide`
+            failure = _hide(error)
+        raise failure
 
     async def _run_round(self, requests: Sequence[StorageRequest]) -> Sequence[StorageOutcome]:
         reads = [one for one in requests if isinstance(one, ReadRecord)]

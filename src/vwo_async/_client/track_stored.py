@@ -1,0 +1,138 @@
+"""The quick path of a track call with a user storage that takes rounds: a record, a claim, an event.
+
+It gives the same results as `track.track_conversions`. Calls about one user need not wait for one another
+here, since the storage settles claim and mark in one step, whoever else claims.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from .._core.decision import Stored
+from .._core.goal import Revenue, counts_once
+from .._core.plan import Campaign, Goal, Variation
+from .._reason import Reason
+from .._result import CampaignTrack, DeliveryStatus, Receipt, SingleTrack, TrackResult
+from .._storage.access import StorageAccess
+from .._storage.pending import Failure
+from .._user import User
+from ..storage.protocol import SEPARATOR
+from ..storage.rounds import CountConversion, WithdrawConversion
+from .engine import Engine
+
+
+async def track_stored(
+    engine: Engine, user: User, campaign: Campaign, goal: Goal, revenue: Revenue
+) -> TrackResult | None:
+    """Track the conversion of a user whom the storage knows.
+
+    Returns:
+        The result as it is before delivery; None if the full path has to be taken, and nothing was done.
+
+    Raises:
+        ClosedError: The client was closed meanwhile.
+    """
+    storage = engine.storage
+    assert storage is not None
+    if campaign.whitelist or not counts_once(goal, tracks_returning_user=False):
+        return None
+    call = _StoredCall(engine, storage, user, campaign, goal)
+    stored = await storage.read_one(user.id, campaign.key, call.notes, call.ends_at)
+    if stored is None:
+        return call.refuse(Reason.NOT_ACTIVATED)
+    if isinstance(stored, Failure):
+        is_unknown = engine.refuses or not stored.is_answer
+        return call.refuse(Reason.STORAGE_ERROR if is_unknown else Reason.NOT_ACTIVATED)
+    variation = campaign.variations_by_name.get(stored.variation_name)
+    if variation is None or SEPARATOR in goal.identifier:
+        return None
+    if goal.identifier in stored.goals:
+        return call.refuse(Reason.ALREADY_TRACKED, variation)
+    return await call.count(stored, variation, revenue)
+
+
+class _StoredCall:
+    """One call on its way.
+
+    Attributes:
+        notes: A text for each failure of the storage.
+        ends_at: Until when it waits for the storage, by the storage's clock.
+    """
+
+    __slots__ = ("_campaign", "_engine", "_goal", "_storage", "_user", "ends_at", "notes")
+
+    def __init__(
+        self, engine: Engine, storage: StorageAccess, user: User, campaign: Campaign, goal: Goal
+    ) -> None:
+        self._engine = engine
+        self._storage = storage
+        self._user = user
+        self._campaign = campaign
+        self._goal = goal
+        self.notes: list[str] = []
+        self.ends_at = storage.find_deadline()
+
+    def refuse(self, reason: Reason, variation: Variation | None = None) -> TrackResult:
+        """Return the result of a conversion that does not count."""
+        name = None if variation is None else variation.name
+        refused = CampaignTrack(False, reason, name)
+        return TrackResult({self._campaign.key: refused}, notes=tuple(self.notes))
+
+    async def count(self, stored: Stored, variation: Variation, revenue: Revenue) -> TrackResult:
+        """Claim and mark the conversion in one step, then put its event on the queue."""
+        storage = self._storage
+        conversion = self._user.id, self._campaign.key, self._goal.identifier
+        owner = await storage.choose_owner(conversion, self.ends_at)
+        withdrawal = WithdrawConversion(*conversion, owner)
+        request = CountConversion(*withdrawal, self._make_data(stored, variation))
+        is_ours = await storage.count_one(request, self.notes, self.ends_at)
+        if is_ours is False:
+            return self.refuse(Reason.ALREADY_TRACKED, variation)
+        if is_ours is None and self._engine.refuses:
+            storage.release_soon(withdrawal)
+            return self.refuse(Reason.STORAGE_ERROR, variation)
+        event = self._put(variation, revenue, withdrawal)
+        if event is None:
+            return self.refuse(Reason.QUEUE_FULL, variation)
+        if is_ours is None:
+            # It may not have been marked; where writing takes too long, it goes on without this call.
+            unowned = request._replace(owner="")
+            await storage.mark((unowned,), self.notes, self.ends_at)
+        return SingleTrack(self._campaign.key, variation.name, event, tuple(self.notes))
+
+    def _make_data(self, stored: Stored, variation: Variation) -> dict[str, object]:
+        """Return the record to keep if there is none any more."""
+        return {
+            **stored.rest,
+            "userId": self._user.id,
+            "campaignKey": self._campaign.key,
+            "variationName": variation.name,
+            "goalIdentifier": SEPARATOR.join((*stored.goals, self._goal.identifier)),
+        }
+
+    def _put(
+        self, variation: Variation, revenue: Revenue, withdrawal: WithdrawConversion
+    ) -> Receipt | None:
+        """Put the event on the queue; if it comes to nothing, now or later, the claim is given back."""
+        engine = self._engine
+        event = engine.snapshot.event_factory.make_conversion(
+            self._user, self._campaign, variation, self._goal, revenue
+        )
+        receipts = None
+        try:
+            receipts = engine.reporter.put((event,))
+        finally:
+            if receipts is None or receipts[0] is None:
+                self._storage.release_soon(withdrawal)
+        if receipts is None or receipts[0] is None:
+            return None
+        event.on_settled(partial(_release_if_lost, self._storage, event, withdrawal))
+        return event
+
+
+def _release_if_lost(
+    storage: StorageAccess, receipt: Receipt, withdrawal: WithdrawConversion
+) -> None:
+    outcome = receipt.outcome
+    if outcome is not None and not outcome and outcome.status is not DeliveryStatus.KEPT:
+        storage.release_soon(withdrawal)

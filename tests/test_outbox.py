@@ -123,12 +123,12 @@ async def test_events_from_the_future_are_new(tmp_path: Path) -> None:
         connection.execute("UPDATE events SET wall_s = wall_s + 3600")
     connection.close()
     transport = RecordingTransport()
-    batching = {"events_per_request": 100, "request_time_interval": 1}
+    batching: Any = {"events_per_request": 100, "request_time_interval": 1}
     file = settings()
     async with VWOClient(file, transport=transport, outbox=path, batch_events=batching) as client:
         await drained(client)
     assert len(transport.requests) == 1
-    assert rows(path) == []
+    assert read_payloads(path) == []
 
 
 async def test_two_clients_on_one_path(tmp_path: Path) -> None:

@@ -201,17 +201,20 @@ async def test_flush_callback() -> None:
 
     for callback in (lambda error, events: heard.append((error, events)), hear_later):
         heard.clear()
-        transport = RecordingTransport([Answer(200), Answer(307)])
+        # The second batch is refused, and then each of its events alone.
+        transport = RecordingTransport([Answer(200), Answer(307), Answer(307), Answer(307)])
         batching: Any = {"events_per_request": 2, "flush_callback": callback}
         async with VWOClient(settings(), transport=transport, batch_events=batching) as client:
             for number in range(4):
                 await client.track("checkout", f"u{number}", "signup")
             await client.flush_events()
-        (first, events), (second, _) = heard
+        (first, events), *others = heard
         assert first is None
         assert [event["eT"] for event in events] == [2, 2]
-        assert isinstance(second, DeliveryError)
-        assert "307" in str(second)
+        assert [[event["eT"] for event in events] for _, events in others] == [[2], [2]]
+        for error, _ in others:
+            assert isinstance(error, DeliveryError)
+            assert "307" in str(error)
 
 
 async def test_close_sends_what_batching_holds() -> None:

@@ -148,7 +148,7 @@ async def test_an_event_that_is_kept_while_the_client_closes(tmp_path: Path) -> 
         assert await client.track("checkout", "Ashley", "signup")
         report = await client.aclose(timeout_s=0.05)
         assert report.remaining == 1
-    assert len(rows(path)) == 1
+    assert len(read_payloads(path)) == 1
     transport = RecordingTransport()
     async with VWOClient(settings(), transport=transport, outbox=path) as client:
         await drained(client)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,29 @@ async def test_events_from_the_future_are_new(tmp_path: Path) -> None:
         await drained(client)
     assert len(transport.requests) == 1
     assert read_payloads(path) == []
+
+
+async def test_an_event_that_is_kept_while_the_client_closes(tmp_path: Path) -> None:
+    """What reaches the disk only after closing has given up on it stays there for the next client."""
+
+    class LateOutbox(SqliteOutbox):
+        async def append(self, rows: Sequence[tuple[float, bytes]]) -> Sequence[int]:
+            await asyncio.sleep(0.2)
+            return await super().append(rows)
+
+    path = tmp_path / "outbox.db"
+    outbox = LateOutbox(path)
+    async with VWOClient(
+        settings(), base_url=DOWN, outbox=outbox, storage_timeout_s=0.05
+    ) as client:
+        assert await client.track("checkout", "Ashley", "signup")
+        report = await client.aclose(timeout_s=0.05)
+        assert report.remaining == 1
+    assert len(read_payloads(path)) == 1
+    transport = RecordingTransport()
+    async with VWOClient(settings(), transport=transport, outbox=path) as client:
+        await drained(client)
+    assert len(transport.requests) == 1
 
 
 async def test_two_clients_on_one_path(tmp_path: Path) -> None:

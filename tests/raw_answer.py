@@ -173,6 +173,7 @@ class RawServer:
     Attributes:
         base_url: Where it listens.
         requests: How many it has read.
+        is_done: Set once the raw answer was written, or nobody was there to take it.
     """
 
     def __init__(self) -> None:
@@ -181,10 +182,12 @@ class RawServer:
         self._pieces: list[bytes] | None = None
         self._closes = False
         self.pause_s = PAUSE_S
+        self.is_done = asyncio.Event()
 
     def answer(self, pieces: list[bytes], *, closes: bool) -> None:
         """Give the next request this answer."""
         self._pieces, self._closes = pieces, closes
+        self.is_done.clear()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
@@ -192,6 +195,7 @@ class RawServer:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await self._serve(reader, writer)
         finally:
+            self.is_done.set()
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -206,6 +210,7 @@ class RawServer:
                     await asyncio.sleep(self.pause_s)
                 writer.write(piece)
                 await writer.drain()
+            self.is_done.set()
             if self._closes:
                 return
 

@@ -52,9 +52,9 @@ class Outcome(Value):
     Attributes:
         status: The end.
         reason: A word for why, empty where it was delivered: ``http`` (refused by VWO), ``expired``,
-            ``too_large``, ``unserializable``, ``closed``, ``unknown`` or ``overflow``.
+            ``too_large``, ``unserializable``, ``closed``, ``unknown`` or ``overflow`` (the queue was full).
         status_code: The last HTTP status, None where there was no answer.
-        attempts: How many requests were made.
+        attempts: How many requests were made, at most where events that failed apart were sent on together.
     """
 
     status: DeliveryStatus

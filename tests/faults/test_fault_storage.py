@@ -10,11 +10,12 @@ import sys
 import time
 import traceback
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from database import RedisServer, running_redis
@@ -23,6 +24,8 @@ from port import find_free_port
 from postgres import PostgresServer
 from redis import Redis as SyncRedis
 from sample import settings
+from server import Server, running_server
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from waiting import until
@@ -33,6 +36,7 @@ from vwo_async.storage import MemoryUserStorage
 from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.storage.sql import SqlUserStorage
 from vwo_async.testing import RecordingTransport
+from vwo_async.transport import Limits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -179,6 +183,158 @@ async def test_row_69_storages_of_ones_own(caplog: pytest.LogCaptureFixture) -> 
     assert not storage.claims
     assert not [one for one in storage.rows.values() if "goalIdentifier" in one]
     assert client.statistics().storage_errors == 0
+
+
+# Row 70
+
+
+CLAIMER = Path(__file__).parent / "claimer.py"
+
+
+async def run_until_killed(*arguments: str, after_s: float) -> set[str]:
+    """Let a process track users, kill it, and return those of whom its callers were told."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(CLAIMER), *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    await asyncio.sleep(after_s)
+    process.kill()
+    # What is cut off in the middle was not told.
+    lines = (await process.stdout.read()).split(b"\n")[:-1]
+    await process.wait()
+    return {line.decode() for line in lines}
+
+
+async def drain(*arguments: str) -> None:
+    """Let a process deliver what is in the outbox."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(CLAIMER), *arguments, "drain"
+    )
+    assert await process.wait() == 0
+
+
+async def find_claimed(kind: str, url: str) -> set[str]:
+    """Return the users of whom the storage says that their conversion was counted, claimed or marked."""
+    if kind == "redis":
+        with SyncRedis.from_url(url, decode_responses=True) as redis:
+            keys = list(redis.scan_iter("vwo:8:checkout:*", 1000))
+            pipeline = redis.pipeline(transaction=False)
+            for key in keys:
+                pipeline.hmget(key, "goal:signup", "goals")
+            fields = zip(keys, pipeline.execute(), strict=True)
+            return {key.rpartition(":")[2] for key, found in fields if any(found)}
+    async with engine_of(url) as engine, engine.connect() as connection:
+        claims = await connection.execute(text("SELECT user_id FROM vwo_claim"))
+        marks = await connection.execute(
+            text("SELECT user_id FROM vwo_user WHERE goal_identifier IS NOT NULL")
+        )
+        return {user_id for (user_id,) in (*claims, *marks)}
+
+
+def conversions_of(server: Server) -> dict[str, set[int]]:
+    """Return when each conversion that arrived was made, by visitor; a retry says the same as the first try."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for request in server.requests:
+        url = urlsplit(request.target)
+        if url.path.endswith("/track-goal"):
+            query = parse_qs(url.query)
+            found[query["u"][0]].add(int(query["sId"][0]))
+        elif request.body:
+            for one in json.loads(request.body)["ev"]:
+                if one["eT"] == 2:
+                    found[one["u"]].add(int(one["sId"]))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+async def test_row_70_claims_and_outbox_agree_after_a_kill(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """However a process is killed, what is claimed is sent by the next start, and is sent once."""
+    if kind == "redis":
+        url, name = request.getfixturevalue("redis_server").url, "redis"
+    else:
+        url, name = request.getfixturevalue("own_postgres").url, "sql"
+        async with SqlUserStorage.from_url(url) as storage:
+            await storage.create_tables()
+    told: set[str] = set()
+    async with running_server() as server:
+        arguments = (name, url, server.base_url, str(tmp_path / "outbox.db"))
+        for number in range(3):
+            after_s = random.uniform(0.2, 0.8)
+            told |= await run_until_killed(*arguments, str(number * 10_000), after_s=after_s)
+        await drain(*arguments)
+        arrived = conversions_of(server)
+    claimed = await find_claimed(name, url)
+    assert len(told) > 50
+    # The server knows visitors by another name; each user is one.
+    assert len(arrived) == len(claimed)
+    assert told <= claimed
+    # What was on its way when the process was killed may have been sent again, byte for byte.
+    assert {len(times) for times in arrived.values()} == {1}
+
+
+async def test_row_70_what_another_has_counted_is_not_sent(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """An event that was kept, and whose conversion another process has claimed since, is let go."""
+    fill(redis_server, ["mine", "theirs"])
+    transport = RecordingTransport()
+    path = tmp_path / "outbox.db"
+    async with RedisUserStorage.from_url(redis_server.url) as storage:
+
+        class Killed(BaseException):
+            pass
+
+        async def claim_never(*arguments: object) -> Any:
+            raise Killed
+
+        client = client_with(storage, outbox=path, transport=transport, storage_timeout_s=5)
+        await client.open()
+        client._engine.claims.claim = claim_never  # type: ignore[method-assign, assignment]
+        # As if the process had ended there: nothing of the call goes on.
+        client._engine.reporter.take_back = lambda events: None  # type: ignore[method-assign]
+        for user in ("mine", "theirs"):
+            with pytest.raises(Killed):
+                await client.track("checkout", user, "signup")
+        await client.aclose(timeout_s=0.5)
+        async with client_with(storage, transport=RecordingTransport()) as other:
+            assert await other.track("checkout", "theirs", "signup")
+        async with client_with(storage, outbox=path, transport=transport) as again:
+            await again.flush_events()
+            assert again.statistics().delivered == 1
+            result = await again.track("checkout", "mine", "signup")
+            assert reason_of(result) is Reason.ALREADY_TRACKED
+
+
+@pytest.mark.parametrize("end", ["lost", "cancelled", "full"])
+async def test_row_70_nothing_stays_in_the_outbox(
+    redis_server: RedisServer, tmp_path: Path, end: str
+) -> None:
+    """What was kept before its claim, and then did not count, is taken out of the outbox again."""
+    fill(redis_server, ["Ashley"])
+    path = tmp_path / "outbox.db"
+    async with RedisUserStorage.from_url(redis_server.url) as storage:
+        if end == "lost":
+            await storage.claim_goal("Ashley", "checkout", "signup")
+        limits = Limits(max_bytes=1) if end == "full" else Limits()
+        client = client_with(storage, outbox=path, limits=limits, storage_timeout_s=5)
+        async with client:
+            call = asyncio.ensure_future(client.track("checkout", "Ashley", "signup"))
+            if end == "cancelled":
+                redis_server.pause()
+                await asyncio.sleep(0.2)
+                call.cancel()
+                await asyncio.wait([call])
+                redis_server.resume()
+            else:
+                assert reason_of(await call) in (Reason.ALREADY_TRACKED, Reason.QUEUE_FULL)
+        async with client_with(storage, outbox=path, storage_timeout_s=5) as again:
+            await again.flush_events()
+            assert again.statistics().accepted == 0
+            result = await again.track("checkout", "Ashley", "signup")
+            assert bool(result) is (end != "lost")
 
 
 # Row 71

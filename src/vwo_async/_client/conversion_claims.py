@@ -6,6 +6,7 @@ it again. `track.count` says when each is done. If the event is refused or given
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import copy_context
 from typing import Any
@@ -29,6 +30,9 @@ from ..storage.rounds import (
 from .arguments import TrackCall
 from .conversion import Accepted, Conversion, Refused
 from .stored_records import StoredRecords
+
+# How long to wait before a storage that gave no answer is asked again about events of an earlier process.
+CONFIRM_INTERVAL_S = 1.0
 
 
 class ConversionClaims:
@@ -67,27 +71,31 @@ class ConversionClaims:
                 stored_records.ends_at,
             )
 
-    async def claim(
+    async def name(
         self, call: TrackCall, conversions: Sequence[Conversion], stored_records: StoredRecords
-    ) -> tuple[list[Conversion], Refused]:
-        """Claim what may be counted only once.
-
-        Returns:
-            The conversions to go on with, and those that are another call's to count.
-        """
-        if self._storage is None:
-            return list(conversions), {}
+    ) -> list[Conversion]:
+        """Return *conversions*, those that may be counted only once with a name to claim them under."""
         named: list[Conversion] = []
         for one in conversions:
-            if self._needs_claim(call, one, stored_records):
+            if self._storage is not None and self._needs_claim(call, one, stored_records):
                 ends_at = stored_records.ends_at
                 owner = await self._storage.choose_owner(one.claim[:3], ends_at)
                 named.append(one._replace(owner=owner))
             else:
                 named.append(one)
+        return named
+
+    async def claim(
+        self, call: TrackCall, named: Sequence[Conversion], stored_records: StoredRecords
+    ) -> tuple[list[Conversion], Refused]:
+        """Claim what has a name, see `name`.
+
+        Returns:
+            The conversions to go on with, and those that are another call's to count.
+        """
         wanted = [_make_count(call, one, stored_records) for one in named if one.owner]
-        if not wanted:
-            return named, {}
+        if not wanted or self._storage is None:
+            return list(named), {}
         answers = await self._storage.count(wanted, stored_records.notes, stored_records.ends_at)
         answer_by_owner = {one.owner: is_ours for one, is_ours in zip(wanted, answers, strict=True)}
         kept: list[Conversion] = []
@@ -137,6 +145,28 @@ class ConversionClaims:
             rest = {} if stored is None else stored.rest
             known = Stored(one.variation.name, (*goals, one.goal.identifier), rest)
             stored_records.share(one.campaign.key, known)
+
+    async def confirm(self, claims: Sequence[Claim]) -> bool:
+        """Tell whether the event of an earlier process, which made or was about to make *claims*, counts.
+
+        It does unless all of them are others'. A storage that is asked by its methods cannot tell an own
+        claim from another's, and then it counts: VWO may get it twice, but not never.
+        """
+        storage = self._storage
+        owned = [CountConversion(*claim, None) for claim in claims if claim.owner]
+        if storage is None or not storage.has_claims or len(owned) < len(claims) or not owned:
+            return True
+        while True:
+            notes: list[str] = []
+            answers = await storage.count(owned, notes, storage.find_deadline())
+            if not storage.marks_with_claim or any(answers):
+                return True
+            if None not in answers:
+                return False
+            if not self._refuses:
+                return True
+            # Nothing may count twice: it waits until the storage says whose it is.
+            await asyncio.sleep(CONFIRM_INTERVAL_S)
 
     def release(self, claims: Iterable[Claim]) -> None:
         """Give claims back, soon."""

@@ -149,7 +149,7 @@ class Engine:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         account = self.snapshot.event_factory.account
-        self.reporter.start(account, self.claims.release_on_failure)
+        self.reporter.start(account, self.claims.release_on_failure, self.claims.confirm)
         self.settings_refresh.start()
         self.loop = loop
 

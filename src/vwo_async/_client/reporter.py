@@ -6,13 +6,13 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._delivery.event import Event
 from .._delivery.outbox.journal import Claim, Journal
 from .._delivery.outbox.protocol import Outbox, Stock
-from .._delivery.outbox.restorer import Restore, Restorer
+from .._delivery.outbox.restorer import Confirm, Restore, Restorer
 from .._delivery.queue import Queue
 from .._delivery.request import Account
 from .._delivery.sender import LOG_INTERVAL_S, Sender
@@ -72,13 +72,17 @@ class Reporter:
     # Life
 
     def start(
-        self, account: Account, on_restored: Callable[[Event, Sequence[Claim]], object]
+        self,
+        account: Account,
+        on_restored: Callable[[Event, Sequence[Claim]], object],
+        confirm: Confirm,
     ) -> None:
         """Start sending in the running loop.
 
         Args:
             account: In whose name events of an earlier process are sent.
             on_restored: Called with each of these that was put on the queue, and its claims.
+            confirm: Tells of the claims of each whether it still counts.
         """
         options = self._options
         transport = options.transport
@@ -94,7 +98,7 @@ class Reporter:
         sender.start()
         self.sender = sender
         if options.outbox is not None and not options.development_mode:
-            self._start_outbox(options.outbox, sender, account, on_restored)
+            self._start_outbox(options.outbox, sender, account, on_restored, confirm)
 
     def _start_outbox(
         self,
@@ -102,6 +106,7 @@ class Reporter:
         sender: Sender,
         account: Account,
         on_restored: Callable[[Event, Sequence[Claim]], object],
+        confirm: Confirm,
     ) -> None:
         limits = self._options.limits
         self._journal = Journal(outbox, account, timeout_s=self._options.storage_timeout_s)
@@ -112,6 +117,7 @@ class Reporter:
             max_events=limits.max_events // RESTORED_SHARE,
             max_bytes=limits.max_bytes // RESTORED_SHARE,
             max_age_s=limits.max_age_s,
+            confirm=confirm,
             release=sender.release,
         )
         self._journal.start()
@@ -238,6 +244,24 @@ class Reporter:
         return self._journal.record(
             events, {event: given[event] for event in events if event in given}
         )
+
+    def keep_ahead(self, claims: Mapping[Event, Sequence[Claim]]) -> Awaitable[bool] | None:
+        """Begin to keep events that are not put yet, each with its claims; see `keep`."""
+        if self._journal is None:
+            return None
+        now = time.monotonic()
+        for event in claims:
+            event.at = now
+        return self._journal.record(list(claims), claims)
+
+    def take_back(self, events: Iterable[Event]) -> None:
+        """Keep events no longer that were kept ahead and came to nothing."""
+        given = list(events)
+        for event in given:
+            # Where it is still being written, this is how the outbox learns that nobody needs it.
+            event.settle(Outcome(DeliveryStatus.NOTHING))
+        if self._journal is not None and given:
+            self._journal.forget(given)
 
     def keep_quickly(self, result: TrackResult) -> Awaitable[bool] | None:
         """Begin to keep what a quick call has put; see `keep`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
 from .._core.api_method import TRACK
@@ -33,6 +34,7 @@ from .._user import User
 from .arguments import TrackCall, read_revenue
 from .conversion import Accepted, Conversion, Refused
 from .decide import compile_campaigns
+from .drafts import Drafts
 from .engine import Engine
 from .reporter import delivery_of
 from .snapshot import Snapshot
@@ -211,23 +213,33 @@ async def count(
 ) -> Counted:
     """Claim conversions in the storage, put their events on the queue, and only then mark them as tracked.
 
+    With an outbox it has the event before the claim is made; see `Drafts`.
     In this order no conversion is marked as tracked that was never sent, and none is counted by two calls.
     A conversion that does not reach the queue gives its claim back: the queue may be full, or an error or a
     cancellation may come in between.
     """
     claims, reporter = engine.claims, engine.reporter
-    kept, lost = await claims.claim(call, conversions, stored_records)
-    if not kept:
-        return Counted(lost, NO_DELIVERY)
+    drafts = Drafts(reporter, partial(make_events, snapshot, call, is_batch_only=is_batch_only))
     accepted: Sequence[Accepted] = ()
+    kept: Sequence[Conversion] = ()
     try:
+        named = await claims.name(call, conversions, stored_records)
+        await drafts.keep(named)
+        kept, lost = await claims.claim(call, named, stored_records)
+        if not kept:
+            return Counted(lost, NO_DELIVERY)
+        events = await drafts.choose(kept)
         for one in kept:
             engine.tell_integration(snapshot, one.decision, call.user, TRACK, call.goal_identifier)
-        receipts = reporter.put(make_events(snapshot, call, kept, is_batch_only=is_batch_only))
+        receipts = reporter.put(events)
         accepted, no_room = sort_receipts(kept, receipts)
     finally:
         claims.release(_list_unused_claims(kept, accepted))
-    recorded = reporter.keep(receipts, claims.group(accepted) if reporter.has_outbox else None)
+        drafts.take_back(one.receipt for one in accepted)
+    recorded = reporter.keep(
+        [one for one in receipts or () if not drafts.is_kept(one)],
+        claims.group(accepted) if reporter.has_outbox else None,
+    )
     await claims.mark(call, accepted, stored_records)
     if recorded is not None:
         await recorded

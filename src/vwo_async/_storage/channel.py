@@ -10,6 +10,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
+from .._cancellation import is_cancelled
 from .._error import StorageError
 from ..storage.rounds import StorageRequest
 from .health import StorageHealth
@@ -105,8 +106,7 @@ class Channel:
         except Exception as error:  # noqa: BLE001 - a storage may raise anything
             outcomes = [error] * len(requests)
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_cancelled():
                 raise
             # Nobody cancelled this call: it is what the storage raised.
             outcomes = [error] * len(requests)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextvars import Context
 from math import isfinite
 
@@ -28,6 +28,8 @@ ROOM_INTERVAL_S = 0.1
 AGAIN_INTERVAL_S = 0.5
 
 Restore = Callable[[Event, float, Sequence[Claim]], bool]
+Confirm = Callable[[Sequence[Claim]], Awaitable[bool]]
+_Loaded = tuple[Row, Event, float, Sequence[Claim]]
 
 
 class Restorer:
@@ -41,6 +43,7 @@ class Restorer:
         max_events: How many restored events may be pending.
         max_bytes: Their approximate size together.
         max_age_s: Age at which events of other accounts are removed.
+        confirm: Tells of each event with claims whether it counts, or is another process's by now.
         release: Lets everything go that the queue holds back for others to leave with.
         wall_clock: Seconds since the epoch.
 
@@ -59,6 +62,7 @@ class Restorer:
         max_events: int,
         max_bytes: int,
         max_age_s: float,
+        confirm: Confirm,
         release: Callable[[], object],
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -71,6 +75,7 @@ class Restorer:
         self._max_events = max(max_events, 1)
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
+        self._confirm = confirm
         self._release = release
         # How many wait until all is drained.
         self._waiters = 0
@@ -206,8 +211,9 @@ class Restorer:
         while rows := await outbox.load(LOAD_LIMIT):
             self._is_through = False
             self._look_if_drained()
-            for number, row in enumerate(rows, 1):
-                await self._load_row(row)
+            for number, row in enumerate(await self._confirm_all(rows), 1):
+                if row is not None:
+                    await self._load_row(*row)
                 self.stock = self.stock._replace(waiting=max(self.stock.waiting - 1, 0))
                 if not number % TURN_ROWS:
                     await asyncio.sleep(0)
@@ -217,14 +223,28 @@ class Restorer:
         self._is_through = True
         self._look_if_drained()
 
-    async def _load_row(self, row: Row) -> None:
+    async def _confirm_all(self, rows: Sequence[Row]) -> list[_Loaded | None]:
+        """Return what is in *rows*, without what cannot be read or does not count."""
+        loaded = [self._read(row) for row in rows]
+        claimed = [one for one in loaded if one is not None and one[3]]
+        counts = await asyncio.gather(*(self._confirm(one[3]) for one in claimed))
+        lost = {one[0].id for one, is_ours in zip(claimed, counts, strict=True) if not is_ours}
+        for id_ in lost:
+            self._journal.discard(id_)
+        return [None if one is None or one[0].id in lost else one for one in loaded]
+
+    def _read(self, row: Row) -> _Loaded | None:
         try:
             event, claims = load(self._account, row.payload)
-            wall_s = float(row.wall_s)
+            return row, event, float(row.wall_s), claims
         except Exception:  # noqa: BLE001 - whatever is wrong with one row, those after it are sound
             self._journal.failed("an event in it cannot be read", 1)
             self._journal.discard(row.id)
-            return
+            return None
+
+    async def _load_row(
+        self, row: Row, event: Event, wall_s: float, claims: Sequence[Claim]
+    ) -> None:
         while not self._put(event, wall_s, claims):
             await self._wait_for_room()
         self._journal.enter(event, row.id, claims)

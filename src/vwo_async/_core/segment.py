@@ -1,24 +1,25 @@
 """Segment trees, compiled once into predicates.
 
 A tree is JSON from the settings file: an object whose first key names its kind. A predicate takes the
-user's variables and the id with which `user` operands are compared (None outside whitelisting).
+user's variables and the subject: what the other leaves ask about. In FullStack that is the id with which
+`user` operands are compared (None outside whitelisting). A `Dialect` holds what differs between products.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from .number import format_number, parse_number, to_number, to_text
 from .regex_bound import compile_pattern
 
-Predicate: TypeAlias = Callable[[Mapping[str, Any], str | None], bool]
+Predicate: TypeAlias = Callable[[Mapping[str, Any], Any], bool]
 Test: TypeAlias = Callable[[Any], bool]
 
-_OPERAND = re.compile(r"(lower|wildcard|regex|gte?|lte?)\((.*)\)")
-_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+OPERAND = re.compile(r"(lower|wildcard|regex|gte?|lte?)\((.*)\)")
+COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "gt": operator.gt,
     "gte": operator.ge,
     "lt": operator.lt,
@@ -26,23 +27,62 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
-class _MalformedTreeError(Exception):
-    """Evaluation reached a part that no SDK can evaluate: the whole tree does not hold."""
+class MalformedTreeError(Exception):
+    """Evaluation reached a part that no SDK can evaluate."""
+
+
+class Dialect(NamedTuple):
+    """What one product makes of a tree.
+
+    Attributes:
+        kinds: For each kind of node, what compiles its content.
+        compile_operand: Compiles the operand of a custom variable; the number is as in `compile_operand`.
+        empty: The predicate of an empty object below the top.
+    """
+
+    kinds: Mapping[str, Callable[[Any, Scope], Predicate]]
+    compile_operand: Callable[[str, float], Test]
+    empty: Predicate
+
+
+class Scope(NamedTuple):
+    """The tree that a node is part of.
+
+    Attributes:
+        dialect: What compiles its nodes.
+        share: The share of the work that each regex may take, see `compile_pattern`.
+    """
+
+    dialect: Dialect
+    share: float
 
 
 def compile_segment(tree: Any) -> Predicate | None:
-    """Return the predicate of *tree*, or None for an empty tree, which everybody passes."""
-    if not tree and isinstance(tree, (dict, list)):
-        return None
-    predicate = _compile_node(tree, _find_share(tree))
+    """Return the FullStack predicate of *tree*, or None for an empty tree, which everybody passes.
+
+    A tree does not hold if evaluating it reaches a malformed part.
+    """
+    predicate = compile_tree(tree, _FULLSTACK)
+    if predicate is None or not _is_malformed(tree):
+        return predicate
 
     def holds(variables: Mapping[str, Any], user_id: str | None) -> bool:
         try:
             return predicate(variables, user_id)
-        except _MalformedTreeError:
+        except MalformedTreeError:
             return False
 
-    return holds if _is_malformed(tree) else predicate
+    return holds
+
+
+def compile_tree(tree: Any, dialect: Dialect) -> Predicate | None:
+    """Return the predicate of *tree*, or None for an empty tree, which everybody passes.
+
+    The predicate raises `MalformedTreeError` when it reaches a part that cannot be evaluated.
+    """
+    if not tree and isinstance(tree, (dict, list)):
+        return None
+    return compile_node(tree, Scope(dialect, _find_share(tree)))
 
 
 def _is_malformed(tree: Any) -> bool:
@@ -75,19 +115,24 @@ def _count_patterns(tree: Any) -> int:
     return 0
 
 
-def _compile_node(node: Any, share: float) -> Predicate:
-    if not isinstance(node, dict) or not node:
-        return _malformed
+def compile_node(node: Any, scope: Scope) -> Predicate:
+    """Return the predicate of one node; of a kind that is not known, one that never holds."""
+    if not isinstance(node, dict):
+        return malformed
+    if not node:
+        return scope.dialect.empty
     kind, content = next(iter(node.items()))
-    compile_kind = _KINDS.get(kind)
-    return _never if compile_kind is None else compile_kind(content, share)
+    compile_kind = scope.dialect.kinds.get(kind)
+    return never if compile_kind is None else compile_kind(content, scope)
 
 
-def _malformed(variables: Mapping[str, Any], user_id: str | None) -> bool:
-    raise _MalformedTreeError
+def malformed(variables: Mapping[str, Any], subject: Any) -> bool:
+    """The predicate of a part that cannot be evaluated."""
+    raise MalformedTreeError
 
 
-def _never(variables: Mapping[str, Any], user_id: str | None) -> bool:
+def never(variables: Mapping[str, Any], subject: Any) -> bool:
+    """The predicate that holds for nobody."""
     return False
 
 
@@ -96,69 +141,82 @@ def _is_list(content: Any) -> bool:
     return isinstance(content, list) or content == {}
 
 
-def _compile_and(content: Any, share: float) -> Predicate:
+def _compile_and(content: Any, scope: Scope) -> Predicate:
     if not _is_list(content):
-        return _malformed
-    children = [_compile_node(child, share) for child in content]
+        return malformed
+    return join_all([compile_node(child, scope) for child in content])
+
+
+def join_all(children: Sequence[Predicate]) -> Predicate:
+    """Return the predicate that holds if every one of *children* does."""
     if len(children) == 1:
         return children[0]
     if len(children) == 2:
         first, second = children
-        return lambda variables, user_id: first(variables, user_id) and second(variables, user_id)
+        return lambda variables, subject: first(variables, subject) and second(variables, subject)
 
-    def every(variables: Mapping[str, Any], user_id: str | None) -> bool:
+    def every(variables: Mapping[str, Any], subject: Any) -> bool:
         for child in children:  # noqa: SIM110 - a generator costs more than the children
-            if not child(variables, user_id):
+            if not child(variables, subject):
                 return False
         return True
 
     return every
 
 
-def _compile_or(content: Any, share: float) -> Predicate:
+def _compile_or(content: Any, scope: Scope) -> Predicate:
     if not _is_list(content):
-        return _malformed
-    children = [_compile_node(child, share) for child in content]
+        return malformed
+    return join_any([compile_node(child, scope) for child in content])
+
+
+def join_any(children: Sequence[Predicate]) -> Predicate:
+    """Return the predicate that holds if one of *children* does."""
     if len(children) == 1:
         return children[0]
     if len(children) == 2:
         first, second = children
-        return lambda variables, user_id: first(variables, user_id) or second(variables, user_id)
+        return lambda variables, subject: first(variables, subject) or second(variables, subject)
 
-    def some(variables: Mapping[str, Any], user_id: str | None) -> bool:
+    def some(variables: Mapping[str, Any], subject: Any) -> bool:
         for child in children:  # noqa: SIM110 - a generator costs more than the children
-            if child(variables, user_id):
+            if child(variables, subject):
                 return True
         return False
 
     return some
 
 
-def _compile_not(content: Any, share: float) -> Predicate:
-    child = _compile_node(content, share)
-    return lambda variables, user_id: not child(variables, user_id)
+def _compile_not(content: Any, scope: Scope) -> Predicate:
+    child = compile_node(content, scope)
+    return lambda variables, subject: not child(variables, subject)
 
 
-def _compile_user(content: Any, share: float) -> Predicate:
+def _compile_user(content: Any, scope: Scope) -> Predicate:
     if not isinstance(content, str):
-        return _malformed
-    listed = frozenset(part.strip() for part in content.split(","))
+        return malformed
+    listed = split_users(content)
     return lambda variables, user_id: user_id in listed
 
 
-def _compile_custom_variable(content: Any, share: float) -> Predicate:
-    if not isinstance(content, dict) or not content:
-        return _malformed
+def split_users(content: str) -> frozenset[str]:
+    """Return the ids that a `user` operand lists."""
+    return frozenset(part.strip() for part in content.split(","))
+
+
+def compile_custom_variable(content: Any, scope: Scope) -> Predicate:
+    """Return the predicate of a custom variable: it is there, and its value passes the operand."""
+    if not isinstance(content, dict):
+        return malformed
+    if not content:
+        return scope.dialect.empty
     name, operand = next(iter(content.items()))
-    test = compile_operand(operand, share) if isinstance(operand, str) else _malformed_test
-    if (
-        isinstance(operand, str)
-        and _OPERAND.match(operand) is None
-        and parse_number(operand) is None
-    ):
+    is_text = isinstance(operand, str)
+    test = scope.dialect.compile_operand(operand, scope.share) if is_text else malformed_test
+    if is_text and OPERAND.match(operand) is None and parse_number(operand) is None:
         return _compile_plain_equality(name, operand, test)
 
-    def holds(variables: Mapping[str, Any], user_id: str | None) -> bool:
+    def holds(variables: Mapping[str, Any], subject: Any) -> bool:
         value = variables.get(name)
         return value is not None and test(value)
 
@@ -168,7 +226,7 @@ def _compile_custom_variable(content: Any, share: float) -> Predicate:
 def _compile_plain_equality(name: str, operand: str, test: Test) -> Predicate:
     """The usual case, a text operand and a text value, without a further function call."""
 
-    def holds(variables: Mapping[str, Any], user_id: str | None) -> bool:
+    def holds(variables: Mapping[str, Any], subject: Any) -> bool:
         value = variables.get(name)
         if type(value) is str:
             return value == operand
@@ -177,26 +235,18 @@ def _compile_plain_equality(name: str, operand: str, test: Test) -> Predicate:
     return holds
 
 
-def _malformed_test(value: Any) -> bool:
-    raise _MalformedTreeError
-
-
-_KINDS: Mapping[str, Callable[[Any, float], Predicate]] = {
-    "and": _compile_and,
-    "or": _compile_or,
-    "not": _compile_not,
-    "user": _compile_user,
-    "custom_variable": _compile_custom_variable,
-}
+def malformed_test(value: Any) -> bool:
+    """The test of an operand that cannot be evaluated."""
+    raise MalformedTreeError
 
 
 def compile_operand(operand: str, share: float = 1.0) -> Test:
     """Return the test of a variable's value that *operand* describes; *share*: see `compile_pattern`."""
-    match = _OPERAND.match(operand)
+    match = OPERAND.match(operand)
     if match is None:
-        return _compile_equality(operand)
+        return compile_equality(operand)
     kind, content = match[1], match[2]
-    if kind in _COMPARISONS:
+    if kind in COMPARISONS:
         return _compile_comparison(kind, content, operand)
     if kind == "lower":
         return _compile_text_test(content.lower(), lambda text, wanted: text.lower() == wanted)
@@ -205,7 +255,18 @@ def compile_operand(operand: str, share: float = 1.0) -> Test:
     return _compile_regex(content, share)
 
 
-def _compile_equality(content: str) -> Test:
+KINDS: Mapping[str, Callable[[Any, Scope], Predicate]] = {
+    "and": _compile_and,
+    "or": _compile_or,
+    "not": _compile_not,
+    "user": _compile_user,
+    "custom_variable": compile_custom_variable,
+}
+_FULLSTACK = Dialect(KINDS, compile_operand, malformed)
+
+
+def compile_equality(content: str) -> Test:
+    """Return the test whether a value is equal to *content*, as numbers where both are."""
     number = parse_number(content)
     if number is None:
         return lambda value: (value if type(value) is str else to_text(value)) == content
@@ -221,8 +282,8 @@ def _compile_equality(content: str) -> Test:
 def _compile_comparison(kind: str, content: str, operand: str) -> Test:
     number = parse_number(content)
     if number is None:
-        return _compile_equality(operand)
-    compare = _COMPARISONS[kind]
+        return compile_equality(operand)
+    compare = COMPARISONS[kind]
 
     def holds(value: Any) -> bool:
         if type(value) is int or type(value) is float:
@@ -242,7 +303,7 @@ def _compile_wildcard(content: str) -> Test:
         return _compile_text_test(inner, str.endswith)
     if trailing:
         return _compile_text_test(inner, str.startswith)
-    return _compile_equality(inner)
+    return compile_equality(inner)
 
 
 def _compile_regex(content: str, share: float) -> Test:
@@ -262,7 +323,7 @@ def find_refused_patterns(tree: Any) -> Iterator[str]:
 
 def _find_refused(tree: Any, share: float) -> Iterator[str]:
     if isinstance(tree, str):
-        match = _OPERAND.match(tree)
+        match = OPERAND.match(tree)
         if match is not None and match[1] == "regex" and compile_pattern(match[2], share) is None:
             yield match[2]
     elif isinstance(tree, (dict, list)):

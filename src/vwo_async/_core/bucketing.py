@@ -100,6 +100,14 @@ class Ranges(Generic[T]):
         return self._owners
 
 
+def rescale(shares: Sequence[tuple[float, T]]) -> list[tuple[float, T]]:
+    """Return *shares* (weight, owner) with weights that add up to 100; equal ones if all are 0."""
+    total = sum(weight for weight, _ in shares)
+    if not total:
+        return [(100 / len(shares), owner) for _, owner in shares]
+    return [(weight / total * 100, owner) for weight, owner in shares]
+
+
 class Bucketer(Generic[T]):
     """Assigns users by their hash alone: whether a user is in the traffic, and who owns the bucket value.
 

@@ -7,14 +7,14 @@ needs. The caller reads them and calls `decide` again with more records.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, overload
 
 from .._reason import Reason
 from .._user import User
 from .api_method import Api
-from .bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed
+from .bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed, rescale
 from .group import find_winner
 from .plan import Campaign, Decision, Group, Plan, Variation
 
@@ -115,14 +115,7 @@ def find_forced(plan: Plan, campaign: Campaign, user: User) -> Variation | None:
     if len(matches) < 2:
         return matches[0] if matches else None
     value = bucket_value(hash_seed(campaign.seed_prefix + user.hash_bytes), MAX_BUCKET_VALUE)
-    return Ranges(_rescale(matches)).find(value)
-
-
-def _rescale(variations: Sequence[Variation]) -> list[tuple[float, Variation]]:
-    total = sum(variation.weight for variation in variations)
-    if not total:
-        return [(100 / len(variations), variation) for variation in variations]
-    return [(variation.weight / total * 100, variation) for variation in variations]
+    return Ranges(rescale([(one.weight, one) for one in matches])).find(value)
 
 
 def _check_group(

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from .._error import SettingsError, without_frames
 
 if TYPE_CHECKING:
+    from .fme import FmeSettings
     from .model import Settings
 
-__all__ = ["Settings", "parse_settings"]
+__all__ = ["FmeSettings", "Settings", "parse_fme_settings", "parse_settings"]
 
 
 def parse_settings(source: Settings | bytes | bytearray | str | Mapping[str, Any]) -> Settings:
@@ -40,7 +41,33 @@ def parse_settings(source: Settings | bytes | bytearray | str | Mapping[str, Any
     raise without_frames(fault)
 
 
+def parse_fme_settings(
+    source: FmeSettings | bytes | bytearray | str | Mapping[str, Any],
+) -> FmeSettings:
+    """Return the settings that *source*, a v2 settings file of VWO FME, describes.
+
+    Args:
+        source: The file as bytes or text, the decoded JSON object, or parsed settings.
+
+    Raises:
+        SettingsError: The file is too large, not JSON, of VWO FullStack, or has fields that cannot be used.
+            Each fault is given with the path of its field; values of the file are never shown.
+    """
+    from .parse import read_any_fme  # noqa: PLC0415
+
+    try:
+        return read_any_fme(source)
+    except SettingsError as error:
+        fault = error
+    finally:
+        # As in `parse_settings`.
+        del source
+    raise without_frames(fault)
+
+
 def __getattr__(name: str) -> object:
     if name == "Settings":
         return import_module(".model", __name__).Settings
+    if name == "FmeSettings":
+        return import_module(".fme", __name__).FmeSettings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from .model import Campaign
+from .product import keep_wrong_product
 
 MAX_FAULTS = 20
 
@@ -27,10 +28,15 @@ def describe(detail: ErrorDetails) -> str:
     return f"{path[:200]}: {message}" if path else message
 
 
+def describe_all(details: Sequence[ErrorDetails]) -> list[str]:
+    """Return the faults as lines, the first of them; one that says that the file is another's, in any case."""
+    return keep_wrong_product(map(describe, details))[:MAX_FAULTS]
+
+
 def find_duplicates(ids: Iterable[int], keys: Iterable[str]) -> Iterator[str]:
     """Yield a fault for each id and each key that several campaigns share."""
-    yield from _find_repeated("campaigns", "id", ids)
-    yield from _find_repeated("campaigns", "key", keys)
+    yield from find_repeated("campaigns", "id", ids)
+    yield from find_repeated("campaigns", "key", keys)
 
 
 def find_inner_duplicates(index: int, campaign: Campaign) -> Sequence[str]:
@@ -44,12 +50,13 @@ def find_inner_duplicates(index: int, campaign: Campaign) -> Sequence[str]:
         return ()
     path = f"campaigns.{index}"
     return (
-        *_find_repeated(f"{path}.variations", "id", variations),
-        *_find_repeated(f"{path}.goals", "id", goals),
+        *find_repeated(f"{path}.variations", "id", variations),
+        *find_repeated(f"{path}.goals", "id", goals),
     )
 
 
-def _find_repeated(path: str, field: str, values: Iterable[object]) -> Iterator[str]:
+def find_repeated(path: str, field: str, values: Iterable[object]) -> Iterator[str]:
+    """Yield a fault for each value that several entries of the list at *path* have in *field*."""
     for times in Counter(values).values():
         if times > 1:
             yield f"{path}: {times} entries have the same {field}"

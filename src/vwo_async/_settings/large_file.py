@@ -18,17 +18,18 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .fault import MAX_FAULTS, describe, find_duplicates, find_inner_duplicates, list_errors
+from .fault import (
+    MAX_FAULTS,
+    describe,
+    describe_all,
+    find_duplicates,
+    find_inner_duplicates,
+    list_errors,
+)
+from .field_type import CHECKED_TREES, MAX_TREE_DEPTH, MAX_TREE_NODES
 from .json_outline import InvalidJsonError, Span, find_outline
 from .lazy_campaigns import CampaignTexts
-from .model import (
-    CHECKED_TREES,
-    MAX_TREE_DEPTH,
-    MAX_TREE_NODES,
-    Campaign,
-    CampaignList,
-    Settings,
-)
+from .model import Campaign, CampaignList, Settings
 
 # How much is parsed at once.
 CHUNK_BYTES = 20_000
@@ -87,7 +88,7 @@ def read_large(body: bytes, pause: Callable[[], object]) -> Settings | list[str]
         settings = _parse_chunk(body, Settings, _Chunk(body, [(0, 0)]))
     except _SyntaxFaultError as error:
         return [error.fault]
-    return [describe(one) for one in settings] if isinstance(settings, list) else settings
+    return describe_all(settings) if isinstance(settings, list) else settings
 
 
 class _Reader:

@@ -1,4 +1,4 @@
-"""Frozen models of the whole settings file.
+"""Frozen models of a FullStack settings file.
 
 A file is accepted if at least one official SDK accepts it and works with it, unless it could lead to a
 wrong decision or an unusable request; then the error gives the path of the field. The names of fields in
@@ -7,226 +7,45 @@ the file are the aliases in this module.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Sequence
-from math import isfinite
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetPydanticSchema,
-    PlainSerializer,
-    PlainValidator,
     SerializerFunctionWrapHandler,
     Strict,
-    ValidationInfo,
     WrapSerializer,
 )
 
 from .._home import set_home
-from .._sdk_key import SdkKey
-
-MAX_TREE_DEPTH = 50
-MAX_TREE_NODES = 100_000
-# The largest whole number that every SDK's language can hold exactly.
-MAX_ID = 2**53 - 1
-
-_DIGITS = re.compile(r"0|-?[1-9][0-9]*")
-_PREFIX = re.compile(r"[A-Za-z0-9_-]*")
-_KEY = re.compile(r"[!-~]{1,256}")
-
-
-def _check_encodable(text: str) -> str:
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("holds a lone surrogate") from None
-    return text
-
-
-def _to_id(value: object) -> object:
-    """Convert numeric text to a number, as the Node SDK does, if the number prints as the same text."""
-    if type(value) is int and 0 <= value <= MAX_ID:
-        # Nearly every id.
-        return value
-    if isinstance(value, bool):
-        raise ValueError("must be a whole number")
-    if isinstance(value, str) and _DIGITS.fullmatch(value) and len(value) <= 17:
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or abs(value) > MAX_ID:
-        raise ValueError("must be a whole number")
-    return value
+from .field_type import (
+    AccountId,
+    Flag,
+    Id,
+    Json,
+    Key,
+    Name,
+    Percentage,
+    SettingsModel,
+    Text,
+    Tree,
+    Version,
+    Weight,
+    check_prefix,
+    to_goal_limit,
+    to_group_type,
+    to_list,
+    to_map,
+    to_optional_list,
+    to_prefix,
+)
+from .product import check_fullstack_type
 
 
-def _to_account_id(value: object) -> object:
-    """Keep text as it is, since the text form is hashed; an integral float becomes an int."""
-    if isinstance(value, str) and value:
-        return _check_encodable(value)
-    return _to_id(value)
-
-
-def _to_list(value: object) -> object:
-    """Return a list; the server writes an empty list as an empty object."""
-    return [] if value == {} else value
-
-
-def _to_optional_list(value: object) -> object:
-    """Null is as absent, here and below."""
-    return [] if value is None else _to_list(value)
-
-
-def _to_map(value: object) -> object:
-    """PHP writes an empty map as an empty list."""
-    if value is None or value == []:
-        return {}
-    if isinstance(value, dict) and None in value.values():
-        return {key: one for key, one in value.items() if one is not None}
-    return value
-
-
-def _to_tree(value: object) -> object:
-    return {} if value is None else value
-
-
-def _to_weight(value: object) -> object:
-    return 0 if value is None else value
-
-
-def _to_prefix(value: object) -> object:
-    return "" if value is None else value
-
-
-def _to_group_type(value: object) -> object:
-    return 1 if value is None else value
-
-
-def _to_key(value: object) -> SdkKey | None:
-    """Check the SDK key: it is sent in a header and a query, so only visible ASCII is allowed."""
-    if value is None:
-        return None
-    if isinstance(value, SdkKey):
-        return value
-    text = value if isinstance(value, str) else _to_json(value)
-    if text and not _KEY.fullmatch(text):
-        raise ValueError("must be visible ASCII text of at most 256 characters")
-    return SdkKey(text) if text else None
-
-
-def _to_json(value: object) -> str:
-    try:
-        return json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        raise ValueError("must be text") from None
-
-
-def _check_version(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError("must be a number or text")
-    if isinstance(value, str):
-        return _check_encodable(value)
-    if isinstance(value, float) and not isfinite(value):
-        raise ValueError("must be finite")
-    return value
-
-
-def _to_goal_limit(value: object) -> object:
-    """Return the limit, or None if it is not a number: no official SDK validates goals."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
-        return None
-    return int(value)
-
-
-def _check_prefix(value: str) -> str:
-    """Check the prefix: it is part of the path of every request, so ``../x`` and ``a?b=`` are refused."""
-    if not _PREFIX.fullmatch(value):
-        raise ValueError("may hold only letters, digits, '_' and '-'")
-    return value
-
-
-# The validation context which says that all free-form values are known to be small enough.
-CHECKED_TREES = "checked trees"
-
-
-def _check_tree(value: Any, info: ValidationInfo) -> Any:
-    """Check depth and size of a free-form JSON value, without recursion."""
-    if info.context == CHECKED_TREES or (type(value) is dict and not value):
-        return value
-    level: list[Any] = [value]
-    nodes = 0
-    for _ in range(MAX_TREE_DEPTH):
-        below, keys = _list_below(level)
-        if not below:
-            return value
-        nodes += keys + len(below)
-        if nodes > MAX_TREE_NODES:
-            raise ValueError(f"has more than {MAX_TREE_NODES} nodes")
-        level = below
-    raise ValueError(f"is nested deeper than {MAX_TREE_DEPTH}")
-
-
-def _list_below(level: Iterable[Any]) -> tuple[list[Any], int]:
-    """Check the values of one level; return those of the next, and how many keys there are to them."""
-    below: list[Any] = []
-    keys = 0
-    for one in level:
-        kind = type(one)
-        if kind is dict:
-            below += one.values()
-            keys += len(one)
-            for key in one:
-                if type(key) is not str or not key.isascii():
-                    below += _check_leaf(key)
-        elif kind is list:
-            below += one
-        elif kind is not str or not one.isascii():
-            below += _check_leaf(one)
-    return below, keys
-
-
-def _check_leaf(value: object) -> Iterable[object]:
-    """Check a value that is not plain; return its children if it is a collection."""
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        _check_encodable(value)
-    elif isinstance(value, dict):
-        return [*value, *value.values()]
-    elif isinstance(value, (list, tuple)):
-        return value
-    elif not isinstance(value, (bool, int, float)):
-        raise ValueError("holds a value that JSON does not know")
-    elif isinstance(value, float) and not isfinite(value):
-        raise ValueError("holds a number that is not finite")
-    return ()
-
-
-Text: TypeAlias = Annotated[str, Strict(), AfterValidator(_check_encodable)]
-Name: TypeAlias = Annotated[Text, Field(min_length=1)]
-Id: TypeAlias = Annotated[int, BeforeValidator(_to_id)]
-AccountId: TypeAlias = Annotated[int | str, BeforeValidator(_to_account_id)]
-Percentage: TypeAlias = Annotated[float, Strict(), Field(ge=0, le=100)]
-Weight: TypeAlias = Annotated[float, BeforeValidator(_to_weight), Field(ge=0, le=100)]
-Flag: TypeAlias = Annotated[bool, BeforeValidator(bool)]
-Json: TypeAlias = Annotated[Any, AfterValidator(_check_tree)]
-Tree: TypeAlias = Annotated[Json, BeforeValidator(_to_tree)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True
-    )
-
-
-class Variable(_Model):
+class Variable(SettingsModel):
     """A feature variable. *value* is as in the file; it is cast by *type* when it is read."""
 
     key: Text | None = None
@@ -234,18 +53,18 @@ class Variable(_Model):
     value: Json = None
 
 
-class Goal(_Model):
+class Goal(SettingsModel):
     """A goal. No official SDK validates goals, so every field may be missing."""
 
     id: Id | None = None
     identifier: Text | None = None
     type: Text | None = None
     revenue_prop: Text | None = Field(None, alias="revenueProp")
-    mca: Annotated[int | None, BeforeValidator(_to_goal_limit)] = None
+    mca: Annotated[int | None, BeforeValidator(to_goal_limit)] = None
     has_props: Flag = Field(default=False, alias="hasProps")
 
 
-class Variation(_Model):
+class Variation(SettingsModel):
     """A variation. A missing weight is 0; a missing id is the position, counted from 1."""
 
     id: Id | None = None
@@ -253,22 +72,22 @@ class Variation(_Model):
     weight: Weight = 0
     segments: Tree = Field(default_factory=dict)
     is_feature_enabled: Flag = Field(default=False, alias="isFeatureEnabled")
-    variables: Annotated[tuple[Variable, ...], BeforeValidator(_to_optional_list)] = ()
+    variables: Annotated[tuple[Variable, ...], BeforeValidator(to_optional_list)] = ()
 
 
-class Campaign(_Model):
+class Campaign(SettingsModel):
     """A campaign as in the file."""
 
     id: Id
     key: Name
     name: Text | None = None
-    type: Text
+    type: Annotated[Text, AfterValidator(check_fullstack_type)]
     status: Text
     percent_traffic: Percentage = Field(alias="percentTraffic")
     segments: Tree = Field(default_factory=dict)
-    variations: Annotated[tuple[Variation, ...], BeforeValidator(_to_list)]
-    variables: Annotated[tuple[Variable, ...], BeforeValidator(_to_optional_list)] = ()
-    goals: Annotated[tuple[Goal, ...], BeforeValidator(_to_list)]
+    variations: Annotated[tuple[Variation, ...], BeforeValidator(to_list)]
+    variables: Annotated[tuple[Variable, ...], BeforeValidator(to_optional_list)] = ()
+    goals: Annotated[tuple[Goal, ...], BeforeValidator(to_list)]
     is_forced_variation_enabled: Flag = Field(default=False, alias="isForcedVariationEnabled")
     is_user_list_enabled: Flag = Field(default=False, alias="isUserListEnabled")
     is_bucketing_seed_enabled: Flag = Field(default=False, alias="isBucketingSeedEnabled")
@@ -277,14 +96,14 @@ class Campaign(_Model):
     is_mab: Flag = Field(default=False, alias="isMAB")
 
 
-class Group(_Model):
+class Group(SettingsModel):
     """A mutually exclusive group: with *et* 1 in equal shares, else by priority *p*, then weights *wt*."""
 
     name: Text | None = None
-    campaigns: Annotated[tuple[Id, ...], BeforeValidator(_to_optional_list)] = ()
-    et: Annotated[Id, BeforeValidator(_to_group_type)] = 1
-    p: Annotated[tuple[Id, ...], BeforeValidator(_to_optional_list)] = ()
-    wt: Annotated[dict[Text, Weight], BeforeValidator(_to_map)] = Field(default_factory=dict)
+    campaigns: Annotated[tuple[Id, ...], BeforeValidator(to_optional_list)] = ()
+    et: Annotated[Id, BeforeValidator(to_group_type)] = 1
+    p: Annotated[tuple[Id, ...], BeforeValidator(to_optional_list)] = ()
+    wt: Annotated[dict[Text, Weight], BeforeValidator(to_map)] = Field(default_factory=dict)
 
 
 def _dump_campaigns(campaigns: Sequence[Campaign], dump: SerializerFunctionWrapHandler) -> Any:
@@ -295,12 +114,12 @@ def _dump_campaigns(campaigns: Sequence[Campaign], dump: SerializerFunctionWrapH
 Campaigns: TypeAlias = Annotated[
     Sequence[Campaign],
     GetPydanticSchema(lambda _, handler: handler(tuple[Campaign, ...])),
-    BeforeValidator(_to_optional_list),
+    BeforeValidator(to_optional_list),
     WrapSerializer(_dump_campaigns),
 ]
 
 
-class Settings(_Model):
+class Settings(SettingsModel):
     """A whole settings file.
 
     Attributes:
@@ -310,27 +129,23 @@ class Settings(_Model):
             on each access.
     """
 
-    sdk_key: Annotated[
-        SdkKey | None,
-        PlainValidator(_to_key),
-        PlainSerializer(lambda key: None if key is None else str(key), when_used="json"),
-    ] = Field(None, alias="sdkKey")
+    sdk_key: Key = Field(None, alias="sdkKey")
     account_id: AccountId = Field(alias="accountId")
-    version: Annotated[Any, AfterValidator(_check_version)]
+    version: Version
     campaigns: Campaigns = ()
-    campaign_groups: Annotated[dict[Text, Annotated[int, Strict()]], BeforeValidator(_to_map)] = (
+    campaign_groups: Annotated[dict[Text, Annotated[int, Strict()]], BeforeValidator(to_map)] = (
         Field(default_factory=dict, alias="campaignGroups")
     )
-    groups: Annotated[dict[Text, Group], BeforeValidator(_to_map)] = Field(default_factory=dict)
+    groups: Annotated[dict[Text, Group], BeforeValidator(to_map)] = Field(default_factory=dict)
     is_nb: Flag = Field(default=False, alias="isNB")
     is_nbv2: Flag = Field(default=False, alias="isNBv2")
     is_event_arch_enabled: Flag = Field(default=False, alias="isEventArchEnabled")
-    collection_prefix: Annotated[
-        Text, BeforeValidator(_to_prefix), AfterValidator(_check_prefix)
-    ] = Field("", alias="collectionPrefix")
+    collection_prefix: Annotated[Text, BeforeValidator(to_prefix), AfterValidator(check_prefix)] = (
+        Field("", alias="collectionPrefix")
+    )
 
 
-class CampaignList(_Model):
+class CampaignList(SettingsModel):
     """A part of a file's campaigns, as a JSON object of its own."""
 
     campaigns: Campaigns

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from .._error import SettingsError
-from .fault import MAX_FAULTS, describe, find_duplicates, find_inner_duplicates, list_errors
+from .fault import MAX_FAULTS, describe_all, find_duplicates, find_inner_duplicates, list_errors
+from .fme import FmeSettings, find_fme_duplicates
 from .large_file import read_large
+from .large_fme_file import read_large_fme
 from .lazy_campaigns import CampaignTexts
 from .model import Settings
+from .product import keep_wrong_product
 from .size_limit import MAX_SETTINGS_BYTES
 from .wrong_file import describe_path, describe_wrong_file
 
 # A larger file is parsed campaign by campaign, and its campaigns are kept as text.
 LARGE_BYTES = 250_000
+
+
+_SettingsT = TypeVar("_SettingsT", Settings, FmeSettings)
+
+
+class _Product(NamedTuple, Generic[_SettingsT]):
+    """How the files of one product are read.
+
+    Attributes:
+        model: The model of its files.
+        find_duplicates: Yields the faults that no single field has.
+        read_large: Reads a large file in small steps.
+    """
+
+    model: type[_SettingsT]
+    find_duplicates: Callable[[_SettingsT], Iterator[str]]
+    read_large: Callable[[bytes, Callable[[], object]], _SettingsT | list[str]]
 
 
 def read_any(source: Settings | bytes | bytearray | str | Mapping[str, Any]) -> Settings:
@@ -32,31 +52,59 @@ def parse_with_pauses(
     Raises:
         SettingsError: See `vwo_async.parse_settings`.
     """
-    settings = _read(source, pause)
+    return _parse(_FULLSTACK, source, pause)
+
+
+def read_any_fme(source: FmeSettings | bytes | bytearray | str | Mapping[str, Any]) -> FmeSettings:
+    """Return the v2 settings that *source* describes, see `parse_fme_settings`."""
+    if isinstance(source, FmeSettings):
+        return source
+    return parse_fme_with_pauses(source, lambda: None)
+
+
+def parse_fme_with_pauses(
+    source: bytes | bytearray | str | Mapping[str, Any], pause: Callable[[], object]
+) -> FmeSettings:
+    """Return the v2 settings that *source* describes; *pause* is called between two small steps.
+
+    Raises:
+        SettingsError: See `parse_fme_settings`.
+    """
+    return _parse(_FME, source, pause)
+
+
+def _parse(
+    product: _Product[_SettingsT],
+    source: bytes | bytearray | str | Mapping[str, Any] | object,
+    pause: Callable[[], object],
+) -> _SettingsT:
+    settings = _read(product, source, pause)
     # Raised outside any except block: pydantic's error holds the file and would become our __context__.
-    faults = list(_find_duplicates(settings)) if isinstance(settings, Settings) else settings
-    if faults:
-        raise SettingsError(faults[:MAX_FAULTS])
-    assert isinstance(settings, Settings)
-    return settings
+    if not isinstance(settings, list):
+        faults = list(product.find_duplicates(settings))
+        if not faults:
+            return settings
+    else:
+        faults = keep_wrong_product(settings)
+    raise SettingsError(faults[:MAX_FAULTS])
 
 
 def _read(
-    source: bytes | bytearray | str | Mapping[str, Any], pause: Callable[[], object]
-) -> Settings | list[str]:
+    product: _Product[_SettingsT], source: object, pause: Callable[[], object]
+) -> _SettingsT | list[str]:
     """Return the settings, or the faults of the file."""
     try:
         if isinstance(source, Mapping):
-            return Settings.model_validate(dict(source))
+            return product.model.model_validate(dict(source))
         body = _to_bytes(source)
         wrong = describe_wrong_file(body)
         if wrong:
             return [wrong]
         if len(body) > LARGE_BYTES:
-            return read_large(body, pause)
-        return Settings.model_validate_json(body)
+            return product.read_large(body, pause)
+        return product.model.model_validate_json(body)
     except ValidationError as error:
-        return [describe(detail) for detail in list_errors(error)[:MAX_FAULTS]]
+        return describe_all(list_errors(error))
     except _UnreadableError as error:
         return [str(error)]
     except RecursionError:
@@ -90,3 +138,7 @@ def _find_duplicates(settings: Settings) -> Iterator[str]:
     yield from find_duplicates((one.id for one in campaigns), (one.key for one in campaigns))
     for index, campaign in enumerate(campaigns):
         yield from find_inner_duplicates(index, campaign)
+
+
+_FULLSTACK = _Product(Settings, _find_duplicates, read_large)
+_FME = _Product(FmeSettings, find_fme_duplicates, read_large_fme)

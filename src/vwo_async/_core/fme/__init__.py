@@ -1,0 +1,1 @@
+"""How VWO FME decides a feature flag: pure and synchronous, like the whole core."""

@@ -1,0 +1,72 @@
+"""Operands of FME segments. They are FullStack's, except that gt, gte, lt and lte compare versions."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import Any, TypeAlias
+
+from ..number import format_number, parse_number, to_text
+from ..segment import COMPARISONS, OPERAND, Test, compile_equality, compile_operand
+
+Version: TypeAlias = tuple[int, ...]
+
+_COMPARISON = re.compile(r"(gte?|lte?)\(([0-9]+(?:\.[0-9]+)*|\.[0-9]+)\)")
+# Parts of more digits than int() converts in a moment are no version.
+_VERSION = re.compile(r"[0-9]{1,300}(?:\.[0-9]{1,300})*")
+
+
+def compile_fme_operand(operand: str, share: float = 1.0) -> Test:
+    """Return the test of a variable's value that *operand* describes; *share*: see `compile_pattern`."""
+    match = OPERAND.match(operand)
+    if match is None or match[1] not in COMPARISONS:
+        return compile_operand(operand, share)
+    return _compile_comparison(operand) or compile_equality(operand)
+
+
+def compile_version_operand(operand: str, share: float = 1.0) -> Test:
+    """Return the test of an ip address or of a browser's or system's version.
+
+    Two such values are equal as versions: ``10.0`` is ``10``. Quotes in the operand do not count.
+    """
+    operand = operand.replace('"', "").strip()
+    version = _parse_version(operand)
+    if version is None:
+        return compile_fme_operand(operand, share)
+    return lambda value: _compare(_parse_version(to_text(value)), version, operator.eq)
+
+
+def _compile_comparison(operand: str) -> Test | None:
+    match = _COMPARISON.fullmatch(operand)
+    wanted = None if match is None else _parse_version(_canonical(match[2]))
+    if match is None or wanted is None:
+        return None
+    compare = COMPARISONS[match[1]]
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, bool):
+            return False
+        return _compare(_parse_version(_canonical(to_text(value))), wanted, compare)
+
+    return holds
+
+
+def _canonical(text: str) -> str:
+    number = parse_number(text)
+    return text if number is None else format_number(number)
+
+
+def _parse_version(text: str) -> Version | None:
+    if _VERSION.fullmatch(text) is None:
+        return None
+    return tuple(map(int, text.split(".")))
+
+
+def _compare(one: Version | None, other: Version, compare: Callable[[Any, Any], bool]) -> bool:
+    """Compare part by part; what one of the two lacks is 0."""
+    if one is None:
+        return False
+    pairs = tuple(zip_longest(one, other, fillvalue=0))
+    return compare([left for left, _ in pairs], [right for _, right in pairs])

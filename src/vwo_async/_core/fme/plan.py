@@ -1,0 +1,477 @@
+"""A v2 settings file compiled for deciding, so that a decision need not parse anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..._reason import Reason
+from ..bucketing import Bucketer, Ranges
+from ..segment import Predicate, find_refused_patterns
+from ..visitor import make_namer, make_namespace
+from .record import GROUP_KEY, StoredVariation
+from .segment import compile_fme_segment, find_feature_ids, needs_gateway
+
+if TYPE_CHECKING:
+    from ..._settings import fme as model
+
+ROLLOUT = "FLAG_ROLLOUT"
+TESTING = "FLAG_TESTING"
+PERSONALIZE = "FLAG_PERSONALIZE"
+RULE_TYPES = frozenset({ROLLOUT, TESTING, PERSONALIZE})
+
+# The member of a group: a campaign, and for a personalize rule its variation.
+Member: TypeAlias = tuple[int, int | None]
+
+
+class Variation:
+    """A variation of one campaign.
+
+    Attributes:
+        id: Its id, unique within the campaign.
+        name: Its name.
+        weight: 0..100.
+        variables: The flag's variables, in the order of the file.
+        stored: What stands in a stored record for this variation.
+    """
+
+    __slots__ = ("id", "name", "stored", "variables", "weight")
+
+    def __init__(self, campaign: model.Campaign, variation: model.Variation) -> None:
+        self.id = variation.id
+        self.name = variation.name
+        self.weight = variation.weight
+        self.variables = variation.variables
+        self.stored = StoredVariation(campaign.id, campaign.key, variation.id)
+
+    @property
+    def campaign_id(self) -> int:
+        """The id of its campaign."""
+        return self.stored.campaign_id
+
+    @property
+    def campaign_key(self) -> str:
+        """The key of its campaign."""
+        return self.stored.key
+
+    def __repr__(self) -> str:
+        return f"<Variation {self.campaign_key!r} {self.name!r}>"
+
+
+class Group:
+    """A mutually exclusive group.
+
+    Attributes:
+        id: Its id, as text.
+        is_random: Whether all competitors have equal shares; else priority decides, then weights.
+        priority: Names of members, see `Rule.names`; the first that competes wins.
+        weights: For names of members, percentages.
+        seed_prefix: Prefix of the hashed bytes in the seed.
+        record_key: The key under which the winner is stored.
+        entrants: The features of the group, each with its rules that are members; in the order of the members.
+        record_keys: The keys of all records that deciding the group can need.
+    """
+
+    __slots__ = (
+        "entrants",
+        "id",
+        "is_random",
+        "priority",
+        "record_key",
+        "record_keys",
+        "seed_prefix",
+        "weights",
+    )
+
+    def __init__(self, group_id: str, group: model.Group, features: Sequence[Feature]) -> None:
+        self.id = group_id
+        self.is_random = group.et == 1
+        self.priority = group.p
+        self.weights = group.wt
+        self.seed_prefix = f"{group_id}_".encode()
+        self.record_key = f"{GROUP_KEY}{group_id}"
+        self.entrants = tuple(_find_entrants(group.campaigns, features))
+        self.record_keys = (self.record_key, *(one.key for one, _ in self.entrants))
+
+
+class Rule:
+    """A rule of one feature.
+
+    Attributes:
+        key: Its key.
+        type: ``FLAG_ROLLOUT``, ``FLAG_TESTING`` or ``FLAG_PERSONALIZE``: that of its campaign.
+        campaign_id: The id of its campaign.
+        campaign_key: The key of its campaign.
+        variations: What the rule can give; a rollout or personalize rule gives the first one.
+        member: What it is in its group.
+        names: The texts that name it in a group.
+        segment: Pre-segmentation, None if everybody passes.
+        bucketer: Decides by the user's hash alone, returns a variation or why there is none.
+        whitelist: (predicate, variation) for each variation that can be forced.
+        whitelist_prefix: Prefix of the hashed bytes in the seed that chooses among forced variations.
+        group_id: The id of its group, if any.
+        group: The group; None without one, and if it is not there.
+        python_key: The key of its campaign as the Python SDK writes it in stored records.
+    """
+
+    __slots__ = (
+        "bucketer",
+        "campaign_id",
+        "campaign_key",
+        "group",
+        "group_id",
+        "key",
+        "member",
+        "names",
+        "python_key",
+        "segment",
+        "type",
+        "variations",
+        "whitelist",
+        "whitelist_prefix",
+    )
+
+    def __init__(
+        self,
+        settings: model.FmeSettings,
+        feature: model.Feature,
+        rule: model.Rule,
+        campaign: model.Campaign,
+    ) -> None:
+        self.key = rule.rule_key
+        self.type = campaign.type
+        self.campaign_id = campaign.id
+        self.campaign_key = campaign.key
+        self.python_key = f"{feature.key}_{rule.rule_key}"
+        chosen = _narrow(campaign, rule.variation_id)
+        variations = {one.id: Variation(campaign, one) for one in campaign.variations}
+        self.variations = tuple(variations[one.id] for one in chosen)
+        self.whitelist = _compile_whitelist(campaign, chosen, variations)
+        compile_type = _compile_test if campaign.type == TESTING else _compile_single
+        self.segment, self.bucketer, self.whitelist_prefix = compile_type(
+            settings, campaign, chosen, variations
+        )
+        self._join_group(settings)
+
+    def _join_group(self, settings: model.FmeSettings) -> None:
+        first = self.variations[0].id if self.variations else None
+        self.member: Member = (self.campaign_id, first if self.type == PERSONALIZE else None)
+        self.names = (str(self.campaign_id), f"{self.campaign_id}_{first}")
+        name = self.names[self.type == PERSONALIZE]
+        self.group_id = settings.campaign_groups.get(name)
+        self.group: Group | None = None
+
+    def __repr__(self) -> str:
+        return f"<Rule {self.key!r}>"
+
+
+class Holdout:
+    """A share of all users that gets no feature of some, or of all.
+
+    Attributes:
+        id: Its id.
+        name: Its name.
+        segment: Pre-segmentation, None if everybody passes.
+        bucketer: Tells whether the user is in its share; it is given the user id, never the seed.
+    """
+
+    __slots__ = ("bucketer", "feature_ids", "id", "is_global", "name", "segment")
+
+    def __init__(self, settings: model.FmeSettings, holdout: model.Holdout) -> None:
+        self.id = holdout.id
+        self.name = holdout.name
+        self.is_global = holdout.is_global
+        self.feature_ids = frozenset(holdout.feature_ids)
+        self.segment = compile_fme_segment(holdout.segments)
+        prefix = f"{settings.account_id}_{holdout.id}_".encode()
+        self.bucketer: Bucketer[bool] = Bucketer(
+            prefix,
+            holdout.percent_traffic,
+            prefix,
+            1,
+            Ranges([(100, True)]),
+            not_in_traffic=False,
+            unowned=False,
+        )
+
+    def applies_to(self, feature_id: int) -> bool:
+        """Tell whether the feature is one of those that it holds back."""
+        return self.is_global or feature_id in self.feature_ids
+
+
+class Feature:
+    """A feature ready to decide.
+
+    Attributes:
+        id: Its id.
+        key: Its key.
+        name: Its name.
+        rollout_rules: In the order of the file, as all rules.
+        experiment_rules: The testing and the personalize rules.
+        holdouts: Those that apply to it.
+        impact_campaign_id: The campaign that measures its impact, if any.
+        is_debugger_enabled: As in the file.
+        needs_details: Whether a segment asks what only a gateway knows of the user.
+        metric_identifiers: The events that its metrics count.
+    """
+
+    __slots__ = (
+        "_record_keys",
+        "experiment_rules",
+        "holdouts",
+        "id",
+        "impact_campaign_id",
+        "is_debugger_enabled",
+        "key",
+        "metric_identifiers",
+        "name",
+        "needs_details",
+        "rollout_rules",
+        "watched_ids",
+    )
+
+    def __init__(
+        self,
+        settings: model.FmeSettings,
+        feature: model.Feature,
+        campaigns: Mapping[int, model.Campaign],
+        holdouts: Sequence[Holdout],
+    ) -> None:
+        self.id = feature.id
+        self.key = feature.key
+        self.name = feature.name
+        self.is_debugger_enabled = feature.is_debugger_enabled
+        self.impact_campaign_id = feature.impact_campaign.campaign_id or None
+        self.metric_identifiers = frozenset(
+            one.identifier for one in feature.metrics if one.identifier
+        )
+        linked = [
+            (one, campaigns[one.campaign_id]) for one in feature.rules if _is_usable(one, campaigns)
+        ]
+        rules = [Rule(settings, feature, one, campaign) for one, campaign in linked]
+        self.rollout_rules = tuple(one for one in rules if one.type == ROLLOUT)
+        self.experiment_rules = tuple(one for one in rules if one.type != ROLLOUT)
+        self.holdouts = tuple(one for one in holdouts if one.applies_to(feature.id))
+        trees = [tree for _, campaign in linked for tree in list_trees(campaign)]
+        self.needs_details = any(map(needs_gateway, trees))
+        watched = (one.segments for one in settings.holdouts)
+        self.watched_ids = frozenset[int]().union(*map(find_feature_ids, (*trees, *watched)))
+        self._record_keys: tuple[str, ...] | None = None
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """All rules, the rollout rules first."""
+        return (*self.rollout_rules, *self.experiment_rules)
+
+    def __repr__(self) -> str:
+        return f"<Feature {self.key!r}>"
+
+
+class FmePlan:
+    """A whole v2 settings file compiled; immutable by convention and replaced as a whole.
+
+    Attributes:
+        features: By key, in the order of the file.
+        features_by_id: The same by id.
+        holdouts: In the order of the file.
+        holdouts_need_details: Whether a holdout's segment asks what only a gateway knows of the user.
+        name_visitor: Returns the visitor id of a user of this account, given the user id in UTF-8.
+        notes: Which parts of the file are not used, and why.
+    """
+
+    __slots__ = (
+        "_stored",
+        "features",
+        "features_by_id",
+        "holdouts",
+        "holdouts_need_details",
+        "name_visitor",
+        "notes",
+    )
+
+    def __init__(
+        self, settings: model.FmeSettings, pause: Callable[[], object] = lambda: None
+    ) -> None:
+        campaigns = {one.id: one for one in settings.campaigns}
+        self.holdouts = tuple(Holdout(settings, one) for one in settings.holdouts)
+        self.holdouts_need_details = any(needs_gateway(one.segments) for one in settings.holdouts)
+        self.name_visitor = make_namer(make_namespace(settings.account_id))
+        features = []
+        for feature in settings.features:
+            pause()
+            features.append(Feature(settings, feature, campaigns, self.holdouts))
+        self.features: Mapping[str, Feature] = {one.key: one for one in features}
+        self.features_by_id: Mapping[int, Feature] = {one.id: one for one in features}
+        self._stored = _index_stored(settings.campaigns, features)
+        _link_groups(settings, features)
+        self.notes = tuple(_note(settings, features))
+
+    def find_stored(self, stored: StoredVariation | None) -> Variation | None:
+        """Return the variation on record, None if it is no longer there."""
+        if stored is None or stored.variation_id is None:
+            return None
+        return self._stored.get((stored.key, stored.variation_id))
+
+    def list_record_keys(self, feature: Feature) -> tuple[str, ...]:
+        """Return the keys of all records that deciding *feature* can need, its own first."""
+        keys = {feature.key: None}
+        for rule in feature.rules:
+            keys |= dict.fromkeys(rule.group.record_keys if rule.group is not None else ())
+        for feature_id in feature.watched_ids:
+            watched = self.features_by_id.get(feature_id)
+            keys |= {} if watched is None else {watched.key: None}
+        return tuple(keys)
+
+
+def compile_fme_plan(
+    settings: model.FmeSettings, pause: Callable[[], object] = lambda: None
+) -> FmePlan:
+    """Return the plan of *settings*; *pause* is called between two features."""
+    return FmePlan(settings, pause)
+
+
+_Compiled: TypeAlias = tuple[Predicate | None, Bucketer[Variation | Reason], bytes]
+
+
+def _is_usable(rule: model.Rule, campaigns: Mapping[int, model.Campaign]) -> bool:
+    campaign = campaigns.get(rule.campaign_id)
+    if campaign is None or campaign.type not in RULE_TYPES:
+        return False
+    # A rollout or personalize rule is judged by its first variation.
+    return campaign.type == TESTING or bool(campaign.variations)
+
+
+def _narrow(campaign: model.Campaign, variation_id: int | None) -> Sequence[model.Variation]:
+    """Return the variation that the rule names, or all if it names none or none of the campaign's."""
+    return [one for one in campaign.variations if one.id == variation_id] or campaign.variations
+
+
+def _compile_test(
+    settings: model.FmeSettings,
+    campaign: model.Campaign,
+    chosen: Sequence[model.Variation],
+    variations: Mapping[int, Variation],
+) -> _Compiled:
+    """A testing rule is judged by its campaign. Its ranges are those of all variations of the campaign."""
+    name = campaign.salt or str(campaign.id)
+    prefix = f"{name}_".encode()
+    bucketer: Bucketer[Variation | Reason] = Bucketer(
+        prefix,
+        campaign.percent_traffic or 0,
+        f"{name}_{settings.account_id}_".encode(),
+        1,
+        Ranges(
+            (one.weight, variations[one.id] if one in chosen else Reason.NO_VARIATION)
+            for one in campaign.variations
+        ),
+        not_in_traffic=Reason.NOT_IN_TRAFFIC,
+        unowned=Reason.NO_VARIATION,
+    )
+    segment = compile_fme_segment(campaign.segments, hashes_user_list=campaign.is_user_list_enabled)
+    return segment, bucketer, prefix
+
+
+def _compile_single(
+    settings: model.FmeSettings,
+    campaign: model.Campaign,
+    chosen: Sequence[model.Variation],
+    variations: Mapping[int, Variation],
+) -> _Compiled:
+    """A rollout or personalize rule is judged by its first variation, whose weight is the traffic."""
+    first = chosen[0]
+    prefix = f"{first.salt or campaign.id}_".encode()
+    bucketer: Bucketer[Variation | Reason] = Bucketer(
+        prefix,
+        first.weight,
+        prefix,
+        1,
+        Ranges([(100, variations[first.id])]),
+        not_in_traffic=Reason.NOT_IN_TRAFFIC,
+        unowned=Reason.NO_VARIATION,
+    )
+    segment = compile_fme_segment(first.segments, hashes_user_list=campaign.is_user_list_enabled)
+    return segment, bucketer, prefix
+
+
+def _compile_whitelist(
+    campaign: model.Campaign,
+    chosen: Sequence[model.Variation],
+    variations: Mapping[int, Variation],
+) -> tuple[tuple[Predicate, Variation], ...]:
+    if campaign.type != TESTING or not campaign.is_forced_variation_enabled:
+        return ()
+    hashes = campaign.is_user_list_enabled
+    pairs = (
+        (compile_fme_segment(one.segments, hashes_user_list=hashes), variations[one.id])
+        for one in chosen
+    )
+    return tuple((predicate, one) for predicate, one in pairs if predicate is not None)
+
+
+def _find_entrants(
+    members: Iterable[str], features: Sequence[Feature]
+) -> Iterator[tuple[Feature, tuple[Rule, ...]]]:
+    """Yield the features of a group, each once, with its rules that are members."""
+    members = tuple(members)
+    names = frozenset(members)
+    by_name: dict[str, list[Feature]] = {}
+    for feature in features:
+        for name in dict.fromkeys(name for rule in feature.rules for name in rule.names):
+            by_name.setdefault(name, []).append(feature)
+    for feature in dict.fromkeys(one for name in members for one in by_name.get(name, ())):
+        competing = {rule.key: rule for rule in reversed(feature.rules) if names & {*rule.names}}
+        yield feature, tuple(reversed(competing.values()))
+
+
+def _link_groups(settings: model.FmeSettings, features: Sequence[Feature]) -> None:
+    groups = {
+        group_id: Group(group_id, group, features) for group_id, group in settings.groups.items()
+    }
+    for feature in features:
+        for rule in feature.rules:
+            rule.group = groups.get(str(rule.group_id))
+
+
+def _index_stored(
+    campaigns: Sequence[model.Campaign], features: Sequence[Feature]
+) -> Mapping[tuple[str, int], Variation]:
+    """Map key and variation id of stored records to the variation; the campaign's own key goes first."""
+    index: dict[tuple[str, int], Variation] = {}
+    for campaign in campaigns:
+        for variation in campaign.variations:
+            index.setdefault((campaign.key, variation.id), Variation(campaign, variation))
+    for feature in features:
+        for rule in feature.rules:
+            for one in rule.variations:
+                index.setdefault((rule.python_key, one.id), one)
+    return index
+
+
+def list_trees(campaign: model.Campaign) -> tuple[Any, ...]:
+    """Return all segments of a campaign."""
+    return (campaign.segments, *(one.segments for one in campaign.variations))
+
+
+def _note(settings: model.FmeSettings, features: Sequence[Feature]) -> Iterator[str]:
+    """Yield which parts of the file are not used, and why."""
+    campaigns = {one.id: one for one in settings.campaigns}
+    for index, feature in enumerate(settings.features):
+        for number, rule in enumerate(feature.rules):
+            if not _is_usable(rule, campaigns):
+                text = "its campaign is not there, or not of a kind that is known"
+                yield f"features.{index}.rules.{number}: {text}: the rule is left out"
+    for name, group_id in settings.campaign_groups.items():
+        if str(group_id) not in settings.groups:
+            text = "the group is not there, so nobody gets this rule"
+            yield f"campaignGroups.{ascii(name[:20])[1:-1]}: {text}"
+    for index, campaign in enumerate(settings.campaigns):
+        for tree in list_trees(campaign):
+            yield from _note_patterns(f"campaigns.{index}", tree)
+    for index, holdout in enumerate(settings.holdouts):
+        yield from _note_patterns(f"holdouts.{index}", holdout.segments)
+
+
+def _note_patterns(path: str, tree: Any) -> Iterator[str]:
+    for pattern in find_refused_patterns(tree) if tree else ():
+        text = "is invalid or could run away, so it matches nothing"
+        yield f"{path}: regex {pattern[:100]!a} {text}"

@@ -1,0 +1,346 @@
+"""Segments of FME: FullStack's kinds of nodes, and those that ask about more than custom variables.
+
+Places count only among the children of an `and`, devices and other features only among those of an `or`;
+as nodes of their own they never hold. A part that cannot be evaluated raises, and turns the flag off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from ..number import to_text
+from ..segment import (
+    KINDS,
+    Dialect,
+    Predicate,
+    Scope,
+    Test,
+    compile_custom_variable,
+    compile_node,
+    compile_tree,
+    join_all,
+    join_any,
+    malformed,
+    malformed_test,
+    never,
+    split_users,
+)
+from .operand import compile_fme_operand, compile_version_operand
+from .user import Details, FmeUser, Texts
+
+PLACES = frozenset({"country", "region", "city"})
+DEVICES = frozenset({"os", "browser_string", "device_type", "device"})
+CAMPAIGN_VARIATION = "campaignVariation"
+FEATURE = "featureId"
+
+_IN_LIST = re.compile(r"inlist\(([^)]*)\)")
+_CAMPAIGN = re.compile(r"(!?)([0-9]+)|([0-9]+)_(!?)([0-9]+)")
+_OUTER_QUOTES = re.compile(r'\A"|"\Z')
+_IS_NUMBER = re.compile(r"[0-9]{1,17}").fullmatch
+# Words anywhere in a tree that make the official SDKs ask the gateway.
+_GATEWAY_WORD = re.compile(
+    r"\b(?:country|region|city|os|device_type|browser_string|ua|browser_version|os_version)\b",
+    re.IGNORECASE,
+)
+
+
+class Subject(Protocol):
+    """What the leaves of a segment ask about, besides the custom variables."""
+
+    @property
+    def user(self) -> FmeUser:
+        """The user."""
+
+    def find_listed_id(self, *, is_hashed: bool) -> str | None:
+        """Return the id that user lists hold, None where the user is not known yet."""
+
+    def find_details(self) -> Details:
+        """Return what is known of the user's place and browser."""
+
+    def has_record(self, feature_id: int) -> bool:
+        """Tell whether the user has a stored record in the feature; raises if there is no such feature."""
+
+    def is_in_list(self, list_id: str, text: str) -> bool:
+        """Tell whether the gateway's list holds the text."""
+
+
+def compile_fme_segment(tree: Any, *, hashes_user_list: bool = False) -> Predicate | None:
+    """Return the predicate of *tree*, or None for an empty tree, which everybody passes.
+
+    The predicate's subject is a `Subject`. It raises `MalformedTreeError` when it reaches a part that cannot
+    be evaluated, and whatever the subject raises.
+
+    Args:
+        tree: The segment.
+        hashes_user_list: Whether `user` operands hold visitor ids in place of user ids.
+    """
+    predicate = compile_tree(tree, _BY_HASH if hashes_user_list else _BY_ID)
+    if predicate is None or not any(kind == CAMPAIGN_VARIATION for kind, _ in walk(tree)):
+        return predicate
+
+    def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+        if subject.user.web_testing_campaigns is None:
+            return False
+        return predicate(variables, subject)
+
+    return holds
+
+
+def walk(tree: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every key of *tree* with its value, at every depth."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield key, value
+            yield from walk(value)
+    elif isinstance(tree, list):
+        for one in tree:
+            yield from walk(one)
+
+
+def needs_gateway(tree: Any) -> bool:
+    """Tell whether the official SDKs ask the gateway about the user because of this segment."""
+    if isinstance(tree, str):
+        return _GATEWAY_WORD.search(tree) is not None or _IN_LIST.search(tree) is not None
+    if isinstance(tree, dict):
+        return any(needs_gateway(key) or needs_gateway(one) for key, one in tree.items())
+    return isinstance(tree, list) and any(map(needs_gateway, tree))
+
+
+def find_feature_ids(tree: Any) -> set[int]:
+    """Return the ids of the features whose stored records the segment asks about."""
+    return {
+        int(feature_id)
+        for kind, content in walk(tree)
+        if kind == FEATURE and isinstance(content, dict)
+        for feature_id in content
+        if _IS_NUMBER(str(feature_id))
+    }
+
+
+def _compile_and(content: Any, scope: Scope) -> Predicate:
+    if not isinstance(content, list):
+        return join_all([]) if content == {} else malformed
+    return join_all(list(_compile_every(content, scope)))
+
+
+def _compile_every(children: list[Any], scope: Scope) -> Iterator[Predicate]:
+    """Yield what has to hold. Places among other children are skipped; places alone are compared."""
+    places: dict[str, Any] = {}
+    for child in children:
+        found = {} if not isinstance(child, dict) else _pick(child, PLACES)
+        if not found:
+            yield compile_node(child, scope)
+            continue
+        places |= found
+        if len(places) == len(children):
+            yield _compile_places(places)
+            return
+
+
+def _pick(child: Mapping[str, Any], kinds: frozenset[str]) -> dict[str, Any]:
+    return {kind: value for kind, value in child.items() if kind in kinds}
+
+
+def _compile_places(places: Mapping[str, Any]) -> Predicate:
+    if not all(isinstance(place, (str, int, float)) for place in places.values()):
+        return never
+    wanted = {kind: _trim(to_text(place)) for kind, place in places.items()}
+
+    def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+        location = subject.find_details().location
+        if location is None or not subject.user.user_ip_address:
+            return False
+        return all(
+            kind in location and _trim(location[kind]) == place for kind, place in wanted.items()
+        )
+
+    return holds
+
+
+def _trim(text: str) -> str:
+    return _OUTER_QUOTES.sub("", text).strip()
+
+
+def _compile_or(content: Any, scope: Scope) -> Predicate:
+    if not isinstance(content, list):
+        return join_any([]) if content == {} else malformed
+    return join_any(list(_compile_some(content, scope)))
+
+
+def _compile_some(children: list[Any], scope: Scope) -> Iterator[Predicate]:
+    """Yield what may hold. Devices alone are compared; a feature's record decides the whole."""
+    devices: list[tuple[str, Any]] = []
+    for child in children:
+        if isinstance(child, dict):
+            devices += _pick(child, DEVICES).items()
+            decider = _compile_feature(child[FEATURE]) if FEATURE in child else None
+            if decider is not None:
+                yield decider
+                return
+            if devices and len(devices) == len(children):
+                yield _compile_devices(devices)
+                return
+        yield compile_node(child, scope)
+
+
+def _compile_devices(devices: list[tuple[str, Any]]) -> Predicate:
+    wanted = [
+        (kind, _compile_device(value))
+        for kind, values in devices
+        for value in (values if isinstance(values, list) else [values])
+        if isinstance(value, str)
+    ]
+
+    def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+        found = subject.find_details().user_agent
+        if found is None or not subject.user.user_agent:
+            return False
+        return any(kind in found and test(found[kind].lower()) for kind, test in wanted)
+
+    return holds
+
+
+def _compile_device(operand: str) -> Callable[[str], bool]:
+    """Return the test of a device's name in lower case."""
+    operand = operand.lower()
+    if not (operand.startswith("wildcard(") and operand.endswith(")")):
+        return lambda text: text == operand
+    first, *others = operand[len("wildcard(") : -1].split("*")
+
+    # Anchored at the start and not at the end, as in the official Python SDK.
+    def matches(text: str) -> bool:
+        at = len(first) if text.startswith(first) else -1
+        for part in others:
+            at = -1 if at < 0 else text.find(part, at)
+            at = at if at < 0 else at + len(part)
+        return at >= 0
+
+    return matches
+
+
+def _compile_feature(content: Any) -> Predicate | None:
+    """Return the predicate of another feature's record, None if the node is as any unknown one."""
+    if not isinstance(content, dict):
+        return malformed
+    feature_id, wanted = next(iter(content.items()), ("", None))
+    if wanted not in ("on", "off"):
+        return None
+    if not _IS_NUMBER(feature_id):
+        return never
+    number, is_on = int(feature_id), wanted == "on"
+
+    def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+        try:
+            return subject.has_record(number) is is_on
+        except LookupError:
+            return False
+
+    return holds
+
+
+def _compile_user(content: Any, *, is_hashed: bool) -> Predicate:
+    if not isinstance(content, str):
+        return malformed
+    listed = split_users(content)
+
+    def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+        return subject.find_listed_id(is_hashed=is_hashed) in listed
+
+    return holds
+
+
+def _compile_custom_variable(content: Any, scope: Scope) -> Predicate:
+    name, operand = (
+        next(iter(content.items()), ("", None)) if isinstance(content, dict) else ("", 0)
+    )
+    match = _IN_LIST.search(operand) if isinstance(operand, str) else None
+    if match is None:
+        return compile_custom_variable(content, scope)
+    list_id = match[1]
+
+    def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+        value = variables.get(name)
+        return value is not None and subject.is_in_list(list_id, to_text(value))
+
+    return holds
+
+
+def _compile_user_agent(content: Any, scope: Scope) -> Predicate:
+    test = compile_fme_operand(content, scope.share) if isinstance(content, str) else malformed_test
+
+    def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+        text = subject.user.user_agent
+        return bool(text) and test(text)
+
+    return holds
+
+
+def _compile_address(content: Any, scope: Scope) -> Predicate:
+    test = _compile_version(content, scope)
+
+    def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+        text = subject.user.user_ip_address
+        return bool(text) and test(text)
+
+    return holds
+
+
+def _compile_version_of(kind: str) -> Callable[[Any, Scope], Predicate]:
+    """Return what compiles the nodes of *kind*, a version of the user's browser or system."""
+
+    def compile_kind(content: Any, scope: Scope) -> Predicate:
+        test = _compile_version(content, scope)
+
+        def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+            found: Texts = subject.find_details().user_agent or {}
+            return kind in found and test(found[kind])
+
+        return holds
+
+    return compile_kind
+
+
+def _compile_version(content: Any, scope: Scope) -> Test:
+    # What is no text is printed as one; only lists and objects cannot be compared.
+    text = to_text(content) if isinstance(content, (str, int, float)) else None
+    return (lambda value: False) if text is None else compile_version_operand(text, scope.share)
+
+
+def _compile_campaign_variation(content: Any, scope: Scope) -> Predicate:
+    is_plain = isinstance(content, (str, int, float)) and not isinstance(content, bool)
+    match = _CAMPAIGN.fullmatch(to_text(content).strip()) if is_plain else None
+    if match is None:
+        return never
+    outside, alone, campaign_id, differs, variation_id = match.groups()
+
+    def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+        found: Texts = subject.user.web_testing_campaigns or {}
+        if alone is not None:
+            return (alone in found) is not bool(outside)
+        if campaign_id not in found:
+            return False
+        return (found[campaign_id] == variation_id) is not bool(differs)
+
+    return holds
+
+
+def _make_dialect(*, hashes_user_list: bool) -> Dialect:
+    kinds = {
+        **KINDS,
+        "and": _compile_and,
+        "or": _compile_or,
+        "user": lambda content, scope: _compile_user(content, is_hashed=hashes_user_list),
+        "custom_variable": _compile_custom_variable,
+        "ua": _compile_user_agent,
+        "ip_address": _compile_address,
+        "browser_version": _compile_version_of("browser_version"),
+        "os_version": _compile_version_of("os_version"),
+        CAMPAIGN_VARIATION: _compile_campaign_variation,
+    }
+    return Dialect(kinds, compile_fme_operand, never)
+
+
+_BY_ID = _make_dialect(hashes_user_list=False)
+_BY_HASH = _make_dialect(hashes_user_list=True)

@@ -1,0 +1,136 @@
+"""The user of one FME call: what `User` holds, and what only FME asks about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from ..._user import User, Variables, find_text_fault
+from ..number import to_text
+
+Texts: TypeAlias = Mapping[str, str]
+
+_MAX_ENTRIES = 1000
+
+
+class Details(NamedTuple):
+    """What a gateway knows of a user's address and browser.
+
+    Attributes:
+        location: country, region and city; None if not known.
+        user_agent: os, browser_string, device_type, device, browser_version and os_version; None if not known.
+    """
+
+    location: Texts | None = None
+    user_agent: Texts | None = None
+
+
+class FmeUser(User):
+    """The user of one FME call; made once per call and never changed.
+
+    Attributes:
+        hash_bytes: What is hashed for bucketing: the bucketing seed where one is given, else the id.
+        details: The details that the caller gave, None if he gave none.
+        web_testing_campaigns: For each web testing campaign of the user his variation, None if not given.
+    """
+
+    __slots__ = ("details", "web_testing_campaigns")
+
+    def __init__(
+        self,
+        user_id: str,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+        bucketing_seed: object = None,
+        web_testing_campaigns: object = None,
+        details: object = None,
+    ) -> None:
+        """Check and encode everything.
+
+        Args:
+            user_id: As for `User`, like the four that follow.
+            custom_variables: Values for segments.
+            variation_targeting_variables: Values for whitelisting.
+            user_agent: The visitor's user agent.
+            user_ip_address: The visitor's address.
+            bucketing_seed: Users with the same one get the same variation; a text that is not blank, used
+                untrimmed. Anything else is as none, and noted.
+            web_testing_campaigns: A mapping from campaign id to variation id, or a JSON text of one.
+                Anything else is as an empty mapping, and noted.
+            details: A mapping of `location` and `userAgent`, as a gateway answers.
+
+        Raises:
+            InvalidInputError: The id cannot be hashed, or variables are no mapping.
+        """
+        super().__init__(
+            user_id, custom_variables, variation_targeting_variables, user_agent, user_ip_address
+        )
+        self.web_testing_campaigns: Texts | None = None
+        self.details: Details | None = None
+        if bucketing_seed is None and web_testing_campaigns is None and details is None:
+            return
+        notes = list(self.notes)
+        self.hash_bytes = _read_seed(bucketing_seed, notes) or self.id_bytes
+        self.web_testing_campaigns = _read_campaigns(web_testing_campaigns, notes)
+        self.details = None if details is None else read_details(details, notes)
+        self.notes = tuple(notes)
+
+
+def read_details(details: object, notes: list[str]) -> Details:
+    """Return what *details*, a gateway's answer or a caller's own, says that can be used.
+
+    Args:
+        details: A mapping of `location` and `userAgent`, each a mapping of texts.
+        notes: Takes a text for what cannot be used.
+    """
+    if not isinstance(details, Mapping):
+        notes.append("the details of the user are no mapping: they are left out")
+        return Details()
+    return Details(_read_texts(details.get("location")), _read_texts(details.get("userAgent")))
+
+
+def _read_texts(values: object) -> Texts | None:
+    if not isinstance(values, Mapping):
+        return None
+    return {str(key): to_text(value) for key, value in values.items() if _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, str):
+        return not find_text_fault(value)
+    return isinstance(value, (int, float))
+
+
+def _read_seed(seed: object, notes: list[str]) -> bytes:
+    if seed is None:
+        return b""
+    if not isinstance(seed, str) or not seed.strip() or find_text_fault(seed):
+        notes.append("bucketing_seed is no text that can be hashed: the id is hashed in its place")
+        return b""
+    return seed.encode()
+
+
+def _read_campaigns(campaigns: object, notes: list[str]) -> Texts | None:
+    if campaigns is None or campaigns == "":
+        return None
+    found = _decode(campaigns) if isinstance(campaigns, str) else campaigns
+    if not isinstance(found, Mapping) or len(found) > _MAX_ENTRIES:
+        notes.append("web_testing_campaigns is no mapping that can be used: it is as if empty")
+        return {}
+    return {
+        to_text(key): to_text(value)
+        for key, value in found.items()
+        if _is_plain(key) and _is_plain(value)
+    }
+
+
+def _decode(text: str) -> Any:
+    if find_text_fault(text):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

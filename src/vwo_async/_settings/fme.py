@@ -54,7 +54,9 @@ def _to_percentage(value: object) -> float:
 def _to_number_percentage(value: object) -> float | None:
     if isinstance(value, str):
         raise ValueError("must be a number")
-    return None if value is None else _to_percentage(value)
+    # As both official SDKs, a negative one admits nobody.
+    is_negative = isinstance(value, (int, float)) and -MAX_ID < value < 0
+    return None if value is None or is_negative else _to_percentage(value)
 
 
 def _to_salt(value: object) -> str:

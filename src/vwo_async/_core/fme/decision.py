@@ -141,7 +141,7 @@ def _decide(feature: Feature, evaluation: Evaluation) -> FlagDecision:
     if decision.rollout is None:
         decision.held = judge_holdouts(feature, record, evaluation, names_user=False)
         if decision.held.inside:
-            _hold(decision, feature, record or FeatureRecord(), evaluation)
+            _hold(decision, feature, _drop_inside(record), evaluation)
             return decision
         _roll_out(decision, feature, evaluation)
     if decision.rollout is not None or not feature.rollout_rules:
@@ -162,8 +162,9 @@ def _settle(
     plan = evaluation.plan
     decision.experiment = plan.find_stored(record.experiment)
     # The rollout of a record whose experiment is gone is not used either.
-    if record.experiment is None or not record.experiment.variation_id:
-        decision.rollout = plan.find_stored(record.rollout)
+    rollout = record.rollout
+    if rollout is not None and rollout.campaign_id and not _has_experiment(record):
+        decision.rollout = plan.find_stored(rollout)
     if not decision.is_enabled:
         return False
     decision.reason = Reason.STORED
@@ -175,8 +176,17 @@ def _settle(
     decision.impressions = _list_holdouts(decision.held)
     if decision.held.judged:
         # Written whole: a storage that replaces records would otherwise forget the decision.
-        evaluation.write(feature.key, decision.held.extend(record), feature.id)
+        evaluation.write(feature.key, decision.held.extend(_drop_inside(record)), feature.id)
     return True
+
+
+def _drop_inside(record: FeatureRecord | None) -> FeatureRecord:
+    """Return the record of a user who is in no holdout that applies; those that ended do not count any more."""
+    return FeatureRecord() if record is None else record._replace(inside=())
+
+
+def _has_experiment(record: FeatureRecord) -> bool:
+    return record.experiment is not None and bool(record.experiment.variation_id)
 
 
 def _hold(
@@ -311,11 +321,9 @@ def _finish(
         decision.impressions = (*decision.impressions, shown)
     if evaluation.records is None:
         return
-    known = FeatureRecord() if record is None else record
     new = FeatureRecord(
         None if decision.rollout is None else decision.rollout.stored,
         None if decision.experiment is None else decision.experiment.stored,
-        known.inside,
-        known.outside,
+        outside=() if record is None else record.outside,
     )
     evaluation.write(feature.key, decision.held.extend(new), feature.id)

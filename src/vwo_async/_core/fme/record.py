@@ -92,7 +92,8 @@ def make_row(
         if found is not None:
             row[f"{kind}Id"] = found.campaign_id
             row[f"{kind}Key"] = found.key
-            row[f"{kind}VariationId"] = found.variation_id
+            if found.variation_id is not None:
+                row[f"{kind}VariationId"] = found.variation_id
     if record.inside:
         row["isInHoldoutId"] = list(record.inside)
     if feature_id is not None:

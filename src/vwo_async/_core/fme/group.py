@@ -64,8 +64,9 @@ def _takes_part(feature: Feature, evaluation: Evaluation) -> bool:
         return False
     held = judge_holdouts(feature, record, evaluation, names_user=True)
     if held.inside:
-        known = record or FeatureRecord()
-        evaluation.write(feature.key, held.extend(known), feature.id)
+        # Those that the user is not in are judged again, and reported, when the feature itself is asked for.
+        known = (record or FeatureRecord())._replace(inside=held.inside)
+        evaluation.write(feature.key, known, feature.id)
         return False
     return _is_rolled_out(feature, evaluation)
 

@@ -29,30 +29,24 @@ class Variation:
 
     Attributes:
         id: Its id, unique within the campaign.
+        campaign_id: The id of its campaign.
+        campaign_key: The key of its campaign.
         name: Its name.
         weight: 0..100.
         variables: The flag's variables, in the order of the file.
         stored: What stands in a stored record for this variation.
     """
 
-    __slots__ = ("id", "name", "stored", "variables", "weight")
+    __slots__ = ("campaign_id", "campaign_key", "id", "name", "stored", "variables", "weight")
 
     def __init__(self, campaign: model.Campaign, variation: model.Variation) -> None:
         self.id = variation.id
+        self.campaign_id = campaign.id
+        self.campaign_key = campaign.key
         self.name = variation.name
         self.weight = variation.weight
         self.variables = variation.variables
         self.stored = StoredVariation(campaign.id, campaign.key, variation.id)
-
-    @property
-    def campaign_id(self) -> int:
-        """The id of its campaign."""
-        return self.stored.campaign_id
-
-    @property
-    def campaign_key(self) -> str:
-        """The key of its campaign."""
-        return self.stored.key
 
     def __repr__(self) -> str:
         return f"<Variation {self.campaign_key!r} {self.name!r}>"

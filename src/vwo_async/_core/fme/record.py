@@ -16,12 +16,12 @@ class StoredVariation(NamedTuple):
     """A variation on record.
 
     Attributes:
-        campaign_id: The id of its campaign.
+        campaign_id: The id of its campaign; None if the record has none.
         key: The key of its campaign, or, as the Python SDK writes it, feature key and rule key.
         variation_id: Its id; None if the record has none.
     """
 
-    campaign_id: int
+    campaign_id: int | None
     key: str
     variation_id: int | None
 
@@ -62,7 +62,7 @@ def _read_variation(row: Mapping[str, Any], kind: str) -> StoredVariation | None
     campaign_id, key = _read_id(row.get(f"{kind}Id")), row.get(f"{kind}Key")
     if not isinstance(key, str) or not key:
         return None
-    return StoredVariation(campaign_id or 0, key, _read_id(row.get(f"{kind}VariationId")))
+    return StoredVariation(campaign_id, key, _read_id(row.get(f"{kind}VariationId")))
 
 
 def _read_ids(values: object) -> tuple[int, ...]:
@@ -90,10 +90,8 @@ def make_row(
         row["featureId"] = feature_id
     for kind, found in (("rollout", record.rollout), ("experiment", record.experiment)):
         if found is not None:
-            row[f"{kind}Id"] = found.campaign_id
-            row[f"{kind}Key"] = found.key
-            if found.variation_id is not None:
-                row[f"{kind}VariationId"] = found.variation_id
+            fields = {"Id": found.campaign_id, "Key": found.key, "VariationId": found.variation_id}
+            row |= {f"{kind}{name}": one for name, one in fields.items() if one is not None}
     if record.inside:
         row["isInHoldoutId"] = list(record.inside)
     if feature_id is not None:

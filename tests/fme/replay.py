@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vwo_async._core.fme.decision import FlagDecision, decide_feature
+from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.evaluation import Known, Needs
-from vwo_async._core.fme.plan import FmePlan, compile_fme_plan
+from vwo_async._core.fme.plan import FlagDecision, FmePlan, compile_fme_plan
 from vwo_async._core.fme.record import FeatureRecord, read_record
 from vwo_async._core.fme.user import Details, FmeUser, read_details
 from vwo_async._settings import parse_fme_settings

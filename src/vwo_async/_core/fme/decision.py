@@ -6,102 +6,22 @@ that out and calls again. It also returns what has to be stored and reported; it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from copy import copy
 
 from ..._reason import Reason
 from ..bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed, rescale
 from ..segment import MalformedTreeError
 from .evaluation import NOTHING, Evaluation, Known, NeedError, Needs
 from .group import find_winner, read_winner
-from .holdout import Held, find_new, is_held, judge_holdouts
-from .plan import PERSONALIZE, Feature, FmePlan, Member, Rule, Variation
-from .record import FeatureRecord, make_row
+from .holdout import NOT_HELD, Held, find_new, is_held, judge_holdouts
+from .plan import PERSONALIZE, Feature, FlagDecision, FmePlan, Impression, Member, Rule, Step
+from .record import FeatureRecord
 from .user import FmeUser
 
 INSIDE_HOLDOUT = 1
 OUTSIDE_HOLDOUT = 2
-IMPACT_OFF = 1
-IMPACT_ON = 2
 # The memory of a group that nobody won.
 _NOBODY: Member = (-1, None)
-
-
-class Impression(NamedTuple):
-    """That a user was shown something, as it is reported.
-
-    Attributes:
-        campaign_id: The campaign's, the holdout's or the impact campaign's id.
-        variation_id: The variation's id; of a holdout 1 for in and 2 for not in; of an impact campaign 2 for on.
-        is_holdout: Whether it is a holdout's.
-    """
-
-    campaign_id: int
-    variation_id: int
-    is_holdout: bool = False
-
-
-class FlagDecision:
-    """The decision of a flag.
-
-    Attributes:
-        feature: The feature, None if the file has none of that key.
-        reason: Why the flag is on or off.
-        rollout: The variation of the rollout that the user passed, if any.
-        experiment: The variation of the test or personalisation that the user got, if any.
-        rule: The rule that gave the variation or refused it last; None for a stored decision and without rules.
-        held: The outcome of the holdouts that were judged for the first time.
-        impressions: What is to be reported, in order.
-        records: The records to store, by key, each with the id of its feature.
-        notes: What was left out, and why.
-    """
-
-    __slots__ = (
-        "experiment",
-        "feature",
-        "held",
-        "impressions",
-        "notes",
-        "reason",
-        "records",
-        "rollout",
-        "rule",
-    )
-
-    def __init__(self, feature: Feature | None, reason: Reason) -> None:
-        self.feature = feature
-        self.reason = reason
-        self.rollout: Variation | None = None
-        self.experiment: Variation | None = None
-        self.rule: Rule | None = None
-        self.held: Held = _NOT_HELD
-        self.impressions: tuple[Impression, ...] = ()
-        self.records: Mapping[str, tuple[FeatureRecord, int | None]] = {}
-        self.notes: tuple[str, ...] = ()
-
-    @property
-    def is_enabled(self) -> bool:
-        """Whether the flag is on."""
-        return self.experiment is not None or self.rollout is not None
-
-    @property
-    def variation(self) -> Variation | None:
-        """The variation whose variables the flag has: they are never merged."""
-        return self.experiment or self.rollout
-
-    def make_rows(self, user_id: str) -> list[dict[str, Any]]:
-        """Return the records to store, in the official shape and in order."""
-        return [
-            make_row(key, user_id, record, feature_id)
-            for key, (record, feature_id) in self.records.items()
-        ]
-
-    def __repr__(self) -> str:
-        key = None if self.feature is None else self.feature.key
-        return f"<FlagDecision {key!r} {'on' if self.is_enabled else 'off'} {self.reason}>"
-
-
-_NOT_HELD = Held()
 
 
 def decide_feature(
@@ -117,165 +37,189 @@ def decide_feature(
     """
     feature = plan.features.get(feature_key)
     if feature is None:
-        return FlagDecision(None, Reason.FEATURE_NOT_FOUND)
+        return FlagDecision(None, reason=Reason.FEATURE_NOT_FOUND)
     evaluation = Evaluation(plan, user, known)
     try:
         decision = _decide(feature, evaluation)
     except NeedError as error:
         return error.needs
     except MalformedTreeError:
-        decision = FlagDecision(feature, Reason.MALFORMED_SEGMENT)
-    if evaluation.written:
+        decision = FlagDecision(feature, reason=Reason.MALFORMED_SEGMENT)
+        # Neither official SDK reports anything here.
+        decision.impressions = ()
+    if evaluation.written or evaluation.notes:
+        decision = copy(decision)
         decision.records = evaluation.written
-    if evaluation.notes:
-        decision.notes = tuple(evaluation.notes)
+        decision.notes = evaluation.notes
     return decision
 
 
 def _decide(feature: Feature, evaluation: Evaluation) -> FlagDecision:
-    decision = FlagDecision(feature, Reason.NO_RULE)
-    record = evaluation.read(feature.key)
-    if record is not None and _settle(decision, feature, record, evaluation):
-        return decision
-    evaluation.prepare_details(feature)
-    if decision.rollout is None:
-        decision.held = judge_holdouts(feature, record, evaluation, names_user=False)
-        if decision.held.inside:
-            _hold(decision, feature, _drop_inside(record), evaluation)
-            return decision
-        _roll_out(decision, feature, evaluation)
-    if decision.rollout is not None or not feature.rollout_rules:
-        _experiment(decision, feature, evaluation)
-    _finish(decision, feature, record, evaluation)
+    record = None if evaluation.records is None else evaluation.read(feature.key)
+    if record is None:
+        return _decide_afresh(feature, None, evaluation)
+    if is_held(feature, record):
+        return _hold(feature, record, evaluation)
+    experiment, rollout = _find_stored(record, evaluation)
+    if experiment is not None:
+        return _settle(feature, experiment, record, evaluation)
+    # Holdouts that ended do not count any more.
+    record = record._replace(inside=())
+    if rollout is not None:
+        return _give(feature, rollout, record, _spare(feature, record), evaluation)
+    return _decide_afresh(feature, record, evaluation)
+
+
+def _decide_afresh(
+    feature: Feature, record: FeatureRecord | None, evaluation: Evaluation
+) -> FlagDecision:
+    """Decide for a user without a variation on record."""
+    if feature.needs_details:
+        evaluation.prepare_details()
+    held = NOT_HELD
+    if feature.holdouts:
+        held = judge_holdouts(feature, record, evaluation, names_user=False)
+        if held.inside:
+            return _hold(feature, record or FeatureRecord(), evaluation, held)
+    rollout = _roll_out(feature, evaluation) if feature.rollout_rules else None
+    return _give(feature, rollout, record, held, evaluation)
+
+
+def _give(
+    feature: Feature,
+    rollout: Step | None,
+    record: FeatureRecord | None,
+    held: Held,
+    evaluation: Evaluation,
+) -> FlagDecision:
+    """Go on with the experiments once it is known what the rollout gives; note what has to be stored."""
+    experiment: Step | None = None
+    if rollout is None or rollout.variation is not None:
+        evaluation.admitted = feature
+        if rollout is not None and rollout.rule is None and feature.needs_details:
+            evaluation.prepare_details()
+        experiment = _experiment(feature, evaluation)
+    decision = feature.find_decision(rollout, experiment)
+    if held.judged:
+        decision = _report(decision, held)
+    if evaluation.records is not None:
+        _store(decision, feature, record, held, evaluation)
     return decision
 
 
+def _spare(feature: Feature, record: FeatureRecord) -> Held:
+    """Return the new holdouts of a user who has a variation: he is never put into one."""
+    return Held(tuple((one, False) for one in find_new(feature, record)))
+
+
+def _find_stored(record: FeatureRecord, evaluation: Evaluation) -> tuple[Step | None, Step | None]:
+    """Return the experiment and the rollout on record. Where an experiment is on record, its rollout is not used."""
+    experiment, rollout = record.experiment, record.rollout
+    if experiment is not None and experiment.variation_id:
+        return evaluation.plan.find_stored(experiment), None
+    if rollout is None or not rollout.campaign_id:
+        return None, None
+    return None, evaluation.plan.find_stored(rollout)
+
+
 def _settle(
-    decision: FlagDecision, feature: Feature, record: FeatureRecord, evaluation: Evaluation
-) -> bool:
-    """Take what is on record; tell whether that ends the decision. A stored rollout does not."""
-    if is_held(feature, record):
-        evaluation.prepare_details(feature)
-        decision.held = judge_holdouts(feature, record, evaluation, names_user=False)
-        _hold(decision, feature, record, evaluation)
-        return True
-    plan = evaluation.plan
-    decision.experiment = plan.find_stored(record.experiment)
-    # The rollout of a record whose experiment is gone is not used either.
-    rollout = record.rollout
-    if rollout is not None and rollout.campaign_id and not _has_experiment(record):
-        decision.rollout = plan.find_stored(rollout)
-    if not decision.is_enabled:
-        return False
-    decision.reason = Reason.STORED
-    # Whoever has a variation is never put into a new holdout.
-    decision.held = Held(tuple((one, False) for one in find_new(feature, record)))
-    if decision.experiment is None:
-        evaluation.admitted[feature.key] = True
-        return False
-    decision.impressions = _list_holdouts(decision.held)
-    if decision.held.judged:
+    feature: Feature, stored: Step, record: FeatureRecord, evaluation: Evaluation
+) -> FlagDecision:
+    """Give the experiment on record."""
+    held = _spare(feature, record)
+    if held.judged:
         # Written whole: a storage that replaces records would otherwise forget the decision.
-        evaluation.write(feature.key, decision.held.extend(_drop_inside(record)), feature.id)
-    return True
-
-
-def _drop_inside(record: FeatureRecord | None) -> FeatureRecord:
-    """Return the record of a user who is in no holdout that applies; those that ended do not count any more."""
-    return FeatureRecord() if record is None else record._replace(inside=())
-
-
-def _has_experiment(record: FeatureRecord) -> bool:
-    return record.experiment is not None and bool(record.experiment.variation_id)
+        evaluation.write(feature.key, held.extend(record._replace(inside=())), feature.id)
+    return _report(feature.find_decision(None, stored), held)
 
 
 def _hold(
-    decision: FlagDecision, feature: Feature, record: FeatureRecord, evaluation: Evaluation
-) -> None:
-    """End the decision of a user who is in a holdout."""
-    decision.reason = Reason.IN_HOLDOUT
-    decision.impressions = _list_holdouts(decision.held)
-    evaluation.write(feature.key, decision.held.extend(record), feature.id)
+    feature: Feature, record: FeatureRecord, evaluation: Evaluation, held: Held | None = None
+) -> FlagDecision:
+    """Turn the flag off for a user who is in a holdout; a stored one lets new ones be judged all the same."""
+    if held is None:
+        if feature.needs_details:
+            evaluation.prepare_details()
+        held = judge_holdouts(feature, record, evaluation, names_user=False)
+    evaluation.write(feature.key, held.extend(record), feature.id)
+    decision = FlagDecision(feature, reason=Reason.IN_HOLDOUT)
+    # Not the impact either: he is not part of what is measured.
+    decision.impressions = ()
+    return _report(decision, held)
 
 
-def _list_holdouts(held: Held) -> tuple[Impression, ...]:
-    return tuple(
+def _report(decision: FlagDecision, held: Held) -> FlagDecision:
+    """Return the decision with the holdouts that were judged."""
+    decision = copy(decision)
+    decision.judged_holdouts = held.judged
+    holdouts = (
         Impression(one.id, INSIDE_HOLDOUT if is_in else OUTSIDE_HOLDOUT, is_holdout=True)
         for one, is_in in held.judged
     )
+    decision.impressions = (*holdouts, *decision.impressions)
+    return decision
 
 
-def _roll_out(decision: FlagDecision, feature: Feature, evaluation: Evaluation) -> None:
-    """The first rollout rule whose segment passes decides alone."""
+def _store(
+    decision: FlagDecision,
+    feature: Feature,
+    record: FeatureRecord | None,
+    held: Held,
+    evaluation: Evaluation,
+) -> None:
+    """Note what has to be stored: also that the flag is off, as both official SDKs do."""
+    new = FeatureRecord(
+        None if decision.rollout is None else decision.rollout.stored,
+        None if decision.experiment is None else decision.experiment.stored,
+        outside=() if record is None else record.outside,
+    )
+    evaluation.write(feature.key, held.extend(new), feature.id)
+
+
+def _roll_out(feature: Feature, evaluation: Evaluation) -> Step:
+    """Return the step of the first rollout rule whose segment passes: it decides alone."""
+    refusal: Step | None = None
     for rule in feature.rollout_rules:
-        decision.rule = rule
-        if rule.group_id is None and rule.segment is None:
-            reason = None
-        else:
-            reason = _judge(rule, feature, evaluation, {})
-        if reason is not None:
-            decision.reason = reason
-            continue
-        found = rule.bucketer.assign(evaluation.user.hash_bytes)
-        if isinstance(found, Variation):
-            decision.rollout, decision.reason = found, Reason.ASSIGNED
-            decision.impressions = (Impression(found.campaign_id, found.id),)
-            evaluation.admitted[feature.key] = True
-        else:
-            decision.reason = found
-        return
+        # Each rule has a memory of its own.
+        refusal = _judge(rule, feature, evaluation, {})
+        if refusal is None:
+            return rule.bucketer.assign(evaluation.user.hash_bytes)
+    assert refusal is not None
+    return refusal
 
 
-def _experiment(decision: FlagDecision, feature: Feature, evaluation: Evaluation) -> None:
-    """The first testing or personalize rule that passes decides, also if its traffic refuses the user."""
+def _experiment(feature: Feature, evaluation: Evaluation) -> Step | None:
+    """Return the step of the first testing or personalize rule that passes, also if its traffic refuses the user."""
     winners: dict[str, Member] = {}
+    refusal: Step | None = None
     for rule in feature.experiment_rules:
         forced = find_forced(rule, evaluation) if rule.whitelist else None
         if forced is not None:
-            _assign(decision, rule, forced, Reason.WHITELISTED)
-            return
-        reason = _judge(rule, feature, evaluation, winners)
-        if reason is None:
-            found = rule.bucketer.assign(evaluation.user.hash_bytes)
-            if isinstance(found, Variation):
-                _assign(decision, rule, found, Reason.ASSIGNED)
-                return
-            reason = found
-            _refuse(decision, rule, reason)
-            return
-        _refuse(decision, rule, reason)
+            return forced
+        refusal = _judge(rule, feature, evaluation, winners)
+        if refusal is None:
+            return rule.bucketer.assign(evaluation.user.hash_bytes)
+    return refusal
 
 
-def _assign(decision: FlagDecision, rule: Rule, variation: Variation, reason: Reason) -> None:
-    decision.experiment, decision.rule, decision.reason = variation, rule, reason
-    shown = Impression(variation.campaign_id, variation.id)
-    decision.impressions = (*decision.impressions, shown)
-
-
-def _refuse(decision: FlagDecision, rule: Rule, reason: Reason) -> None:
-    """Note why there is no variation, unless the rollout has given one."""
-    if decision.rollout is None:
-        decision.rule, decision.reason = rule, reason
-
-
-def find_forced(rule: Rule, evaluation: Evaluation) -> Variation | None:
-    """Return the variation that whitelisting forces on the user, if any.
+def find_forced(rule: Rule, evaluation: Evaluation) -> Step | None:
+    """Return the step of the variation that whitelisting forces on the user, if any.
 
     If several match, the user's bucket value chooses among them by their weights, rescaled to 100 percent.
     """
     variables = evaluation.user.variation_targeting_variables
-    matches = [variation for holds, variation in rule.whitelist if holds(variables, evaluation)]
+    matches = [step for holds, step in rule.whitelist if holds(variables, evaluation)]
     if len(matches) < 2:
         return matches[0] if matches else None
     seed = rule.whitelist_prefix + evaluation.user.hash_bytes
-    shares = rescale([(variation.weight, variation) for variation in matches])
-    return Ranges(shares).find(bucket_value(hash_seed(seed), MAX_BUCKET_VALUE))
+    shares = [(step.variation.weight, step) for step in matches if step.variation is not None]
+    return Ranges(rescale(shares)).find(bucket_value(hash_seed(seed), MAX_BUCKET_VALUE))
 
 
 def _judge(
     rule: Rule, feature: Feature, evaluation: Evaluation, winners: dict[str, Member]
-) -> Reason | None:
-    """Return why the user does not pass segment and group of *rule*, or None if he does.
+) -> Step | None:
+    """Return the refusal if the user does not pass segment and group of *rule*, else None.
 
     Args:
         rule: The rule.
@@ -283,23 +227,26 @@ def _judge(
         evaluation: The decision.
         winners: The winners of groups that earlier rules of this call have found.
     """
-    if rule.group is None:
-        if rule.group_id is not None:
-            # The official SDKs fail on a group that is not there.
-            return Reason.NOT_GROUP_WINNER
-        return None if evaluation.passes(rule) else Reason.NOT_IN_SEGMENT
-    group = rule.group
-    if group.id not in winners:
-        evaluation.prepare_group(group)
-        stored = read_winner(group, evaluation)
-        if stored is None and not evaluation.passes(rule):
-            return Reason.NOT_IN_SEGMENT
-        winner = stored or find_winner(feature, group, evaluation) or _NOBODY
-        if _is_winner(rule, winner):
+    if rule.group_id is None:
+        segment = rule.segment
+        if segment is None or segment(evaluation.user.custom_variables, evaluation):
             return None
-        winners[group.id] = winner
-        return Reason.NOT_GROUP_WINNER
-    return None if winners[group.id] == rule.member else Reason.NOT_GROUP_WINNER
+        return rule.not_in_segment
+    group = rule.group
+    if group is None:
+        # The official SDKs fail on a group that is not there.
+        return rule.not_winner
+    if group.id in winners:
+        return None if winners[group.id] == rule.member else rule.not_winner
+    evaluation.prepare_group(group)
+    stored = read_winner(group, evaluation)
+    if stored is None and not evaluation.passes(rule):
+        return rule.not_in_segment
+    winner = stored or find_winner(feature, group, evaluation) or _NOBODY
+    if _is_winner(rule, winner):
+        return None
+    winners[group.id] = winner
+    return rule.not_winner
 
 
 def _is_winner(rule: Rule, winner: Member) -> bool:
@@ -307,23 +254,3 @@ def _is_winner(rule: Rule, winner: Member) -> bool:
     if rule.type == PERSONALIZE:
         return winner == rule.member
     return winner[0] == rule.campaign_id
-
-
-def _finish(
-    decision: FlagDecision, feature: Feature, record: FeatureRecord | None, evaluation: Evaluation
-) -> None:
-    """Note what has to be stored and reported."""
-    if decision.held.judged:
-        decision.impressions = (*_list_holdouts(decision.held), *decision.impressions)
-    if feature.impact_campaign_id is not None:
-        number = IMPACT_ON if decision.is_enabled else IMPACT_OFF
-        shown = Impression(feature.impact_campaign_id, number)
-        decision.impressions = (*decision.impressions, shown)
-    if evaluation.records is None:
-        return
-    new = FeatureRecord(
-        None if decision.rollout is None else decision.rollout.stored,
-        None if decision.experiment is None else decision.experiment.stored,
-        outside=() if record is None else record.outside,
-    )
-    evaluation.write(feature.key, decision.held.extend(new), feature.id)

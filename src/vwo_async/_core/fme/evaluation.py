@@ -68,32 +68,22 @@ class Evaluation:
         user: The user.
         records: As in `Known`, with the records that this decision itself writes.
         written: The records that this decision writes, by key, each with the feature's id if it is one's.
-        admitted: The keys of features whose rollout the user has passed.
+        admitted: The flag that is decided, once its rollout has admitted the user.
         names_user: Whether user lists know the user: in the holdouts of the flag itself they do not.
         notes: What was left out, and why.
     """
 
-    __slots__ = (
-        "_details",
-        "_has_gateway",
-        "_lists",
-        "admitted",
-        "names_user",
-        "notes",
-        "plan",
-        "records",
-        "user",
-        "written",
-    )
+    # Set when they are needed: most decisions need none of them.
+    written: Mapping[str, tuple[FeatureRecord, int | None]] = {}
+    notes: tuple[str, ...] = ()
+    names_user = True
+    admitted: Feature | None = None
 
     def __init__(self, plan: FmePlan, user: FmeUser, known: Known) -> None:
         self.plan = plan
         self.user = user
-        self.records, self._has_gateway, self._details, self._lists = known
-        self.written: dict[str, tuple[FeatureRecord, int | None]] = {}
-        self.admitted: dict[str, bool] = {}
-        self.names_user = True
-        self.notes: dict[str, None] = {}
+        self.records = known.records
+        self._known = known
 
     def read(self, key: str) -> FeatureRecord | None:
         """Return the stored record, None if there is none."""
@@ -112,12 +102,10 @@ class Evaluation:
         if missing:
             raise NeedError(Needs(missing))
 
-    def prepare_details(self, feature: Feature) -> None:
-        """Make sure that the gateway was asked if a segment of *feature* or of a holdout needs it."""
-        if not (feature.needs_details or self.plan.holdouts_need_details):
-            return
-        user = self.user
-        if not self._has_gateway or self._details is not None or user.details is not None:
+    def prepare_details(self) -> None:
+        """Make sure that the gateway was asked about the user, if there is one and anything to ask."""
+        known, user = self._known, self.user
+        if not known.has_gateway or known.details is not None or user.details is not None:
             return
         if user.user_agent or user.user_ip_address:
             raise NeedError(Needs(details=True))
@@ -126,7 +114,7 @@ class Evaluation:
         """Note that *record* has to be stored."""
         if self.records is not None:
             self.records = {**self.records, key: record}
-            self.written[key] = (record, feature_id)
+            self.written = {**self.written, key: (record, feature_id)}
 
     def find_listed_id(self, *, is_hashed: bool) -> str | None:
         """See `Subject`."""
@@ -136,9 +124,9 @@ class Evaluation:
 
     def find_details(self) -> Details:
         """See `Subject`."""
-        details = self.user.details or self._details
-        if details is None and not self._has_gateway:
-            self.notes[_NO_GATEWAY] = None
+        details = self.user.details or self._known.details
+        if details is None and not self._known.has_gateway:
+            self.notes = (_NO_GATEWAY,)
         return details or _NO_DETAILS
 
     def has_record(self, feature_id: int) -> bool:
@@ -147,11 +135,11 @@ class Evaluation:
 
     def is_in_list(self, list_id: str, text: str) -> bool:
         """See `Subject`."""
-        if not self._has_gateway:
-            self.notes[_NO_GATEWAY] = None
+        if not self._known.has_gateway:
+            self.notes = (_NO_GATEWAY,)
             return False
         try:
-            return self._lists[list_id, text]
+            return self._known.lists[list_id, text]
         except KeyError:
             raise NeedError(Needs(lists=((list_id, text),))) from None
 

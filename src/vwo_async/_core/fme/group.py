@@ -72,16 +72,13 @@ def _takes_part(feature: Feature, evaluation: Evaluation) -> bool:
 
 
 def _is_rolled_out(feature: Feature, evaluation: Evaluation) -> bool:
-    is_admitted = evaluation.admitted.get(feature.key)
-    if is_admitted is None:
-        is_admitted = not feature.rollout_rules
-        for rule in feature.rollout_rules:
-            # As for the flag itself, the first rule whose segment passes decides alone.
-            if evaluation.passes(rule):
-                is_admitted = rule.bucketer.is_in_traffic(evaluation.user.hash_bytes)
-                break
-        evaluation.admitted[feature.key] = is_admitted
-    return is_admitted
+    if evaluation.admitted is feature or not feature.rollout_rules:
+        return True
+    for rule in feature.rollout_rules:
+        # As for the flag itself, the first rule whose segment passes decides alone.
+        if evaluation.passes(rule):
+            return rule.bucketer.is_in_traffic(evaluation.user.hash_bytes)
+    return False
 
 
 def _is_stored(feature: Feature, rule: Rule, evaluation: Evaluation) -> bool:

@@ -47,8 +47,6 @@ def judge_holdouts(
         evaluation: The decision.
         names_user: Whether `user` operands know the user, see `Evaluation.names_user`.
     """
-    if not feature.holdouts:
-        return _NONE
     evaluation.names_user = names_user
     judged = tuple((one, _is_in(one, evaluation)) for one in find_new(feature, record))
     evaluation.names_user = True
@@ -73,4 +71,4 @@ def _is_in(holdout: Holdout, evaluation: Evaluation) -> bool:
     return holdout.bucketer.assign(user.id_bytes)
 
 
-_NONE = Held()
+NOT_HELD = Held()

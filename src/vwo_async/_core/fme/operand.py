@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable
-from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from ..number import format_number, parse_number, to_text
@@ -15,6 +12,8 @@ Version: TypeAlias = tuple[int, ...]
 
 _COMPARISON = re.compile(r"(gte?|lte?)\(([0-9]+(?:\.[0-9]+)*|\.[0-9]+)\)")
 # Parts of more digits than int() converts in a moment are no version.
+# Whole numbers below it are doubles to the last digit.
+_MAX_EXACT = 2**53
 _VERSION = re.compile(r"[0-9]{1,300}(?:\.[0-9]{1,300})*")
 
 
@@ -35,7 +34,7 @@ def compile_version_operand(operand: str, share: float = 1.0) -> Test:
     version = _parse_version(operand)
     if version is None:
         return compile_fme_operand(operand, share)
-    return lambda value: _compare(_parse_version(to_text(value)), version, operator.eq)
+    return lambda value: _parse_version(to_text(value)) == version
 
 
 def _compile_comparison(operand: str) -> Test | None:
@@ -46,9 +45,13 @@ def _compile_comparison(operand: str) -> Test | None:
     compare = COMPARISONS[match[1]]
 
     def holds(value: Any) -> bool:
+        if type(value) is int and 0 <= value < _MAX_EXACT:
+            # The usual case, without a text in between.
+            return compare((value,) if value else (), wanted)
         if isinstance(value, bool):
             return False
-        return _compare(_parse_version(_canonical(to_text(value))), wanted, compare)
+        version = _parse_version(_canonical(to_text(value)))
+        return version is not None and compare(version, wanted)
 
     return holds
 
@@ -59,14 +62,10 @@ def _canonical(text: str) -> str:
 
 
 def _parse_version(text: str) -> Version | None:
+    """Return the parts of a version without zeros at its end, so that versions compare like tuples."""
     if _VERSION.fullmatch(text) is None:
         return None
-    return tuple(map(int, text.split(".")))
-
-
-def _compare(one: Version | None, other: Version, compare: Callable[[Any, Any], bool]) -> bool:
-    """Compare part by part; what one of the two lacks is 0."""
-    if one is None:
-        return False
-    pairs = tuple(zip_longest(one, other, fillvalue=0))
-    return compare([left for left, _ in pairs], [right for _, right in pairs])
+    parts = [int(part) for part in text.split(".")]
+    while parts and not parts[-1]:
+        parts.pop()
+    return tuple(parts)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..._reason import Reason
 from ..bucketing import Bucketer, Ranges
 from ..segment import Predicate, find_refused_patterns
 from ..visitor import make_namer, make_namespace
-from .record import GROUP_KEY, StoredVariation
+from .record import GROUP_KEY, FeatureRecord, StoredVariation, make_row
 from .segment import compile_fme_segment, find_feature_ids, needs_gateway
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ROLLOUT = "FLAG_ROLLOUT"
 TESTING = "FLAG_TESTING"
 PERSONALIZE = "FLAG_PERSONALIZE"
+IMPACT_OFF = 1
+IMPACT_ON = 2
 RULE_TYPES = frozenset({ROLLOUT, TESTING, PERSONALIZE})
 
 # The member of a group: a campaign, and for a personalize rule its variation.
@@ -50,6 +52,117 @@ class Variation:
 
     def __repr__(self) -> str:
         return f"<Variation {self.campaign_key!r} {self.name!r}>"
+
+
+class Step:
+    """What one rule gives to a user, or why it gives nothing; shared by all users.
+
+    Attributes:
+        rule: The rule; None if the variation was on record.
+        variation: The variation, or None.
+        reason: Why this one, or why none.
+    """
+
+    __slots__ = ("reason", "rule", "variation")
+
+    def __init__(self, rule: Rule | None, variation: Variation | None, reason: Reason) -> None:
+        self.rule = rule
+        self.variation = variation
+        self.reason = reason
+
+
+class Impression(NamedTuple):
+    """That a user was shown something, as it is reported.
+
+    Attributes:
+        campaign_id: The campaign's, the holdout's or the impact campaign's id.
+        variation_id: The variation's id; of a holdout 1 for in and 2 for not in; of an impact campaign 2 for on.
+        is_holdout: Whether it is a holdout's.
+    """
+
+    campaign_id: int
+    variation_id: int
+    is_holdout: bool = False
+
+
+class FlagDecision:
+    """The decision of a flag; immutable by convention, and shared by all users where nothing is their own.
+
+    Attributes:
+        feature: The feature, None if the file has none of that key.
+        reason: Why the flag is on or off.
+        rollout: The variation of the rollout that the user passed, if any.
+        experiment: The variation of the test or personalisation that the user got, if any.
+        variation: The one of these two whose variables the flag has; they are never merged.
+        rule: The rule that gave the variation or refused it last; None for a stored decision and without rules.
+        judged_holdouts: The holdouts that were judged for the first time, and whether the user is in them.
+        impressions: What is to be reported, in order.
+        records: The records to store, by key, each with the id of its feature if it is one's.
+        notes: What was left out, and why.
+    """
+
+    __slots__ = (
+        "experiment",
+        "feature",
+        "impressions",
+        "judged_holdouts",
+        "notes",
+        "reason",
+        "records",
+        "rollout",
+        "rule",
+        "variation",
+    )
+
+    def __init__(
+        self,
+        feature: Feature | None,
+        rollout: Step | None = None,
+        experiment: Step | None = None,
+        reason: Reason = Reason.NO_RULE,
+    ) -> None:
+        self.feature = feature
+        self.rollout = None if rollout is None else rollout.variation
+        self.experiment = None if experiment is None else experiment.variation
+        self.variation = self.experiment or self.rollout
+        # A refusal counts only if nothing was given before it.
+        last = rollout if experiment is None or self.variation is self.rollout else experiment
+        last = last or experiment
+        self.reason = reason if last is None else last.reason
+        self.rule = None if last is None else last.rule
+        self.judged_holdouts: tuple[tuple[Holdout, bool], ...] = ()
+        self.impressions = tuple(_list_impressions(feature, rollout, experiment))
+        self.records: Mapping[str, tuple[FeatureRecord, int | None]] = {}
+        self.notes: tuple[str, ...] = ()
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether the flag is on."""
+        return self.variation is not None
+
+    def make_rows(self, user_id: str) -> list[dict[str, Any]]:
+        """Return the records to store, in the official shape and in order."""
+        return [
+            make_row(key, user_id, record, feature_id)
+            for key, (record, feature_id) in self.records.items()
+        ]
+
+    def __repr__(self) -> str:
+        key = None if self.feature is None else self.feature.key
+        return f"<FlagDecision {key!r} {'on' if self.is_enabled else 'off'} {self.reason}>"
+
+
+def _list_impressions(
+    feature: Feature | None, rollout: Step | None, experiment: Step | None
+) -> Iterator[Impression]:
+    given = [one for one in (rollout, experiment) if one is not None and one.variation is not None]
+    for step in given:
+        # What is on record was reported when it was stored.
+        if step.reason is not Reason.STORED and step.variation is not None:
+            yield Impression(step.variation.campaign_id, step.variation.id)
+    is_settled = experiment is not None and experiment.reason is Reason.STORED
+    if feature is not None and feature.impact_campaign_id is not None and not is_settled:
+        yield Impression(feature.impact_campaign_id, IMPACT_ON if given else IMPACT_OFF)
 
 
 class Group:
@@ -100,8 +213,10 @@ class Rule:
         member: What it is in its group.
         names: The texts that name it in a group.
         segment: Pre-segmentation, None if everybody passes.
-        bucketer: Decides by the user's hash alone, returns a variation or why there is none.
-        whitelist: (predicate, variation) for each variation that can be forced.
+        bucketer: Decides by the user's hash alone.
+        not_in_segment: The step of a user who does not pass the segment.
+        not_winner: The step of a user whom another rule of the group has.
+        whitelist: (predicate, step) for each variation that can be forced.
         whitelist_prefix: Prefix of the hashed bytes in the seed that chooses among forced variations.
         group_id: The id of its group, if any.
         group: The group; None without one, and if it is not there.
@@ -117,6 +232,8 @@ class Rule:
         "key",
         "member",
         "names",
+        "not_in_segment",
+        "not_winner",
         "python_key",
         "segment",
         "type",
@@ -140,12 +257,73 @@ class Rule:
         chosen = _narrow(campaign, rule.variation_id)
         variations = {one.id: Variation(campaign, one) for one in campaign.variations}
         self.variations = tuple(variations[one.id] for one in chosen)
-        self.whitelist = _compile_whitelist(campaign, chosen, variations)
-        compile_type = _compile_test if campaign.type == TESTING else _compile_single
-        self.segment, self.bucketer, self.whitelist_prefix = compile_type(
-            settings, campaign, chosen, variations
-        )
+        self.not_in_segment = Step(self, None, Reason.NOT_IN_SEGMENT)
+        self.not_winner = Step(self, None, Reason.NOT_GROUP_WINNER)
+        self.whitelist = self._compile_whitelist(campaign, chosen)
+        if campaign.type == TESTING:
+            self._compile_test(settings, campaign, chosen, variations)
+        else:
+            self._compile_single(campaign, chosen[0])
         self._join_group(settings)
+
+    def _compile_whitelist(
+        self, campaign: model.Campaign, chosen: Sequence[model.Variation]
+    ) -> tuple[tuple[Predicate, Step], ...]:
+        if campaign.type != TESTING or not campaign.is_forced_variation_enabled:
+            return ()
+        hashes = campaign.is_user_list_enabled
+        predicates = [compile_fme_segment(one.segments, hashes_user_list=hashes) for one in chosen]
+        pairs = zip(predicates, self.variations, strict=True)
+        return tuple(
+            (predicate, Step(self, variation, Reason.WHITELISTED))
+            for predicate, variation in pairs
+            if predicate is not None
+        )
+
+    def _compile_test(
+        self,
+        settings: model.FmeSettings,
+        campaign: model.Campaign,
+        chosen: Sequence[model.Variation],
+        variations: Mapping[int, Variation],
+    ) -> None:
+        """A testing rule is judged by its campaign. Its ranges are those of all variations of the campaign."""
+        name = campaign.salt or str(campaign.id)
+        steps = [
+            Step(self, variations[one.id], Reason.ASSIGNED)
+            if one in chosen
+            else Step(self, None, Reason.NO_VARIATION)
+            for one in campaign.variations
+        ]
+        shares = zip((one.weight for one in campaign.variations), steps, strict=True)
+        bucket_seed = f"{name}_{settings.account_id}_"
+        self._set_bucketer(f"{name}_", campaign.percent_traffic or 0, bucket_seed, Ranges(shares))
+        self.segment = compile_fme_segment(
+            campaign.segments, hashes_user_list=campaign.is_user_list_enabled
+        )
+
+    def _compile_single(self, campaign: model.Campaign, first: model.Variation) -> None:
+        """A rollout or personalize rule is judged by its first variation, whose weight is the traffic."""
+        step = Step(self, self.variations[0], Reason.ASSIGNED)
+        seed = f"{first.salt or campaign.id}_"
+        self._set_bucketer(seed, first.weight, seed, Ranges([(100, step)]))
+        self.segment = compile_fme_segment(
+            first.segments, hashes_user_list=campaign.is_user_list_enabled
+        )
+
+    def _set_bucketer(
+        self, seed: str, traffic: float, bucket_seed: str, ranges: Ranges[Step]
+    ) -> None:
+        self.whitelist_prefix = seed.encode()
+        self.bucketer: Bucketer[Step] = Bucketer(
+            seed.encode(),
+            traffic,
+            bucket_seed.encode(),
+            1,
+            ranges,
+            not_in_traffic=Step(self, None, Reason.NOT_IN_TRAFFIC),
+            unowned=Step(self, None, Reason.NO_VARIATION),
+        )
 
     def _join_group(self, settings: model.FmeSettings) -> None:
         first = self.variations[0].id if self.variations else None
@@ -205,12 +383,13 @@ class Feature:
         holdouts: Those that apply to it.
         impact_campaign_id: The campaign that measures its impact, if any.
         is_debugger_enabled: As in the file.
-        needs_details: Whether a segment asks what only a gateway knows of the user.
+        needs_details: Whether a segment, or one of any holdout, asks what only a gateway knows of the user.
+        watched_ids: Ids of the features whose records its segments, or those of any holdout, ask about.
         metric_identifiers: The events that its metrics count.
     """
 
     __slots__ = (
-        "_record_keys",
+        "_decisions",
         "experiment_rules",
         "holdouts",
         "id",
@@ -247,15 +426,23 @@ class Feature:
         self.experiment_rules = tuple(one for one in rules if one.type != ROLLOUT)
         self.holdouts = tuple(one for one in holdouts if one.applies_to(feature.id))
         trees = [tree for _, campaign in linked for tree in list_trees(campaign)]
-        self.needs_details = any(map(needs_gateway, trees))
-        watched = (one.segments for one in settings.holdouts)
+        watched = [one.segments for one in settings.holdouts]
+        self.needs_details = any(map(needs_gateway, (*trees, *watched)))
         self.watched_ids = frozenset[int]().union(*map(find_feature_ids, (*trees, *watched)))
-        self._record_keys: tuple[str, ...] | None = None
+        self._decisions: dict[tuple[Step | None, Step | None], FlagDecision] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
         """All rules, the rollout rules first."""
         return (*self.rollout_rules, *self.experiment_rules)
+
+    def find_decision(self, rollout: Step | None, experiment: Step | None) -> FlagDecision:
+        """Return the decision that these two steps lead to; there are few, and each is made once."""
+        pair = (rollout, experiment)
+        decision = self._decisions.get(pair)
+        if decision is None:
+            decision = self._decisions[pair] = FlagDecision(self, rollout, experiment)
+        return decision
 
     def __repr__(self) -> str:
         return f"<Feature {self.key!r}>"
@@ -268,7 +455,6 @@ class FmePlan:
         features: By key, in the order of the file.
         features_by_id: The same by id.
         holdouts: In the order of the file.
-        holdouts_need_details: Whether a holdout's segment asks what only a gateway knows of the user.
         name_visitor: Returns the visitor id of a user of this account, given the user id in UTF-8.
         notes: Which parts of the file are not used, and why.
     """
@@ -278,7 +464,6 @@ class FmePlan:
         "features",
         "features_by_id",
         "holdouts",
-        "holdouts_need_details",
         "name_visitor",
         "notes",
     )
@@ -288,7 +473,6 @@ class FmePlan:
     ) -> None:
         campaigns = {one.id: one for one in settings.campaigns}
         self.holdouts = tuple(Holdout(settings, one) for one in settings.holdouts)
-        self.holdouts_need_details = any(needs_gateway(one.segments) for one in settings.holdouts)
         self.name_visitor = make_namer(make_namespace(settings.account_id))
         features = []
         for feature in settings.features:
@@ -300,8 +484,8 @@ class FmePlan:
         _link_groups(settings, features)
         self.notes = tuple(_note(settings, features))
 
-    def find_stored(self, stored: StoredVariation | None) -> Variation | None:
-        """Return the variation on record, None if it is no longer there."""
+    def find_stored(self, stored: StoredVariation | None) -> Step | None:
+        """Return the step that gives the variation on record, None if it is no longer there."""
         if stored is None or stored.variation_id is None:
             return None
         return self._stored.get((stored.key, stored.variation_id))
@@ -324,9 +508,6 @@ def compile_fme_plan(
     return FmePlan(settings, pause)
 
 
-_Compiled: TypeAlias = tuple[Predicate | None, Bucketer[Variation | Reason], bytes]
-
-
 def _is_usable(rule: model.Rule, campaigns: Mapping[int, model.Campaign]) -> bool:
     campaign = campaigns.get(rule.campaign_id)
     if campaign is None or campaign.type not in RULE_TYPES:
@@ -338,68 +519,6 @@ def _is_usable(rule: model.Rule, campaigns: Mapping[int, model.Campaign]) -> boo
 def _narrow(campaign: model.Campaign, variation_id: int | None) -> Sequence[model.Variation]:
     """Return the variation that the rule names, or all if it names none or none of the campaign's."""
     return [one for one in campaign.variations if one.id == variation_id] or campaign.variations
-
-
-def _compile_test(
-    settings: model.FmeSettings,
-    campaign: model.Campaign,
-    chosen: Sequence[model.Variation],
-    variations: Mapping[int, Variation],
-) -> _Compiled:
-    """A testing rule is judged by its campaign. Its ranges are those of all variations of the campaign."""
-    name = campaign.salt or str(campaign.id)
-    prefix = f"{name}_".encode()
-    bucketer: Bucketer[Variation | Reason] = Bucketer(
-        prefix,
-        campaign.percent_traffic or 0,
-        f"{name}_{settings.account_id}_".encode(),
-        1,
-        Ranges(
-            (one.weight, variations[one.id] if one in chosen else Reason.NO_VARIATION)
-            for one in campaign.variations
-        ),
-        not_in_traffic=Reason.NOT_IN_TRAFFIC,
-        unowned=Reason.NO_VARIATION,
-    )
-    segment = compile_fme_segment(campaign.segments, hashes_user_list=campaign.is_user_list_enabled)
-    return segment, bucketer, prefix
-
-
-def _compile_single(
-    settings: model.FmeSettings,
-    campaign: model.Campaign,
-    chosen: Sequence[model.Variation],
-    variations: Mapping[int, Variation],
-) -> _Compiled:
-    """A rollout or personalize rule is judged by its first variation, whose weight is the traffic."""
-    first = chosen[0]
-    prefix = f"{first.salt or campaign.id}_".encode()
-    bucketer: Bucketer[Variation | Reason] = Bucketer(
-        prefix,
-        first.weight,
-        prefix,
-        1,
-        Ranges([(100, variations[first.id])]),
-        not_in_traffic=Reason.NOT_IN_TRAFFIC,
-        unowned=Reason.NO_VARIATION,
-    )
-    segment = compile_fme_segment(first.segments, hashes_user_list=campaign.is_user_list_enabled)
-    return segment, bucketer, prefix
-
-
-def _compile_whitelist(
-    campaign: model.Campaign,
-    chosen: Sequence[model.Variation],
-    variations: Mapping[int, Variation],
-) -> tuple[tuple[Predicate, Variation], ...]:
-    if campaign.type != TESTING or not campaign.is_forced_variation_enabled:
-        return ()
-    hashes = campaign.is_user_list_enabled
-    pairs = (
-        (compile_fme_segment(one.segments, hashes_user_list=hashes), variations[one.id])
-        for one in chosen
-    )
-    return tuple((predicate, one) for predicate, one in pairs if predicate is not None)
 
 
 def _find_entrants(
@@ -428,16 +547,17 @@ def _link_groups(settings: model.FmeSettings, features: Sequence[Feature]) -> No
 
 def _index_stored(
     campaigns: Sequence[model.Campaign], features: Sequence[Feature]
-) -> Mapping[tuple[str, int], Variation]:
-    """Map key and variation id of stored records to the variation; the campaign's own key goes first."""
-    index: dict[tuple[str, int], Variation] = {}
+) -> Mapping[tuple[str, int], Step]:
+    """Map key and variation id of stored records to the step; the campaign's own key goes first."""
+    index: dict[tuple[str, int], Step] = {}
     for campaign in campaigns:
         for variation in campaign.variations:
-            index.setdefault((campaign.key, variation.id), Variation(campaign, variation))
+            step = Step(None, Variation(campaign, variation), Reason.STORED)
+            index.setdefault((campaign.key, variation.id), step)
     for feature in features:
         for rule in feature.rules:
             for one in rule.variations:
-                index.setdefault((rule.python_key, one.id), one)
+                index.setdefault((rule.python_key, one.id), Step(None, one, Reason.STORED))
     return index
 
 

@@ -35,7 +35,9 @@ class FmeUser(User):
         web_testing_campaigns: For each web testing campaign of the user his variation, None if not given.
     """
 
-    __slots__ = ("details", "web_testing_campaigns")
+    # Most users have neither: then nothing is set.
+    details: Details | None = None
+    web_testing_campaigns: Texts | None = None
 
     def __init__(
         self,
@@ -68,8 +70,6 @@ class FmeUser(User):
         super().__init__(
             user_id, custom_variables, variation_targeting_variables, user_agent, user_ip_address
         )
-        self.web_testing_campaigns: Texts | None = None
-        self.details: Details | None = None
         if bucketing_seed is None and web_testing_campaigns is None and details is None:
             return
         notes = list(self.notes)

@@ -6,7 +6,7 @@ their positions known, the parts of a large file can be parsed one after the oth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from json import JSONDecodeError, JSONDecoder
 from math import isfinite
 from re import compile as compile_regex
@@ -70,10 +70,10 @@ class InvalidJsonError(Exception):
         self.campaign_list = campaign_list
 
 
-OnCampaign = Callable[[Span, Any], object]
+OnItem = Callable[[Span, Any], object]
 
 
-def find_outline(body: bytes, on_campaign: OnCampaign = lambda span, value: None) -> Outline:
+def find_outline(body: bytes, on_campaign: OnItem = lambda span, value: None) -> Outline:
     """Return the positions of the parts of *body*.
 
     Args:
@@ -85,12 +85,25 @@ def find_outline(body: bytes, on_campaign: OnCampaign = lambda span, value: None
     Raises:
         InvalidJsonError: *body* is not a JSON object.
     """
-    return _Scanner(body, on_campaign).read()
+    return find_items(body, {CAMPAIGNS: on_campaign})
+
+
+def find_items(body: bytes, on_item: Mapping[str, OnItem]) -> Outline:
+    """Do as `find_outline`, for any lists.
+
+    Args:
+        body: The file.
+        on_item: For the name of each list, what is called with its items, as *on_campaign* is.
+
+    Raises:
+        InvalidJsonError: *body* is not a JSON object.
+    """
+    return _Scanner(body, on_item).read()
 
 
 class _Scanner:
-    def __init__(self, body: bytes, on_campaign: OnCampaign) -> None:
-        self._on_campaign = on_campaign
+    def __init__(self, body: bytes, on_item: Mapping[str, OnItem]) -> None:
+        self._on_item = on_item
         self._decoder = JSONDecoder(
             parse_float=self._read_float, parse_constant=self._read_constant
         )
@@ -100,14 +113,14 @@ class _Scanner:
         self._at = 0
         self._members: list[Member] = []
         self._campaigns: list[Span] = []
-        self._campaign: int | None = None
+        self._item: int | None = None
 
     def read(self) -> Outline:
         try:
             self._read_members()
         except (JSONDecodeError, ValueError, RecursionError):
             campaign_list = self._outline().find_campaign_list()
-            raise InvalidJsonError(self._campaign, campaign_list) from None
+            raise InvalidJsonError(self._item, campaign_list) from None
         return self._outline()
 
     def _outline(self) -> Outline:
@@ -130,33 +143,36 @@ class _Scanner:
         start = self._at
         name, self._at = self._decoder.raw_decode(self._text, start)
         self._skip(":")
-        is_list = self._peek() == "[" and name == CAMPAIGNS
+        on_item = self._on_item.get(name) if self._peek() == "[" else None
         value = self._at
-        if is_list:
-            self._read_campaigns()
-        else:
+        if on_item is None:
             self._read_value()
+        else:
+            items = self._read_items(on_item)
+            if name == CAMPAIGNS:
+                self._campaigns = items
         self._members.append(Member(name, start, Span(value, self._at)))
 
-    def _read_campaigns(self) -> None:
+    def _read_items(self, on_item: OnItem) -> list[Span]:
         self._skip("[")
-        self._campaigns.clear()
+        items: list[Span] = []
         if self._peek() != "]":
-            self._read_campaign()
+            items.append(self._read_item(on_item))
         while comma := _COMMA.match(self._text, self._at):
             self._at = comma.end()
-            self._read_campaign()
+            items.append(self._read_item(on_item))
         self._skip("]")
-        self._campaign = None
+        self._item = None
+        return items
 
-    def _read_campaign(self) -> None:
+    def _read_item(self, on_item: OnItem) -> Span:
         start = self._at
         self._is_finite = True
         value, self._at = self._decoder.raw_decode(self._text, start)
-        self._campaign = start
+        self._item = start
         span = Span(start, self._at)
-        self._campaigns.append(span)
-        self._on_campaign(span, value if self._is_finite else None)
+        on_item(span, value if self._is_finite else None)
+        return span
 
     def _read_value(self) -> None:
         _, self._at = self._decoder.raw_decode(self._text, self._at)

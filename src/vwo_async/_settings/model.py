@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     GetPydanticSchema,
+    PlainValidator,
     SerializerFunctionWrapHandler,
     Strict,
     WrapSerializer,
@@ -29,20 +30,19 @@ from .field_type import (
     Key,
     Name,
     Percentage,
+    Prefix,
     SettingsModel,
     Text,
     Tree,
     Version,
     Weight,
-    check_prefix,
     to_goal_limit,
     to_group_type,
     to_list,
     to_map,
     to_optional_list,
-    to_prefix,
 )
-from .product import check_fullstack_type
+from .product import check_fullstack_type, refuse_fme
 
 
 class Variable(SettingsModel):
@@ -140,9 +140,9 @@ class Settings(SettingsModel):
     is_nb: Flag = Field(default=False, alias="isNB")
     is_nbv2: Flag = Field(default=False, alias="isNBv2")
     is_event_arch_enabled: Flag = Field(default=False, alias="isEventArchEnabled")
-    collection_prefix: Annotated[Text, BeforeValidator(to_prefix), AfterValidator(check_prefix)] = (
-        Field("", alias="collectionPrefix")
-    )
+    collection_prefix: Prefix = Field("", alias="collectionPrefix")
+    # Files of this product have none: it is here to be refused.
+    features: Annotated[None, PlainValidator(refuse_fme)] = Field(None, repr=False, exclude=True)
 
 
 class CampaignList(SettingsModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..._reason import Reason
@@ -190,7 +190,9 @@ class Group:
         "weights",
     )
 
-    def __init__(self, group_id: str, group: model.Group, features: Sequence[Feature]) -> None:
+    def __init__(
+        self, group_id: str, group: model.Group, features: Mapping[str, Sequence[Feature]]
+    ) -> None:
         self.id = group_id
         self.is_random = group.et == 1
         self.priority = group.p
@@ -460,6 +462,8 @@ class FmePlan:
     """
 
     __slots__ = (
+        "_campaigns",
+        "_rules",
         "_stored",
         "features",
         "features_by_id",
@@ -480,15 +484,38 @@ class FmePlan:
             features.append(Feature(settings, feature, campaigns, self.holdouts))
         self.features: Mapping[str, Feature] = {one.key: one for one in features}
         self.features_by_id: Mapping[int, Feature] = {one.id: one for one in features}
-        self._stored = _index_stored(settings.campaigns, features)
+        self._stored: dict[tuple[str, int], Step] = {}
+        self._campaigns = {one.key: one for one in reversed(settings.campaigns)}
+        self._rules: dict[str, list[Rule]] = {}
+        for rule in (rule for feature in features for rule in feature.rules):
+            self._rules.setdefault(rule.python_key, []).append(rule)
         _link_groups(settings, features)
-        self.notes = tuple(_note(settings, features))
+        self.notes = tuple(_note(settings, pause))
 
-    def find_stored(self, stored: StoredVariation | None) -> Step | None:
+    def find_stored(self, stored: StoredVariation) -> Step | None:
         """Return the step that gives the variation on record, None if it is no longer there."""
-        if stored is None or stored.variation_id is None:
+        if stored.variation_id is None:
             return None
-        return self._stored.get((stored.key, stored.variation_id))
+        name = (stored.key, stored.variation_id)
+        step = self._stored.get(name)
+        if step is None:
+            step = self._make_stored(stored.key, stored.variation_id)
+            if step is not None:
+                # Only for what is in the file: records could name anything.
+                self._stored[name] = step
+        return step
+
+    def _make_stored(self, key: str, variation_id: int) -> Step | None:
+        """The campaign's own key goes first, then the Python SDK's form of it."""
+        campaign = self._campaigns.get(key)
+        for variation in () if campaign is None else campaign.variations:
+            if campaign is not None and variation.id == variation_id:
+                return Step(None, Variation(campaign, variation), Reason.STORED)
+        for rule in self._rules.get(key, ()):
+            for one in rule.variations:
+                if one.id == variation_id:
+                    return Step(None, one, Reason.STORED)
+        return None
 
     def list_record_keys(self, feature: Feature) -> tuple[str, ...]:
         """Return the keys of all records that deciding *feature* can need, its own first."""
@@ -504,7 +531,7 @@ class FmePlan:
 def compile_fme_plan(
     settings: model.FmeSettings, pause: Callable[[], object] = lambda: None
 ) -> FmePlan:
-    """Return the plan of *settings*; *pause* is called between two features."""
+    """Return the plan of *settings*; *pause* is called between two small steps."""
     return FmePlan(settings, pause)
 
 
@@ -522,43 +549,39 @@ def _narrow(campaign: model.Campaign, variation_id: int | None) -> Sequence[mode
 
 
 def _find_entrants(
-    members: Iterable[str], features: Sequence[Feature]
+    members: Sequence[str], features: Mapping[str, Sequence[Feature]]
 ) -> Iterator[tuple[Feature, tuple[Rule, ...]]]:
     """Yield the features of a group, each once, with its rules that are members."""
-    members = tuple(members)
     names = frozenset(members)
-    by_name: dict[str, list[Feature]] = {}
-    for feature in features:
-        for name in dict.fromkeys(name for rule in feature.rules for name in rule.names):
-            by_name.setdefault(name, []).append(feature)
-    for feature in dict.fromkeys(one for name in members for one in by_name.get(name, ())):
+    for feature in dict.fromkeys(one for name in members for one in features.get(name, ())):
         competing = {rule.key: rule for rule in reversed(feature.rules) if names & {*rule.names}}
         yield feature, tuple(reversed(competing.values()))
 
 
-def _link_groups(settings: model.FmeSettings, features: Sequence[Feature]) -> None:
-    groups = {
-        group_id: Group(group_id, group, features) for group_id, group in settings.groups.items()
+def _index_members(
+    settings: model.FmeSettings, features: Sequence[Feature]
+) -> Mapping[str, Sequence[Feature]]:
+    """Map the name of each member of a group to the features that have such a rule, in the order of the file."""
+    index: dict[str, dict[Feature, None]] = {
+        name: {} for group in settings.groups.values() for name in group.campaigns
     }
-    for feature in features:
+    for feature in features if index else ():
         for rule in feature.rules:
-            rule.group = groups.get(str(rule.group_id))
+            for name in rule.names:
+                if name in index:
+                    index[name][feature] = None
+    return {name: tuple(found) for name, found in index.items()}
 
 
-def _index_stored(
-    campaigns: Sequence[model.Campaign], features: Sequence[Feature]
-) -> Mapping[tuple[str, int], Step]:
-    """Map key and variation id of stored records to the step; the campaign's own key goes first."""
-    index: dict[tuple[str, int], Step] = {}
-    for campaign in campaigns:
-        for variation in campaign.variations:
-            step = Step(None, Variation(campaign, variation), Reason.STORED)
-            index.setdefault((campaign.key, variation.id), step)
-    for feature in features:
+def _link_groups(settings: model.FmeSettings, features: Sequence[Feature]) -> None:
+    members = _index_members(settings, features)
+    groups = {
+        group_id: Group(group_id, group, members) for group_id, group in settings.groups.items()
+    }
+    for feature in features if settings.campaign_groups else ():
         for rule in feature.rules:
-            for one in rule.variations:
-                index.setdefault((rule.python_key, one.id), Step(None, one, Reason.STORED))
-    return index
+            if rule.group_id is not None:
+                rule.group = groups.get(str(rule.group_id))
 
 
 def list_trees(campaign: model.Campaign) -> tuple[Any, ...]:
@@ -566,7 +589,7 @@ def list_trees(campaign: model.Campaign) -> tuple[Any, ...]:
     return (campaign.segments, *(one.segments for one in campaign.variations))
 
 
-def _note(settings: model.FmeSettings, features: Sequence[Feature]) -> Iterator[str]:
+def _note(settings: model.FmeSettings, pause: Callable[[], object]) -> Iterator[str]:
     """Yield which parts of the file are not used, and why."""
     campaigns = {one.id: one for one in settings.campaigns}
     for index, feature in enumerate(settings.features):
@@ -579,6 +602,7 @@ def _note(settings: model.FmeSettings, features: Sequence[Feature]) -> Iterator[
             text = "the group is not there, so nobody gets this rule"
             yield f"campaignGroups.{ascii(name[:20])[1:-1]}: {text}"
     for index, campaign in enumerate(settings.campaigns):
+        pause()
         for tree in list_trees(campaign):
             yield from _note_patterns(f"campaigns.{index}", tree)
     for index, holdout in enumerate(settings.holdouts):

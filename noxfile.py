@@ -24,6 +24,7 @@ DELIVERY_TESTS = [
 QUICK_TESTS = [
     "tests/core",
     "tests/delivery",
+    "tests/fme",
     "tests/test_api.py",
     "tests/test_track.py",
     "tests/test_vectors.py",

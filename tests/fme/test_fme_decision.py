@@ -335,3 +335,25 @@ def test_needs_say_what_is_missing() -> None:
     plan = compile_file(make_flag(make_campaign(1)))
     assert decide_feature(plan, "f1", ASHLEY, Known({})) == Needs(("f1",))
     assert isinstance(decide_feature(plan, "f1", ASHLEY, Known({"f1": None})), FlagDecision)
+
+
+def test_nothing_shows_the_visitor() -> None:
+    """No repr of what a decision is made of or asks for holds what is known of the user."""
+    context = {
+        "id": "SECRET",
+        "customVariables": {"x": "SECRET"},
+        "userAgent": "SECRET",
+        "ipAddress": "SECRET",
+        "bucketingSeed": "SECRET",
+        "_vwo": {"location": {"country": "SECRET"}},
+    }
+    user = make_user(context)
+    plan = compile_file(in_segment({"custom_variable": {"x": "inlist(L1)"}}))
+    known = Known(None, has_gateway=True, details=user.details)
+    needs = decide_feature(plan, "f1", user, known)
+    assert isinstance(needs, Needs)
+    assert needs.lists == (("L1", "SECRET"),)
+    answered = known._replace(lists={needs.lists[0]: True})
+    decision = decide_feature(plan, "f1", user, answered)
+    for shown in (user, needs, known, answered, user.details, decision):
+        assert "SECRET" not in repr(shown)

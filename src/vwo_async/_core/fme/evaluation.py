@@ -32,6 +32,10 @@ class Known(NamedTuple):
     details: Details | None = None
     lists: Mapping[tuple[str, str], bool] = {}
 
+    def __repr__(self) -> str:
+        # What is known of a visitor may stand in no log.
+        return "<Known>"
+
 
 class Needs(NamedTuple):
     """What must be known before a decision is possible; all of it can be asked for at once.
@@ -45,6 +49,9 @@ class Needs(NamedTuple):
     keys: tuple[str, ...] = ()
     details: bool = False
     lists: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Needs {len(self.keys)} records, details: {self.details}, {len(self.lists)} lists>"
 
 
 class NeedError(Exception):

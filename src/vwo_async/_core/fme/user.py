@@ -25,6 +25,9 @@ class Details(NamedTuple):
     location: Texts | None = None
     user_agent: Texts | None = None
 
+    def __repr__(self) -> str:
+        return "<Details>"
+
 
 class FmeUser(User):
     """The user of one FME call; made once per call and never changed.

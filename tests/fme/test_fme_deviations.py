@@ -1,0 +1,141 @@
+"""Where the official FME SDKs differ from one another, and no vector of both can show it: what this one does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fme_file import make_campaign, make_feature, make_file, make_flag, make_variation
+from replay import Caller, compile_file, list_impressions, name_variation
+
+from vwo_async import Reason
+from vwo_async._core.fme.user import FmeUser
+
+ASHLEY = FmeUser("Ashley")
+PRO = {"custom_variable": {"plan": "pro"}}
+HOLDOUT = {"id": 9, "percentTraffic": 100, "isGlobal": True, "segments": {}}
+
+
+def with_row(file: dict[str, Any], key: str = "f1", **row: Any) -> Caller:
+    """Return a caller whose storage has that one row of Ashley."""
+    rows = {f"{key}|Ashley": {"featureKey": key, "userId": "Ashley", **row}}
+    return Caller(compile_file(file), rows)
+
+
+def test_the_older_name_of_the_holdouts() -> None:
+    """It counts where the newer one is absent, and not beside it."""
+    file = make_flag(make_campaign(1), holdouts=[{**HOLDOUT, "percentTraffic": 0}])
+    older = with_row(file, holdoutGroupId=[9]).decide("f1", ASHLEY)
+    assert older.reason is Reason.IN_HOLDOUT
+    both = with_row(file, holdoutGroupId=[9], isInHoldoutId=[]).decide("f1", ASHLEY)
+    assert both.is_enabled
+
+
+def test_a_stored_rollout_without_a_variation() -> None:
+    """It is as if it were not there: the rollout's segment is judged again."""
+    closed = make_campaign(1, "r", variations=[make_variation(1, 100, segments=PRO)])
+    row: dict[str, Any] = {"rolloutId": 1, "rolloutKey": "campaign1"}
+    assert not with_row(make_flag(closed), **row).decide("f1", ASHLEY).is_enabled
+    whole = with_row(make_flag(closed), **row, rolloutVariationId=1).decide("f1", ASHLEY)
+    assert whole.reason is Reason.STORED
+
+
+def test_a_stored_winner_of_the_same_campaign() -> None:
+    """The stored winner of a group is remembered, so that its rule passes after another rule has failed."""
+    variations = [make_variation(1, 100), make_variation(2, 100)]
+    campaign = make_campaign(1, "p", variations=variations)
+    feature = make_feature(1, campaign, campaign)
+    for number, rule in enumerate(feature["rules"], start=1):
+        rule |= {"variationId": number, "ruleKey": f"p{number}"}
+    members = ["1_1", "1_2"]
+    file = make_file(
+        [feature],
+        [campaign],
+        groups={"5": {"name": "g", "campaigns": members, "et": 1}},
+        campaignGroups=dict.fromkeys(members, 5),
+    )
+    row: dict[str, Any] = {
+        "experimentId": 1,
+        "experimentKey": "campaign1",
+        "experimentVariationId": 2,
+    }
+    caller = with_row(file, "_vwo_meta_meg_5", **row)
+    assert name_variation(caller.decide("f1", ASHLEY)) == "v2"
+
+
+def group_of(*rollouts: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return a file of two features in a group, whose first test has priority and is behind *rollouts*."""
+    tests = [make_campaign(1), make_campaign(2)]
+    features = [make_feature(1, *rollouts, tests[0]), make_feature(2, tests[1])]
+    group = {"name": "g", "campaigns": ["1", "2"], "et": 2, "p": ["1"], "wt": {}}
+    links = {"1": 5, "2": 5}
+    campaigns = [*rollouts, *tests]
+    return make_file(features, campaigns, groups={"5": group}, campaignGroups=links | fields)
+
+
+def test_several_rollout_rules_of_a_group() -> None:
+    """The first rollout rule whose segment passes decides whether its feature takes part, as for the flag itself."""
+    nobody = make_campaign(11, "r", variations=[make_variation(1, 0)])
+    everybody = make_campaign(12, "r")
+    behind = Caller(compile_file(group_of(nobody, everybody))).decide("f2", ASHLEY)
+    assert behind.is_enabled
+    before = Caller(compile_file(group_of(everybody, nobody))).decide("f2", ASHLEY)
+    assert before.reason is Reason.NOT_GROUP_WINNER
+
+
+def test_a_rollout_rule_in_a_group() -> None:
+    """A rollout rule that is in a group itself is decided, also from another feature, and comes to an end."""
+    file = group_of(make_campaign(11, "r"), **{"11": 5})
+    file["groups"]["5"]["campaigns"].append("11")
+    for key in ("f1", "f2"):
+        Caller(compile_file(file)).decide(key, ASHLEY)
+
+
+def test_an_empty_node() -> None:
+    """An empty object below the top is false, so that `not` of it is true; nothing is turned off."""
+    for tree, wanted in (
+        ({"or": [{}]}, False),
+        ({"not": {}}, True),
+        ({"custom_variable": {}}, False),
+        ({"or": [{"custom_variable": {}}, {"not": PRO}]}, True),
+    ):
+        file = make_flag(make_campaign(1, "r", variations=[make_variation(1, 100, segments=tree)]))
+        decision = Caller(compile_file(file)).decide("f1", ASHLEY)
+        assert decision.is_enabled is wanted
+        assert decision.reason is not Reason.MALFORMED_SEGMENT
+
+
+def test_a_holdout_on_a_variable_that_the_user_lacks() -> None:
+    """Its segment does not hold, so that the user is not in it."""
+    file = make_flag(make_campaign(1), holdouts=[{**HOLDOUT, "segments": PRO}])
+    decision = Caller(compile_file(file)).decide("f1", ASHLEY)
+    assert decision.is_enabled
+    assert list_impressions(decision)[0] == [9, 2]
+
+
+def test_impressions_of_a_flag_that_is_off() -> None:
+    """That the user is in no holdout, and that the flag is off for its impact campaign, is reported."""
+    campaign = make_campaign(1, percentTraffic=0)
+    feature = make_feature(1, campaign, impactCampaign={"campaignId": 8, "type": "FLAG_IMPACT"})
+    file = make_file([feature], [campaign], holdouts=[{**HOLDOUT, "percentTraffic": 0}])
+    decision = Caller(compile_file(file)).decide("f1", ASHLEY)
+    assert not decision.is_enabled
+    assert list_impressions(decision) == [[9, 2], [8, 1]]
+
+
+def test_an_impact_campaign_hears_of_nobody_in_a_holdout() -> None:
+    """Who is in a holdout is no part of what the impact campaign measures."""
+    campaign = make_campaign(1)
+    feature = make_feature(1, campaign, impactCampaign={"campaignId": 8, "type": "FLAG_IMPACT"})
+    file = make_file([feature], [campaign], holdouts=[HOLDOUT])
+    assert list_impressions(Caller(compile_file(file)).decide("f1", ASHLEY)) == [[9, 1]]
+
+
+def test_a_groups_holdout_keeps_the_variation_on_record() -> None:
+    """Where a holdout takes another feature out of a group, that feature's record keeps its variation."""
+    file = group_of()
+    file["holdouts"] = [{**HOLDOUT, "isGlobal": False, "featureIds": [2]}]
+    row = {"experimentId": 2, "experimentKey": "campaign2", "experimentVariationId": 1}
+    rows = with_row(file, "f2", **row).decide("f1", ASHLEY).make_rows("Ashley")
+    (found,) = (one for one in rows if one["featureKey"] == "f2")
+    assert found["isInHoldoutId"] == [9]
+    assert {key: found[key] for key in row} == row

@@ -141,6 +141,7 @@ def describe(name: str, pulse: Pulse) -> str:
     return f"{name}: {len(ordered)} ticks, p99 {p99 * 1000:.1f} ms, max {most * 1000:.1f} ms"
 
 
+@pytest.mark.timed
 async def test_large_file_under_load(server: FileServer, tmp_path: Path) -> None:
     """Loading, refreshing and comparing six megabytes does not block the event loop; calls go on."""
     bodies = [make_file(version) for version in (1, 2, 3)]
@@ -180,6 +181,7 @@ async def test_large_file_under_load(server: FileServer, tmp_path: Path) -> None
     assert [len(change.traffic) for change in heard] == [CAMPAIGNS, CAMPAIGNS]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", ["cut off", "one bad campaign", "of another account"])
 async def test_bad_large_file_under_load(server: FileServer, kind: str) -> None:
     """A large file that is refused blocks the event loop no more than a valid one."""

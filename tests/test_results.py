@@ -173,7 +173,7 @@ async def test_an_opted_out_user_has_a_reason(how: str) -> None:
 @pytest.mark.parametrize("storage", [None, MemoryUserStorage()])
 async def test_a_full_queue_has_a_reason(asked: Any, storage: Any) -> None:
     """Each campaign asked for says that there was no room, in the short way and in the long one."""
-    async with new_client(limits=Limits(max_events=0), user_storage=storage) as client:
+    async with new_client(limits=Limits(max_bytes=1), user_storage=storage) as client:
         if storage is not None:
             for key in ("checkout", "search"):
                 row = {"userId": "Ashley", "campaignKey": key, "variationName": "Control"}

@@ -304,23 +304,28 @@ async def have_ended(server: FaultServer) -> bool:
 
 @pytest.mark.parametrize("style", ["hang", "hang_after_headers", "drip", "drip_headers"])
 async def test_row_07_hanging_server(tmp_path: Path, style: str) -> None:
-    """A try ends at its total limit, also where a byte comes often enough for the read time-out."""
+    """A try ends at its total limit, also where a byte comes often enough for the read time-out.
+
+    A status that was told counts, although the rest of the answer never comes.
+    """
+    is_told = style in ("hang_after_headers", "drip")
+    unknown = 0 if is_told else 2
     limits = Timeouts(connect_s=0.3, read_s=0.3, write_s=0.3, total_s=0.6)
     with fault_server(tmp_path) as server:
         async with steady_loop(), client_of(server, timeouts=limits) as client:
             await server.misbehave(style, times=2)
             result = await client.track("checkout", "Ashley", "signup")
-            assert (await result.delivery).attempts == 3
+            assert (await result.delivery).attempts == unknown + 1
             # A server that drips notes only with its next bytes that nobody listens.
             await until(lambda: have_ended(server))
             tries = await server.tries()
-        for hanging in tries[:2]:
+        for hanging in tries[: unknown or 1]:
             assert hanging.ended_at is not None
             assert hanging.ended_at - hanging.at <= 0.6 + SLACK_S
         assert all(gap <= 0.6 + CAP_S + SLACK_S for gap in gaps_of(tries))
         assert_same_bytes(tries)
         assert server.ledger().keys() == names_of(result).keys()
-        assert client.statistics().unknown == 2
+        assert client.statistics().unknown == unknown
         assert_balanced(client)
 
 
@@ -346,7 +351,11 @@ async def test_row_07_close_while_hanging(tmp_path: Path) -> None:
 @pytest.mark.parametrize("style", ["read_then_reset", "reset_after_headers"])
 @pytest.mark.parametrize("arch", [False, True], ids=["classic", "arch"])
 async def test_row_08_read_then_reset(tmp_path: Path, style: str, *, arch: bool) -> None:
-    """What may have arrived is sent again under the same name, and counted as unknown."""
+    """What may have arrived is sent again under the same name, and counted as unknown.
+
+    With a status that says that it has, it is not.
+    """
+    unknown = 2 if style == "read_then_reset" else 0
     file = settings(isEventArchEnabled=arch)
     with fault_server(tmp_path) as server:
         async with (
@@ -355,13 +364,13 @@ async def test_row_08_read_then_reset(tmp_path: Path, style: str, *, arch: bool)
         ):
             await server.misbehave(style, times=2)
             result = await client.track("checkout", "Ashley", "signup")
-            assert (await result.delivery).attempts == 3
-            assert client.statistics().unknown == 2
+            assert (await result.delivery).attempts == unknown + 1
+            assert client.statistics().unknown == unknown
             tries = await server.tries()
         assert_same_bytes(tries)
         (name,) = names_of(result)
         # The server took it each time; that its copies can be told is what the promise is about.
-        assert server.ledger() == {name: 3}
+        assert server.ledger() == {name: unknown + 1}
 
 
 async def test_row_08_a_batch_read_then_reset(tmp_path: Path) -> None:

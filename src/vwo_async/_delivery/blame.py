@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .answer import Verdict
 from .batch import Batch
+from .event import find_visitor
 
 # Visitors whose events must be refused alone, one after the other and nothing delivered in between,
 # until the account counts as refused. 401 and 403 say so themselves; other answers mostly mean an event.
@@ -46,5 +47,5 @@ class Blame:
         if bound is None or not batch.is_alone:
             return False
         if len(self._refused) < bound:
-            self._refused.add(batch.events[0].visitor_id)
+            self._refused.add(find_visitor(batch.events[0]))
         return len(self._refused) >= bound

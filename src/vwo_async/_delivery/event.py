@@ -77,9 +77,11 @@ class Event(Receipt):
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
         raise NotImplementedError
 
-    @property
-    def visitor_id(self) -> str:
-        """The visitor's id at VWO, made when an event is first written: off the caller's time."""
+    def _visitor(self) -> str:
+        """Return the visitor id, made when an event is first written: off the caller's time.
+
+        Not public, since an event is a receipt too: what stands behind a result names no visitor.
+        """
         if not self._visitor_id:
             self._visitor_id = self.account.name_visitor(self._id_bytes)
         return self._visitor_id
@@ -111,7 +113,7 @@ class _ClassicEvent(Event):
     def dump(self) -> dict[str, Any]:
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
         return {
-            "visitor": self.visitor_id,
+            "visitor": self._visitor(),
             "user_agent": self.user_agent,
             "ip": self.ip,
             "seconds": self.seconds,
@@ -143,7 +145,7 @@ class _ClassicEvent(Event):
     def _target(self, path: str, query: str) -> str:
         account = self.account
         return (
-            f"{account.path}/server-side/{path}?{query}&sId={self.seconds}&u={self.visitor_id}"
+            f"{account.path}/server-side/{path}?{query}&sId={self.seconds}&u={self._visitor()}"
             f"&random={self.random}{account.query}"
         )
 
@@ -166,7 +168,7 @@ class _CampaignEvent(_ClassicEvent):
             visitor = f'"visitor_ua":{json.dumps(agent)},"visitor_ip":{json.dumps(ip)}'
         return (
             f'{{"e":{self.campaign_id},"c":{self.variation_id},"sId":{self.seconds},'
-            f'"u":"{self.visitor_id}","eT":{kind},{visitor}{tail}}}'
+            f'"u":"{self._visitor()}","eT":{kind},{visitor}{tail}}}'
         )
 
 
@@ -254,7 +256,7 @@ class CustomDimensionEvent(_ClassicEvent):
 
     def render_item(self) -> str:
         """Return its batch form, eT 3; the tags are percent-encoded JSON, as Node and Java send them."""
-        visitor = self.visitor_id
+        visitor = self._visitor()
         tags = json.dumps(quote_text(self.tags))
         return f'{{"sId":{self.seconds},"u":"{visitor}","eT":{_PUSH},"t":{tags}}}'
 
@@ -311,7 +313,7 @@ class ArchEvent(Event):
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
         return {
             "kind": "arch",
-            "visitor": self.visitor_id,
+            "visitor": self._visitor(),
             "user_agent": self.user_agent,
             "ip": self.ip,
             "millis": self.millis,
@@ -338,7 +340,7 @@ class ArchEvent(Event):
         return event
 
     def _body(self) -> str:
-        visitor = self.visitor_id
+        visitor = self._visitor()
         ours = dict(self.account.props)
         environment = {ENVIRONMENT: self.account.sdk_key} if self.account.sdk_key else {}
         return (
@@ -371,6 +373,11 @@ def restore_event(account: Account, data: Mapping[str, Any]) -> Event:
         return _KINDS[data["kind"]].restore(account, data)
     except (KeyError, TypeError, ArithmeticError):
         raise ValueError("not an event") from None
+
+
+def find_visitor(event: Event) -> str:
+    """Return the id under which VWO knows the visitor of *event*."""
+    return event._visitor()
 
 
 def revenue_text(revenue: Revenue) -> str:

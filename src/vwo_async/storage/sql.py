@@ -125,8 +125,8 @@ class SqlUserStorage:
 
     Args:
         engine: An engine of SQLAlchemy for PostgreSQL or SQLite. It stays open when the storage closes.
-            It is used as it is: how many connections it has, how long it waits for one, and how it gets
-            on with a PgBouncer are its own settings.
+            The driver may be asyncpg, psycopg or aiosqlite. It is used as it is: how many connections it
+            has, and how long it waits for one, are its own settings.
         record_table: Name of the table of records.
         claim_table: Name of the table of claimed conversions.
         schema: The schema of both, which must exist; None for the database's default.
@@ -188,13 +188,15 @@ class SqlUserStorage:
         it is next needed. A SQLite file is kept in WAL mode, so that several processes may share it.
 
         Args:
-            url: ``postgresql://...`` or ``sqlite:///path``. The drivers are asyncpg and aiosqlite.
+            url: ``postgresql://...`` with asyncpg, ``postgresql+psycopg://...``, or ``sqlite:///path``.
+                The parameters of libpq, which URLs of providers have, mean what they mean there.
             record_table: As for the class.
             claim_table: As for the class.
             schema: As for the class.
 
         Raises:
-            InvalidInputError: *url* is no such URL, or that of a SQLite database in memory.
+            InvalidInputError: *url* is no such URL, asks for what the driver does not have, or is that of
+                a SQLite database in memory.
         """
         engine = make_engine(read_url(url))
         storage = cls(engine, record_table=record_table, claim_table=claim_table, schema=schema)

@@ -98,6 +98,69 @@ def test_a_conversion(options: dict[str, Any], bound: int) -> None:
     assert run_counted(body, file_of(1), **options) <= bound
 
 
+def known(*users: str) -> MemoryUserStorage:
+    """Return a storage that knows the users."""
+    rows = [
+        {"userId": user, "campaignKey": "checkout", "variationName": "Control"} for user in users
+    ]
+    return MemoryUserStorage(rows)
+
+
+def test_a_conversion_of_a_known_user() -> None:
+    """With a storage in memory, a conversion is read, claimed, marked and put by about a hundred functions."""
+    users = [f"u{number}" for number in range(10)]
+
+    async def body(client: VWOClient) -> int:
+        waiting = iter(users)
+        return await count_calls(lambda: client.track("checkout", next(waiting), "signup"))
+
+    assert run_counted(body, file_of(1), user_storage=known(*users)) <= 200
+
+
+def test_a_known_user_who_is_activated() -> None:
+    """With a storage in memory, a user who is known is looked up by about a hundred functions."""
+
+    async def body(client: VWOClient) -> int:
+        return await count_calls(lambda: client.activate("checkout", "Ashley"))
+
+    assert run_counted(body, file_of(1), user_storage=known("Ashley")) <= 250
+
+
+class Rounds:
+    """A storage that takes rounds, and has to be waited for."""
+
+    def __init__(self, inner: MemoryUserStorage) -> None:
+        self._inner = inner
+
+    async def get(self, user_id: str, campaign_key: str) -> Any:
+        raise NotImplementedError
+
+    async def set(self, data: Any) -> None:
+        raise NotImplementedError
+
+    async def run_round(self, requests: Any) -> Any:
+        await asyncio.sleep(0)
+        return [self._inner.answer(one) for one in requests]
+
+
+def test_a_conversion_of_many_at_once() -> None:
+    """Calls that share rounds of a storage have no task each: what they add is about two hundred functions."""
+    users = [f"u{number}" for number in range(1000)]
+
+    async def body(client: VWOClient) -> int:
+        waiting = iter(users)
+
+        async def track(number: int) -> None:
+            calls = [client.track("checkout", next(waiting), "signup") for _ in range(number)]
+            await asyncio.gather(*calls)
+
+        few = await count_calls(lambda: track(50))
+        many = await count_calls(lambda: track(150))
+        return (many - few) // 100
+
+    assert run_counted(body, file_of(1), user_storage=Rounds(known(*users))) <= 430
+
+
 def test_delivery() -> None:
     """An event that waits with others adds little to the request that they share."""
 

@@ -35,7 +35,7 @@ class Reason(StrEnum):
     REVENUE_REQUIRED = "revenue_required"
     """A revenue goal needs a revenue value (0 and an empty text count as none) or the property it names."""
     NOT_ACTIVATED = "not_activated"
-    """With a user storage, only activate and is_feature_enabled may assign a variation."""
+    """The user storage was asked and has no record: only activate and is_feature_enabled may assign a variation."""
     NOT_IN_SEGMENT = "not_in_segment"
     """The custom variables do not match the campaign's pre-segmentation."""
     NOT_IN_TRAFFIC = "not_in_traffic"
@@ -56,7 +56,7 @@ class Reason(StrEnum):
     """The user storage says that this conversion was counted before."""
 
     STORAGE_ERROR = "storage_error"
-    """The user storage failed, and ``on_storage_error`` says not to go on without it."""
+    """The user storage failed, or could not be asked in time, and the call does not go on without it."""
 
     QUEUE_FULL = "queue_full"
     """The event queue had no room, so nothing was accepted."""

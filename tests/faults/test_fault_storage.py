@@ -1,4 +1,4 @@
-"""Rows 69 to 76 of docs/faults.md: what a user storage may do to calls, and calls to what is stored."""
+"""Rows 69 to 76, 86 and 87 of docs/faults.md: what a user storage may do to calls, and calls to what is stored."""
 
 from __future__ import annotations
 
@@ -925,7 +925,7 @@ async def test_row_68_a_storage_that_raises_cancelled_error(method: str) -> None
         assert client.statistics().storage_errors >= 1
 
 
-async def test_row_69_a_server_that_dies_in_the_middle_of_a_round(
+async def test_row_86_a_server_that_dies_in_the_middle_of_a_round(
     redis_server: RedisServer,
 ) -> None:
     """Each caller has his own outcome, and in the end no conversion is counted twice or lost."""
@@ -960,7 +960,7 @@ async def test_row_69_a_server_that_dies_in_the_middle_of_a_round(
     assert counted == dict.fromkeys(users, 1)
 
 
-async def test_row_69_callers_cancelled_at_random(redis_server: RedisServer) -> None:
+async def test_row_87_callers_cancelled_at_random(redis_server: RedisServer) -> None:
     """Of 1,000 callers who share rounds, those who are cancelled disturb nobody and claim nothing."""
     users = [f"u{number}" for number in range(1000)]
     fill(redis_server, users)

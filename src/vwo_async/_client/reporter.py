@@ -218,6 +218,21 @@ class Reporter:
                 self.tell_refused(event)
         return receipts
 
+    def put_one(self, event: Event) -> bool:
+        """Put *event* on the queue where there is no development mode; false if there is no room for it.
+
+        Raises:
+            ClosedError: As `put`.
+        """
+        sender = self.sender
+        assert sender is not None
+        if sender.is_closed:
+            raise ClosedError("the client was closed during this call")
+        if sender.put_one(event, time.monotonic()):
+            return True
+        self.tell_refused(event)
+        return False
+
     @property
     def has_outbox(self) -> bool:
         """Whether accepted events are kept in an outbox."""

@@ -82,16 +82,15 @@ class _StoredCall:
         """Claim and mark the conversion in one step, then put its event on the queue."""
         storage = self._storage
         conversion = self._user.id, self._campaign.key, self._goal.identifier
-        owner = await storage.choose_owner(conversion, self.ends_at)
-        withdrawal = WithdrawConversion(*conversion, owner)
-        request = CountConversion(*withdrawal, self._make_data(stored, variation))
+        owner = storage.begin_owner() or await storage.choose_owner(conversion, self.ends_at)
+        request = CountConversion(*conversion, owner, self._make_data(stored, variation))
         is_ours = await storage.count_one(request, self.notes, self.ends_at)
         if is_ours is False:
             return self.refuse(Reason.ALREADY_TRACKED, variation)
         if is_ours is None and self._engine.refuses:
-            storage.release_soon(withdrawal)
+            storage.release_soon(WithdrawConversion(*conversion, owner))
             return self.refuse(Reason.STORAGE_ERROR, variation)
-        event = self._put(variation, revenue, withdrawal)
+        event = self._put(variation, revenue, WithdrawConversion(*conversion, owner))
         if event is None:
             return self.refuse(Reason.QUEUE_FULL, variation)
         if is_ours is None:
@@ -118,13 +117,13 @@ class _StoredCall:
         event = engine.snapshot.event_factory.make_conversion(
             self._user, self._campaign, variation, self._goal, revenue
         )
-        receipts = None
+        is_accepted = False
         try:
-            receipts = engine.reporter.put((event,))
+            is_accepted = engine.reporter.put_one(event)
         finally:
-            if receipts is None or receipts[0] is None:
+            if not is_accepted:
                 self._storage.release_soon(withdrawal)
-        if receipts is None or receipts[0] is None:
+        if not is_accepted:
             return None
         event.on_settled(partial(_release_if_lost, self._storage, event, withdrawal))
         return event

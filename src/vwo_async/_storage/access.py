@@ -178,8 +178,10 @@ class StorageAccess:
         """Return one record, or why it is not known; the quick way of `read`."""
         channel = self._reads
         request = ReadRecord(user_id, campaign_key)
-        if channel.health.is_stalled:
-            outcome: Any = UNRESPONSIVE
+        if isinstance(channel, InstantChannel):
+            outcome: Any = channel.answer(request)
+        elif channel.health.is_stalled:
+            outcome = UNRESPONSIVE
         else:
             pending = channel.submit_one(request)
             if not pending.is_settled:
@@ -258,12 +260,15 @@ class StorageAccess:
     ) -> bool | None:
         """Claim one conversion; the quick way of `count`."""
         channel = self._writes
-        if channel.health.is_stalled:
+        if isinstance(channel, InstantChannel):
+            outcome: Any = channel.answer(request)
+        elif channel.health.is_stalled:
             return (await self.count((request,), notes, ends_at))[0]
-        pending = channel.submit_one(request)
-        if not pending.is_settled:
-            await self._wait_for_claims((pending,), (request,), ends_at)
-        outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
+        else:
+            pending = channel.submit_one(request)
+            if not pending.is_settled:
+                await self._wait_for_claims((pending,), (request,), ends_at)
+            outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
         if isinstance(outcome, Failure):
             self._note_all((outcome,), notes)
             return None
@@ -287,6 +292,10 @@ class StorageAccess:
         for one, request in zip(pending, wanted, strict=True):
             if not one.is_settled:
                 self._unsettled[_withdrawal_of(request)] = one
+
+    def begin_owner(self) -> str:
+        """Return what `choose_owner` does where it need not wait; empty where it must."""
+        return "" if self._releases.has_any else self.make_owner()
 
     async def choose_owner(self, conversion: tuple[str, str, str], ends_at: float) -> str:
         """Return the name under which a call claims *conversion*, which no other call has.

@@ -266,7 +266,12 @@ class RoundChannel(Channel):
         """Have *request* answered with the next round."""
         pending = PendingRequest(request)
         self._waiting.append(pending)
-        if not self._leaves_soon and len(self._flights) < self._max_flights:
+        if self._leaves_soon or len(self._flights) >= self._max_flights:
+            return pending
+        if not self._flights:
+            # Alone, and nothing is gained by waiting; those who come now are gathered below.
+            self._leave()
+        else:
             self._leaves_soon = True
             asyncio.get_running_loop().call_soon(self._leave_now)
         return pending

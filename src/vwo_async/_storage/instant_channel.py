@@ -34,11 +34,15 @@ class InstantChannel:
         """Answer *request*."""
         pending = PendingRequest(request)
         pending.has_begun = pending.is_settled = True
-        try:
-            pending.outcome = self._answer(request)
-        except Exception as error:  # noqa: BLE001 - a record may hold anything
-            pending.outcome = Failure(f"{self._name((request,))} {describe(error)}")
+        pending.outcome = self.answer(request)
         return pending
+
+    def answer(self, request: StorageRequest) -> StorageOutcome | Failure:
+        """Return the outcome of *request*."""
+        try:
+            return self._answer(request)
+        except Exception as error:  # noqa: BLE001 - a record may hold anything
+            return Failure(f"{self._name((request,))} {describe(error)}")
 
     def cut(self) -> None:
         """Do nothing: nothing is under way."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._core.decision import Stored
-from ..storage.protocol import Row, StoredDecision, read_fields
+from ..storage.protocol import SEPARATOR, Row, StoredDecision, read_fields
 
 DECISION_FIELDS = frozenset(
     ("userId", "campaignKey", "variationName", "goalIdentifier", "goalIdentifiers")
@@ -18,6 +18,10 @@ def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
     """Return what *row* says of this user and campaign; a text where it belongs to another or is no record."""
     if row is None:
         return None
+    if type(row) is dict:
+        stored = _read_usual(row, user_id, campaign_key)
+        if stored is not None:
+            return stored
     if isinstance(row, StoredDecision):
         # A record made by hand is read like any other: its fields may hold anything.
         row = row.as_dict()
@@ -30,6 +34,26 @@ def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
     if key != campaign_key or owner not in ("", user_id):
         return "get returned the record of another user or campaign"
     return Stored(name, goals, find_rest(row))
+
+
+def _read_usual(row: dict[str, Any], user_id: str, campaign_key: str) -> Stored | None:
+    """Return what a record of the usual kind says, quickly; None for all others."""
+    get = row.get
+    name, key, owner, goals = (
+        get("variationName"),
+        get("campaignKey"),
+        get("userId"),
+        get("goalIdentifier", ""),
+    )
+    if not (type(name) is type(key) is type(owner) is type(goals) is str and name):
+        return None
+    if key != campaign_key or owner != user_id or "goalIdentifiers" in row:
+        return None
+    is_plain = len(row) == (4 if "goalIdentifier" in row else 3)
+    rest = NOTHING if is_plain else find_rest(row)
+    if not goals:
+        return Stored(name, (), rest)
+    return Stored(name, tuple(dict.fromkeys(filter(None, goals.split(SEPARATOR)))), rest)
 
 
 def find_rest(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -55,7 +55,8 @@ class Place:
             self.row = copy_row(data)
             goals = [*goals, *list_goals(data)]
         if self.row is not None:
-            self.row = _with_goals(self.row, [*goals, goal])
+            goals.append(goal)
+            self.row = {**self.row, "goalIdentifier": SEPARATOR.join(dict.fromkeys(goals))}
         return True
 
     def _assign(self, request: AssignVariation) -> bool:

@@ -95,6 +95,15 @@ async def _fetch_prepared(
     return rows
 
 
+def find_code(error: BaseException) -> str:
+    """Return the SQLSTATE of PostgreSQL or the name of SQLite's code; empty where there is none."""
+    for one in (error, getattr(error, "orig", None)):
+        code = getattr(one, "sqlstate", None) or getattr(one, "sqlite_errorname", None)
+        if code:
+            return str(code)
+    return ""
+
+
 def is_closed(driver: Any) -> bool:
     """Tell whether a connection of a driver is known to be closed."""
     if hasattr(driver, "is_closed"):

@@ -14,13 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from .._error import InvalidInputError
+from ._sql_connection import RECYCLE_S
 from ._sql_drivers import close_now, is_closed
 
 POOL_SIZE: Final = 5
 # SQLite has one writer at a time; more of them would only wait for one another.
 SQLITE_POOL_SIZE: Final = 2
-# A connection to a server that was since taken out of service is not kept for ever.
-RECYCLE_S: Final = 1800
 CONNECT_S: Final = 3.0
 # How long SQLite waits for another process to finish writing.
 BUSY_S: Final = 5.0

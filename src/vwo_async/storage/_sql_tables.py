@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,9 @@ from .protocol import SEPARATOR
 
 HASHES = ("user_hash", "campaign_hash", "goal_hash")
 TEXTS = ("user_id", "campaign_key", "goal_identifier")
+
+# What `escape` leaves as it is.
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")
 
 
 class Hidden(str):
@@ -72,11 +76,15 @@ def make_hash(text: str) -> bytes:
 
 def escape(text: str) -> str:
     """Return *text* in ASCII without NUL, which is what every database can hold."""
+    if _PLAIN.fullmatch(text):
+        return Hidden(text)
     return Hidden(json.dumps(text)[1:-1])
 
 
 def unescape(text: str) -> str:
     """Undo `escape`."""
+    if "\\" not in text:
+        return str(text)
     return str(json.loads(f'"{text}"', strict=False))
 
 
@@ -105,6 +113,7 @@ def _write_json(value: Any) -> str | None:
     if value is None:
         return None
     try:
+        # A mapping of the service's own may be any.
         return Hidden(json.dumps(dict(value) if isinstance(value, Mapping) else value))
     except (TypeError, ValueError, RecursionError):
         raise InvalidInputError("metaData is not JSON") from None

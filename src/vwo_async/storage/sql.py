@@ -62,9 +62,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import timedelta
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
 from sqlalchemy import (
     URL,
@@ -79,11 +79,12 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import CreateTable
 
 from .._error import InvalidInputError, StorageError
-from ._sql_drivers import PostgresDriver, is_closed, terminate
+from ._sql_connection import Call, Connection, Connections
+from ._sql_drivers import PostgresDriver, find_code
 from ._sql_engine import BUSY_S, choose_size, make_engine, read_url
 from ._sql_postgres import PostgresText
 from ._sql_sqlite import SqliteText
@@ -91,14 +92,11 @@ from ._sql_tables import define_claims, define_records, escape, make_hash, write
 from .rounds import ReadRecord, StorageOutcome, StorageRequest
 
 T = TypeVar("T")
-_Turns: TypeAlias = AbstractAsyncContextManager[None]
-_Work: TypeAlias = Callable[[AsyncConnection], Awaitable[T]]
+_Work: TypeAlias = Callable[[Connection], Awaitable[T]]
 
 # What waits for an answer longer than that is given up, where the caller has no time-out of his own.
 ANSWER_S: Final = 30.0
 CLOSE_S: Final = 2.0
-# How long after its caller was cancelled a statement may still end by itself.
-GRACE_S: Final = 1.0
 # No row is older, and the dates of databases have an end.
 MAX_AGE_S: Final = 100 * 365.25 * 86400
 # Two sessions that lock each other out, or meet in an unlucky order: what was asked for was not done.
@@ -127,8 +125,8 @@ class SqlUserStorage:
 
     Args:
         engine: An engine of SQLAlchemy for PostgreSQL or SQLite. It stays open when the storage closes.
-            It is used as it is: how many connections it has, how long it waits for one, and how it gets
-            on with a PgBouncer are its own settings.
+            The driver may be asyncpg, psycopg or aiosqlite. It is used as it is: how many connections it
+            has, and how long it waits for one, are its own settings.
         record_table: Name of the table of records.
         claim_table: Name of the table of claimed conversions.
         schema: The schema of both, which must exist; None for the database's default.
@@ -170,9 +168,9 @@ class SqlUserStorage:
             if engine.dialect.driver == "asyncpg"
             else engine.execution_options(isolation_level="AUTOCOMMIT")
         )
+        self._connections = Connections(self._engine)
         self._is_own_engine = False
-        self._turns: _Turns = nullcontext()
-        self._calls: dict[asyncio.Task[Any], _Call] = {}
+        self._calls: dict[asyncio.Task[None], Call[Any]] = {}
         self._is_closed = False
 
     @classmethod
@@ -190,21 +188,22 @@ class SqlUserStorage:
         it is next needed. A SQLite file is kept in WAL mode, so that several processes may share it.
 
         Args:
-            url: ``postgresql://...`` or ``sqlite:///path``. The drivers are asyncpg and aiosqlite.
+            url: ``postgresql://...`` with asyncpg, ``postgresql+psycopg://...``, or ``sqlite:///path``.
+                The parameters of libpq, which URLs of providers have, mean what they mean there.
             record_table: As for the class.
             claim_table: As for the class.
             schema: As for the class.
 
         Raises:
-            InvalidInputError: *url* is no such URL, or that of a SQLite database in memory.
+            InvalidInputError: *url* is no such URL, asks for what the driver does not have, or is that of
+                a SQLite database in memory.
         """
         engine = make_engine(read_url(url))
         storage = cls(engine, record_table=record_table, claim_table=claim_table, schema=schema)
         # It commits by itself already. To tell SQLite so for each call would take a third of the call.
         storage._engine = engine
         storage._is_own_engine = True
-        # Who waits in SQLAlchemy's pool is not told when another failed to connect.
-        storage._turns = asyncio.Semaphore(choose_size(engine.url))
+        storage._connections = Connections(engine, choose_size(engine.url))
         return storage
 
     async def create_tables(self) -> None:
@@ -224,7 +223,7 @@ class SqlUserStorage:
         if not reads:
             return {}
         rows: dict[str, Any] = {}
-        for one, row in zip(reads, await self._run(self._answer(reads)), strict=True):
+        for one, row in zip(reads, await self._run(partial(self._answer, reads)), strict=True):
             if isinstance(row, Exception):
                 raise StorageError(f"sql: {_describe(row)}")
             if row is not None:
@@ -250,13 +249,12 @@ class SqlUserStorage:
         parts = (user_id, campaign_key, goal_identifier)
         arguments = (*map(make_hash, parts), *map(escape, parts))
         if isinstance(self._text, SqliteText):
-            return await self._run(lambda connection: self._claim_in_sqlite(connection, arguments))
+            return await self._run(partial(self._claim_in_sqlite, arguments))
         # What the statement returns tells it on every driver; not all count the rows.
         return bool(await self._fetch(self._text.claim, arguments))
 
-    async def _claim_in_sqlite(self, connection: AsyncConnection, arguments: Sequence[Any]) -> bool:
-        driver = await _find_driver(connection)
-        cursor = await driver.execute(self._text.claim, (*arguments, None))
+    async def _claim_in_sqlite(self, arguments: Sequence[Any], connection: Connection) -> bool:
+        cursor = await connection.driver.execute(self._text.claim, (*arguments, None))
         is_first: bool = cursor.rowcount == 1
         await cursor.close()
         return is_first
@@ -272,43 +270,33 @@ class SqlUserStorage:
         Raises:
             StorageError: The database cannot be reached, so that none is answered.
         """
-        outcomes = await self._run(self._answer(requests))
+        outcomes = await self._run(partial(self._answer, requests))
         return [
             StorageError(f"sql: {_describe(one)}") if isinstance(one, Exception) else one
             for one in outcomes
         ]
 
-    def _answer(self, requests: Sequence[StorageRequest]) -> _Work[Sequence[StorageOutcome]]:
-        async def answer(connection: AsyncConnection) -> Sequence[StorageOutcome]:
-            text = self._text
-            if isinstance(text, SqliteText):
-                return await text.run_round(await _find_driver(connection), requests)
-            return await _divide(lambda some: self._run_on_postgres(connection, some), requests)
-
-        return answer
-
-    async def _run_on_postgres(
-        self, connection: AsyncConnection, requests: Sequence[StorageRequest]
+    async def _answer(
+        self, requests: Sequence[StorageRequest], connection: Connection
     ) -> Sequence[StorageOutcome]:
-        assert isinstance(self._text, PostgresText)
+        text = self._text
+        if isinstance(text, SqliteText):
+            return await text.run_round(connection.driver, requests)
 
-        async def fetch(statement: str, arguments: Sequence[Any]) -> Sequence[Any]:
-            return await self._fetch_on(connection, statement, arguments)
+        def fetch(statement: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
+            return self._driver.fetch(connection.driver, connection.prepared, statement, arguments)
 
-        return await self._text.run_round(fetch, requests)
+        return await _divide(partial(text.run_round, fetch), requests)
 
     async def _fetch(self, statement: str, arguments: Sequence[Any]) -> Sequence[Any]:
-        return await self._run(lambda connection: self._fetch_on(connection, statement, arguments))
+        async def fetch(connection: Connection) -> Sequence[Any]:
+            driver = connection.driver
+            if isinstance(self._text, SqliteText):
+                rows: Sequence[Any] = await driver.execute_fetchall(statement, arguments)
+                return rows
+            return await self._driver.fetch(driver, connection.prepared, statement, arguments)
 
-    async def _fetch_on(
-        self, connection: AsyncConnection, statement: str, arguments: Sequence[Any]
-    ) -> Sequence[Any]:
-        driver = await _find_driver(connection)
-        if isinstance(self._text, SqliteText):
-            rows: Sequence[Any] = await driver.execute_fetchall(statement, arguments)
-            return rows
-        prepared = (await connection.get_raw_connection()).info.setdefault("vwo_prepared", {})
-        return await self._driver.fetch(driver, prepared, statement, arguments)
+        return await self._run(fetch)
 
     async def purge(self, older_than_s: float, *, batch_size: int = 1000) -> int:
         """Delete records and claims that were last written more than *older_than_s* seconds ago.
@@ -338,6 +326,7 @@ class SqlUserStorage:
             if not call.cut():
                 task.cancel()
         await self._settle(BUSY_S)
+        await self._connections.close()
         if self._is_own_engine:
             await self._engine.dispose()
             # Sockets end in the next turn of the loop, and a thread of aiosqlite that could not open its
@@ -356,9 +345,9 @@ class SqlUserStorage:
     async def _execute(self, statement: Executable, values: Mapping[str, Any]) -> Any:
         """Run a statement of SQLAlchemy in a transaction of its own; return its first value, or how many rows."""
 
-        async def execute(connection: AsyncConnection) -> Any:
-            async with connection.begin():
-                result = await connection.execute(statement, values)
+        async def execute(connection: Connection) -> Any:
+            async with connection.own.begin():
+                result = await connection.own.execute(statement, values)
                 return result.scalar() if result.returns_rows else result.rowcount
 
         return await self._run(execute)
@@ -367,31 +356,29 @@ class SqlUserStorage:
         """Return what *work* does with a connection."""
         if self._is_closed:
             raise StorageError("sql: the storage is closed")
-        call = _Call(self._engine, self._turns)
-        task = asyncio.create_task(call.run(work))
+        loop = asyncio.get_running_loop()
+        call = Call(self._connections, work)
+        task = loop.create_task(call.run())
         self._calls[task] = call
-        task.add_done_callback(self._end)
+        task.add_done_callback(self._calls.pop)
+        timer = loop.call_later(ANSWER_S, partial(call.end, is_in_time=False))
         try:
-            await asyncio.wait([task], timeout=ANSWER_S)
+            is_in_time = await call.ended
         except asyncio.CancelledError:
             call.abandon()
             raise
-        if not task.done():
+        finally:
+            timer.cancel()
+        if not is_in_time:
             call.abandon()
             raise StorageError(f"sql: no answer within {ANSWER_S:g} s")
-        if task.cancelled():
-            raise StorageError("sql: the storage was closed meanwhile")
-        error = task.exception()
+        error = call.error
         if error is None:
-            return task.result()
+            return cast("T", call.result)
+        if isinstance(error, asyncio.CancelledError):
+            raise StorageError("sql: the storage was closed meanwhile")
         # Outside of any handler, so that the database's error is not even the context of this one.
         raise StorageError(f"sql: {_describe(error)}")
-
-    def _end(self, task: asyncio.Task[Any]) -> None:
-        self._calls.pop(task).end()
-        if not task.cancelled():
-            # Its caller may be gone, and then nobody else takes its error.
-            task.exception()
 
     async def _settle(self, timeout_s: float) -> None:
         if self._calls:
@@ -416,71 +403,6 @@ class SqlUserStorage:
         return count
 
 
-class _Call:
-    """What is done with one connection, which is not cancelled with its caller.
-
-    Neither SQLAlchemy nor the drivers are sound when they are cancelled at any moment: connections are
-    lost, or are closed in order while the caller waits. So a call that nobody waits for any more is left
-    to end by itself, and then its connection is as good as before. One that does not end is cut off.
-
-    Args:
-        engine: Where its connection comes from.
-        turns: What it takes to ask for one.
-    """
-
-    __slots__ = ("_driver", "_engine", "_is_abandoned", "_timer", "_turns")
-
-    def __init__(self, engine: AsyncEngine, turns: _Turns) -> None:
-        self._engine = engine
-        self._turns = turns
-        self._driver: Any = None
-        self._is_abandoned = False
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def run(self, work: _Work[T]) -> T:
-        """Return what *work* does with a connection."""
-        async with self._turns, self._engine.connect() as connection:
-            if self._is_abandoned:
-                raise asyncio.CancelledError
-            self._driver = await _find_driver(connection)
-            try:
-                return await work(connection)
-            except BaseException as error:
-                await self._give_up(connection, error)
-                raise
-            finally:
-                # From here on it belongs to the pool again, and to whoever is next.
-                self._driver = None
-
-    async def _give_up(self, connection: AsyncConnection, error: BaseException) -> None:
-        """Keep the next one from finding a connection that is gone, or in the middle of something."""
-        if is_closed(self._driver):
-            # It fails, and SQLAlchemy gives up all that are as old, which may have gone the same way.
-            with suppress(Exception):
-                await connection.exec_driver_sql("SELECT 1")
-        elif not _find_code(error):
-            await connection.invalidate()
-
-    def abandon(self) -> None:
-        """Let it end within a short time."""
-        self._is_abandoned = True
-        self._timer = asyncio.get_running_loop().call_later(GRACE_S, self.cut)
-
-    def cut(self) -> bool:
-        """Cut its connection, if it has one that goes over a network."""
-        return self._driver is not None and terminate(self._driver)
-
-    def end(self) -> None:
-        """Take notice that it has ended."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-async def _find_driver(connection: AsyncConnection) -> Any:
-    """Return the driver's own connection."""
-    return (await connection.get_raw_connection()).driver_connection
-
-
 async def _divide(
     run: Callable[[Sequence[StorageRequest]], Awaitable[Sequence[StorageOutcome]]],
     requests: Sequence[StorageRequest],
@@ -489,7 +411,7 @@ async def _divide(
     try:
         return await run(requests)
     except Exception as error:
-        code = _find_code(error)
+        code = find_code(error)
         if code in _TRANSIENT and len(requests) == 1:
             return await run(requests)
         if not code or code[:2] in _UNREACHABLE or len(requests) == 1:
@@ -500,7 +422,7 @@ async def _divide(
         try:
             outcomes += await _divide(run, part)
         except Exception as error:
-            if _find_code(error) == "" or len(part) > 1:
+            if find_code(error) == "" or len(part) > 1:
                 raise
             outcomes.append(error)
     return outcomes
@@ -531,14 +453,5 @@ def _moment(dialect: str, ago_s: float) -> ColumnElement[Any]:
 
 def _describe(error: BaseException) -> str:
     """Return the kind of an error and its code, but nothing of its text."""
-    code = _find_code(error)
+    code = find_code(error)
     return f"{type(error).__name__} {code}" if code else type(error).__name__
-
-
-def _find_code(error: BaseException) -> str:
-    """Return the SQLSTATE of PostgreSQL or the name of SQLite's code; empty where there is none."""
-    for one in (error, getattr(error, "orig", None)):
-        code = getattr(one, "sqlstate", None) or getattr(one, "sqlite_errorname", None)
-        if code:
-            return str(code)
-    return ""

@@ -1,0 +1,204 @@
+"""Connections of SQLAlchemy's engines, lent to one call after another, and calls that outlive their callers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from ._sql_drivers import find_code, is_closed, terminate
+
+T = TypeVar("T")
+
+# A connection to a server that was since taken out of service is not kept for ever.
+RECYCLE_S: Final = 1800
+# How long after its caller was cancelled a statement may still end by itself.
+GRACE_S: Final = 1.0
+
+
+class Connection:
+    """A connection of an engine.
+
+    Attributes:
+        own: SQLAlchemy's.
+        driver: The driver's.
+        prepared: What was prepared on it, by statement.
+        opened_at: When it was taken from the engine, in monotonic seconds.
+    """
+
+    __slots__ = ("driver", "opened_at", "own", "prepared")
+
+    def __init__(self, own: AsyncConnection, driver: Any, prepared: dict[str, Any]) -> None:
+        self.own = own
+        self.driver = driver
+        self.prepared = prepared
+        self.opened_at = time.monotonic()
+
+    @classmethod
+    async def open(cls, engine: AsyncEngine) -> Connection:
+        """Take a connection from *engine*."""
+        own = await engine.connect()
+        raw = await own.get_raw_connection()
+        return cls(own, raw.driver_connection, raw.info.setdefault("vwo_prepared", {}))
+
+    async def give_up(self) -> None:
+        """Close it: nobody is to find it in the middle of something, or gone."""
+        if is_closed(self.driver):
+            # It fails, and SQLAlchemy gives up all that are as old, which may have gone the same way.
+            with suppress(Exception):
+                await self.own.exec_driver_sql("SELECT 1")
+        else:
+            await self.own.invalidate()
+        await self.own.close()
+
+
+class Connections:
+    """Lends connections of an engine.
+
+    Those of an engine of the storage's own stay with it while nobody has them, since to take one from
+    SQLAlchemy and give it back costs more than a statement. Those of another's engine go back each time.
+
+    Args:
+        engine: The engine.
+        size: How many there may be at a time, where the engine is the storage's own.
+    """
+
+    def __init__(self, engine: AsyncEngine, size: int | None = None) -> None:
+        self.engine = engine
+        self._idle: list[Connection] = []
+        # Who waits in SQLAlchemy's pool is not told when another failed to connect.
+        self._turns = None if size is None else asyncio.Semaphore(size)
+
+    async def lend(self) -> Connection:
+        """Return a connection, when there is one, to be given back."""
+        if self._turns is None:
+            return await Connection.open(self.engine)
+        await self._turns.acquire()
+        try:
+            return await self._find() or await Connection.open(self.engine)
+        except BaseException:
+            self._turns.release()
+            raise
+
+    async def _find(self) -> Connection | None:
+        while self._idle:
+            one = self._idle.pop()
+            if is_closed(one.driver):
+                await one.give_up()
+            elif time.monotonic() - one.opened_at > RECYCLE_S:
+                await one.own.close()
+            else:
+                return one
+        return None
+
+    async def give_back(self, connection: Connection, error: BaseException | None) -> None:
+        """Take *connection* back, after the *error* that came of its use if any did."""
+        try:
+            if error is None or (find_code(error) and not is_closed(connection.driver)):
+                await self._keep(connection)
+            else:
+                await connection.give_up()
+                if is_closed(connection.driver):
+                    # The others may have gone the same way, and would only be found out one by one.
+                    await self.close()
+        finally:
+            if self._turns is not None:
+                self._turns.release()
+
+    async def _keep(self, connection: Connection) -> None:
+        if self._turns is None:
+            await connection.own.close()
+        else:
+            self._idle.append(connection)
+
+    async def close(self) -> None:
+        """Close those that nobody has."""
+        idle, self._idle = self._idle, []
+        for one in idle:
+            await one.own.invalidate()
+            await one.own.close()
+
+
+class Call(Generic[T]):
+    """What is done with one connection, which is not cancelled with its caller.
+
+    Neither SQLAlchemy nor the drivers are sound when they are cancelled at any moment: connections are
+    lost, or are closed in order while the caller waits. So a call that nobody waits for any more is left
+    to end by itself, and then its connection is as good as before. One that does not end is cut off.
+
+    Args:
+        connections: Where its connection comes from.
+        work: What is to be done.
+
+    Attributes:
+        ended: Done with the call: either the result, or the error that it is to be told as.
+        result: What *work* returned.
+        error: What it raised.
+    """
+
+    __slots__ = (
+        "_connections",
+        "_driver",
+        "_is_abandoned",
+        "_timer",
+        "_work",
+        "ended",
+        "error",
+        "result",
+    )
+
+    def __init__(
+        self, connections: Connections, work: Callable[[Connection], Awaitable[T]]
+    ) -> None:
+        self._connections = connections
+        self._work = work
+        self._driver: Any = None
+        self._is_abandoned = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.result: T | None = None
+        self.error: BaseException | None = None
+
+    async def run(self) -> None:
+        """Do the work, and say that it has ended."""
+        try:
+            await self._run()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised where it is awaited
+            self.error = error
+        finally:
+            self.end(is_in_time=True)
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _run(self) -> None:
+        connection = await self._connections.lend()
+        error: BaseException | None = None
+        try:
+            if not self._is_abandoned:
+                self._driver = connection.driver
+                self.result = await self._work(connection)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            # From here on it belongs to whoever is next.
+            self._driver = None
+            await self._connections.give_back(connection, error)
+
+    def end(self, *, is_in_time: bool) -> None:
+        """Let the caller go on."""
+        if not self.ended.done():
+            self.ended.set_result(is_in_time)
+
+    def abandon(self) -> None:
+        """Let it end within a short time."""
+        self._is_abandoned = True
+        self._timer = asyncio.get_running_loop().call_later(GRACE_S, self.cut)
+
+    def cut(self) -> bool:
+        """Cut its connection, if it has one that goes over a network."""
+        return self._driver is not None and terminate(self._driver)

@@ -162,14 +162,13 @@ async def test_start_without_vwo(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         assert await client.refresh_settings() is False
         assert client.statistics().settings_errors == 1
     async with running_server() as server:
-        serve(server, OLD)
+        serve(server, b"", 503)
         source = make_source(server, last_known_good=path)
-        # As often as loading tries.
-        server.replies = [answer(503) for _ in range(4)]
         async with make_client(
             await source.load(), source, on_settings_change=heard.append
         ) as client:
             assert client.statistics().settings_origin == "disk"
+            serve(server, OLD)
             assert await client.refresh_settings() is True
             assert client.statistics().settings_origin == "vwo"
             assert client.statistics().settings_refreshes == 1

@@ -243,9 +243,10 @@ class Options:
     """Keeps users in their variation, and each conversion counted once."""
 
     on_storage_error: OnStorageError = _option(one_of("decide", "refuse"), "decide")
-    """What to do where the user storage fails or does not answer: ``decide`` as if it held no record, or
-    ``refuse``, which gives no variation and tracks nothing (``Reason.STORAGE_ERROR``), so that no user can
-    change variation and no conversion can count twice."""
+    """What to do where the user storage fails or does not answer: ``decide`` as if it held no record, and
+    count a conversion of which only the claim failed; or ``refuse``, which gives no variation and tracks
+    nothing, so that no user can change variation and no conversion can count twice. With either, ``track``
+    answers ``Reason.STORAGE_ERROR`` for a user whose record could not be read."""
 
     return_promise_for: frozenset[str] = _option(_read_return_promise_for, frozenset())
     """The API methods whose calls await delivery: ``{"all": True}``, ``{"track": True}``, or a set of
@@ -300,7 +301,8 @@ class Options:
     """Its version there."""
 
     storage_timeout_s: float = _option(read_seconds, 1.0)
-    """Limit of one round of reads of the user storage, and of one write."""
+    """How long one call waits for the user storage at most, for all that it reads and writes together. Time
+    in which other code holds the event loop does not count."""
 
     wait_timeout_s: float | None = _option(optional(read_seconds), 5.0)
     """How long a call that awaits delivery waits at most; None for as long as it takes. While VWO is known

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-# A tick that comes later than so many of its intervals counts for no more: the loop was held.
+# A tick that comes later than this counts for no more: the loop was held. Timers of the loop are exact to a
+# millisecond.
 MAX_STRIDE = 1.5
+MAX_DELAY_S = 0.002
 
 
 class Timer:
@@ -62,7 +64,7 @@ class LoopClock:
 
     def _on_tick(self, loop: asyncio.AbstractEventLoop) -> None:
         present = loop.time()
-        elapsed = min(present - self._ticked_at, MAX_STRIDE * self._tick_s)
+        elapsed = min(present - self._ticked_at, MAX_STRIDE * self._tick_s + MAX_DELAY_S)
         self._ticked_at = present
         self.now += elapsed
         before, self._tick = self._tick, int(self.now / self._tick_s)

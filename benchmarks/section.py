@@ -242,7 +242,8 @@ def _write_start(results: Results) -> Iterator[str]:
 def _write_storages(results: Results) -> Iterator[str]:
     yield (
         "`track` of a user whom the storage knows: it reads the record, claims the conversion and "
-        "writes it down. Servers on this machine, with their own defaults.\n"
+        "writes it down. By hand: three plain calls of the client library that do the same, without any "
+        "event. Servers on this machine, with their own defaults.\n"
     )
     for case in results.cases("storage"):
         rows = [

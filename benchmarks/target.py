@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from case import FEW, LAUNCHDARKLY, LIMIT, MANY, NODE, ROUND_TRIP_MS, SQLITE, VWO_PYTHON
+from case import (
+    ASYNCPG,
+    FEW,
+    LAUNCHDARKLY,
+    LIMIT,
+    MANY,
+    NODE,
+    REDIS_PY,
+    ROUND_TRIP_MS,
+    SQLITE,
+    VWO_PYTHON,
+)
 from peer import OURS
 from summary import Results
 
@@ -139,18 +150,29 @@ def _memory(metric: str, text: str, bound: float) -> Check:
     return Check(text, measure, bound, is_least=False, unit=" MB")
 
 
-def _kept(callers: int, bound: float) -> Check:
-    """Aim at a share of what SQLite does by hand: in time or in CPU time, whichever is more."""
-    case, ours, by_hand = f"outbox/{callers}", f"{OURS}, NORMAL", f"{SQLITE}, NORMAL"
+def _better(case: str, ours: str, peer: str) -> Callable[[Results], float | None]:
+    """Return what tells how much more than a peer ours does, in time or in CPU time, whichever is better."""
 
     def measure(results: Results) -> float | None:
         found = (
-            results.ratio("events_per_s", (case, ours), (case, by_hand)),
-            results.ratio("cpu_us", (case, by_hand), (case, ours)),
+            results.ratio("events_per_s", (case, ours), (case, peer)),
+            results.ratio("cpu_us", (case, peer), (case, ours)),
         )
         return max((one.middle for one in found if one is not None), default=None)
 
+    return measure
+
+
+def _kept(callers: int, bound: float) -> Check:
+    """Aim at a share of what SQLite does by hand."""
+    measure = _better(f"outbox/{callers}", f"{OURS}, NORMAL", f"{SQLITE}, NORMAL")
     return Check(f"≥ {bound:g}x {SQLITE}", measure, bound, is_least=True)
+
+
+def _sticky(callers: int, storage: str, peer: str, bound: float) -> Check:
+    """Aim at a multiple of what a service does by hand, or of what no storage costs."""
+    measure = _better(f"storage/{callers}", f"{OURS}, {storage}", peer)
+    return Check(f"≥ {bound:g}x {peer}", measure, bound, is_least=True)
 
 
 def _kept_p99(bound_us: float) -> Check:
@@ -236,6 +258,36 @@ TARGETS = (
             _held("refresh_ms", "refresh"),
         ),
         (faster("open/1000", VWO_PYTHON, 5, "ms"),),
+    ),
+    Target(
+        "memory_storage",
+        "`track` with a storage in memory, calls/s or CPU",
+        (_sticky(1, "memory", f"{OURS}, no storage", 0.3),),
+        (_sticky(1, "memory", f"{OURS}, no storage", 0.5),),
+    ),
+    Target(
+        "redis_1",
+        "`track` with Redis, 1 caller, calls/s or CPU",
+        (_sticky(1, "Redis", REDIS_PY, 0.7),),
+        (_sticky(1, "Redis", REDIS_PY, 1),),
+    ),
+    Target(
+        "redis_100",
+        "`track` with Redis, 100 callers, calls/s or CPU",
+        (_sticky(100, "Redis", REDIS_PY, 2),),
+        (_sticky(100, "Redis", REDIS_PY, 4),),
+    ),
+    Target(
+        "postgres_1",
+        "`track` with PostgreSQL, 1 caller, calls/s or CPU",
+        (_sticky(1, "PostgreSQL", ASYNCPG, 0.7),),
+        (_sticky(1, "PostgreSQL", ASYNCPG, 1),),
+    ),
+    Target(
+        "postgres_100",
+        "`track` with PostgreSQL, 100 callers, calls/s or CPU",
+        (_sticky(100, "PostgreSQL", ASYNCPG, 4),),
+        (_sticky(100, "PostgreSQL", ASYNCPG, 8),),
     ),
     Target(
         "outbox_1",

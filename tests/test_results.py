@@ -380,6 +380,7 @@ async def test_every_result_has_a_plain_form() -> None:
         "rejected": 0,
         "dropped": 0,
         "pending": 0,
+        "is_outbox_read": True,
     }
     assert statistics.as_json()["accepted"] == statistics.accepted == 1
     assert set(statistics.as_json()) == set(get_type_hints(Statistics))

@@ -32,7 +32,7 @@ from strategy import JsonObject, make_campaign, make_file, settings_files
 USERS = ("Ashley", "Bill", "user_1", "m16", "użytkownik")
 GOALS = ("G1", "G2", "G3")
 REVENUES = (5, 2.5, "9.5", Decimal("1.50"))
-QUICK, FULL = "track_now", "track_conversions"
+QUICK, STORED, FULL = "track_now", "track_stored", "track_conversions"
 
 
 @st.composite
@@ -137,6 +137,14 @@ class PickyTransport:
         pass
 
 
+class OneByOne:
+    """A storage that takes one request at a time, as a caller's own does."""
+
+    def __init__(self, storage: MemoryUserStorage) -> None:
+        self.get, self.set = storage.get, storage.set
+        self.claim_goal, self.release_goal = storage.claim_goal, storage.release_goal
+
+
 async def run(case: JsonObject, *, is_quick: bool) -> JsonObject:
     """Return all that can be seen of the calls of *case*, except what depends on time."""
     dropped: list[Any] = []
@@ -149,10 +157,12 @@ async def run(case: JsonObject, *, is_quick: bool) -> JsonObject:
         **case["launch"],
     )
     if not is_quick:
-        client._engine.has_quick_path = False
+        client._engine.has_quick_path = client._engine.has_stored_path = False
     if case["opted_out"] is not None:
         client.opt_out_user(case["opted_out"])
     async with client:
+        for campaign_key, user_id in case.get("activated", ()):
+            await client.activate(campaign_key, user_id)
         results = [await client.track(**call) for call in case["calls"]]
         seen = [describe(result) for result in results]
         report = await client.flush_events()
@@ -168,7 +178,17 @@ async def run(case: JsonObject, *, is_quick: bool) -> JsonObject:
         "dropped": sorted(dropped, key=repr),
         "ledger": (statistics.accepted, statistics.delivered, statistics.dropped),
         "refused": (statistics.rejected, statistics.refused),
+        "records": await list_records(case),
     }
+
+
+async def list_records(case: JsonObject) -> list[Any]:
+    """Return what the user storage has of every user and campaign, where there is one."""
+    storage = case["launch"].get("user_storage")
+    if storage is None:
+        return []
+    keys = [campaign["key"] for campaign in case["file"]["campaigns"]]
+    return [await storage.get(user_id, key) for user_id in USERS for key in keys]
 
 
 def describe(result: TrackResult) -> Any:
@@ -207,6 +227,33 @@ def test_both_ways_are_one(case: JsonObject) -> None:
     asyncio.run(both())
 
 
+@st.composite
+def stored_cases(draw: st.DrawFn) -> JsonObject:
+    """A case with users whom a user storage knows, some with goals that are tracked already."""
+    case: JsonObject = draw(cases())
+    keys = [campaign["key"] for campaign in case["file"]["campaigns"]]
+    known = st.tuples(st.sampled_from(keys), st.sampled_from(USERS))
+    case["activated"] = draw(st.lists(known, min_size=1, max_size=8))
+    # The same call twice is where a storage matters.
+    case["calls"] = [*case["calls"], *draw(st.permutations(case["calls"]))][:16]
+    return case
+
+
+@profile(max_examples=examples(100))
+@given(stored_cases())
+def test_both_ways_are_one_with_a_storage(case: JsonObject) -> None:
+    """With a storage that takes rounds, too, and the records are the same afterwards."""
+
+    async def both() -> None:
+        ends = []
+        for is_quick in (True, False):
+            launch = {**case["launch"], "user_storage": MemoryUserStorage()}
+            ends.append(await run({**case, "launch": launch}, is_quick=is_quick))
+        assert ends[0] == ends[1]
+
+    asyncio.run(both())
+
+
 async def list_ways(call: Callable[[], Awaitable[TrackResult]]) -> list[str]:
     """Return which ways *call* takes to its result: the full one only where the quick one has none."""
     ways: list[str] = []
@@ -217,6 +264,8 @@ async def list_ways(call: Callable[[], Awaitable[TrackResult]]) -> list[str]:
             ways.append(FULL)
         if event == "return" and name == QUICK and _ is not None:
             ways.append(QUICK)
+        if event == "call" and name == STORED and STORED not in ways:
+            ways.append(STORED)
 
     sys.setprofile(note)
     try:
@@ -241,7 +290,8 @@ async def list_ways(call: Callable[[], Awaitable[TrackResult]]) -> list[str]:
         ({}, {"user_storage_data": {}}, FULL),
         ({}, {"meta_data": {}}, FULL),
         ({}, {"event_properties": {}}, FULL),
-        ({"user_storage": MemoryUserStorage()}, {}, FULL),
+        ({"user_storage": MemoryUserStorage()}, {}, STORED),
+        ({"user_storage": OneByOne(MemoryUserStorage())}, {}, FULL),
         ({"integrations": lambda _: None}, {}, FULL),
         ({"consent": lambda _: True}, {}, FULL),
         ({"development_mode": True}, {}, FULL),

@@ -492,11 +492,6 @@ class SingleTrack(TrackResult):
         self._notes = notes
 
     @property
-    def receipt(self) -> Receipt:
-        """The delivery of the conversion."""
-        return self._receipt
-
-    @property
     def _campaigns(self) -> Mapping[str, CampaignTrack]:
         if self._made is None:
             one = CampaignTrack(True, Reason.TRACKED, self._name, self._receipt)
@@ -505,6 +500,11 @@ class SingleTrack(TrackResult):
 
     def __bool__(self) -> bool:
         return True
+
+
+def receipt_of_single(result: SingleTrack) -> Receipt:
+    """Return the receipt of the one conversion."""
+    return result._receipt
 
 
 @dataclass(frozen=True, init=False)

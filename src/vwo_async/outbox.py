@@ -1,7 +1,7 @@
 """Durable queues, for the launch option ``outbox``.
 
 A path given there means `SqliteOutbox` with its defaults; an outbox of your own has `Outbox`'s methods, and
-hands out what an earlier process left as `Row`.
+hands out what an earlier process left as `Row`. It may also say what it holds, as `Stock`.
 """
 
 from ._delivery.outbox.protocol import Outbox, Row, Stock

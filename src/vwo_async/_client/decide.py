@@ -169,6 +169,10 @@ async def explain_campaign(
     engine: Engine, campaign_key: str, user: User, api: Api, given_record: Mapping[str, Any] | None
 ) -> Explanation:
     """Return how a campaign is decided for *user* on behalf of *api*; report and store nothing."""
+    if engine.consent.is_asked and await engine.consent.refuses(user.id):
+        return explain_refusal(
+            campaign_key, Reason.OPTED_OUT, "nothing may be decided about the user"
+        )
     # Whatever its type, so that one question fits every campaign.
     campaign = find_campaign(engine, campaign_key, DECIDE_ALL)
     if isinstance(campaign, Reason):

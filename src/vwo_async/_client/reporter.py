@@ -30,6 +30,7 @@ from .._result import (
     SingleTrack,
     TrackResult,
     list_pending,
+    receipt_of_single,
 )
 from .callback import Callback
 from .delivery_wait import DeliveryWait
@@ -282,7 +283,7 @@ class Reporter:
         """Begin to keep what a quick call has put; see `keep`."""
         if self._journal is None or not isinstance(result, SingleTrack):
             return None
-        return self.keep((result.receipt,))
+        return self.keep((receipt_of_single(result),))
 
     async def wait_until_kept(self, delivery: Delivery) -> None:
         """Keep what was put; see `keep`."""

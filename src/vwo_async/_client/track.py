@@ -1,9 +1,10 @@
 """A track call: from its arguments to the conversions on the queue.
 
-There are two paths, which give the same results. `track_now` is the quick one, a plain function for calls
-that have nothing to wait for. `track_conversions` is the full one: each of its steps returns what goes on
-to the next step and, by campaign key, what it refused. `count` is the one place that keeps the order
-claim, put on the queue, mark as tracked.
+The full path is `track_conversions`: each of its steps returns what goes on to the next step and, by
+campaign key, what it refused, and `count` keeps the order claim, put on the queue, mark as tracked. Two
+quick paths give the same results for the calls that `find_quick` names: `track_now` here, a plain function
+that has nothing to wait for, and `track_stored` beside it, which waits for a storage that settles claim and
+mark in one step.
 """
 
 from __future__ import annotations

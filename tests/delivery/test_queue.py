@@ -1251,6 +1251,10 @@ class QueueMachine(RuleBasedStateMachine):
         room = MAX_BYTES - self.queue.pending_bytes
         taken = self.queue.put(events, self.now)
         assert len(taken) == len(events)
+        # What the server fails on while it takes others makes room.
+        evicted = self.queue.pop_given_up()
+        room += sum(one.size for one in evicted)
+        self._end(evicted)
         for one, event in zip(taken, events, strict=True):
             if one is None:
                 self.refused += 1

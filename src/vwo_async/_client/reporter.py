@@ -293,7 +293,7 @@ class Reporter:
 
     async def wait_for(self, delivery: Delivery) -> None:
         """Wait for the delivery, as long as launch allows and there is hope; it goes on after that."""
-        if not self.queue.may_go(time.monotonic()):
+        if self.queue.is_halted and not self.queue.may_go(time.monotonic()):
             return
         is_ended = await self._delivery_wait.wait_for(list_pending(delivery))
         if not is_ended and not self.queue.is_halted:

@@ -176,11 +176,19 @@ class Queue:
         return True
 
     def _make_room(self, size: int) -> bool:
-        """Give up events that the server fails on while it takes others, until *size* bytes fit."""
-        while self._events >= self._max_events or self._bytes + size > self._max_bytes:
-            if not self._culprits:
-                return False
-            batch = next(iter(self._culprits))
+        """Give up events that the server fails on while it takes others, if *size* bytes fit then."""
+        excess_bytes = self._bytes + size - self._max_bytes
+        excess_events = self._events + 1 - self._max_events
+        found = []
+        for batch in self._culprits:
+            if excess_bytes <= 0 and excess_events <= 0:
+                break
+            found.append(batch)
+            excess_bytes -= batch.events[0].size
+            excess_events -= 1
+        if excess_bytes > 0 or excess_events > 0:
+            return False
+        for batch in found:
             del self._culprits[batch]
             overflow = Outcome(DeliveryStatus.DROPPED, "overflow", None, batch.attempts)
             self._given_up.extend(self._end(batch, overflow))
@@ -225,15 +233,17 @@ class Queue:
         """Return the next batch to send, or None where nothing may go now."""
         while self._delayed and self._delayed[0][0] <= now:
             self._again.append(heappop(self._delayed)[2])
-        if not self._breaker.admits(now):
-            return None
-        if self._breaker.is_open:
+        breaker = self._breaker
+        if not breaker.is_open:
+            batch = (self._find_retry(now) if self._again else None) or self._collect(now)
+        elif breaker.admits(now):
             batch = self._probe = self._find_probe(now)
+            if batch is not None:
+                breaker.started()
         else:
-            batch = self._find_retry(now) or self._collect(now)
+            return None
         if batch is not None:
             self._in_flight.add(batch)
-            self._breaker.started()
             batch.attempts += 1
             self.requests += 1
         return batch

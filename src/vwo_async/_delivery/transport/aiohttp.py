@@ -201,17 +201,26 @@ def _wrap(body: bytes) -> bytes | io.BytesIO | None:
 async def _read(response: aiohttp.ClientResponse) -> Answer:
     """Return the answer, whose status is known; what follows is read for the sake of the connection."""
     answer = Answer(response.status, None, response.headers.get("Retry-After", ""))
-    size = 0
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for chunk in response.content.iter_any():
-                size += len(chunk)
-                if size > MAX_ANSWER_BYTES:
-                    break
-            else:
-                return answer
+        if response.content.is_eof():
+            # It is all there.
+            is_whole = await _drain(response.content)
+        else:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                is_whole = await _drain(response.content)
     except _FAILED:
-        pass
-    # The rest is not for us: drop the connection with it unread.
-    response.close()
+        is_whole = False
+    if not is_whole:
+        # The rest is not for us: drop the connection with it unread.
+        response.close()
     return answer
+
+
+async def _drain(content: aiohttp.StreamReader) -> bool:
+    """Read a body to its end; tell whether that was within what is read of one."""
+    size = 0
+    async for chunk in content.iter_any():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            return False
+    return True

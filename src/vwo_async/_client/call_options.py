@@ -79,7 +79,7 @@ class TrackOptions(ActivateOptions, total=False):
     """Of `VWOClient.track`.
 
     Attributes:
-        revenue_value: For a revenue goal: int, float, Decimal, or a text that is passed through.
+        revenue_value: For a revenue goal: int, float, Decimal, or a text that spells a number, such as ``49.90``.
         goal_type_to_track: Only goals of this type.
         event_properties: On the event architecture, sent with the event.
     """

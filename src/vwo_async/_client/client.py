@@ -432,7 +432,7 @@ class VWOClient:
             campaign_key: A key, a list of keys, or None for every campaign that has the goal.
             user_id: The id that activate was given; at most 4096 bytes in UTF-8.
             goal_identifier: The goal.
-            revenue_value: For a revenue goal: int, float, Decimal, or a text that is passed through.
+            revenue_value: For a revenue goal: int, float, Decimal, or a text that spells a number, as ``49.90``.
                 0 and an empty text count as no revenue.
             custom_variables: For pre-segmentation.
             variation_targeting_variables: For whitelisting.

@@ -28,7 +28,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from vwo_async._error import InvalidInputError, StorageError
-from vwo_async.storage import GoalClaims, ManyReader, UserStorage, _sql_engine, sql
+from vwo_async.storage import GoalClaims, ManyReader, UserStorage, sql
+from vwo_async.storage._backend import sql_engine
 from vwo_async.storage.sql import SqlUserStorage
 
 pytestmark = pytest.mark.anyio
@@ -691,7 +692,7 @@ async def test_a_cancelled_call_that_waits_is_not_made(
     await asyncio.gather(*calls, return_exceptions=True)
     await storage.aclose()
     [(count,)] = await ask(url, f"SELECT count(*) FROM {tables['claim_table']}")
-    assert count <= _sql_engine.POOL_SIZE
+    assert count <= sql_engine.POOL_SIZE
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._error import InvalidInputError
-from ._place import Place, copy_row
+from ._backend.place import Place, copy_row
 from .rounds import AssignVariation, ReadRecord, StorageOutcome, StorageRequest
 
 MAX_RECORDS = 100_000

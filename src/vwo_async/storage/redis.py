@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 
 from .._error import InvalidInputError, StorageError
-from ._redis_script import SCRIPT, SHA
+from ._backend.redis_script import SCRIPT, SHA
 from .protocol import SEPARATOR, Row
 from .rounds import (
     AssignVariation,

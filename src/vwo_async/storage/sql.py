@@ -83,12 +83,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import CreateTable
 
 from .._error import InvalidInputError, StorageError
-from ._sql_connection import Call, Connection, Connections
-from ._sql_drivers import PostgresDriver, find_code
-from ._sql_engine import BUSY_S, choose_size, make_engine, read_url
-from ._sql_postgres import PostgresText
-from ._sql_sqlite import SqliteText
-from ._sql_tables import define_claims, define_records, escape, make_hash, write_record
+from ._backend.sql_connection import Call, Connection, Connections
+from ._backend.sql_drivers import PostgresDriver, find_code
+from ._backend.sql_engine import BUSY_S, choose_size, make_engine, read_url
+from ._backend.sql_postgres import PostgresText
+from ._backend.sql_sqlite import SqliteText
+from ._backend.sql_tables import define_claims, define_records, escape, make_hash, write_record
 from .rounds import ReadRecord, StorageOutcome, StorageRequest
 
 T = TypeVar("T")

@@ -13,9 +13,9 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from .._error import InvalidInputError
-from ._sql_connection import RECYCLE_S
-from ._sql_drivers import close_now, is_closed
+from ..._error import InvalidInputError
+from .sql_connection import RECYCLE_S
+from .sql_drivers import close_now, is_closed
 
 POOL_SIZE: Final = 5
 # SQLite has one writer at a time; more of them would only wait for one another.
@@ -188,7 +188,7 @@ def _read_for_asyncpg(url: URL) -> dict[str, Any]:
             )
     arguments: dict[str, Any] = {
         "timeout": timeout_s,
-        # Statements that the storage prepares have names of its own; see `_sql_drivers`.
+        # Statements that the storage prepares have names of its own; see `sql_drivers`.
         "statement_cache_size": 0,
         "prepared_statement_cache_size": 0,
         "prepared_statement_name_func": lambda: f"vwo_{uuid.uuid4().hex}",

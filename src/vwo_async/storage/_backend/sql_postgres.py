@@ -13,8 +13,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from ._sql_tables import escape, make_hash, read_record, write_record
-from .rounds import (
+from ..rounds import (
     AssignVariation,
     CountConversion,
     ReadRecord,
@@ -22,6 +21,7 @@ from .rounds import (
     StorageRequest,
     WithdrawConversion,
 )
+from .sql_tables import escape, make_hash, read_record, write_record
 
 Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs a statement with its arguments and returns the rows."""

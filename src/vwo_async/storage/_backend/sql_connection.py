@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ._sql_drivers import find_code, is_closed, terminate
+from .sql_drivers import find_code, is_closed, terminate
 
 T = TypeVar("T")
 

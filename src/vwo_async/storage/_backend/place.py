@@ -6,8 +6,8 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .protocol import SEPARATOR
-from .rounds import (
+from ..protocol import SEPARATOR
+from ..rounds import (
     AssignVariation,
     CountConversion,
     ReadRecord,

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Table, Text, func
 
-from .._error import InvalidInputError
-from .protocol import SEPARATOR
+from ..._error import InvalidInputError
+from ..protocol import SEPARATOR
 
 HASHES = ("user_hash", "campaign_hash", "goal_hash")
 TEXTS = ("user_id", "campaign_key", "goal_identifier")

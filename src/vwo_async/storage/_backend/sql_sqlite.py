@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
 
-from ._place import Place
-from ._sql_tables import escape, make_hash, read_record, unescape, write_record
-from .rounds import AssignVariation, CountConversion, ReadRecord, StorageOutcome, StorageRequest
+from ..rounds import AssignVariation, CountConversion, ReadRecord, StorageOutcome, StorageRequest
+from .place import Place
+from .sql_tables import escape, make_hash, read_record, unescape, write_record
 
 _Key: TypeAlias = tuple[str, str]
 """User and campaign."""

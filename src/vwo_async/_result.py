@@ -54,7 +54,7 @@ class Outcome(Value):
         reason: A word for why, empty where it was delivered: ``http`` (refused by VWO), ``expired``,
             ``too_large``, ``unserializable``, ``closed``, ``unknown`` or ``overflow`` (the queue was full).
         status_code: The last HTTP status, None where there was no answer.
-        attempts: How many requests were made, at most where events that failed apart were sent on together.
+        attempts: How many requests were made; an upper bound where events of several batches were joined.
     """
 
     status: DeliveryStatus
@@ -94,7 +94,7 @@ class Receipt:
                 log_error("one who waits for a delivery raised %s", type(error).__name__)
 
     def on_settled(self, callback: Callable[[], object]) -> None:
-        """Call *callback*, which must not raise, when the outcome is known, which must not be so yet."""
+        """Call *callback*, which must not raise, once the outcome is known; only while it is not."""
         if self._callbacks is None:
             self._callbacks = [callback]
         else:
@@ -287,7 +287,7 @@ class CampaignTrack(_Immutable, Value):
 
     @property
     def delivery(self) -> Delivery:
-        """Await it for the outcome of this campaign's conversion; of nothing, where none was accepted."""
+        """Await it for the outcome of this campaign's conversion; `NOTHING` where none was accepted."""
         receipt = receipt_of(self)
         return NO_DELIVERY if receipt is None else Delivery((receipt,))
 

@@ -603,7 +603,7 @@ class VWOClient:
         return self.settings
 
     async def refresh_settings(self) -> bool:
-        """Have the settings fetched as VWO's webhook asks one to, and put in force if they are others.
+        """Have the settings fetched as VWO's webhook asks one to, and put in force if they differ.
 
         Made for webhook handlers, see `verify_webhook`: however often it is called, one request is under
         way at a time, at most one follows for all who called meanwhile, and no more than one a second is
@@ -667,7 +667,7 @@ class VWOClient:
         Nothing is checked here: the methods check, and answer for bad input, as the client's own do.
         """
         return UserHandle(
-            self,  # pyright: ignore[reportArgumentType]  # to it named keywords are no **keywords
+            self,  # pyright: ignore[reportArgumentType]  # pyright does not match named parameters with **options
             user_id,
             custom_variables,
             variation_targeting_variables,

@@ -22,7 +22,7 @@ class Consent:
         timeout_s: Limit of an async hook.
 
     Attributes:
-        has_opted_out: Whether nothing may be done about anybody.
+        has_opted_out: Whether everybody has opted out.
         is_asked: Whether calls must ask at all; false while everybody may be decided about.
     """
 
@@ -51,7 +51,7 @@ class Consent:
         self.is_asked = self._hook is not None or bool(self._users) or self.has_opted_out
 
     async def refuses(self, user_id: str) -> bool:
-        """Tell whether nothing may be done about this user."""
+        """Tell whether the user may be neither decided about nor reported."""
         if self.has_opted_out or user_id in self._users:
             return True
         if self._hook is None:

@@ -149,8 +149,8 @@ class ConversionClaims:
     async def confirm(self, claims: Sequence[Claim]) -> bool:
         """Tell whether the event of an earlier process, which made or was about to make *claims*, counts.
 
-        It does unless all of them are others'. A storage that is asked by its methods cannot tell an own
-        claim from another's, and then it counts: VWO may get it twice, but not never.
+        It does, unless others hold every claim. A storage without owners cannot tell an own claim from
+        another's; in doubt the event is sent, since twice is better than lost.
         """
         storage = self._storage
         owned = [CountConversion(*claim, None) for claim in claims if claim.owner]

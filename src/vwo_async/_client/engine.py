@@ -31,7 +31,7 @@ from .settings_refresh import SettingsRefresh
 from .snapshot import Snapshot
 from .stored_records import StoredRecords
 
-# Of the time for closing, and no more than so many seconds.
+# The share of the close time-out that is kept for releasing claims, and its maximum.
 CLAIMS_SHARE = 0.3
 MAX_CLAIMS_S = 2.0
 
@@ -58,7 +58,7 @@ class Engine:
         has_storage: Whether there is a user storage.
         refuses: Whether nothing is decided where the storage fails.
         has_quick_path: Whether deciding and reporting have nothing to wait for and nobody to tell, so
-            that plain functions can do both; with an outbox what they put is then to be kept.
+            that plain functions can do both; with an outbox the caller then has the event kept.
         has_outbox: Whether there is an outbox.
         has_stored_path: The same with a user storage that takes rounds, which is all there is to wait for.
         loop_share: How long calls have held the current turn of the loop.
@@ -195,7 +195,7 @@ class Engine:
         await self.settings_refresh.aclose()
 
     def _reserve(self, timeout_s: float) -> float:
-        """Return how much of the time for closing is left to give claims back of what is dropped then."""
+        """Return how much of the close time-out is reserved for releasing the claims of dropped events."""
         has_claims = self.storage is not None and self.storage.has_claims
         return min(CLAIMS_SHARE * timeout_s, MAX_CLAIMS_S) if has_claims else 0.0
 

@@ -152,7 +152,7 @@ class Reporter:
 
     async def _stop_with(self, journal: Journal, sender: Sender, ends_at: float) -> None:
         """Stop; what the outbox has by now is kept, and all else that is pending is dropped."""
-        # What were accepted from here on would be neither.
+        # An event accepted after this would be neither kept nor counted.
         sender.refuse()
         if self._restorer is not None and not self._restorer.has_looked:
             await self._restorer.look(CLOSE_GRACE_S / 4)

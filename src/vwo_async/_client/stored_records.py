@@ -107,7 +107,7 @@ class StoredRecords:
     def _is_unsure(self, decision: Decision) -> bool:
         """Tell whether the decision is none, since a record could not be read.
 
-        Only who was looked up is known not to have been activated.
+        ``NOT_ACTIVATED`` is certain only for a user whose record was read.
         """
         if decision.reason is Reason.NOT_ACTIVATED:
             return decision.campaign.key in (self._failed if self._refuses else self._unread)
@@ -171,7 +171,7 @@ class StoredRecords:
         return records.get(campaign.key)
 
     def is_unread(self, campaign: Campaign) -> bool:
-        """Tell whether a record could not be read on which a new assignment depends: it must not be stored."""
+        """Tell whether a record that a new assignment depends on is unread: then it must not be stored."""
         return not self._unread.isdisjoint(_list_keys(campaign))
 
     def find_used(self, decision: Decision) -> Stored | None:

@@ -57,7 +57,7 @@ def find_quick(
     meta_data: object,
     event_properties: object,
 ) -> tuple[Campaign, Goal, Revenue] | None:
-    """Return campaign, goal and revenue of a call that asks for nothing else, as most calls do.
+    """Return campaign, goal and revenue of a call without further options, which is most calls.
 
     The arguments are those of `VWOClient.track`, as the caller gave them.
 

@@ -15,8 +15,8 @@ class Batch:
 
     Attributes:
         events: In the order of the request.
-        attempts: How many requests were made for these events, at most where they failed apart and were
-            sent on together.
+        attempts: How many requests were made for these events; the highest number of any of them where
+            events of several batches were joined.
         failures: How many of these failed since the batch was last divided: the next wait grows with them.
         strikes: How many of these failures were owed to what is in the batch, going by other requests.
         delivered_before: How many events were delivered before the first of these failures.
@@ -51,7 +51,7 @@ class Batch:
         return first.account.render_batch([event.render_item() for event in self.events])
 
     def divide(self) -> tuple[Batch, Batch]:
-        """Return its halves; where it was divided because it fails, so are they as soon as they do."""
+        """Return its halves; those of a suspected batch are divided again at their first failure."""
         half = len(self.events) // 2
         return self._make_part(self.events[:half]), self._make_part(self.events[half:])
 

@@ -31,7 +31,7 @@ class Blame:
         self._failing.clear()
 
     def failed(self, batch: Batch) -> None:
-        """*batch* failed: hold it against it, unless others fail as well that were above suspicion."""
+        """*batch* failed: count a strike against it, unless a batch without strikes failed too."""
         whole = batch.origin or batch
         if not batch.strikes:
             self._failing.add(whole)

@@ -1,4 +1,4 @@
-"""The press: the one place where events get their time and random number."""
+"""Making events: the one place where they get their time and random number."""
 
 from __future__ import annotations
 

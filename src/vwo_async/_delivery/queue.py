@@ -263,7 +263,7 @@ class Queue:
         return batch.pop_first()
 
     def _find_retry(self, now: float) -> Batch | None:
-        """Return a batch whose wait is over, with others that shared its fate where it was not their fault."""
+        """Return a batch whose wait is over, together with batches that failed as it did, unless one is suspected."""
         batch = self._pop_again(now)
         if batch is None or not self._again or not self._limits.coalesces:
             return batch
@@ -335,7 +335,7 @@ class Queue:
         return float("-inf")
 
     def next_at(self) -> float | None:
-        """Return when `take` will have something that it does not have now, None for never of itself."""
+        """Return when `take` will have something new; None if only a new event or an answer can change that."""
         times = [self._delayed[0][0]] if self._delayed else []
         full_at = self._full_at()
         if full_at is not None:

@@ -17,7 +17,7 @@ from .queue import Queue
 from .transport.protocol import Transport
 
 LOG_INTERVAL_S = 60.0
-# How long a worker rests that something has ended, so that what ends each time does not spin.
+# The pause before a worker that ended is replaced, so that an error that repeats does not spin.
 RESTART_S = 0.1
 
 
@@ -63,7 +63,7 @@ class Sender:
         self._workers: set[asyncio.Task[None]] = set()
         self._is_stopped = False
         self._idle: deque[asyncio.Future[None]] = deque()
-        # Whether an idle worker has the time at which what waits must leave, so that no other need look.
+        # Whether an idle worker already waits for the moment at which the waiting events leave.
         self._lingers = False
         self._drained: asyncio.Future[None] | None = None
         self.is_closed = False

@@ -45,7 +45,7 @@ AnyChannel: TypeAlias = CallChannel | RoundChannel | InstantChannel
 
 
 class _UnreadError(Exception):
-    """A record is not known, and so neither what it would be without a goal."""
+    """The record could not be read, so that a goal cannot be taken out of it."""
 
 
 class Found(NamedTuple):
@@ -128,7 +128,7 @@ class StorageAccess:
         return self._clock.now + self._timeout_s
 
     def begin_call(self, user_id: str, ends_at: float) -> UserCall:
-        """Stand in the line of a user, see `UserCall`."""
+        """Begin a call about a user, behind those that are under way; see `UserCall`."""
         return self._queues.begin_call(user_id, ends_at)
 
     # Reading
@@ -337,7 +337,7 @@ class StorageAccess:
     async def _exchange(
         self, channel: AnyChannel, requests: Sequence[StorageRequest], ends_at: float
     ) -> list[Any]:
-        """The same, whatever is known of the storage."""
+        """As `_ask`, but also where the storage is known not to answer."""
         pending = self._submit(channel, requests)
         try:
             await self._wait(pending, ends_at)

@@ -22,8 +22,8 @@ Probe = Callable[[], Coroutine[Any, Any, object]]
 class StorageHealth:
     """Whether a storage has stopped answering.
 
-    One that answers others while a call waits is busy, and has not. Nobody who waits for an answer finds out
-    that it is back: it is probed beside the calls, by a timer of its own, which meanwhile go on at once.
+    One that answers others while a call waits is busy, and has not. While it is
+    silent, calls do not wait for it: a timer of its own probes it beside them until it answers.
 
     Args:
         clock: By which answers and time-outs are ordered.
@@ -67,7 +67,7 @@ class StorageHealth:
             self._tell()
 
     def timed_out(self, asked_at: float, probe: Probe) -> None:
-        """Note that a call which was made at *asked_at* was not answered; *probe* asks the same or less."""
+        """Note that a call which was made at *asked_at* was not answered; *probe* is a call that shows whether it answers again."""
         if self._answered_at > asked_at or self.is_stalled:
             return
         self.is_stalled = True

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from ..storage.rounds import WithdrawConversion
 
-# So many are remembered for a storage that fails, and tried again after so long, which doubles.
+# How many claims are remembered while a storage fails, and the first wait before a new try, which doubles.
 MAX_OWED = 10_000
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 5.0

@@ -28,7 +28,7 @@ from .rounds import (
 __all__ = ["RedisUserStorage"]
 
 MAX_CONNECTIONS = 20
-# Longer than the client's own default limit of a storage call, which is to be the one that is felt.
+# Longer than the default of `storage_timeout_s`, so that this one ends a call first.
 TIMEOUT_S = 2.0
 # A thousand years: more would overflow the server's clock, after the field was written.
 MAX_TTL_S = 1000 * 365 * 86400

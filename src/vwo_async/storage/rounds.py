@@ -66,7 +66,7 @@ class CountConversion(NamedTuple):
 
 
 class WithdrawConversion(NamedTuple):
-    """Undo `CountConversion` of this owner, both claim and mark; without an effect where there is none.
+    """Undo `CountConversion` of this owner, both claim and mark; no effect where there is neither.
 
     Attributes:
         user_id: The user.

@@ -35,7 +35,7 @@ GIVE_UP_S = 0.1
 
 
 class Claim(NamedTuple):
-    """A conversion that the user storage has as tracked because of an event.
+    """A conversion that is marked as tracked in the user storage and depends on one event.
 
     Attributes:
         user_id: The user.

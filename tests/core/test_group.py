@@ -159,6 +159,13 @@ def test_weights_of_the_eligible_are_not_rescaled() -> None:
     assert winners(plan, "m244") == []
 
 
+def test_a_member_without_a_weight_never_wins() -> None:
+    """Whoever is outside the shares of the members that have a weight gets none of the campaigns."""
+    plan = make_group_plan({"et": 2, "wt": {"11": 20}})
+    won = [tuple(winners(plan, f"user {number}")) for number in range(400)]
+    assert set(won) == {("A",), ()}
+
+
 def test_a_paused_member_competes() -> None:
     """A paused member can win a user, who then gets none of the others."""
     plan = make_group_plan(EQUAL, {"A": PAUSED})
@@ -215,8 +222,10 @@ def test_an_unknown_group() -> None:
         refusal = find_refusal(plan.campaigns["A"], api, has_storage=True)
         assert refusal is Reason.NOT_GROUP_WINNER
         assert find_refusal(plan.campaigns["B"], api, has_storage=True) is None
-    (note,) = plan.notes
-    assert note.startswith("campaignGroups.11: ")
+    assert plan.notes == (
+        "campaignGroups.11: the group is not there, so nobody gets this campaign",
+    )
+    assert make_group_plan(EQUAL).notes == ()
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "PAUSED"])

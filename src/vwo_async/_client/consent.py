@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from .._cancellation import is_cancelled
+from .._cancellation import is_failure
 from .._log import log_error
 
 ConsentHook: TypeAlias = Callable[[str], "bool | Awaitable[bool]"]
@@ -61,8 +61,8 @@ class Consent:
             if inspect.isawaitable(answer):
                 async with asyncio.timeout(self._timeout_s):
                     answer = await answer
-        except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+        except BaseException as error:
+            if not is_failure(error):
                 raise
             log_error("consent raised %s, which counts as no", type(error).__name__)
             return True

@@ -176,7 +176,12 @@ class Sender:
             log_error("an event cannot be written: %s", type(error).__name__)
             return Answer(failure=Failure.UNSENDABLE)
         try:
-            answer = await self._transport.send(request)
+            try:
+                sending = self._transport.send(request)
+            finally:
+                # Tools that report what is logged show the locals of each frame.
+                del request
+            answer = await sending
         except BaseException as error:
             if not is_failure(error):
                 raise

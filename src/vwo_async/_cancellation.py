@@ -1,8 +1,11 @@
-"""Telling a cancellation of this task from a `CancelledError` that something inside it let out."""
+"""What an exception says that code which is not ours raised: that it failed, or that somebody is to end."""
 
 from __future__ import annotations
 
 import asyncio
+
+# What asks the whole process to end, whoever raised it.
+PROCESS_ENDS = (KeyboardInterrupt, SystemExit)
 
 
 def is_cancelled() -> bool:
@@ -13,3 +16,20 @@ def is_cancelled() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def is_failure(error: BaseException) -> bool:
+    """Tell whether *error*, caught around an await, is a failure of what was awaited.
+
+    Anything is, exceptions outside `Exception` included, except what asks the process, the current task or
+    this coroutine to end; that must be raised again.
+    """
+    if isinstance(error, PROCESS_ENDS):
+        return False
+    if isinstance(error, asyncio.CancelledError):
+        return not is_cancelled()
+    if isinstance(error, GeneratorExit):
+        # One that closes this coroutine is raised at the await itself, and came through no other frame.
+        traceback = error.__traceback__
+        return traceback is not None and traceback.tb_next is not None
+    return True

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Self
 
+from ._cancellation import PROCESS_ENDS
 from ._error import DeliveryError
 from ._log import log_error
 from ._reason import Reason
@@ -90,7 +91,9 @@ class Receipt:
         for callback in callbacks or ():
             try:
                 callback()
-            except Exception as error:  # noqa: BLE001 - the others have a right to know
+            except PROCESS_ENDS:
+                raise
+            except BaseException as error:  # noqa: BLE001 - the others have a right to know
                 log_error("one who waits for a delivery raised %s", type(error).__name__)
 
     def on_settled(self, callback: Callable[[], object]) -> None:
@@ -234,7 +237,9 @@ def list_pending(delivery: Delivery) -> list[Receipt]:
 def _call_isolated(callback: Callable[[Delivery], object], delivery: Delivery) -> None:
     try:
         callback(delivery)
-    except Exception as error:  # noqa: BLE001 - the caller's function may raise anything
+    except PROCESS_ENDS:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the caller's function may raise anything
         log_error("a delivery callback raised %s", type(error).__name__)
 
 

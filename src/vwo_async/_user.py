@@ -8,7 +8,7 @@ given such a text, and writing one raises an exception.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from itertools import islice
 from math import isfinite
@@ -28,6 +28,14 @@ MAX_VARIABLES = 1000
 MAX_INT_BITS = 1023
 
 _MAX_ORDINARY_NUMBER = 2**63
+_PLAIN = frozenset({str, int, float, bool, Decimal, NoneType})
+# By the methods of the class itself, whatever one derived from it makes of them.
+_BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+    (Decimal, Decimal),
+)
 _NO_VARIABLES: Variables = {}
 # What may stand in a log as the name of a variable: an identifier is the developer's, anything else could be
 # what a visitor sent.
@@ -107,7 +115,7 @@ def _keep_usable(variables: Mapping[Any, Any], name: str, notes: list[str]) -> V
         if fault:
             notes.append(f"a key of {name} {fault}: it is left out")
             continue
-        plain = _to_plain(value)
+        plain = to_plain(value)
         fault = find_scalar_fault(plain)
         if fault:
             notes.append(f"{name}: {show_key(key)} {fault}: it is left out")
@@ -121,11 +129,18 @@ def show_key(key: str) -> str:
     return repr(key) if _PLAIN_KEY.fullmatch(key) else "a variable"
 
 
-def _to_plain(value: Any) -> Any:
-    """Return the plain number that a number of another library is; anything else as it is."""
-    if isinstance(value, (str, int, float, Decimal, NoneType)):
+def to_plain(value: Any) -> Any:
+    """Return the str, bool, number or None that *value* is; anything else as it is.
+
+    A value of a class derived from these (of an enum, for one) may print as anything, and a number of another
+    library (numpy, for one) is of no class that others know.
+    """
+    if type(value) in _PLAIN:
         return value
     try:
+        for kind, convert in _BASES:
+            if isinstance(value, kind):
+                return convert(value)
         if isinstance(value, Integral):
             return int(value)
         if isinstance(value, Real):
@@ -191,6 +206,7 @@ def read_header(value: object, name: str, notes: list[str]) -> str:
         name: What the caller calls it.
         notes: Takes a text that says what was done to it.
     """
+    value = to_plain(value)
     fault = "" if value is None else find_text_fault(value)
     if not fault:
         return value if isinstance(value, str) else ""
@@ -248,6 +264,7 @@ class User:
             self.id_bytes = self.hash_bytes = user_id.encode()
         else:
             self.id_bytes = self.hash_bytes = encode_id(user_id)
+            user_id = to_plain(user_id)
         if encoding == "node":
             # The Node SDK hashes the low byte of each UTF-16 unit; the visitor id is UTF-8 there too.
             self.hash_bytes = user_id.encode("utf-16-le")[::2]

@@ -9,6 +9,7 @@ import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,21 @@ async def test_row_63_not_sent_through_a_proxy(
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
+async def test_row_63_refused_as_by_a_proxy(name: TransportName) -> None:
+    """A server that answers 407 where there is no proxy refuses, as with any other status."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 X\r\nContent-Length: 0\r\n\r\n")
+
+    async with (
+        listening(serve) as port,
+        transport_to(name, f"http://127.0.0.1:{port}") as transport,
+    ):
+        assert await transport.send(GET) == Answer(407)
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
 async def test_row_63_not_sent_in_a_handshake(name: TransportName) -> None:
     """A server that accepts and never shakes hands has been sent nothing."""
 
@@ -295,7 +311,7 @@ async def test_row_63_a_tunnel(tmp_path: Path, name: TransportName) -> None:
         ):
             await server.answer(503, times=1)
             assert await transport.send(GET) == Answer(503)
-            assert await transport.send(LARGE._replace(body=b'{"ev":[]}')) == Answer(200)
+            assert await transport.send(replace(LARGE, body=b'{"ev":[]}')) == Answer(200)
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from itertools import product
 from math import floor
 from pathlib import Path
@@ -21,6 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
 import mmh3
+import numpy as np
 import pytest
 from rig import P99_DELAY_S, steady_loop
 from sample import ACCOUNT, KEY, REQUIRED, campaign, settings
@@ -767,6 +771,67 @@ async def test_row_81_segments_that_ask_for_it() -> None:
         explained = await client.explain("checkout", "Ashley", custom_variables=odd)
         assert explained.steps[0].name == "arguments"
         assert "'plan'" in explained.steps[0].text
+
+
+class Plan(str, Enum):  # noqa: UP042 - an older enum, which does not print as its value
+    PRO = "pro"
+
+
+class Whole(int, Enum):
+    FIVE = 5
+
+
+class Broken(float, Enum):
+    FIVE = 5.5
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        (Plan.PRO, "pro"),
+        (Whole.FIVE, 5),
+        (Broken.FIVE, 5.5),
+        (np.int64(5), 5),
+        (np.float32(5.5), 5.5),
+        (np.float64(5.5), 5.5),
+        (np.str_("pro"), "pro"),
+        (np.bool_(True), True),
+        (Fraction(11, 2), 5.5),
+    ],
+    ids=lambda value: f"{type(value).__module__}.{type(value).__name__}",
+)
+async def test_row_81_derived_values(given: Any, plain: Any) -> None:
+    """What is derived from a str or number, or is another library's number, counts as the plain one."""
+
+    async def tell(value: Any) -> list[Any]:
+        transport = RecordingTransport()
+        segments = {"custom_variable": {"plan": f"regex(^{str(plain).lower()}$)"}}
+        held = settings(campaign(11, "checkout"), campaign(16, "members", segments=segments))
+        async with VWOClient(held, transport=transport) as client:
+            name = await client.activate("members", "u1", custom_variables={"plan": value})
+            tracked = await client.track("checkout", "u1", "purchase", revenue_value=value)
+            pushed = (
+                await client.push("plan", value, "u1"),
+                await client.push({"plan": value}, "u1"),
+            )
+            await client.flush_events()
+        sent = sorted(re.sub(r"&(random|sId)=[^&]*", "", one.target) for one in transport.requests)
+        return [str(name), tracked.as_dict(), pushed, sent]
+
+    assert await tell(given) == await tell(plain)
+    assert (await tell(given))[0] != "None"
+
+
+async def test_row_81_a_user_id_of_an_enum() -> None:
+    """A user id that prints otherwise than it is goes out, and is stored, as it is."""
+    storage = MemoryUserStorage()
+    transport = RecordingTransport()
+    async with VWOClient(settings(), transport=transport, user_storage=storage) as client:
+        await client.activate("checkout", Plan.PRO)
+    stored = await storage.get("pro", "checkout")
+    assert stored is not None
+    assert type(stored["userId"]) is str
+    assert not [one for one in transport.requests if "Plan" in one.target]
 
 
 async def test_row_81_log(caplog: pytest.LogCaptureFixture) -> None:

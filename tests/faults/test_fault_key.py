@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import pickle
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,11 +19,13 @@ import sentry_sdk
 from sample import ACCOUNT, KEY, settings
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
+from waiting import until
 
 import vwo_async
 from vwo_async import InvalidInputError, SettingsError, SettingsSource, VWOClient, VWOError
 from vwo_async.collector import Collector, serve
 from vwo_async.testing import RecordingTransport
+from vwo_async.transport import Answer, Failure, Request
 
 pytestmark = pytest.mark.anyio
 
@@ -159,6 +162,61 @@ async def test_row_79_sentry() -> None:
     assert all("vwo_async" in text for text in reports.texts)
     # The source lines around a frame name the variable, never its value.
     assert not [text for text in reports.texts if KEY in text]
+
+
+class Reporting:
+    """A transport of one's own that reports a failure to Sentry, or leaves that to the client's log."""
+
+    def __init__(self, reports_itself: bool) -> None:
+        self.reports_itself = reports_itself
+
+    async def send(self, request: Request) -> Answer:
+        try:
+            raise OSError
+        except OSError:
+            if not self.reports_itself:
+                raise
+            logging.getLogger("service").exception("down")
+        return Answer(failure=Failure.UNKNOWN)
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("reports_itself", [True, False], ids=["transport", "client"])
+async def test_row_79_sentry_in_a_transport(reports_itself: bool) -> None:
+    """What Sentry reports of a transport that fails shows the frames it came through, and no key."""
+    reports = Capturing()
+    client = sentry_sdk.Client(
+        dsn="https://key@sentry.invalid/1", transport=reports, attach_stacktrace=True
+    )
+    # Of all scopes only this one is seen by workers, which have a context of their own.
+    scope = sentry_sdk.get_global_scope()
+    scope.set_client(client)
+    try:
+        transport = Reporting(reports_itself)
+        async with VWOClient(settings(), transport=transport, close_timeout_s=0.1) as vwo:
+            await vwo.track("checkout", "Ashley", "signup")
+            await until(lambda: bool(reports.texts))
+    finally:
+        scope.set_client(None)
+        client.close()
+    place = "<Request GET" if reports_itself else "sender.py"
+    assert any(place in text for text in reports.texts)
+    assert not [text for text in reports.texts if KEY in text or "Ashley" in text]
+
+
+def test_row_79_request_is_no_sequence() -> None:
+    """A request is compared by its fields, cannot be changed, and is shown without query and headers."""
+    request = Request("GET", f"/a?env={KEY}", ((b"Authorization", KEY.encode()),))
+    assert request == Request("GET", f"/a?env={KEY}", ((b"Authorization", KEY.encode()),), b"")
+    assert hash(request) != hash(Request("POST", "/a"))
+    assert not isinstance(request, Iterable)
+    assert repr(request) == str(request) == "<Request GET /a>"
+    with pytest.raises(AttributeError):
+        request.method = "POST"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises((AttributeError, TypeError)):
+        request.other = 1  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize(

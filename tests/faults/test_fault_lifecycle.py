@@ -63,6 +63,29 @@ async def test_row_77_close_while_the_storage_hangs(method: str) -> None:
     assert not call.cancelled()
 
 
+async def test_row_77_close_while_consent_hangs() -> None:
+    """A call that waits for the consent function when the client is closed ends, refused."""
+
+    async def hang(_: str) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    transport = RecordingTransport()
+    client = VWOClient(settings(), consent=hang, transport=transport, storage_timeout_s=30)
+    await client.open()
+    calls = [
+        asyncio.create_task(client.track("checkout", "Ashley", "signup")),
+        asyncio.create_task(client.activate("checkout", "Ashley")),
+        asyncio.create_task(client.push("key", "value", "Ashley")),
+    ]
+    await asyncio.sleep(0.05)
+    await client.aclose(timeout_s=0.1)
+    async with asyncio.timeout(2):
+        answers = await asyncio.gather(*calls)
+    assert not any(answers)
+    assert not transport.requests
+
+
 # Row 78
 
 

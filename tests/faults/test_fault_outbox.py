@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import coroutine
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from rig import SLACK_S, FaultServer, child, fault_server, names_of, say, steady
 from sample import settings
 from waiting import until
 
-from vwo_async import DeliveryStatus, FlushReport, TrackResult, VWOClient
+from vwo_async import DeliveryStatus, FlushReport, OutboxError, TrackResult, VWOClient
+from vwo_async._cancellation import is_failure
 from vwo_async._delivery.outbox import restorer, sqlite
 from vwo_async._delivery.outbox.journal import fingerprint
 from vwo_async._result import receipt_of
@@ -864,6 +866,116 @@ async def test_row_68_outbox_of_ones_own() -> None:
         await until(lambda: len(outbox.rows) == 5)
         report = await client.aclose(timeout_s=0)
     assert report.remaining == 5 and report.kept_in == "elsewhere"
+
+
+class OwnOutbox(ForeignOutbox):
+    """Somebody's own outbox of which one method raises once what is no `Exception`."""
+
+    def __init__(self, method: str, error: BaseException) -> None:
+        super().__init__()
+        self.faults = 0
+        self.has_raised = False
+        whole = getattr(self, method)
+
+        async def burst(*arguments: Any) -> Any:
+            if not self.has_raised:
+                self.has_raised = True
+                raise error
+            return await whole(*arguments)
+
+        setattr(self, method, burst)
+
+
+@pytest.mark.parametrize("method", ["load", "append", "remove", "find", "aclose"])
+@pytest.mark.parametrize("error", [Odd(), GeneratorExit()], ids=lambda one: type(one).__name__)
+async def test_row_68_an_outbox_that_raises_no_exception(method: str, error: BaseException) -> None:
+    """What is no `Exception` fails that one use of an outbox; events go on being kept and removed."""
+    outbox = OwnOutbox(method, error)
+    client = VWOClient(settings(), transport=RecordingTransport(), outbox=outbox)
+    async with client:
+        for number in range(5):
+            assert await track(client, f"u{number}")
+            await asyncio.sleep(0.02)
+        assert await track(client, "last", wait=True)
+        await until(lambda: client.statistics().delivered == 6)
+        report = await client.aclose()
+    assert outbox.has_raised
+    assert report.remaining == 0
+    assert not outbox.rows or method == "remove"
+
+
+@pytest.mark.parametrize("error", [Odd(), GeneratorExit(), ValueError()])
+async def test_row_68_an_outbox_that_cannot_open(error: BaseException) -> None:
+    """Whatever `open` of an outbox raises, the client says that the outbox cannot be used."""
+    outbox = OwnOutbox("open", error)
+    client = VWOClient(settings(), transport=RecordingTransport(), outbox=outbox)
+    with pytest.raises(OutboxError, match=f"open raised {type(error).__name__}") as raised:
+        await client.open()
+    assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [Odd, GeneratorExit])
+@pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])
+async def test_row_68_hooks_that_raise_no_exception(
+    is_plain: bool, error: type[BaseException]
+) -> None:
+    """What is no `Exception` is a failure of consent, which then says no, or of integrations, too."""
+
+    async def burst(*_: object) -> bool:
+        raise error
+
+    def plain(*_: object) -> bool:
+        raise error
+
+    hook: Any = plain if is_plain else burst
+    client = VWOClient(settings(), transport=RecordingTransport(), integrations=hook)
+    async with client:
+        assert await client.track("checkout", "Ashley", "signup", wait=True)
+        await until(lambda: client.statistics().callback_errors == 1)
+    async with VWOClient(settings(), transport=RecordingTransport(), consent=hook) as client:
+        assert not await client.track("checkout", "Ashley", "signup")
+
+
+async def _judge(work: Any, judged: list[bool]) -> None:
+    try:
+        await work
+    except BaseException as error:
+        judged.append(is_failure(error))
+        if not judged[-1]:
+            raise
+
+
+def test_row_68_what_ends_a_coroutine_is_no_failure() -> None:
+    """A coroutine that is closed ends; a GeneratorExit that what it awaits raised has failed."""
+    judged: list[bool] = []
+
+    async def burst() -> None:
+        raise GeneratorExit
+
+    @coroutine
+    def wait() -> Any:
+        yield
+
+    asyncio.run(_judge(burst(), judged))
+    waiting = _judge(wait(), judged)
+    waiting.send(None)
+    waiting.close()
+    assert judged == [True, False]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_row_68_what_ends_the_process_passes(error: type[BaseException]) -> None:
+    """A hook may end the process: KeyboardInterrupt and SystemExit are nobody's failure."""
+
+    def burst(*_: object) -> bool:
+        raise error
+
+    async def ask() -> None:
+        async with VWOClient(settings(), transport=RecordingTransport(), consent=burst) as client:
+            await client.track("checkout", "Ashley", "signup")
+
+    with pytest.raises(error):
+        asyncio.run(ask())
 
 
 @pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])

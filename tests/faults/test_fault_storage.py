@@ -925,6 +925,42 @@ async def test_row_68_a_storage_that_raises_cancelled_error(method: str) -> None
         assert client.statistics().storage_errors >= 1
 
 
+class OddError(BaseException):
+    """What is no `Exception`."""
+
+
+@pytest.mark.parametrize("error", [OddError, GeneratorExit])
+@pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])
+async def test_row_68_a_storage_that_raises_no_exception(
+    is_plain: bool, error: type[BaseException]
+) -> None:
+    """What is no `Exception` fails that one call of a storage, which does not count as silent."""
+
+    class Plain:
+        def get(self, user_id: str, campaign_key: str) -> Any:
+            if user_id == "bad":
+                raise error
+            return None
+
+        def set(self, record: Any) -> None:
+            pass
+
+    class Async:
+        async def get(self, user_id: str, campaign_key: str) -> Any:
+            return Plain().get(user_id, campaign_key)
+
+        async def set(self, record: Any) -> None:
+            pass
+
+    storage: Any = Plain() if is_plain else Async()
+    async with client_with(storage, storage_timeout_s=5) as client:
+        began = time.monotonic()
+        failed = await client.track("checkout", "bad", "signup")
+        assert failed.notes == (f"user storage: get raised {error.__name__}",)
+        assert not (await client.track("checkout", "good", "signup")).notes
+        assert time.monotonic() - began < 2
+
+
 async def test_row_86_a_server_that_dies_in_the_middle_of_a_round(
     redis_server: RedisServer,
 ) -> None:

@@ -12,7 +12,7 @@ from .._core.api_method import Api
 from .._core.goal import Revenue
 from .._delivery.event_factory import dump_properties
 from .._error import InvalidInputError
-from .._user import User, check_text
+from .._user import User, check_text, to_plain
 from .options import GoalType, read_goal_type
 
 MAX_CAMPAIGN_KEYS = 1000
@@ -183,10 +183,13 @@ def read_goal_choice(value: object, default: GoalType) -> GoalType:
 def read_revenue(value: object) -> Revenue:
     """Return *value* as revenue; None, 0, False and an empty text mean none, and True is 1.
 
+    Numbers of other libraries, and values of derived classes, count as the plain ones that they are.
+
     Raises:
         InvalidInputError: It is not a finite int, float or Decimal, nor a text of at most 100 characters
             that spells a number: VWO would refuse it, and with it the conversion.
     """
+    value = to_plain(value)
     if value is None or isinstance(value, bool):
         return 1 if value else None
     if isinstance(value, str):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
-from .._cancellation import is_cancelled
+from .._cancellation import PROCESS_ENDS, is_failure
 from .._log import FailureLog
 
 # Async calls of one function that may be under way.
@@ -29,7 +29,7 @@ class Callback:
 
     An async one runs in a task of its own, so that it does not hold the caller; while many of its calls
     have not ended, further ones are left out, counted and logged, so that one that hangs cannot fill the
-    memory. What the function raises is counted and logged, except what is no `Exception`, which passes.
+    memory. What the function raises is counted and logged, except what asks the process to end, which passes.
 
     Args:
         function: The function.
@@ -72,8 +72,10 @@ class Callback:
     def _call(self, arguments: tuple[object, ...]) -> None:
         try:
             returned = self._function(*arguments)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the caller's function may raise anything
-            # A plain function cannot be cancelled, so it let out what another task raised.
+        except PROCESS_ENDS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the caller's function may raise anything
+            # A plain function cannot be cancelled: a CancelledError is what another task raised.
             self._failed(error)
             return
         if inspect.isawaitable(returned):
@@ -84,11 +86,9 @@ class Callback:
     async def _finish(self, awaitable: Awaitable[Any]) -> None:
         try:
             await awaitable
-        except asyncio.CancelledError as error:
-            if is_cancelled():
+        except BaseException as error:
+            if not is_failure(error):
                 raise
-            self._failed(error)
-        except Exception as error:  # noqa: BLE001 - so may what it awaits
             self._failed(error)
 
     def _failed(self, error: BaseException) -> None:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from .._cancellation import is_cancelled
+from .._cancellation import is_failure
 from .._log import log_error
 
 ConsentHook: TypeAlias = Callable[[str], "bool | Awaitable[bool]"]
@@ -26,12 +26,22 @@ class Consent:
         is_asked: Whether calls must ask at all; false while everybody may be decided about.
     """
 
-    __slots__ = ("_hook", "_timeout_s", "_users", "has_opted_out", "is_asked")
+    __slots__ = (
+        "_hook",
+        "_is_closed",
+        "_limits",
+        "_timeout_s",
+        "_users",
+        "has_opted_out",
+        "is_asked",
+    )
 
     def __init__(self, hook: ConsentHook | None, timeout_s: float) -> None:
         self._hook = hook
         self._timeout_s = timeout_s
         self._users: set[str] = set()
+        self._limits: set[asyncio.Timeout] = set()
+        self._is_closed = False
         self.has_opted_out = False
         self.is_asked = hook is not None
 
@@ -59,11 +69,26 @@ class Consent:
         try:
             answer = self._hook(user_id)
             if inspect.isawaitable(answer):
-                async with asyncio.timeout(self._timeout_s):
-                    answer = await answer
-        except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                answer = await self._wait_for(answer)
+        except BaseException as error:
+            if not is_failure(error):
                 raise
             log_error("consent raised %s, which counts as no", type(error).__name__)
             return True
         return answer is not True
+
+    async def _wait_for(self, answer: Awaitable[bool]) -> bool:
+        timeout_s = 0 if self._is_closed else self._timeout_s
+        async with asyncio.timeout(timeout_s) as limit:
+            self._limits.add(limit)
+            try:
+                return await answer
+            finally:
+                self._limits.discard(limit)
+
+    def close(self) -> None:
+        """Wait for the hook no more: who waits for it is told no."""
+        self._is_closed = True
+        now = asyncio.get_running_loop().time()
+        for limit in self._limits:
+            limit.reschedule(now)

@@ -188,6 +188,7 @@ class Engine:
             self.reporter.close(ends_at - self._reserve(timeout_s)),
             *(callback.settle(timeout_s) for callback in self._callbacks()),
         )
+        self.consent.close()
         # What the end of the last events set off.
         grace_s = max(ends_at - time.monotonic(), CLOSE_GRACE_S)
         storage = () if self.storage is None else (self.storage.settle(grace_s),)

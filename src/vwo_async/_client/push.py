@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._error import InvalidInputError
-from .._user import User, check_text
+from .._user import User, check_text, to_plain
 from .engine import Engine
 from .reporter import delivery_of
 
@@ -51,7 +51,7 @@ def read_tags(key_or_map: object, value: object) -> dict[str, str]:
         check_text(text, name)
         if len(text.encode("utf-16-le")) > 2 * MAX_TAG_LENGTH:
             raise InvalidInputError(f"{name} is longer than {MAX_TAG_LENGTH} characters")
-    return {str(key_or_map): str(value)}
+    return {to_plain(key_or_map): to_plain(value)}
 
 
 def _read_map(tags: dict[Any, Any]) -> dict[str, str]:
@@ -59,7 +59,7 @@ def _read_map(tags: dict[Any, Any]) -> dict[str, str]:
         raise InvalidInputError(f"custom dimensions must be 1 to {MAX_TAGS}")
     for key in tags:
         check_text(key, "the key of a custom dimension")
-    return {key: _to_text(value) for key, value in tags.items()}
+    return {to_plain(key): _to_text(to_plain(value)) for key, value in tags.items()}
 
 
 def _to_text(value: object) -> str:
@@ -78,6 +78,7 @@ def _to_text(value: object) -> str:
 
 def _to_javascript(value: Any) -> Any:
     """JavaScript has one kind of number, and writes it without a fraction where it has none."""
+    value = to_plain(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from anyio import to_thread
 
+from .._cancellation import is_failure
 from .._error import DeliveryError, InvalidInputError, SettingsError
 from .._log import FailureLog, log_info
 from .._refresh.gil_pause import GilPause
@@ -110,7 +111,10 @@ class SettingsUpdate:
         except DeliveryError as error:
             self._failures.add(str(error))
             return False
-        except Exception as error:  # noqa: BLE001 - the caller's transport or source may raise anything
+        except BaseException as error:
+            # The caller's transport or source may raise anything.
+            if not is_failure(error):
+                raise
             self._failures.add(f"refreshing them raised {type(error).__name__}")
             return False
         if self._source is not None and self._source.is_for(account_id, sdk_key):

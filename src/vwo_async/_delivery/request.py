@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from .._core.visitor import make_namer, make_namespace
@@ -18,8 +19,12 @@ _SAFE = "!~*'()"
 Header = tuple[bytes, bytes]
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Request:
     """One HTTP request, ready to send.
+
+    No sequence, unlike a named tuple: tools that report errors show a sequence by its elements, and these
+    hold the SDK key.
 
     Attributes:
         method: ``GET`` or ``POST``.

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
 
-from .._cancellation import is_cancelled
+from .._cancellation import PROCESS_ENDS, is_failure
 from .._log import log_error, log_warning
 from .answer import Answer, Failure
 from .batch import Batch
@@ -123,12 +123,9 @@ class Sender:
         while True:
             try:
                 await self._work_once()
-            except asyncio.CancelledError:
-                if is_cancelled():
+            except BaseException as error:
+                if not is_failure(error):
                     raise
-                self._count_restart("CancelledError")
-                await asyncio.sleep(RESTART_S)
-            except Exception as error:  # noqa: BLE001 - nothing may end a worker
                 self._count_restart(type(error).__name__)
                 await asyncio.sleep(RESTART_S)
 
@@ -179,15 +176,15 @@ class Sender:
             log_error("an event cannot be written: %s", type(error).__name__)
             return Answer(failure=Failure.UNSENDABLE)
         try:
-            answer = await self._transport.send(request)
-        except asyncio.CancelledError:
-            if is_cancelled():
+            try:
+                sending = self._transport.send(request)
+            finally:
+                # Tools that report what is logged show the locals of each frame.
+                del request
+            answer = await sending
+        except BaseException as error:
+            if not is_failure(error):
                 raise
-            log_error("the transport raised CancelledError")
-            return Answer(failure=Failure.UNKNOWN)
-        except (GeneratorExit, KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - the caller's transport may raise anything
             log_error("the transport raised %s", type(error).__name__)
             return Answer(failure=Failure.UNKNOWN)
         if not isinstance(answer, Answer):
@@ -202,7 +199,9 @@ class Sender:
         try:
             if ended and self._on_ended is not None:
                 self._on_ended(ended)
-        except Exception as error:  # noqa: BLE001 - nothing may end a worker
+        except PROCESS_ENDS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - nothing may end a worker
             log_error("telling of the end of events raised %s", type(error).__name__)
         if self._queue.pending == self._queue.kept and self._drained is not None:
             _set(self._drained)

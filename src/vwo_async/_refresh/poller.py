@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .._cancellation import is_failure
 from .._log import log_error
 
 JITTER = 0.1
@@ -66,7 +67,9 @@ class Poller:
             await self._sleep(wait_s * self._draw(1 - JITTER, 1 + JITTER))
             try:
                 succeeded = await self.refresh(via_webhook=False)
-            except Exception as error:  # noqa: BLE001 - whatever happens, polling must go on
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
                 log_error("a settings poll raised %s", type(error).__name__)
                 succeeded = False
             failures = 0 if succeeded else failures + 1

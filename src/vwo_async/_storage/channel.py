@@ -10,7 +10,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from .._cancellation import is_cancelled
+from .._cancellation import is_failure
 from .._error import StorageError
 from ..storage.rounds import StorageRequest
 from .health import StorageHealth
@@ -103,12 +103,9 @@ class Channel:
             outcomes = await self._ask(requests)
             if len(outcomes) != len(requests):
                 raise StorageError("another number of answers than of requests")
-        except Exception as error:  # noqa: BLE001 - a storage may raise anything
-            outcomes = [error] * len(requests)
-        except asyncio.CancelledError as error:
-            if is_cancelled():
+        except BaseException as error:
+            if not is_failure(error):
                 raise
-            # Nobody cancelled this call: it is what the storage raised.
             outcomes = [error] * len(requests)
         self._land(flight, outcomes)
 

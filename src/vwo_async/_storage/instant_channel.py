@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from .._cancellation import PROCESS_ENDS
 from ..storage.rounds import StorageOutcome, StorageRequest
 from .health import StorageHealth
 from .pending import Failure, PendingRequest, describe
@@ -41,7 +42,9 @@ class InstantChannel:
         """Return the outcome of *request*."""
         try:
             return self._answer(request)
-        except Exception as error:  # noqa: BLE001 - a record may hold anything
+        except PROCESS_ENDS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a record may hold anything
             return Failure(f"{self._name((request,))} {describe(error)}")
 
     def cut(self) -> None:

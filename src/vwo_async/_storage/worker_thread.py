@@ -55,13 +55,13 @@ class WorkerThreads:
         method: Callable[..., Any],
         *arguments: object,
     ) -> Any:
-        ended: list[tuple[Any, Exception | None]] = []
+        ended: list[tuple[Any, BaseException | None]] = []
 
         def call() -> None:
             # Nothing is passed, returned or raised that asyncio's debug log could show.
             try:
                 ended.append((method(*arguments), None))
-            except Exception as error:  # noqa: BLE001 - it is raised again where it is awaited
+            except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
                 ended.append((None, error))
 
         # A thread cannot be stopped: a call that times out leaves it behind.

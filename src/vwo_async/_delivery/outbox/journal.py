@@ -13,7 +13,7 @@ from contextvars import Context
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ..._cancellation import is_cancelled
+from ..._cancellation import PROCESS_ENDS, is_failure
 from ..._error import OutboxError
 from ..._log import FailureLog, log_error, log_info
 from ..._result import DeliveryStatus
@@ -162,7 +162,12 @@ class Journal:
         function()
 
     async def _open(self) -> None:
-        await self.outbox.open(fingerprint(self._account))
+        try:
+            await self.outbox.open(fingerprint(self._account))
+        except BaseException as error:
+            if isinstance(error, OutboxError) or not is_failure(error):
+                raise
+            raise OutboxError(f"open raised {type(error).__name__}") from error
         self._is_open = True
 
     async def opened(self) -> None:
@@ -227,7 +232,9 @@ class Journal:
         self._is_given_up = True
         try:
             await self.outbox.aclose()
-        except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.failed(f"aclose raised {type(error).__name__}", 1)
 
     @property
@@ -282,7 +289,9 @@ class Journal:
             try:
                 assert self._submit is not None
                 self._submit(self._make_rows(group), self._submitted)
-            except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
+            except PROCESS_ENDS:
+                raise
+            except BaseException as error:  # noqa: BLE001 - the caller's outbox may raise anything
                 self._fail(group, error)
         if self._unkept and not self._writing:
             self._begin_later("again", AGAIN_INTERVAL_S, self._try_again)
@@ -334,12 +343,12 @@ class Journal:
         try:
             await self.open_again()
             ids = await self.outbox.append(self._make_rows(group))
-        except asyncio.CancelledError as error:
-            self._fail(group, error)
-            if is_cancelled():
+        except BaseException as error:
+            is_fault = is_failure(error)
+            if is_fault or isinstance(error, asyncio.CancelledError):
+                self._fail(group, error)
+            if not is_fault:
                 raise
-        except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
-            self._fail(group, error)
         else:
             self._enter_ids(group, ids)
 
@@ -436,11 +445,9 @@ class Journal:
             ids, self._ended = self._ended, []
             try:
                 await self.outbox.remove(ids)
-            except asyncio.CancelledError:
-                if is_cancelled():
+            except BaseException as error:
+                if not is_failure(error):
                     raise
-                self.failed("remove raised CancelledError", 1)
-            except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
                 self.failed(f"remove raised {type(error).__name__}", 1)
 
     # What is kept
@@ -463,11 +470,9 @@ class Journal:
         except TimeoutError:
             # A slow disk is no lost one: what is held was committed.
             return
-        except asyncio.CancelledError:
-            if is_cancelled():
+        except BaseException as error:
+            if not is_failure(error):
                 raise
-            self._lose(())
-        except Exception:  # noqa: BLE001 - the caller's outbox may raise anything
             self._lose(())
 
     async def _rest(self) -> None:
@@ -490,7 +495,9 @@ class Journal:
             before = set(self._ids.values())
             try:
                 found = set(await self.outbox.find(before))
-            except Exception:  # noqa: BLE001 - the caller's outbox may raise anything
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
                 await asyncio.sleep(AGAIN_INTERVAL_S)
                 continue
             # What was kept meanwhile is no loss.

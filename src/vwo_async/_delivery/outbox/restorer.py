@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextvars import Context
 from math import isfinite
 
-from ..._cancellation import is_cancelled
+from ..._cancellation import is_failure
 from ..._error import OutboxError
 from ..._log import log_info, log_warning
 from ..event import Event
@@ -161,8 +161,10 @@ class Restorer:
                 await self._journal.opened()
                 await self.take_stock()
                 self._looked.set()
-        except Exception:  # noqa: BLE001 - then it stays unknown, and is reported so
-            return
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            # It stays unknown, and is reported so.
 
     async def take_stock(self) -> None:
         """Count what is in the outbox besides what is in memory, where it can tell."""
@@ -189,14 +191,12 @@ class Restorer:
                     log_info("outbox: %d events from before are sent now", self.stock.waiting)
                 self._looked.set()
                 await self._load_all()
-            except asyncio.CancelledError:
-                if is_cancelled():
-                    raise
-                await self._load_again_later("CancelledError")
             except OutboxError:
                 # Said by `open`, or for each event that cannot be kept.
                 await asyncio.sleep(AGAIN_INTERVAL_S)
-            except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
                 await self._load_again_later(type(error).__name__)
             else:
                 await asyncio.sleep(LOOK_INTERVAL_S)

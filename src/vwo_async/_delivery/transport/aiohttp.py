@@ -111,6 +111,7 @@ class AiohttpTransport:
         )
         self._certificates = Certificates(ssl_context)
         self._proxy = None if proxy is None else read_proxy(proxy, has_socks=False)
+        self._is_from_proxy = self._proxy is not None and self._proxy.answers_for(url.scheme)
         self._headers = {
             "User-Agent": user_agent,
             "Accept": "*/*",
@@ -127,7 +128,8 @@ class AiohttpTransport:
         if this.status_line is None:
             is_unsendable = answer.failure is Failure.UNSENDABLE
             return answer if is_unsendable else Answer(failure=Failure.NOT_SENT)
-        return read_answer(answer, this.status_line.status)
+        told = this.status_line.status
+        return read_answer(answer, told, is_from_proxy=self._is_from_proxy)
 
     async def _try(self, request: Request) -> Answer:
         try:

@@ -72,6 +72,7 @@ class HttpxTransport:
         self._timeouts = timeouts or Timeouts()
         self._certificates = Certificates(ssl_context)
         self._proxy = None if proxy is None else read_proxy(proxy)
+        self._is_from_proxy = self._proxy is not None and self._proxy.answers_for(self._url.scheme)
         self._idle: list[_Line] = []
         self._headers = [
             (b"Host", self._url.netloc),
@@ -136,7 +137,8 @@ class HttpxTransport:
         else:
             self._idle.append(line)
         if not needs_body:
-            answer = read_answer(answer, line.wire.status_line.status)
+            told = line.wire.status_line.status
+            answer = read_answer(answer, told, is_from_proxy=self._is_from_proxy)
         return answer, body or b""
 
     async def _try(

@@ -67,15 +67,20 @@ class Fetcher(Transport, Protocol):
         ...
 
 
-def read_answer(answer: Answer, told: int | None) -> Answer:
+def read_answer(answer: Answer, told: int | None, *, is_from_proxy: bool) -> Answer:
     """Return what became of events, by what a library made of an answer and the status that was *told*.
 
-    A proxy that wants a password has not sent them on. A status below 200 is no end: a server that
-    switches protocols unasked may have taken them or not.
+    A proxy that wants a password has not sent them on; a server that answers so refuses them. A status
+    below 200 is no end: a server that switches protocols unasked may have taken them or not.
+
+    Args:
+        answer: What the library made of it.
+        told: The status, None for none.
+        is_from_proxy: Whether a proxy may have answered in the server's place.
     """
     if answer.failure in (Failure.NOT_SENT, Failure.UNSENDABLE):
         return answer
-    if told == PROXY_REFUSED:
+    if told == PROXY_REFUSED and is_from_proxy:
         return Answer(failure=Failure.NOT_SENT)
     if told is None or told < 200:
         return Answer(failure=Failure.UNKNOWN)

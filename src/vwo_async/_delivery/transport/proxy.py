@@ -35,6 +35,10 @@ class ProxyAddress(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
+    def answers_for(self, scheme: str) -> bool:
+        """Tell whether it may answer for a server of that *scheme*: without a tunnel it reads what is sent."""
+        return scheme == "http" and self.scheme in HTTP_SCHEMES
+
     @property
     def headers(self) -> dict[str, str]:
         """The header that carries user name and password, where there are any."""

@@ -481,7 +481,7 @@ class IsSlow(Sound):
 
     async def set(self, data: Mapping[str, Any]) -> None:
         # Much longer, since the client does not count the time in which a busy machine holds its loop.
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.03)
         await super().set(data)
 
 

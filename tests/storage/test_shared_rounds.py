@@ -88,8 +88,8 @@ async def test_a_thousand_callers_share_a_few_rounds() -> None:
         assert await track_all(client, users) == {Reason.TRACKED: 1000}
     assert len(storage.rounds) < 40
     assert max(map(len, storage.rounds)) <= 256
-    # Reads and writes are apart, and two of each at a time at most.
-    assert storage.most_at_once <= 4
+    # Reads and writes are apart, and four of each at a time at most.
+    assert storage.most_at_once <= 8
     kinds = [{type(one) for one in requests} for requests in storage.rounds]
     assert all(kind in ({ReadRecord}, {CountConversion}) for kind in kinds)
 
@@ -175,11 +175,9 @@ async def test_rounds_that_fail(fault: str) -> None:
     async with client_with(Failing("Ashley")) as client:
         calls = [client.track("checkout", user, "signup") for user in ("Ashley", "Bill", "Chris")]
         results = await asyncio.gather(*calls)
-        expected = Reason.NOT_ACTIVATED if fault == "too few" else Reason.STORAGE_ERROR
-        # The first may have had a round of its own, for which one answer is right.
-        assert {reason_of(one) for one in results[1:]} == {Reason.STORAGE_ERROR}
-        assert reason_of(results[0]) is expected
-        assert all(one.notes for one in results[1:])
+        assert {reason_of(one) for one in results} == {Reason.STORAGE_ERROR}
+        assert all(one.notes for one in results)
+        assert not any("Ashley" in note for one in results for note in one.notes)
 
 
 async def test_a_subclass_with_methods_of_its_own() -> None:

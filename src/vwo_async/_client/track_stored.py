@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from .._core.decision import Stored
 from .._core.goal import Revenue, counts_once
 from .._core.plan import Campaign, Goal, Variation
 from .._reason import Reason
@@ -48,7 +47,7 @@ async def track_stored(
         return None
     if goal.identifier in stored.goals:
         return call.refuse(Reason.ALREADY_TRACKED, variation)
-    return await call.count(stored, variation, revenue)
+    return await call.count(variation, revenue)
 
 
 class _StoredCall:
@@ -78,12 +77,13 @@ class _StoredCall:
         refused = CampaignTrack(False, reason, name)
         return TrackResult({self._campaign.key: refused}, notes=tuple(self.notes))
 
-    async def count(self, stored: Stored, variation: Variation, revenue: Revenue) -> TrackResult:
+    async def count(self, variation: Variation, revenue: Revenue) -> TrackResult:
         """Claim and mark the conversion in one step, then put its event on the queue."""
         storage = self._storage
         conversion = self._user.id, self._campaign.key, self._goal.identifier
         owner = storage.begin_owner() or await storage.choose_owner(conversion, self.ends_at)
-        request = CountConversion(*conversion, owner, self._make_data(stored, variation))
+        # There was a record a moment ago; should it be gone, the claim is enough.
+        request = CountConversion(*conversion, owner, None)
         is_ours = await storage.count_one(request, self.notes, self.ends_at)
         if is_ours is False:
             return self.refuse(Reason.ALREADY_TRACKED, variation)
@@ -98,16 +98,6 @@ class _StoredCall:
             unowned = request._replace(owner="")
             await storage.mark((unowned,), self.notes, self.ends_at)
         return SingleTrack(self._campaign.key, variation.name, event, tuple(self.notes))
-
-    def _make_data(self, stored: Stored, variation: Variation) -> dict[str, object]:
-        """Return the record to keep if there is none any more."""
-        return {
-            **stored.rest,
-            "userId": self._user.id,
-            "campaignKey": self._campaign.key,
-            "variationName": variation.name,
-            "goalIdentifier": SEPARATOR.join((*stored.goals, self._goal.identifier)),
-        }
 
     def _put(
         self, variation: Variation, revenue: Revenue, withdrawal: WithdrawConversion

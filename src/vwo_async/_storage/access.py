@@ -35,8 +35,8 @@ from .worker_thread import MAX_THREADS
 # How many calls of methods may be under way, and how many more may wait that nobody waits for.
 MAX_CALLS = 1000
 MAX_UNAWAITED = 1000
-# Two rounds can be under way, so that one connection that hangs does not hold the rest.
-MAX_ROUNDS = 2
+# So many rounds can be under way beside each other, where some take long.
+MAX_ROUNDS = 4
 MAX_REQUESTS = 256
 MAX_TICK_S = 0.01
 
@@ -266,8 +266,13 @@ class StorageAccess:
             return (await self.count((request,), notes, ends_at))[0]
         else:
             pending = channel.submit_one(request)
+            try:
+                await self._wait_for_one(pending, ends_at)
+            except asyncio.CancelledError:
+                self._leave_claims((pending,), (request,))
+                raise
             if not pending.is_settled:
-                await self._wait_for_claims((pending,), (request,), ends_at)
+                self._keep_unsettled((pending,), (request,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
         if isinstance(outcome, Failure):
             self._note_all((outcome,), notes)
@@ -284,14 +289,28 @@ class StorageAccess:
         try:
             await self._wait(pending, ends_at)
         except asyncio.CancelledError:
-            drop(pending)
-            for one, request in zip(pending, wanted, strict=True):
-                one.on_settled(partial(self._undo, one, request))
+            self._leave_claims(pending, wanted)
             raise
+        self._keep_unsettled(pending, wanted)
+
+    def _leave_claims(
+        self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
+    ) -> None:
+        """Have claims given back whose caller is gone."""
+        drop(pending)
+        for one, request in zip(pending, wanted, strict=True):
+            one.on_settled(partial(self._undo, one, request))
+
+    def _keep_unsettled(
+        self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
+    ) -> None:
+        """Remember claims that are still under way, so that none is given back before it is made."""
         drop(pending)
         for one, request in zip(pending, wanted, strict=True):
             if not one.is_settled:
-                self._unsettled[_withdrawal_of(request)] = one
+                key = _withdrawal_of(request)
+                self._unsettled[key] = one
+                one.on_settled(partial(self._unsettled.pop, key, None))
 
     def begin_owner(self) -> str:
         """Return what `choose_owner` does where it need not wait; empty where it must."""

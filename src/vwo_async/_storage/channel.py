@@ -17,6 +17,9 @@ from .health import StorageHealth
 from .loop_clock import LoopClock, Timer
 from .pending import CLOSED, NOT_ASKED, UNRESPONSIVE, Failure, PendingRequest, describe
 
+# A round that takes longer does not hold the next one.
+STAGGER_S = 0.005
+
 T = TypeVar("T")
 Ask: TypeAlias = Callable[[Sequence[StorageRequest]], Awaitable[Sequence[Any]]]
 
@@ -242,6 +245,9 @@ class CallChannel(Channel):
 class RoundChannel(Channel):
     """For storages that take many requests at once: what is asked in one turn of the loop goes together.
 
+    One round is under way at a time, so that the next one has all that came meanwhile. Another leaves beside
+    it if it is full, or if the one before takes long: a connection that hangs holds nobody else.
+
     Args:
         *arguments: As for `Channel`.
         max_requests: How many requests a round takes.
@@ -252,7 +258,8 @@ class RoundChannel(Channel):
         super().__init__(*arguments, **options)
         self._max_requests = max_requests
         self._waiting: deque[PendingRequest] = deque()
-        self._leaves_soon = False
+        self._left_at = 0.0
+        self._timer: asyncio.Handle | None = None
 
     @property
     def size(self) -> int:
@@ -263,31 +270,44 @@ class RoundChannel(Channel):
         """Have *request* answered with the next round."""
         pending = PendingRequest(request)
         self._waiting.append(pending)
-        if self._leaves_soon or len(self._flights) >= self._max_flights:
-            return pending
-        if not self._flights:
-            # Alone, and nothing is gained by waiting; those who come now are gathered below.
-            self._leave()
-        else:
-            self._leaves_soon = True
-            asyncio.get_running_loop().call_soon(self._leave_now)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            if self._flights:
+                self._timer = loop.call_later(STAGGER_S, self._leave_now)
+            else:
+                # Whatever else is asked in this turn of the loop goes with it.
+                self._timer = loop.call_soon(self._leave_now)
         return pending
 
     def _leave_now(self) -> None:
-        self._leaves_soon = False
+        self._timer = None
         self._leave()
 
     def _leave(self) -> None:
         waiting = self._waiting
-        while waiting and len(self._flights) < self._max_flights:
+        while waiting and self._may_leave():
             number = min(len(waiting), self._max_requests)
             taken = [waiting.popleft() for _ in range(number)]
             pending = [one for one in taken if not one.is_settled]
             if pending:
+                self._left_at = asyncio.get_running_loop().time()
                 self._begin(pending, None)
+        if waiting and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(STAGGER_S, self._leave_now)
+
+    def _may_leave(self) -> bool:
+        if not self._flights:
+            return True
+        if len(self._flights) >= self._max_flights:
+            return False
+        is_full = len(self._waiting) >= self._max_requests
+        return is_full or asyncio.get_running_loop().time() - self._left_at >= STAGGER_S
 
     def _take_all(self) -> list[PendingRequest]:
         waiting, self._waiting = self._waiting, deque()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         return list(waiting)
 
     def _name_all(self, requests: Sequence[StorageRequest]) -> list[str]:

@@ -21,7 +21,7 @@ from ..rounds import (
     StorageRequest,
     WithdrawConversion,
 )
-from .sql_tables import escape, make_hash, read_record, write_record
+from .sql_tables import Names, escape, make_hash, read_record, write_record
 
 Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs a statement with its arguments and returns the rows."""
@@ -51,6 +51,7 @@ class PostgresText:
     """The statements about two tables."""
 
     def __init__(self, records: Table, claims: Table) -> None:
+        self._names = Names()
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         r, c = quote(records), quote(claims)
         columns = "user_hash, campaign_hash, user_id, campaign_key"
@@ -177,7 +178,7 @@ SELECT n FROM mine"""
         outcomes: list[StorageOutcome] = [None] * len(requests)
         for number, one in enumerate(requests):
             try:
-                rows[number] = _make_row(one)
+                rows[number] = self._make_row(one)
             except Exception as error:  # noqa: BLE001 - a record may hold anything
                 # What no row can hold is the trouble of this one alone.
                 outcomes[number] = error
@@ -194,6 +195,25 @@ SELECT n FROM mine"""
             for number, one in enumerate(requests)
         ]
 
+    def _make_row(self, request: StorageRequest) -> tuple[Any, ...]:
+        """Return the values that the statement takes for *request*."""
+        find = self._names.find
+        if isinstance(request, ReadRecord):
+            return make_hash(request.user_id), find(request.campaign_key)[0]
+        if isinstance(request, AssignVariation):
+            data, replaced = request
+            keys = make_hash(data["userId"]), make_hash(data["campaignKey"])
+            row = (*keys, *write_record(data))
+            return row if replaced is None else (*row, escape(replaced))
+        user_id, owner = request.user_id, request.owner or None
+        campaign_hash, campaign = find(request.campaign_key)
+        goal_hash, goal = find(request.goal_identifier)
+        hashes = make_hash(user_id), campaign_hash, goal_hash
+        if isinstance(request, WithdrawConversion):
+            return (*hashes, goal, owner)
+        record = (None, None, None) if request.data is None else write_record(request.data)[2:]
+        return (*hashes, escape(user_id), campaign, goal, owner, *record, request.is_new)
+
     async def _run(self, fetch: Fetch, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Return what statement *name* says of each row: what follows its number, True where nothing does."""
         if name == "replace":
@@ -208,23 +228,6 @@ def _name_of(request: StorageRequest) -> str:
     if isinstance(request, AssignVariation) and request.replaced is not None:
         return "replace"
     return _STATEMENTS[type(request)]
-
-
-def _make_row(request: StorageRequest) -> tuple[Any, ...]:
-    """Return the values that the statement takes for *request*."""
-    if isinstance(request, ReadRecord):
-        return tuple(map(make_hash, request))
-    if isinstance(request, AssignVariation):
-        data, replaced = request
-        keys = make_hash(data["userId"]), make_hash(data["campaignKey"])
-        row = (*keys, *write_record(data))
-        return row if replaced is None else (*row, escape(replaced))
-    parts = request[:3]
-    hashes, owner = map(make_hash, parts), request.owner or None
-    if isinstance(request, WithdrawConversion):
-        return (*hashes, escape(request.goal_identifier), owner)
-    record = (None, None, None) if request.data is None else write_record(request.data)[2:]
-    return (*hashes, *map(escape, parts), owner, *record, request.is_new)
 
 
 _STATEMENTS: dict[type, str] = {

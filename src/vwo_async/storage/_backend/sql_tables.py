@@ -69,6 +69,23 @@ def _define(
     return Table(name, metadata, *keys, *texts, updated_at)
 
 
+class Names:
+    """The hashes of campaign keys and goal identifiers, of which there are few, and what is written of them."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._limit = limit
+        self._known: dict[str, tuple[bytes, str]] = {}
+
+    def find(self, name: str) -> tuple[bytes, str]:
+        """Return hash and text of *name* as the tables have them."""
+        found = self._known.get(name)
+        if found is None:
+            if len(self._known) >= self._limit:
+                self._known.clear()
+            found = self._known[name] = make_hash(name), escape(name)
+        return found
+
+
 def make_hash(text: str) -> bytes:
     """Return what stands for *text* in a key."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._delivery.transport.protocol import Fetcher
 from .._error import InvalidInputError
@@ -14,9 +14,6 @@ from .._sdk_key import SdkKey
 from .callback import Callback
 from .options import Options
 from .settings_update import SettingsUpdate, SnapshotHolder
-
-if TYPE_CHECKING:
-    from .._settings import Settings
 
 # The least time between two refreshes of a client without a settings source.
 MIN_INTERVAL_S = 1.0
@@ -114,12 +111,13 @@ class SettingsRefresh:
                 sdk_name=self._options.sdk_name,
                 sdk_version=self._options.sdk_version,
                 via_webhook=via_webhook,
+                endpoint=self._holder.endpoint,
             )
 
         return await self.settings_update.fetch_and_update(fetch, account_id, sdk_key)
 
     def _read_key(self) -> SdkKey:
-        key = self._holder.snapshot.settings.sdk_key
+        key: SdkKey | None = self._holder.snapshot.settings.sdk_key
         if key is None:
             raise InvalidInputError("account_id and sdk_key are required")
         return key
@@ -147,7 +145,7 @@ class SettingsRefresh:
         }
 
 
-def _check_source(source: SettingsSource, settings: Settings) -> None:
+def _check_source(source: SettingsSource, settings: Any) -> None:
     key = settings.sdk_key
     if not source.is_for(settings.account_id, source.sdk_key if key is None else key):
         raise InvalidInputError(

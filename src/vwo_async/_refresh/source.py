@@ -25,7 +25,7 @@ from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._log import FailureLog, log_warning
 from .._sdk_key import SdkKey
-from .._settings.endpoint import read_settings
+from .._settings.endpoint import FULLSTACK
 from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
 from .._version import PACKAGE_NAME, __version__
 from .fetch import fetch_body, may_pass
@@ -204,7 +204,7 @@ class SettingsSource:
         pause = GilPause()
 
         def work() -> tuple[Settings, Plan]:
-            settings = read_settings(body, self.account_id, self.sdk_key, pause)
+            settings = FULLSTACK.read(body, self.account_id, self.sdk_key, pause)
             if lacks_key:
                 settings = settings.model_copy(update={"sdk_key": self.sdk_key})
             return settings, compile_plan(settings, pause=pause)

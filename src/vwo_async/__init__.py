@@ -16,7 +16,8 @@ What is here:
 
 * The client: `VWOClient` (officially `launch`), and `UserHandle`, which is its methods for one user.
 * The client for accounts of VWO FME: `FMEClient`, with `FMEUser`; its flags are a `Flag` with `FlagRule` and
-  `FlagVariation`, its settings `fetch_fme_settings`, `parse_fme_settings`, `FmeSettings`.
+  `FlagVariation`, its settings `fetch_fme_settings`, `parse_fme_settings`, `FmeSettings`, and
+  `FMESettingsSource` keeps them fresh.
 * Settings: `fetch_settings`, `parse_settings`, `Settings`; `SettingsSource` keeps them fresh,
   `verify_webhook` knows VWO's webhook, `compare_settings` tells what changed (`SettingsChange`).
 * What methods return: `TrackResult` with a `CampaignTrack` for each campaign and its `Delivery`, whose
@@ -53,7 +54,7 @@ from ._explanation import Explanation, Step
 from ._flag import Flag, FlagRule, FlagVariation
 from ._home import rehome as _rehome
 from ._refresh.fetch import fetch_fme_settings, fetch_settings
-from ._refresh.source import SettingsSource
+from ._refresh.source import FMESettingsSource, SettingsSource
 from ._result import (
     CampaignDecision,
     CampaignTrack,
@@ -84,6 +85,7 @@ __all__ = [
     "DeliveryStatus",
     "Explanation",
     "FMEClient",
+    "FMESettingsSource",
     "FMEUser",
     "Flag",
     "FlagRule",

@@ -73,7 +73,8 @@ class FMEClient(Client[FmeEngine]):
         if engine.enter():
             await engine.next_turn()
         try:
-            if type(feature_key) is not str or not feature_key:
+            # What is a key at a glance needs no closer look.
+            if type(feature_key) is not str or not feature_key or not feature_key.isascii():
                 check_name(feature_key, "feature_key")
             called = self._read_user("get_flag", user)
             waits = self._read_wait("get_flag", wait)

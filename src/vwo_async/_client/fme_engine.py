@@ -33,7 +33,10 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
             if options.user_storage is None
             else StorageAccess(options.user_storage, options.storage_timeout_s, read_feature_row)
         )
-        super().__init__(FmeSnapshot(settings, options, time.time), storage, options)
+        source = options.settings_source
+        plan = None if source is None else source.take_plan(settings)
+        snapshot = FmeSnapshot(settings, options, time.time, plan=plan)
+        super().__init__(snapshot, storage, options)
 
     def compile(self, settings: FmeSettings, pause: GilPause) -> FmeSnapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""

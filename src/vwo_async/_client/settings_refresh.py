@@ -39,7 +39,7 @@ class SettingsRefresh:
         self._options = options
         self._source = source = options.settings_source
         if source is not None:
-            _check_source(source, holder.snapshot.settings)
+            _check_source(source, holder)
         self._make_transport = make_transport if source is None else source.make_transport
         hook = options.on_settings_change
         self.callback = None if hook is None else Callback(hook, "on_settings_change")
@@ -145,7 +145,13 @@ class SettingsRefresh:
         }
 
 
-def _check_source(source: SettingsSource, settings: Any) -> None:
+def _check_source(source: SettingsSource, holder: SnapshotHolder) -> None:
+    if source.endpoint is not holder.endpoint:
+        raise InvalidInputError(
+            "settings_source: is for the other product: VWOClient takes a SettingsSource, FMEClient an"
+            " FMESettingsSource"
+        )
+    settings = holder.snapshot.settings
     key = settings.sdk_key
     if not source.is_for(settings.account_id, source.sdk_key if key is None else key):
         raise InvalidInputError(

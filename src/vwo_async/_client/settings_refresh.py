@@ -91,12 +91,12 @@ class SettingsRefresh:
         Raises:
             InvalidInputError: The account or key is missing or cannot be used.
         """
-        if account_id is None:
-            account_id = self._holder.snapshot.settings.account_id
+        in_force = self._holder.snapshot.settings
+        account: int | str = in_force.account_id if account_id is None else account_id
         transport = self._make_transport()
         try:
             key = self._read_key() if sdk_key is None else SdkKey.read(sdk_key)
-            return await self._fetch_and_update(transport, account_id, key, via_webhook=via_webhook)
+            return await self._fetch_and_update(transport, account, key, via_webhook=via_webhook)
         finally:
             await transport.aclose()
 

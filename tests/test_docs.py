@@ -98,6 +98,9 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+FME_FILE = {"version": 1, "accountId": ACCOUNT, "sdkKey": KEY, "features": [], "campaigns": []}
+
+
 def shop_settings() -> dict[str, Any]:
     """Return a settings file with the campaigns that the examples speak of."""
     size = [{"id": 1, "key": "size", "type": "integer", "value": 10}]
@@ -119,6 +122,7 @@ async def a_readers_names(base_url: str) -> AsyncIterator[dict[str, Any]]:
     async with VWOClient(file, base_url=base_url) as client:
         yield {
             "ACCOUNT_ID": ACCOUNT,
+            "FMEClient": partial(vwo_async.FMEClient, transport=RecordingTransport()),
             "FastAPI": fastapi.FastAPI,
             "MemoryUserStorage": MemoryUserStorage,
             "RecordingTransport": RecordingTransport,
@@ -134,6 +138,7 @@ async def a_readers_names(base_url: str) -> AsyncIterator[dict[str, Any]]:
             "app": fastapi.FastAPI(),
             "asynccontextmanager": asynccontextmanager,
             "client": client,
+            "fme_settings": vwo_async.parse_fme_settings(FME_FILE),
             "ip": "203.0.113.7",
             "result": await client.track("checkout", "user 1", "signup", wait=True),
             "sdk_key": KEY,

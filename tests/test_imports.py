@@ -16,6 +16,7 @@ VALUES = {
     "_cancellation",
     "_error",
     "_explanation",
+    "_flag",
     "_home",
     "_log",
     "_reason",
@@ -54,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
 # One value may be needed by another.
 VALUE_IMPORTS = {
     "_explanation": {"_reason", "_value"},
+    "_flag": {"_reason", "_result", "_value"},
     "_result": {"_error", "_log", "_reason", "_value"},
     "_sdk_key": {"_error"},
     "_user": {"_error"},

@@ -1,4 +1,4 @@
-"""The asyncio-native SDK for VWO FullStack: A/B tests, feature tests and rollouts on the server.
+"""The asyncio-native SDK for VWO: FullStack (A/B tests, feature tests, rollouts) and FME (feature flags).
 
 One client for each event loop, opened once and used by every request::
 
@@ -15,6 +15,9 @@ One client for each event loop, opened once and used by every request::
 What is here:
 
 * The client: `VWOClient` (officially `launch`), and `UserHandle`, which is its methods for one user.
+* The client for accounts of VWO FME: `FMEClient`, with `FMEUser`; its flags are a `Flag` with `FlagRule` and
+  `FlagVariation`, its settings `fetch_fme_settings`, `parse_fme_settings`, `FmeSettings`, and
+  `FMESettingsSource` keeps them fresh.
 * Settings: `fetch_settings`, `parse_settings`, `Settings`; `SettingsSource` keeps them fresh,
   `verify_webhook` knows VWO's webhook, `compare_settings` tells what changed (`SettingsChange`).
 * What methods return: `TrackResult` with a `CampaignTrack` for each campaign and its `Delivery`, whose
@@ -33,6 +36,8 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from ._client.client import VWOClient, launch
+from ._client.fme_client import FMEClient
+from ._client.fme_user import FMEUser
 from ._client.options import GoalType
 from ._client.user_handle import UserHandle
 from ._error import (
@@ -46,9 +51,10 @@ from ._error import (
     WrongLoopError,
 )
 from ._explanation import Explanation, Step
+from ._flag import Flag, FlagRule, FlagVariation
 from ._home import rehome as _rehome
-from ._refresh.fetch import fetch_settings
-from ._refresh.source import SettingsSource
+from ._refresh.fetch import fetch_fme_settings, fetch_settings
+from ._refresh.source import FMESettingsSource, SettingsSource
 from ._result import (
     CampaignDecision,
     CampaignTrack,
@@ -61,13 +67,13 @@ from ._result import (
     Statistics,
     TrackResult,
 )
-from ._settings import parse_settings
+from ._settings import parse_fme_settings, parse_settings
 from ._settings.change import SettingsChange, compare_settings
 from ._version import __version__
 from .webhook import verify_webhook
 
 if _TYPE_CHECKING:
-    from ._settings import Settings
+    from ._settings import FmeSettings, Settings
 
 __all__ = [
     "CampaignDecision",
@@ -78,7 +84,14 @@ __all__ = [
     "DeliveryError",
     "DeliveryStatus",
     "Explanation",
+    "FMEClient",
+    "FMESettingsSource",
+    "FMEUser",
+    "Flag",
+    "FlagRule",
+    "FlagVariation",
     "FlushReport",
+    "FmeSettings",
     "GoalType",
     "InvalidInputError",
     "OutboxError",
@@ -98,8 +111,10 @@ __all__ = [
     "WrongLoopError",
     "__version__",
     "compare_settings",
+    "fetch_fme_settings",
     "fetch_settings",
     "launch",
+    "parse_fme_settings",
     "parse_settings",
     "verify_webhook",
 ]
@@ -108,8 +123,8 @@ _rehome(globals())
 
 
 def __getattr__(name: str) -> object:
-    if name == "Settings":
-        return _import_module("._settings", __name__).Settings
+    if name in ("Settings", "FmeSettings"):
+        return getattr(_import_module("._settings", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -44,6 +44,8 @@ class Reason(StrEnum):
     """Another campaign of the same mutually exclusive group has this user, or none won."""
     FEATURE_NOT_FOUND = "feature_not_found"
     """The settings file has no feature of this key."""
+    EVENT_NOT_FOUND = "event_not_found"
+    """No metric of the settings file counts an event of this name."""
     IN_HOLDOUT = "in_holdout"
     """The user is among those who get none of the features, so that others can be compared with them."""
     NO_RULE = "no_rule"

@@ -228,6 +228,14 @@ class Delivery(_Immutable):
     def __repr__(self) -> str:
         return f"<Delivery {self._name_status()}>"
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> Any:
+        """Let pydantic, and with it FastAPI, write a delivery as its outcome."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - not before somebody uses it
+
+        written = core_schema.plain_serializer_function_ser_schema(Delivery.as_json)
+        return core_schema.is_instance_schema(Delivery, serialization=written)
+
 
 def list_pending(delivery: Delivery) -> list[Receipt]:
     """Return the receipts whose outcome is not known."""
@@ -485,7 +493,7 @@ class SingleTrack(TrackResult):
     def __init__(
         self,
         campaign_key: str,
-        variation_name: str,
+        variation_name: str | None,
         receipt: Receipt,
         notes: tuple[str, ...] = (),
     ) -> None:

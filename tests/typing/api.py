@@ -221,3 +221,17 @@ def own(found: Settings) -> None:
     transport: Transport = OwnTransport()
     VWOClient(found, transport=transport, user_storage=OwnStorage())
     VWOClient(found, transport=OwnStorage())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def feature_flags(client: vwo_async.FMEClient) -> None:
+    """The client for FME."""
+    flag = await client.get_flag("search", {"id": "u1", "customVariables": {"plan": "pro"}})
+    assert_type(flag, vwo_async.Flag)
+    assert_type(flag.is_enabled(), bool)
+    assert_type(await client.get_flag("search", vwo_async.FMEUser("u1"), wait=True), vwo_async.Flag)
+    assert_type(await client.track_event("purchase", "u1", {"revenue": 9}), TrackResult)
+    assert_type(await client.set_attribute("plan", "pro", "u1"), bool)
+    assert_type(await client.set_attribute({"plan": "pro"}, "u1"), bool)
+    assert_type(await client.open(), vwo_async.FMEClient)
+    vwo_async.FMEClient(client.settings, strict=True)
+    vwo_async.FMEClient(client.settings, strict=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

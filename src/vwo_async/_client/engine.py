@@ -9,7 +9,7 @@ from asyncio import get_running_loop
 from collections.abc import Mapping
 from contextvars import Context
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._core.api_method import Api
 from .._core.plan import Decision
@@ -18,6 +18,7 @@ from .._delivery.transport.protocol import Fetcher
 from .._error import ClosedError, WrongLoopError
 from .._refresh.gil_pause import GilPause
 from .._result import Statistics
+from .._settings.endpoint import FULLSTACK, SettingsEndpoint
 from .._storage.access import StorageAccess
 from .._user import User
 from .callback import Callback
@@ -28,6 +29,7 @@ from .integration import make_payload
 from .options import Options
 from .reporter import CLOSE_GRACE_S, Reporter
 from .settings_refresh import SettingsRefresh
+from .settings_update import AnySnapshot
 from .snapshot import Snapshot
 from .stored_records import StoredRecords
 
@@ -39,11 +41,15 @@ if TYPE_CHECKING:
     from .._settings import Settings
 
 
-class Engine:
-    """The life of one client, and the services that its API methods share.
+SnapshotT = TypeVar("SnapshotT", bound=AnySnapshot)
+
+
+class ClientEngine(Generic[SnapshotT]):
+    """The life of one client, and the services that its API methods share, whatever the product.
 
     Args:
-        settings: The settings file in force at first.
+        snapshot: What is in force at first.
+        storage: The user storage, None if there is none.
         options: Launch options.
 
     Attributes:
@@ -57,47 +63,35 @@ class Engine:
         storage: The user storage, None if there is none.
         has_storage: Whether there is a user storage.
         refuses: Whether nothing is decided where the storage fails.
-        has_quick_path: Whether deciding and reporting have nothing to wait for and nobody to tell, so
-            that plain functions can do both; with an outbox the caller then has the event kept.
         has_outbox: Whether there is an outbox.
-        has_stored_path: The same with a user storage that takes rounds, which is all there is to wait for.
         loop_share: How long calls have held the current turn of the loop.
         settings_refresh: Keeps the settings fresh.
     """
 
-    def __init__(self, settings: Settings, options: Options) -> None:
+    # What differs between the products.
+
+    endpoint: SettingsEndpoint[Any]
+
+    def compile(self, settings: Any, pause: GilPause) -> SnapshotT:
+        """Return what would be in force with *settings*; may take a while and may run in a thread."""
+        raise NotImplementedError
+
+    def __init__(
+        self, snapshot: SnapshotT, storage: StorageAccess | None, options: Options
+    ) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.is_closed = False
         self.options = options
-        source = options.settings_source
-        plan = None if source is None else source.take_plan(settings)
-        self.snapshot = Snapshot(settings, options, time.time, plan=plan)
+        self.snapshot = snapshot
         self.consent = Consent(options.consent, options.storage_timeout_s)
         self.reporter = Reporter(options)
         self.loop_share = LoopShare()
         self._closing: asyncio.Task[None] | None = None
-        self.storage = (
-            None
-            if options.user_storage is None
-            else StorageAccess(options.user_storage, options.storage_timeout_s)
-        )
+        self.storage = storage
         self.has_storage = self.storage is not None
         self.refuses = options.on_storage_error == "refuse"
         self.claims = ConversionClaims(self.storage, refuses=self.refuses)
-        self.has_quick_path = (
-            options.user_storage is None
-            and options.integrations is None
-            and not options.development_mode
-        )
         self.has_outbox = options.outbox is not None
-        self.has_stored_path = (
-            self.storage is not None
-            and self.storage.marks_with_claim
-            and options.integrations is None
-            and options.outbox is None
-            and not options.development_mode
-            and not options.should_track_returning_user
-        )
         self._integration = (
             Callback(options.integrations, "integrations") if options.integrations else None
         )
@@ -148,14 +142,15 @@ class Engine:
         Context().run(self._start, loop)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        account = self.snapshot.event_factory.account
-        self.reporter.start(account, self.claims.release_on_failure, self.claims.confirm)
+        self.reporter.start(
+            self.snapshot.account, self.claims.release_on_failure, self.claims.confirm
+        )
         self.settings_refresh.start()
         self.loop = loop
+        self.on_started()
 
-    def compile(self, settings: Settings, pause: GilPause) -> Snapshot:
-        """Return what would be in force with *settings*; may take a while and may run in a thread."""
-        return Snapshot(settings, self.options, time.time, previous=self.snapshot, pause=pause)
+    def on_started(self) -> None:
+        """Do what a client of this product does first; it must not raise."""
 
     def make_fetcher(self) -> Fetcher:
         """Return a transport for settings files, as the options describe it."""
@@ -223,13 +218,54 @@ class Engine:
         await self.reporter.flush()
         return True
 
-    # Services
-
     def make_stored_records(
         self, user: User, given_record: Mapping[str, Any] | None
     ) -> StoredRecords:
         """Return an empty view of the user storage for one call about *user*."""
         return StoredRecords(self.storage, user, given_record, refuses=self.refuses)
+
+
+class Engine(ClientEngine[Snapshot]):
+    """That of VWO FullStack.
+
+    Args:
+        settings: The settings file in force at first.
+        options: Launch options.
+
+    Attributes:
+        has_quick_path: Whether deciding and reporting have nothing to wait for and nobody to tell, so
+            that plain functions can do both; with an outbox the caller then has the event kept.
+        has_stored_path: The same with a user storage that takes rounds, which is all there is to wait for.
+    """
+
+    endpoint = FULLSTACK
+
+    def __init__(self, settings: Settings, options: Options) -> None:
+        source = options.settings_source
+        plan = None if source is None else source.take_plan(settings)
+        storage = (
+            None
+            if options.user_storage is None
+            else StorageAccess(options.user_storage, options.storage_timeout_s)
+        )
+        super().__init__(Snapshot(settings, options, time.time, plan=plan), storage, options)
+        self.has_quick_path = (
+            options.user_storage is None
+            and options.integrations is None
+            and not options.development_mode
+        )
+        self.has_stored_path = (
+            storage is not None
+            and storage.marks_with_claim
+            and options.integrations is None
+            and options.outbox is None
+            and not options.development_mode
+            and not options.should_track_returning_user
+        )
+
+    def compile(self, settings: Settings, pause: GilPause) -> Snapshot:
+        """Return what would be in force with *settings*; may take a while and may run in a thread."""
+        return Snapshot(settings, self.options, time.time, previous=self.snapshot, pause=pause)
 
     def tell_integration(
         self,

@@ -56,6 +56,12 @@ _SENDING = {
     "push": "push",
     "is_feature_enabled": "is_feature_enabled",
     "isFeatureEnabled": "is_feature_enabled",
+    "get_flag": "get_flag",
+    "getFlag": "get_flag",
+    "track_event": "track_event",
+    "trackEvent": "track_event",
+    "set_attribute": "set_attribute",
+    "setAttribute": "set_attribute",
 }
 # These send nothing, so that waiting for delivery changes nothing; they are names all the same.
 _SILENT = frozenset(
@@ -198,8 +204,8 @@ def _option(reader: Reader, default: Any, *, is_shown: bool = True) -> Any:
     return field(default=default, repr=is_shown, metadata={"reader": reader})
 
 
-class LaunchOptions(TypedDict, total=False):
-    """The keyword arguments of `VWOClient` and `launch`, for type checkers.
+class FMELaunchOptions(TypedDict, total=False):
+    """The keyword arguments of `FMEClient`, for type checkers: those of both clients.
 
     What each one means stands at the field of that name in `Options`.
     """
@@ -207,8 +213,6 @@ class LaunchOptions(TypedDict, total=False):
     user_storage: UserStorage | PlainUserStorage | None
     on_storage_error: OnStorageError
     return_promise_for: Mapping[str, bool] | Iterable[str] | None
-    goal_type_to_track: GoalType | str
-    should_track_returning_user: bool
     integrations: Integration | None
     batch_events: BatchEvents | None
     outbox: str | os.PathLike[str] | Outbox | None
@@ -216,7 +220,6 @@ class LaunchOptions(TypedDict, total=False):
     consent: ConsentHook | None
     settings_source: SettingsSource | None
     on_settings_change: SettingsHook | None
-    user_id_encoding: UserIdEncoding
     development_mode: bool
     strict: bool
     base_url: str
@@ -231,6 +234,14 @@ class LaunchOptions(TypedDict, total=False):
     ssl_context: ssl.SSLContext | None
     proxy: str | None
     transport: Transport | TransportName | None
+
+
+class LaunchOptions(FMELaunchOptions, total=False):
+    """The keyword arguments of `VWOClient` and `launch`, for type checkers."""
+
+    goal_type_to_track: GoalType | str
+    should_track_returning_user: bool
+    user_id_encoding: UserIdEncoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +387,19 @@ def read_options(given: Mapping[str, Any]) -> Options:
         raise InvalidInputError("; ".join(faults))
     flush_callback = (given.get("batch_events") or {}).get("flush_callback")
     return Options(**values, flush_callback=flush_callback, usage=count_usage(given))
+
+
+def read_fme_options(given: Mapping[str, Any]) -> Options:
+    """Return checked options of an `FMEClient`.
+
+    Raises:
+        InvalidInputError: One text that names every wrong option.
+        TypeError: An option is not known, or is one of FullStack alone.
+    """
+    unknown = given.keys() - FMELaunchOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"unknown launch options of FMEClient: {', '.join(sorted(unknown))}")
+    return read_options(given)
 
 
 def _find_proxy_fault(proxy: str, transport: object) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._delivery.transport.protocol import Fetcher
 from .._error import InvalidInputError
@@ -14,9 +14,6 @@ from .._sdk_key import SdkKey
 from .callback import Callback
 from .options import Options
 from .settings_update import SettingsUpdate, SnapshotHolder
-
-if TYPE_CHECKING:
-    from .._settings import Settings
 
 # The least time between two refreshes of a client without a settings source.
 MIN_INTERVAL_S = 1.0
@@ -42,7 +39,7 @@ class SettingsRefresh:
         self._options = options
         self._source = source = options.settings_source
         if source is not None:
-            _check_source(source, holder.snapshot.settings)
+            _check_source(source, holder)
         self._make_transport = make_transport if source is None else source.make_transport
         hook = options.on_settings_change
         self.callback = None if hook is None else Callback(hook, "on_settings_change")
@@ -94,12 +91,12 @@ class SettingsRefresh:
         Raises:
             InvalidInputError: The account or key is missing or cannot be used.
         """
-        if account_id is None:
-            account_id = self._holder.snapshot.settings.account_id
+        in_force = self._holder.snapshot.settings
+        account: int | str = in_force.account_id if account_id is None else account_id
         transport = self._make_transport()
         try:
             key = self._read_key() if sdk_key is None else SdkKey.read(sdk_key)
-            return await self._fetch_and_update(transport, account_id, key, via_webhook=via_webhook)
+            return await self._fetch_and_update(transport, account, key, via_webhook=via_webhook)
         finally:
             await transport.aclose()
 
@@ -114,12 +111,13 @@ class SettingsRefresh:
                 sdk_name=self._options.sdk_name,
                 sdk_version=self._options.sdk_version,
                 via_webhook=via_webhook,
+                endpoint=self._holder.endpoint,
             )
 
         return await self.settings_update.fetch_and_update(fetch, account_id, sdk_key)
 
     def _read_key(self) -> SdkKey:
-        key = self._holder.snapshot.settings.sdk_key
+        key: SdkKey | None = self._holder.snapshot.settings.sdk_key
         if key is None:
             raise InvalidInputError("account_id and sdk_key are required")
         return key
@@ -147,7 +145,13 @@ class SettingsRefresh:
         }
 
 
-def _check_source(source: SettingsSource, settings: Settings) -> None:
+def _check_source(source: SettingsSource, holder: SnapshotHolder) -> None:
+    if source.endpoint is not holder.endpoint:
+        raise InvalidInputError(
+            "settings_source: is for the other product: VWOClient takes a SettingsSource, FMEClient an"
+            " FMESettingsSource"
+        )
+    settings = holder.snapshot.settings
     key = settings.sdk_key
     if not source.is_for(settings.account_id, source.sdk_key if key is None else key):
         raise InvalidInputError(

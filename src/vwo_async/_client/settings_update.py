@@ -7,40 +7,57 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from anyio import to_thread
 
 from .._cancellation import is_failure
+from .._delivery.request import Account
 from .._error import DeliveryError, InvalidInputError, SettingsError
 from .._log import FailureLog, log_info
 from .._refresh.gil_pause import GilPause
 from .._refresh.source import GIVEN, VWO, SettingsSource
 from .._sdk_key import SdkKey
-from .._settings.change import SettingsChange, compare_settings
-from .._settings.endpoint import read_settings
+from .._settings.change import SettingsChange
+from .._settings.endpoint import SettingsEndpoint
 from .callback import Callback
-from .snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from .._settings import Settings
 
 MAX_DETAIL = 300
+
+
+class AnySnapshot(Protocol):
+    """What is in force, of either product."""
+
+    @property
+    def settings(self) -> Any:
+        """The settings file."""
+        ...
+
+    @property
+    def account(self) -> Account:
+        """In whose name events are sent."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """What the file holds, in a few words for the log."""
+        ...
 
 
 class SnapshotHolder(Protocol):
     """The owner of the settings in force."""
 
-    snapshot: Snapshot
+    endpoint: SettingsEndpoint[Any]
+    snapshot: Any
 
-    def compile(self, settings: Settings, pause: GilPause) -> Snapshot:
+    def compile(self, settings: Any, pause: GilPause) -> AnySnapshot:
         """Return the snapshot of *settings*; called in a thread."""
         ...
 
 
 class _Prepared(NamedTuple):
     digest: bytes
-    snapshot: Snapshot
+    snapshot: AnySnapshot
     change: SettingsChange | None
 
 
@@ -135,9 +152,7 @@ class SettingsUpdate:
             return self._digest
         self._digest, self._holder.snapshot = prepared.digest, prepared.snapshot
         self.updates += 1
-        log_info(
-            "a settings file of %d campaigns is in force", len(prepared.snapshot.plan.campaigns)
-        )
+        log_info("a settings file of %s is in force", prepared.snapshot.summary)
         if self._hook is not None and prepared.change:
             self._hook.call_soon(prepared.change)
         return prepared.digest
@@ -149,9 +164,10 @@ class SettingsUpdate:
         digest = hashlib.sha256(body).digest()
         if digest == self._digest:
             return None
-        settings = read_settings(body, account_id, sdk_key, pause)
+        endpoint = self._holder.endpoint
+        settings = endpoint.read(body, account_id, sdk_key, pause)
         snapshot = self._holder.compile(settings, pause)
         if self._hook is None:
             return _Prepared(digest, snapshot, None)
-        change = compare_settings(self._holder.snapshot.settings, settings, pause=pause)
+        change = endpoint.compare(self._holder.snapshot.settings, settings, pause)
         return _Prepared(digest, snapshot, change)

@@ -69,5 +69,15 @@ class Snapshot:
             wall_clock=wall_clock,
         )
 
+    @property
+    def account(self) -> Account:
+        """In whose name events are sent."""
+        return self.event_factory.account
+
+    @property
+    def summary(self) -> str:
+        """What the file holds, in a few words for the log."""
+        return f"{len(self.plan.campaigns)} campaigns"
+
     def __repr__(self) -> str:
         return f"<Snapshot of {len(self.plan.campaigns)} campaigns>"

@@ -95,7 +95,7 @@ class StoredRecords:
             if not missing:
                 decisions = [one for one in answers if isinstance(one, Decision)]
                 return self._refuse(decisions) if self._failed else decisions
-            await self._read(dict.fromkeys(missing))
+            await self.read(dict.fromkeys(missing))
 
     def _refuse(self, decisions: Sequence[Decision]) -> list[Decision]:
         """Take back what was decided in place of a record that could not be read."""
@@ -125,7 +125,7 @@ class StoredRecords:
             return
         groups = [campaign.group for campaign in campaigns if campaign.group is not None]
         members = [member for group in groups for member in group.members]
-        await self._read(dict.fromkeys(one.key for one in (*campaigns, *members)))
+        await self.read(dict.fromkeys(one.key for one in (*campaigns, *members)))
 
     async def trace(self, plan: Plan, campaign: Campaign, api: Api) -> Explanation:
         """Return how *campaign* is decided."""
@@ -133,12 +133,13 @@ class StoredRecords:
             answer = trace(plan, campaign, self._user, api, self.known)
             if isinstance(answer, Explanation):
                 return answer
-            await self._read(dict.fromkeys(answer.keys))
+            await self.read(dict.fromkeys(answer.keys))
             if self._failed if self._refuses else self._unread and not api.assigns:
                 step = Step("storage", False, "the record could not be read")
                 return Explanation(campaign.key, None, Reason.STORAGE_ERROR, (step,))
 
-    async def _read(self, keys: Iterable[str]) -> None:
+    async def read(self, keys: Iterable[str]) -> None:
+        """Read the records of *keys* that are not known yet, in one round."""
         assert self._storage is not None
         assert self.known is not None
         if self._given_record is not None:
@@ -164,6 +165,11 @@ class StoredRecords:
         self._unread |= found.unread
         if user_call is not None and not found.failed:
             user_call.remember(since, found.records)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether there may be a record that could not be read."""
+        return bool(self._failed)
 
     def find(self, campaign: Campaign) -> Stored | None:
         """Return the record of *campaign*, where one was read."""

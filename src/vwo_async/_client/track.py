@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._core.api_method import TRACK
 from .._core.decision import decide
@@ -36,7 +36,7 @@ from .arguments import TrackCall, read_revenue
 from .conversion import Accepted, Conversion, Refused
 from .decide import compile_campaigns
 from .drafts import Drafts
-from .engine import Engine
+from .engine import ClientEngine, Engine
 from .reporter import delivery_of
 from .snapshot import Snapshot
 from .stored_records import StoredRecords
@@ -109,7 +109,7 @@ def track_now(
     return TrackResult({campaign_key: refused})
 
 
-async def await_delivery(engine: Engine, result: TrackResult) -> TrackResult:
+async def await_delivery(engine: ClientEngine[Any], result: TrackResult) -> TrackResult:
     """Await the delivery of what `track_now` returned, and return the result as it is then."""
     delivery = result.delivery
     await engine.reporter.wait_for(delivery)

@@ -355,26 +355,6 @@ class ArchEvent(Event):
         return self._body()
 
 
-_KINDS: Mapping[str, type[_ClassicEvent | ArchEvent]] = {
-    "user": ImpressionEvent,
-    "goal": ConversionEvent,
-    "push": CustomDimensionEvent,
-    "arch": ArchEvent,
-}
-
-
-def restore_event(account: Account, data: Mapping[str, Any]) -> Event:
-    """Return the event that `dump` was made of, in the name of *account*; its bytes are the same again.
-
-    Raises:
-        ValueError: It is no such dump.
-    """
-    try:
-        return _KINDS[data["kind"]].restore(account, data)
-    except (KeyError, TypeError, ArithmeticError):
-        raise ValueError("not an event") from None
-
-
 def find_visitor(event: Event) -> str:
     """Return the id under which VWO knows the visitor of *event*."""
     return event._visitor()

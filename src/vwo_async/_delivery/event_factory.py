@@ -48,7 +48,7 @@ class EventFactory:
         self.account = account
         self._is_batched = is_batched
         self._wall_clock = wall_clock
-        self._stamp = _Stamp()
+        self._stamp = Stamp()
         self.is_arch = is_arch and not is_batched
 
     def make_impression(self, user: User, campaign: Campaign, variation: Variation) -> Event:
@@ -145,7 +145,7 @@ class EventFactory:
         )
 
 
-class _Stamp:
+class Stamp:
     """Milliseconds that differ between two events of one visitor, since they make the message id."""
 
     __slots__ = ("_last", "_now")

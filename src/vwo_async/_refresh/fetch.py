@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
 
@@ -14,14 +14,17 @@ from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._sdk_key import SdkKey
-from .._settings.endpoint import PULL_PATH, SETTINGS_PATH, make_target, read_settings
+from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
 from .._settings.size_limit import MAX_SETTINGS_BYTES
 from .._user import check_text
 from .._version import PACKAGE_NAME, __version__
 from .gil_pause import GilPause
 
 if TYPE_CHECKING:
-    from .._settings import Settings
+    from .._settings import FmeSettings, Settings
+
+_USER_AGENT = f"{PACKAGE_NAME}/{__version__}"
+_SettingsT = TypeVar("_SettingsT", "Settings", "FmeSettings")
 
 
 async def fetch_settings(
@@ -51,30 +54,82 @@ async def fetch_settings(
         SettingsError: The answer is not a settings file of this account and key, or it is too large.
     """
     try:
-        key = SdkKey.read(sdk_key)
+        return await _fetch_checked(
+            FULLSTACK,
+            account_id,
+            sdk_key,
+            TransportConfig(base_url, timeouts, _USER_AGENT, ssl_context, proxy),
+            via_webhook=via_webhook,
+        )
     finally:
         # Tools that report errors show the locals of each frame.
-        del sdk_key
-    user_agent = f"{PACKAGE_NAME}/{__version__}"
-    config = TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy)
+        del sdk_key, proxy
+
+
+async def fetch_fme_settings(
+    account_id: int | str,
+    sdk_key: str,
+    *,
+    via_webhook: bool = False,
+    base_url: str = VWO_BASE_URL,
+    timeouts: Timeouts | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    proxy: str | None = None,
+) -> FmeSettings:
+    """Return the v2 settings file that VWO FME holds for an account and environment, for an `FMEClient`.
+
+    See `fetch_settings` for the arguments and errors. Accounts of Wingify have theirs at
+    ``base_url="https://edge.wingify.net"``.
+    """
     try:
-        return await _fetch(config, account_id, key, via_webhook=via_webhook)
+        return await _fetch_checked(
+            FME,
+            account_id,
+            sdk_key,
+            TransportConfig(base_url, timeouts, _USER_AGENT, ssl_context, proxy),
+            via_webhook=via_webhook,
+        )
+    finally:
+        del sdk_key, proxy
+
+
+async def _fetch_checked(
+    endpoint: SettingsEndpoint[_SettingsT],
+    account_id: int | str,
+    sdk_key: str,
+    config: TransportConfig,
+    *,
+    via_webhook: bool,
+) -> _SettingsT:
+    try:
+        key = SdkKey.read(sdk_key)
+    finally:
+        del sdk_key
+    try:
+        return await _fetch(endpoint, config, account_id, key, via_webhook=via_webhook)
     except VWOError as error:
         failure = error
     raise without_frames(failure)
 
 
 async def _fetch(
-    config: TransportConfig, account_id: int | str, sdk_key: SdkKey, *, via_webhook: bool
-) -> Settings:
+    endpoint: SettingsEndpoint[_SettingsT],
+    config: TransportConfig,
+    account_id: int | str,
+    sdk_key: SdkKey,
+    *,
+    via_webhook: bool,
+) -> _SettingsT:
     # The first import of a transport would block the event loop for too long.
     await to_thread.run_sync(load_transport, "httpx")
     transport = make_fetcher(config)
     try:
-        body = await fetch_body(transport, account_id, sdk_key, via_webhook=via_webhook)
+        body = await fetch_body(
+            transport, account_id, sdk_key, via_webhook=via_webhook, endpoint=endpoint
+        )
     finally:
         await transport.aclose()
-    return await to_thread.run_sync(read_settings, body, account_id, sdk_key, GilPause())
+    return await to_thread.run_sync(endpoint.read, body, account_id, sdk_key, GilPause())
 
 
 async def fetch_body(
@@ -85,6 +140,7 @@ async def fetch_body(
     sdk_name: str = PACKAGE_NAME,
     sdk_version: str = __version__,
     via_webhook: bool,
+    endpoint: SettingsEndpoint[Any] = FULLSTACK,
 ) -> bytes:
     """Return the body of VWO's answer to a request for the settings file.
 
@@ -96,8 +152,9 @@ async def fetch_body(
     if not str(account_id):
         raise InvalidInputError("account_id and sdk_key are required")
     check_text(str(account_id), "account_id")
-    path = PULL_PATH if via_webhook else SETTINGS_PATH
-    target = make_target(path, account_id, sdk_key, sdk_name, sdk_version)
+    target = endpoint.make_target(
+        account_id, sdk_key, sdk_name, sdk_version, via_webhook=via_webhook
+    )
     answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)
     if answer.status != 200:
         raise DeliveryError(

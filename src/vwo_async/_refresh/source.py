@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from anyio import to_thread
 
+from .._core.fme.plan import compile_fme_plan
 from .._core.lazy_plan import compile_plan
-from .._core.plan import Plan
 from .._delivery.transport.by_name import make_fetcher
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._log import FailureLog, log_warning
 from .._sdk_key import SdkKey
-from .._settings.endpoint import read_settings
+from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
 from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
 from .._version import PACKAGE_NAME, __version__
 from .fetch import fetch_body, may_pass
 from .gil_pause import GilPause
 
 if TYPE_CHECKING:
-    from .._settings import Settings
+    from .._settings import FmeSettings, Settings
 
 GIVEN, VWO, DISK = "given", "vwo", "disk"
 DAY_S = 86_400.0
@@ -95,6 +95,9 @@ class SettingsSource:
         InvalidInputError: An argument cannot be used.
     """
 
+    # What differs between the products.
+    endpoint: SettingsEndpoint[Any] = FULLSTACK
+
     def __init__(
         self,
         account_id: int | str,
@@ -138,8 +141,8 @@ class SettingsSource:
         self._transport_config = TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy)
         # So that a bad argument raises here and not at the first request.
         self.make_transport()
-        self._loaded: tuple[weakref.ref[Settings], Loaded] | None = None
-        self._plan: Plan | None = None
+        self._loaded: tuple[weakref.ref[Any], Loaded] | None = None
+        self._plan: Any = None
         self._kept: tuple[bytes, float] | None = None
 
     async def load(self) -> Settings:
@@ -153,13 +156,17 @@ class SettingsSource:
             SettingsError: VWO's answer is not a settings file of this account and key, and there is no
                 last known good file.
         """
+        settings: Settings = await self._load_checked()
+        return settings
+
+    async def _load_checked(self) -> Any:
         try:
             return await self._load()
         except VWOError as error:
             failure = error
         raise without_frames(failure)
 
-    async def _load(self) -> Settings:
+    async def _load(self) -> Any:
         started_at = time.monotonic()
         transport = self.make_transport()
         try:
@@ -173,7 +180,7 @@ class SettingsSource:
         await self.keep(body, digest)
         return settings
 
-    async def _fetch(self, transport: Fetcher) -> tuple[bytes, Settings]:
+    async def _fetch(self, transport: Fetcher) -> tuple[bytes, Any]:
         """Return the file and its settings; try again where that may help, within the time of one request."""
         timeouts = self._transport_config.timeouts or Timeouts()
         waits_s = iter(RETRY_WAITS_S)
@@ -195,19 +202,21 @@ class SettingsSource:
             pass
         raise failure
 
-    async def _fetch_once(self, transport: Fetcher) -> tuple[bytes, Settings]:
-        body = await fetch_body(transport, self.account_id, self.sdk_key, via_webhook=False)
+    async def _fetch_once(self, transport: Fetcher) -> tuple[bytes, Any]:
+        body = await fetch_body(
+            transport, self.account_id, self.sdk_key, via_webhook=False, endpoint=self.endpoint
+        )
         return body, await self._read(body)
 
-    async def _read(self, body: bytes, *, lacks_key: bool = False) -> Settings:
+    async def _read(self, body: bytes, *, lacks_key: bool = False) -> Any:
         """Return the settings in *body*, with the SDK key if they lack it, and compile their plan."""
         pause = GilPause()
 
-        def work() -> tuple[Settings, Plan]:
-            settings = read_settings(body, self.account_id, self.sdk_key, pause)
+        def work() -> tuple[Any, Any]:
+            settings = self.endpoint.read(body, self.account_id, self.sdk_key, pause)
             if lacks_key:
                 settings = settings.model_copy(update={"sdk_key": self.sdk_key})
-            return settings, compile_plan(settings, pause=pause)
+            return settings, self._compile(settings, pause)
 
         try:
             settings, self._plan = await to_thread.run_sync(work, abandon_on_cancel=True)
@@ -215,7 +224,10 @@ class SettingsSource:
             pause.cancel()
         return settings
 
-    async def _load_kept(self, error: DeliveryError | SettingsError) -> Settings:
+    def _compile(self, settings: Any, pause: GilPause) -> Any:
+        return compile_plan(settings, pause=pause)
+
+    async def _load_kept(self, error: DeliveryError | SettingsError) -> Any:
         """Return the last known good settings, or raise *error* if there are none that can be used."""
         if self._disk is None:
             raise error
@@ -249,13 +261,13 @@ class SettingsSource:
         """Return a transport for the settings file."""
         return make_fetcher(self._transport_config)
 
-    def find_loaded(self, settings: Settings) -> Loaded | None:
+    def find_loaded(self, settings: object) -> Loaded | None:
         """Return where *settings* came from; None if they were not loaded by this source."""
         if self._loaded is None or self._loaded[0]() is not settings:
             return None
         return self._loaded[1]
 
-    def take_plan(self, settings: Settings) -> Plan | None:
+    def take_plan(self, settings: object) -> Any:
         """Return the plan of *settings*, once, if they are the last ones that were loaded."""
         if self.find_loaded(settings) is None:
             return None
@@ -286,7 +298,30 @@ class SettingsSource:
     def __repr__(self) -> str:
         poll = self.poll_interval_s
         polling = "not polled" if poll is None else f"polled every {poll:g} s"
-        return f"<SettingsSource of account {self.account_id}, {polling}>"
+        return f"<{type(self).__name__} of account {self.account_id}, {polling}>"
+
+
+class FMESettingsSource(SettingsSource):
+    """A `SettingsSource` for the v2 settings files of VWO FME, with the same arguments.
+
+    Accounts of Wingify have theirs at ``base_url="https://edge.wingify.net"``.
+    """
+
+    endpoint = FME
+
+    async def load(self) -> FmeSettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
+        """Return the settings from VWO or, if that fails, the last known good ones; see `SettingsSource.load`.
+
+        Raises:
+            DeliveryError: VWO could not be reached, or refused, and there is no last known good file.
+            SettingsError: VWO's answer is not a v2 settings file of this account and key, and there is no
+                last known good file.
+        """
+        settings: FmeSettings = await self._load_checked()
+        return settings
+
+    def _compile(self, settings: Any, pause: GilPause) -> Any:
+        return compile_fme_plan(settings, pause)
 
 
 def _describe_keep_error(error: Exception) -> str:

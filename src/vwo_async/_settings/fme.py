@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Strict
 
+from .._home import set_home
 from .fault import find_repeated
 from .field_type import (
     MAX_ID,
@@ -257,3 +258,6 @@ def find_fme_duplicates(settings: FmeSettings) -> Iterator[str]:
         path = f"campaigns.{index}.variations"
         yield from find_repeated(path, "id", [one.id for one in campaign.variations])
     yield from find_repeated("holdouts", "id", [one.id for one in settings.holdouts])
+
+
+set_home(FmeSettings, "vwo_async")

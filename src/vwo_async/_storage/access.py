@@ -68,9 +68,16 @@ class StorageAccess:
     Args:
         storage: The user's storage.
         timeout_s: How long one call of the API may wait for the storage in all.
+        read_row: Returns what a row says of a user and campaign, see `record.read_row`.
     """
 
-    def __init__(self, storage: UserStorage | PlainUserStorage, timeout_s: float) -> None:
+    def __init__(
+        self,
+        storage: UserStorage | PlainUserStorage,
+        timeout_s: float,
+        read_row: Callable[[Any, str, str], Stored | str | None] = read_row,
+    ) -> None:
+        self._read_row = read_row
         self._timeout_s = timeout_s
         self._clock = LoopClock(min(MAX_TICK_S, timeout_s / 20))
         self._queues = UserQueues(self._clock)
@@ -149,7 +156,7 @@ class StorageAccess:
         rows = [
             one
             if isinstance(one, Failure)
-            else self._without_withdrawn(_read(one, request), request)
+            else self._without_withdrawn(self._read(one, request), request)
             for one, request in zip(outcomes, requests, strict=True)
         ]
         self._note_all(rows, notes)
@@ -190,12 +197,16 @@ class StorageAccess:
                 finally:
                     drop((pending,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
-        stored = outcome if isinstance(outcome, Failure) else _read(outcome, request)
+        stored = outcome if isinstance(outcome, Failure) else self._read(outcome, request)
         if isinstance(stored, Failure):
             self._note_all((stored,), notes)
         elif stored is not None and self._releases.has_any:
             return self._without_withdrawn(stored, request)
         return stored
+
+    def _read(self, row: Any, request: ReadRecord) -> Stored | Failure | None:
+        stored = self._read_row(row, request.user_id, request.campaign_key)
+        return Failure(stored, is_answer=True) if isinstance(stored, str) else stored
 
     # Writing
 
@@ -485,7 +496,7 @@ class StorageAccess:
         notes: list[str] = []
         read = ReadRecord(user_id, campaign_key)
         (outcome,) = await self._exchange(self._reads, [read], self.find_deadline())
-        stored = outcome if isinstance(outcome, Failure) else _read(outcome, read)
+        stored = outcome if isinstance(outcome, Failure) else self._read(outcome, read)
         self._note_all([stored], notes)
         if isinstance(stored, Failure):
             raise _UnreadError
@@ -520,11 +531,6 @@ class StorageAccess:
         self._reads.cut()
         await self._writes.aclose(ends_at)
         await self._reads.aclose(ends_at)
-
-
-def _read(row: Any, request: ReadRecord) -> Stored | Failure | None:
-    stored = read_row(row, request.user_id, request.campaign_key)
-    return Failure(stored, is_answer=True) if isinstance(stored, str) else stored
 
 
 def _withdrawal_of(request: CountConversion) -> WithdrawConversion:

@@ -17,7 +17,8 @@ from ..._cancellation import PROCESS_ENDS, is_failure
 from ..._error import OutboxError
 from ..._log import FailureLog, log_error, log_info
 from ..._result import DeliveryStatus
-from ..event import Event, restore_event
+from ..event import Event
+from ..event_kind import restore_event
 from ..request import Account
 from .protocol import Outbox
 

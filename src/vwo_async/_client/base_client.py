@@ -1,0 +1,195 @@
+"""What the clients of both products have in common: their life, ledger and settings, and how they refuse."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from .._error import ClosedError, InvalidInputError, OutboxError
+from .._log import FailureLog, log_warning
+from .._result import CloseReport, FlushReport, Statistics
+from .._user import encode_id
+from .arguments import read_flag
+from .engine import ClientEngine
+from .options import Options
+
+EngineT = TypeVar("EngineT", bound=ClientEngine[Any])
+
+
+class Client(Generic[EngineT]):
+    """A client of either product.
+
+    Args:
+        engine: Its engine.
+        options: Launch options.
+    """
+
+    def __init__(self, engine: EngineT, options: Options) -> None:
+        self._engine = engine
+        self._options = options
+        self._left_out = FailureLog("arguments")
+
+    # Life
+
+    async def open(self) -> Self:
+        """Bind the client to the running loop and start its workers; again is no error.
+
+        Raises:
+            ClosedError: It was closed, or is open in another loop.
+            OutboxError: The outbox cannot be used; the client is closed then, as it is where opening it
+                is cancelled.
+        """
+        engine = self._engine
+        was_open = engine.loop is not None
+        engine.enter()
+        try:
+            await engine.reporter.opened()
+        except BaseException as error:
+            # Whoever fails to open it has no client to close; one that others use stays as it is.
+            if isinstance(error, OutboxError) or not was_open:
+                await engine.aclose(0.0)
+            raise
+        return self
+
+    async def aclose(self, *, timeout_s: float | None = None) -> CloseReport:
+        """Deliver what is pending, within a deadline, then stop. Again, or at the same time, is no error.
+
+        Args:
+            timeout_s: The deadline; ``close_timeout_s`` by default. What is pending then is dropped
+                with the reason ``closed``, or kept for the next client where there is an outbox.
+
+        Returns:
+            What was delivered, and what remains and where.
+
+        Raises:
+            WrongLoopError: The client is open in another loop.
+        """
+        await self._engine.aclose(timeout_s)
+        return self._engine.reporter.report_close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None and engine.loop is not None:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
+
+    # Ledger
+
+    def statistics(self) -> Statistics:
+        """Return the ledger: what became of every accepted event so far."""
+        return self._engine.statistics()
+
+    def __repr__(self) -> str:
+        engine = getattr(self, "_engine", None)
+        if engine is None:
+            # Its arguments could not be used, and it is looked at in a traceback.
+            return f"<{type(self).__name__}>"
+        state = "closed" if engine.is_closed else "new" if engine.loop is None else "open"
+        queue = engine.reporter.queue
+        return (
+            f"<{type(self).__name__} {state}: {queue.accepted} accepted == {queue.delivered} delivered"
+            f" + {queue.rejected} rejected + {queue.dropped.total()} dropped"
+            f" + {queue.pending} pending>"
+        )
+
+    @property
+    def settings_warnings(self) -> tuple[str, ...]:
+        """What of the settings file is not used, and why."""
+        notes: tuple[str, ...] = self._engine.snapshot.plan.notes
+        return notes
+
+    async def flush_events(self) -> FlushReport:
+        """Send everything that waits, and wait for the end of all that was pending when this was called.
+
+        Returns:
+            What became of it; true where all was delivered, or nothing was pending.
+        """
+        self._engine.enter()
+        return await self._engine.reporter.flush()
+
+    # Settings and consent
+
+    async def refresh_settings(self) -> bool:
+        """Have the settings fetched as VWO's webhook asks one to, and put in force if they differ.
+
+        Made for webhook handlers, see `verify_webhook`: however often it is called, one request is under
+        way at a time, at most one follows for all who called meanwhile, and no more than one a second is
+        made (``min_refresh_interval_s`` of the `SettingsSource`). An answer that is no settings file of
+        this account and key, or none at all, changes nothing.
+
+        Returns:
+            Whether the settings in force are now those that VWO gave after this call. False after opting
+            out.
+        """
+        engine = self._engine
+        engine.enter()
+        if engine.consent.has_opted_out:
+            return False
+        try:
+            is_fresh = await engine.settings_refresh.refresh()
+        except InvalidInputError as error:
+            self._refuse("refresh_settings", error)
+            return False
+        if engine.is_closed:
+            raise ClosedError("the client was closed during this call")
+        return is_fresh
+
+    async def set_opt_out(self) -> bool:
+        """Deliver what was accepted, then decide, store and send nothing any more, for anybody.
+
+        Every API method gives its empty result afterwards. Follows the official ``setOptOut``.
+
+        Returns:
+            True.
+        """
+        self._engine.enter()
+        return await self._engine.opt_out()
+
+    def opt_out_user(self, user_id: str) -> None:
+        """Decide, store and send nothing about this user from now on, in this process.
+
+        For a choice that outlives the process, give the launch option ``consent``.
+
+        Raises:
+            InvalidInputError: The id cannot be a user's.
+        """
+        encode_id(user_id)
+        self._engine.consent.opt_out(user_id)
+
+    def opt_in_user(self, user_id: str) -> None:
+        """Undo `opt_out_user`."""
+        self._engine.consent.opt_in(user_id)
+
+    # What the methods share
+
+    def _read_wait(self, name: str, wait: bool | None) -> bool:
+        return read_flag(wait, name in self._options.return_promise_for, "wait")
+
+    def _note(self, name: str, notes: Iterable[str]) -> None:
+        """Log what of the arguments was left out, without its value; with strict, raise it.
+
+        Raises:
+            InvalidInputError: With strict, if anything was.
+        """
+        for note in notes:
+            if self._options.strict:
+                raise InvalidInputError(note)
+            self._left_out.add(f"{name}: {note}")
+
+    def _refuse(self, name: str, error: InvalidInputError) -> None:
+        """Log bad input in one line, without the input; with strict, raise it."""
+        if self._options.strict:
+            raise error
+        log_warning("%s: %s", name, error)

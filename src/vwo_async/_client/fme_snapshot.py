@@ -1,0 +1,80 @@
+"""Everything that follows from one v2 settings file, replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from .._core.fme.plan import FmePlan, compile_fme_plan
+from .._delivery.fme_event import FmeAccount
+from .._delivery.fme_event_factory import FmeEventFactory
+from .options import Options
+
+if TYPE_CHECKING:
+    from .._settings import FmeSettings
+
+
+class FmeSnapshot:
+    """One v2 settings file in force; immutable by convention, see `Snapshot`.
+
+    Attributes:
+        settings: The file.
+        plan: Compiled for deciding.
+        event_names: The events that some metric counts, of a feature or a holdout.
+        event_factory: Makes the events of this account.
+
+    Args:
+        settings: The file.
+        options: Launch options.
+        wall_clock: Seconds since the epoch.
+        plan: The plan of *settings*, where it is compiled already.
+        pause: Called between two small steps of the work.
+    """
+
+    __slots__ = ("event_factory", "event_names", "plan", "settings")
+
+    def __init__(
+        self,
+        settings: FmeSettings,
+        options: Options,
+        wall_clock: Callable[[], float],
+        *,
+        plan: FmePlan | None = None,
+        pause: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.settings = settings
+        self.plan: FmePlan = plan or compile_fme_plan(settings, pause)
+        metrics = chain(
+            chain.from_iterable(one.metrics for one in settings.features),
+            chain.from_iterable(one.metrics for one in settings.holdouts),
+        )
+        self.event_names = frozenset(one.identifier for one in metrics if one.identifier)
+        key = settings.sdk_key
+        account = FmeAccount(
+            account_id=settings.account_id,
+            sdk_key=None if key is None else key.get_secret_value(),
+            collection_prefix=settings.collection_prefix,
+            sdk_name=options.sdk_name,
+            sdk_version=options.sdk_version,
+        )
+        self.event_factory = FmeEventFactory(
+            account,
+            settings.account_id,
+            is_web_connectivity_enabled=settings.is_web_connectivity_enabled,
+            is_batched=options.batch_events is not None,
+            wall_clock=wall_clock,
+        )
+
+    @property
+    def account(self) -> FmeAccount:
+        """In whose name events are sent."""
+        return self.event_factory.account
+
+    @property
+    def summary(self) -> str:
+        """What the file holds, in a few words for the log."""
+        return f"{len(self.plan.features)} features"
+
+    def __repr__(self) -> str:
+        return f"<FmeSnapshot of {self.summary}>"

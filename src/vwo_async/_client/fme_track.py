@@ -1,0 +1,126 @@
+"""Events and attributes of an `FMEClient`: from the arguments to the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from .._delivery.event import ENVIRONMENT
+from .._delivery.event_factory import dump_properties
+from .._delivery.fme_event_factory import dump_event_properties
+from .._error import InvalidInputError
+from .._reason import Reason
+from .._result import DEVELOPMENT_DELIVERY, CampaignTrack, SingleTrack, TrackResult
+from .._user import MAX_VARIABLES, check_text
+from .fme_engine import FmeEngine
+from .fme_integration import make_event_payload
+from .fme_user import CallUser
+from .reporter import delivery_of
+from .track import await_delivery
+
+
+async def track_event(
+    engine: FmeEngine,
+    event_name: str,
+    user: CallUser,
+    properties: str,
+    notes: tuple[str, ...],
+    *,
+    waits: bool,
+) -> TrackResult:
+    """Report that *user* did what a metric counts, under the rules in force."""
+    if engine.consent.is_asked and await engine.consent.refuses(user.id):
+        return TrackResult.refused(event_name, Reason.OPTED_OUT)
+    snapshot = engine.snapshot
+    if event_name not in snapshot.event_names:
+        return TrackResult.refused(event_name, Reason.EVENT_NOT_FOUND)
+    event = snapshot.event_factory.make_metric(
+        user, event_name, properties, session_id=user.session_id
+    )
+    receipts = engine.reporter.put([event])
+    if receipts is None:
+        done = {event_name: CampaignTrack(True, Reason.TRACKED)}
+        result = TrackResult(done, DEVELOPMENT_DELIVERY, notes=notes)
+    elif receipts[0] is None:
+        return TrackResult.refused(event_name, Reason.QUEUE_FULL)
+    else:
+        result = SingleTrack(event_name, None, event, notes)
+    if engine.has_integration:
+        engine.tell_integration(make_event_payload(event_name))
+    if engine.has_outbox:
+        kept = engine.reporter.keep_quickly(result)
+        if kept is not None:
+            await kept
+    return await await_delivery(engine, result) if waits and receipts is not None else result
+
+
+def read_event_properties(properties: object, notes: list[str]) -> str:
+    """Return the JSON text of the properties of a call, empty for none.
+
+    Raises:
+        InvalidInputError: They are no mapping.
+    """
+    if properties is None:
+        return ""
+    if not isinstance(properties, Mapping):
+        raise InvalidInputError("event_properties must be a mapping")
+    try:
+        given = dict(properties.items())
+    except Exception as error:  # noqa: BLE001 - the caller's own class may raise anything
+        name = type(error).__name__
+        raise InvalidInputError(f"reading event_properties raised {name}") from None
+    text = dump_event_properties(given, notes)
+    return "" if text == "{}" else text
+
+
+async def set_attributes(
+    engine: FmeEngine, attributes: str, user: CallUser, *, waits: bool
+) -> bool:
+    """Report attributes of *user*; true where they were accepted, or with *waits* received."""
+    if engine.consent.is_asked and await engine.consent.refuses(user.id):
+        return False
+    reporter = engine.reporter
+    factory = engine.snapshot.event_factory
+    receipts = reporter.put([factory.make_attributes(user, attributes, session_id=user.session_id)])
+    if receipts is None:
+        return True
+    recorded = reporter.keep(receipts)
+    if recorded is not None:
+        await recorded
+    (receipt,) = receipts
+    if waits and receipt is not None:
+        await reporter.wait_for(delivery_of(receipts))
+        return bool(receipt.outcome)
+    return receipt is not None
+
+
+def read_attributes(attributes: Mapping[Any, Any], notes: list[str]) -> str:
+    """Return the JSON text of attributes.
+
+    Args:
+        attributes: Plain values by name.
+        notes: Takes a text for each that is left out.
+
+    Raises:
+        InvalidInputError: There is none, or one has a name or value that VWO's SDKs do not send.
+    """
+    try:
+        given = dict(attributes.items())
+    except Exception as error:  # noqa: BLE001 - the caller's own class may raise anything
+        raise InvalidInputError(f"reading the attributes raised {type(error).__name__}") from None
+    if not 0 < len(given) <= MAX_VARIABLES:
+        raise InvalidInputError(f"attributes must be 1 to {MAX_VARIABLES}")
+    for key, value in given.items():
+        if not isinstance(key, str) or not key:
+            raise InvalidInputError("the name of an attribute must be a non-empty str")
+        check_text(key, "the name of an attribute")
+        if not _is_plain(value):
+            raise InvalidInputError("an attribute must be a str, int, float or bool")
+    if given.pop(ENVIRONMENT, None) is not None:
+        notes.append("an attribute has a name that VWO's SDKs use themselves: it is left out")
+    return dump_properties(given, notes)
+
+
+def _is_plain(value: object) -> bool:
+    return isfinite(value) if isinstance(value, float) else isinstance(value, (str, int))

@@ -1,0 +1,176 @@
+"""The user of an FME call as callers may give it: a plain id, a context of the official SDKs, or an `FMEUser`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+from .._core.fme.user import FmeUser
+from .._core.fme.visitor import is_web_id
+from .._error import InvalidInputError
+from .._user import Variables, find_text_fault
+
+_MAX_SESSION = 2**53
+_MAX_NAMES = 1000
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FMEUser:
+    """A user of an `FMEClient`, for those who need to say more than his id.
+
+    Attributes:
+        id: His id: a text of at most 4096 bytes in UTF-8, or a whole number, which is sent as text.
+        custom_variables: Values for pre-segmentation.
+        variation_targeting_variables: Values for whitelisting.
+        post_segmentation_variables: Names of those custom variables that are sent to VWO with what he was
+            shown.
+        user_agent: That of his browser.
+        ip_address: His address.
+        session_id: His session, as VWO's code in web pages names it: seconds since the epoch.
+        bucketing_seed: Users with the same one get the same variations.
+        use_id_for_web: Whether the id is to be the visitor id of VWO's code in web pages; any other is
+            then refused.
+        platform_variables: ``webTestingCampaigns``, as in the official SDKs.
+        details: What a gateway knows of him: a mapping of ``location`` and ``userAgent``.
+    """
+
+    id: str | int
+    custom_variables: Variables | None = None
+    variation_targeting_variables: Variables | None = None
+    post_segmentation_variables: Sequence[str] | None = None
+    user_agent: str | None = None
+    ip_address: str | None = None
+    session_id: int | None = None
+    bucketing_seed: str | None = None
+    use_id_for_web: bool = False
+    platform_variables: Mapping[str, Any] | None = None
+    details: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return "<FMEUser>"
+
+
+AnyUser: TypeAlias = str | int | Mapping[str, Any] | FMEUser
+
+_NAMES = tuple(one.name for one in fields(FMEUser))
+# What one may write in a context beside the names of `FMEUser` and these in camel case.
+_OTHER_NAMES = {
+    "_vwo": "details",
+    "_wingify": "details",
+    "ip": "ip_address",
+    "user_ip_address": "ip_address",
+    "userIpAddress": "ip_address",
+    "user_id": "id",
+    "userId": "id",
+}
+# What the official SDKs know and nothing here depends on.
+_IGNORED = frozenset({"uuid", "is_dev_mode", "isDevMode"})
+
+
+def _to_camel(name: str) -> str:
+    return re.sub(r"_(.)", lambda match: match[1].upper(), name)
+
+
+_READ_AS = {**{_to_camel(name): name for name in _NAMES}, **_OTHER_NAMES} | {
+    name: name for name in _NAMES
+}
+
+
+class CallUser(FmeUser):
+    """The user of one call, with what is reported about him.
+
+    Attributes:
+        session_id: His session, 0 where none was given.
+        reported_variables: Names of the custom variables that are sent to VWO with what he was shown.
+    """
+
+    session_id: int = 0
+    reported_variables: Sequence[str] = ()
+
+
+def read_user(user: object) -> CallUser:
+    """Return the user that a caller gave.
+
+    Raises:
+        InvalidInputError: He has no id that can be hashed and sent, or variables are no mapping.
+    """
+    if isinstance(user, str):
+        return CallUser(user)
+    if isinstance(user, FMEUser):
+        return _read_fields({name: getattr(user, name) for name in _NAMES}, [])
+    if isinstance(user, Mapping):
+        notes: list[str] = []
+        return _read_fields(_read_context(user, notes), notes)
+    return CallUser(_read_id(user))
+
+
+def _read_context(context: Mapping[Any, Any], notes: list[str]) -> dict[str, Any]:
+    """Return what an official context says, by the names of `FMEUser`."""
+    try:
+        given = dict(context.items())
+    except Exception as error:  # noqa: BLE001 - the caller's own class may raise anything
+        raise InvalidInputError(f"reading the user raised {type(error).__name__}") from None
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        name = _READ_AS.get(key) if isinstance(key, str) else None
+        if name is not None:
+            # The names of this package go first.
+            if found.get(name) is None or key == name:
+                found[name] = value
+        elif key not in _IGNORED:
+            notes.append("the user has a field of an unknown name: it is left out")
+    return found
+
+
+def _read_fields(given: Mapping[str, Any], notes: list[str]) -> CallUser:
+    platform = given.get("platform_variables")
+    campaigns = None
+    if isinstance(platform, Mapping):
+        campaigns = platform.get("webTestingCampaigns", platform.get("web_testing_campaigns"))
+    elif platform is not None:
+        notes.append("platform_variables is no mapping: it is left out")
+    user = CallUser(
+        _read_id(given.get("id")),
+        given.get("custom_variables"),
+        given.get("variation_targeting_variables"),
+        given.get("user_agent"),
+        given.get("ip_address"),
+        given.get("bucketing_seed"),
+        campaigns,
+        given.get("details"),
+    )
+    if given.get("use_id_for_web") is True and not is_web_id(user.id):
+        raise InvalidInputError(
+            "use_id_for_web: the id is no visitor id of VWO's code in web pages"
+        )
+    if given.get("session_id") is not None:
+        user.session_id = _read_session(given["session_id"], notes)
+    if given.get("post_segmentation_variables") is not None:
+        user.reported_variables = _read_names(given["post_segmentation_variables"], notes)
+    if notes:
+        user.notes = (*user.notes, *notes)
+    return user
+
+
+def _read_id(user_id: object) -> Any:
+    """Return an id; a whole number becomes its text, as in the Node SDK. Any other is for `User` to refuse."""
+    if isinstance(user_id, int) and not isinstance(user_id, bool) and user_id.bit_length() < 256:
+        return str(int(user_id))
+    return user_id
+
+
+def _read_session(session_id: object, notes: list[str]) -> int:
+    is_number = isinstance(session_id, int) and not isinstance(session_id, bool)
+    if is_number and isinstance(session_id, int) and 0 <= session_id < _MAX_SESSION:
+        return int(session_id)
+    notes.append("session_id is no whole number of seconds: the present time stands for it")
+    return 0
+
+
+def _read_names(names: object, notes: list[str]) -> Sequence[str]:
+    if not isinstance(names, (list, tuple, set, frozenset)) or len(names) > _MAX_NAMES:
+        notes.append("post_segmentation_variables is no list of names: it is left out")
+        return ()
+    return [one for one in names if isinstance(one, str) and not find_text_fault(one)]

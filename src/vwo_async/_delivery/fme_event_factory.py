@@ -1,0 +1,198 @@
+"""Makes the events of VWO FME: the one place where they get their time and random number."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from random import random
+from typing import Any
+
+from .._core.fme.plan import FlagDecision, Impression
+from .._core.fme.visitor import is_web_id
+from .._user import User
+from .event import ENVIRONMENT, Event
+from .event_factory import Stamp, dump_properties
+from .fme_event import FmeAccount, FmeEvent
+from .request import dump_json
+
+SHOWN = "vwo_variationShown"
+ATTRIBUTES = "vwo_syncVisitorProp"
+INITIALIZED = "vwo_fmeSdkInit"
+USED = "vwo_feTrackUsage"
+# What names VWO's own properties; a caller's may not begin with it.
+_OWN_PREFIX = "vwo_"
+_METRIC: Mapping[str, Any] = {"isCustomEvent": True, "variation": 1, "id": 1}
+_METRIC_TEXT = dump_json(_METRIC)
+_ATTRIBUTES_TEXT = dump_json({"isCustomEvent": True})
+
+
+class FmeEventFactory:
+    """Makes events.
+
+    Args:
+        account: What is the same in all of them.
+        account_id: As in the settings file.
+        is_web_connectivity_enabled: Whether a web visitor id that is given as user id is used as it is.
+        is_batched: Whether they are collected for batch requests.
+        wall_clock: Seconds since the epoch; replaced in tests of time.
+    """
+
+    __slots__ = (
+        "_account_id",
+        "_has_web_ids",
+        "_is_batched",
+        "_stamp",
+        "_texts",
+        "_wall_clock",
+        "account",
+    )
+
+    def __init__(
+        self,
+        account: FmeAccount,
+        account_id: int | str,
+        *,
+        is_web_connectivity_enabled: bool = True,
+        is_batched: bool = False,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.account = account
+        self._account_id = account_id
+        self._has_web_ids = is_web_connectivity_enabled
+        self._is_batched = is_batched
+        self._wall_clock = wall_clock
+        self._stamp = Stamp()
+        # The texts of impressions, of which a file has few.
+        self._texts: dict[tuple[Impression, int], str] = {}
+
+    def make_impressions(
+        self,
+        user: User,
+        decision: FlagDecision,
+        *,
+        session_id: int = 0,
+        reported_variables: Iterable[str] = (),
+    ) -> list[Event]:
+        """Return the events that say what *user* was shown, in order.
+
+        Args:
+            user: Who.
+            decision: What was decided.
+            session_id: The visitor's session; 0 for now.
+            reported_variables: Names of the custom variables that are sent along.
+        """
+        visitor_props = _dump_variables(user, reported_variables)
+        feature_id = 0 if decision.feature is None else decision.feature.id
+        return [
+            self._make(
+                user,
+                SHOWN,
+                self._find_text(one, feature_id),
+                "" if one.is_holdout else visitor_props,
+                session_id=session_id,
+            )
+            for one in decision.impressions
+        ]
+
+    def _find_text(self, one: Impression, feature_id: int) -> str:
+        text = self._texts.get((one, feature_id))
+        if text is None:
+            props = {"id": one.campaign_id, "variation": one.variation_id, "isFirst": 1}
+            text = dump_json({**props, "fId": feature_id} if one.is_holdout else props)
+            self._texts[one, feature_id] = text
+        return text
+
+    def make_metric(
+        self, user: User, name: str, properties: str = "", *, session_id: int = 0
+    ) -> Event:
+        """Return the event that *user* did what a metric counts.
+
+        Args:
+            user: Who.
+            name: The event that the metric counts.
+            properties: JSON text of an object, from `dump_event_properties`.
+            session_id: The visitor's session; 0 for now.
+        """
+        props = _METRIC_TEXT
+        if properties:
+            # Merged and not joined: some names are also ours, and theirs go first, as in every official SDK.
+            props = _dump({**_METRIC, **json.loads(properties)})
+        return self._make(user, name, props, session_id=session_id)
+
+    def make_attributes(self, user: User, attributes: str, *, session_id: int = 0) -> Event:
+        """Return the event that carries attributes of *user*: the JSON text of an object, without the environment."""
+        return self._make(
+            user,
+            ATTRIBUTES,
+            _ATTRIBUTES_TEXT,
+            attributes,
+            session_id=session_id,
+            names_environment=True,
+        )
+
+    def make_usage(self, user: User, *, session_id: int = 0) -> Event:
+        """Return the event that the SDK was used for *user*, where nothing else says so."""
+        return self._make(user, USED, "", session_id=session_id)
+
+    def make_initialized(self) -> Event:
+        """Return the event that a client of this account has started; it holds no option of the client."""
+        user = User(f"{self._account_id}_{self.account.sdk_key or ''}")
+        props = dump_json({"product": "fme", "data": {"isSDKInitialized": True}})
+        return self._make(user, INITIALIZED, props, names_environment=True)
+
+    def _make(
+        self,
+        user: User,
+        name: str,
+        props: str,
+        visitor_props: str = "",
+        *,
+        session_id: int = 0,
+        names_environment: bool = False,
+    ) -> Event:
+        millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
+        return FmeEvent(
+            self.account,
+            user,
+            name,
+            millis,
+            random(),
+            session_id=session_id or millis // 1000,
+            props=props,
+            visitor_props=visitor_props,
+            visitor_id=user.id if self._has_web_ids and is_web_id(user.id) else "",
+            names_environment=names_environment,
+            is_batch_only=self._is_batched,
+        )
+
+
+def dump_event_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
+    """Return the JSON text of a caller's properties, less those that only VWO's SDKs may set.
+
+    Args:
+        properties: By name.
+        notes: Takes a text for each property that is left out, see `dump_properties`.
+    """
+    own = [key for key in properties if isinstance(key, str) and key.startswith(_OWN_PREFIX)]
+    notes.extend("event_properties: a name that VWO's SDKs use themselves is left out" for _ in own)
+    return dump_properties(
+        {key: value for key, value in properties.items() if key not in own}, notes
+    )
+
+
+def _dump_variables(user: User, names: Iterable[str]) -> str:
+    """Return the JSON text of what an impression says of the visitor."""
+    chosen: dict[str, Any] = {
+        name: user.custom_variables[name] for name in names if name in user.custom_variables
+    }
+    if user.user_ip_address:
+        chosen["ip"] = user.user_ip_address
+    if not chosen:
+        return ""
+    chosen.pop(ENVIRONMENT, None)
+    return dump_properties(chosen, [])
+
+
+def _dump(props: Mapping[str, Any]) -> str:
+    return json.dumps(props, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,52 @@
+"""Records of FME in a user storage: in the official shape, and so that any storage of FullStack can keep them.
+
+A storage finds a record by ``campaignKey``, which is the feature's key, and some keep nothing beside it but
+``variationName`` and ``metaData``. So the official record stands in a row twice: as it is, for the official
+SDKs and whoever reads it, and as its meta data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .._core.decision import Stored
+from ..storage.protocol import Row, StoredDecision
+
+_META_DATA = "metaData"
+
+
+def read_feature_row(row: Row, user_id: str, key: str) -> Stored | str | None:
+    """Return what *row* says of this user and feature; a text where it belongs to another or is no record.
+
+    Its rest is the record in the official shape.
+    """
+    if row is None:
+        return None
+    if isinstance(row, StoredDecision):
+        row = row.as_dict()
+    if not isinstance(row, Mapping):
+        return f"get returned {type(row).__name__}"
+    record = row
+    meta_data = row.get(_META_DATA)
+    if "featureKey" not in row and isinstance(meta_data, Mapping):
+        record = meta_data
+    label = row.get("variationName")
+    if not record or not ("featureKey" in record or "campaignKey" in row):
+        return None
+    owners = {row.get("userId"), record.get("userId")} - {None, "", user_id}
+    names = {row.get("campaignKey"), record.get("featureKey")} - {None, key}
+    if owners or names:
+        return "get returned the record of another user or feature"
+    return Stored(label if isinstance(label, str) else "", (), record)
+
+
+def make_feature_data(row: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Return *row*, a record in the official shape, as storages are given it.
+
+    Args:
+        row: The record.
+        label: What stands for its variation, for storages that compare it before they replace a record.
+    """
+    own = {name: value for name, value in row.items() if name != "userId"}
+    return {**row, "campaignKey": row["featureKey"], "variationName": label, _META_DATA: own}

@@ -1,0 +1,618 @@
+"""`FMEClient` against a real server: what it answers, sends, stores and keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fme_file import make_campaign, make_feature, make_file, make_variation
+from outbox_file import read_payloads
+from sample import settings as fullstack_file
+from server import Received, Server, answer, running_server
+
+from vwo_async import (
+    ClosedError,
+    FMEClient,
+    FMESettingsSource,
+    FMEUser,
+    InvalidInputError,
+    Reason,
+    SettingsError,
+    SettingsSource,
+    VWOClient,
+    fetch_fme_settings,
+)
+from vwo_async.storage import MemoryUserStorage
+from vwo_async.storage.sql import SqlUserStorage
+from vwo_async.testing import RecordingTransport
+
+pytestmark = pytest.mark.anyio
+
+KEY = "5ecre7"
+DOWN = "http://127.0.0.1:9"
+
+
+def sample(**fields: Any) -> dict[str, Any]:
+    """Return a file of one feature with a rollout and a test, and one that is off for everybody."""
+    campaigns = [make_campaign(1, "r"), make_campaign(2)]
+    nobody = make_campaign(3, "r", variations=[make_variation(1, 0)])
+    features = [make_feature(1, *campaigns), make_feature(2, nobody)]
+    return {**make_file(features, [*campaigns, nobody]), "sdkKey": KEY, **fields}
+
+
+def list_events(requests: list[Received]) -> list[dict[str, Any]]:
+    """Return the events that arrived, but that of the client's start."""
+    bodies = [json.loads(one.body) for one in requests if one.method == "POST"]
+    found = [one["d"] for body in bodies for one in body.get("ev", [body])]
+    return [one for one in found if one["event"]["name"] != "vwo_fmeSdkInit"]
+
+
+async def test_a_flag() -> None:
+    """A flag is a value with its state, its variables as in the official SDKs, and the reason."""
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        flag = await client.get_flag("f1", "u1")
+        assert flag
+        assert flag.is_enabled()
+        assert flag.get_variables() == [{"key": "who", "value": "v1", "type": "string", "id": 1}]
+        assert flag.get_variable("who", "nobody") == "v1"
+        assert flag.get_variable("other", "nobody") == "nobody"
+        assert flag.reason is Reason.ASSIGNED
+        assert flag.rule is not None
+        assert flag.rule.key == "rule2"
+        assert flag.variation is not None
+        assert flag.variation.campaign_key == "campaign2"
+        off = await client.get_flag("f2", "u1")
+        assert not off
+        assert off.reason is Reason.NO_VARIATION or off.reason is Reason.NOT_IN_TRAFFIC
+        unknown = await client.get_flag("nope", "u1")
+        assert (bool(unknown), unknown.reason) == (False, Reason.FEATURE_NOT_FOUND)
+        await client.flush_events()
+    copy = pickle.loads(pickle.dumps(flag))
+    assert (copy.key, copy.variables, copy.reason) == ("f1", flag.variables, flag.reason)
+    assert json.loads(json.dumps(flag.as_json()))["is_enabled"] is True
+    assert "u1" not in repr(flag)
+
+
+async def test_what_a_caller_changes_is_his_own() -> None:
+    """Changing the variables of a flag changes neither the settings nor other flags."""
+    file = sample()
+    file["campaigns"][1]["variations"][0]["variables"][0]["value"] = {"list": [1]}
+    async with FMEClient(file, transport=RecordingTransport()) as client:
+        flag = await client.get_flag("f1", "u1")
+        flag.get_variable("who")["list"].append(2)
+        again = await client.get_flag("f1", "u1")
+        assert again.get_variable("who") == {"list": [1]}
+
+
+USERS: list[Any] = [
+    "u1",
+    {"id": "u1"},
+    FMEUser("u1"),
+    {"id": "u1", "customVariables": {"plan": "pro"}, "userAgent": "a", "ipAddress": "1.2.3.4"},
+    {"id": "u1", "custom_variables": {"plan": "pro"}, "user_agent": "a", "ip_address": "1.2.3.4"},
+    FMEUser("u1", custom_variables={"plan": "pro"}, user_agent="a", ip_address="1.2.3.4"),
+]
+
+
+@pytest.mark.parametrize("user", USERS, ids=map(str, range(len(USERS))))
+async def test_a_user_in_each_form(user: Any) -> None:
+    """A plain id, a context of the official SDKs in both spellings, and an `FMEUser` are one user."""
+    async with running_server() as server, FMEClient(sample(), base_url=server.base_url) as client:
+        assert (await client.get_flag("f1", user)).get_variable("who") == "v1"
+        assert await client.track_event("purchase", user)
+        assert await client.set_attribute("plan", "gold", user)
+        assert await client.set_attribute({"plan": "gold", "age": 3}, user)
+        assert (await client.get_flags(user))["f1"]
+        await client.flush_events()
+    found = list_events(server.requests)
+    assert {one["visId"] for one in found} == {"C3EB79FD751F5745B948C10CF823F69E"}
+    assert len({one["msgId"] for one in found}) == len(found) == 5
+    assert "u1" not in repr(user) or not isinstance(user, FMEUser)
+
+
+async def test_a_context_says_all_that_the_official_ones_do() -> None:
+    """Session, seed, reported variables and platform variables of a context count."""
+    context = {
+        "id": "u1",
+        "sessionId": 1700000000,
+        "bucketingSeed": "team",
+        "customVariables": {"plan": "pro", "age": 3},
+        "postSegmentationVariables": ["plan", "missing"],
+        "ipAddress": "1.2.3.4",
+    }
+    async with running_server() as server, FMEClient(sample(), base_url=server.base_url) as client:
+        seeded = await client.get_flag("f1", context)
+        other = await client.get_flag("f1", {**context, "id": "u2"})
+        assert seeded.variation == other.variation
+        await client.flush_events()
+    first = list_events(server.requests)[0]
+    assert first["sessionId"] == 1700000000
+    assert first["visitor"]["props"] == {
+        "vwo_fs_environment": KEY,
+        "plan": "pro",
+        "ip": "1.2.3.4",
+    }
+
+
+BAD_USERS: list[Any] = [
+    None,
+    "",
+    {},
+    {"id": ""},
+    {"id": None},
+    {"id": True},
+    [],
+    b"u1",
+    "\ud800",
+    {"id": "u1", "customVariables": 3},
+    {"id": "u1", "useIdForWeb": True},
+    2.5,
+]
+
+
+@pytest.mark.parametrize("user", BAD_USERS, ids=map(str, range(len(BAD_USERS))))
+async def test_bad_users(user: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Who is no user gets false results with a reason and one line each; nothing is sent; strict raises."""
+    recorder = RecordingTransport()
+    async with FMEClient(sample(), transport=recorder) as client:
+        flag = await client.get_flag("f1", user)
+        assert (bool(flag), flag.reason) == (False, Reason.INVALID_INPUT)
+        assert flag.detail
+        result = await client.track_event("purchase", user)
+        assert (bool(result), result.reason) == (False, Reason.INVALID_INPUT)
+        assert result.as_dict() == {"purchase": False}
+        assert await client.get_flags(user) == {}
+        assert await client.set_attribute("plan", "gold", user) is False
+        assert len([one for one in caplog.records if one.name == "vwo_async"]) == 4
+        assert client.statistics().accepted == 1
+    async with FMEClient(sample(), transport=RecordingTransport(), strict=True) as client:
+        for call in (
+            client.get_flag("f1", user),
+            client.track_event("purchase", user),
+            client.get_flags(user),
+            client.set_attribute("plan", "gold", user),
+        ):
+            with pytest.raises(InvalidInputError):
+                await call
+
+
+@pytest.mark.parametrize("name", [None, 3, "", b"x", "\ud800", ["f1"]], ids=repr)
+async def test_bad_names(name: Any) -> None:
+    """What is no name of a feature or event gives a false result with a reason."""
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        assert (await client.get_flag(name, "u1")).reason is Reason.INVALID_INPUT
+        assert (await client.track_event(name, "u1")).reason is Reason.INVALID_INPUT
+
+
+@pytest.mark.parametrize(
+    "attributes", [{}, {"": 1}, {"a": None}, {"a": [1]}, {"a": float("nan")}, {1: 2}, None, 5]
+)
+async def test_bad_attributes(attributes: Any) -> None:
+    """Attributes that VWO's SDKs do not send are refused, all of them."""
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        assert await client.set_attribute(attributes, "u1") is False
+        assert client.statistics().accepted == 1
+
+
+async def test_an_event_of_no_metric() -> None:
+    """An event that no metric counts is not sent, and says so."""
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        result = await client.track_event("nope", "u1")
+        assert (bool(result), result.reason) == (False, Reason.EVENT_NOT_FOUND)
+        assert client.statistics().accepted == 1
+
+
+async def test_properties_that_cannot_be_sent_cost_themselves_alone() -> None:
+    """One property that JSON cannot hold is left out and noted; the event and the others are sent."""
+    properties = {"revenue": 9.5, "bad": float("nan"), "when": object(), "vwo_envKey": "x", "id": 7}
+    async with running_server() as server, FMEClient(sample(), base_url=server.base_url) as client:
+        result = await client.track_event("purchase", "u1", properties, wait=True)
+        assert result
+        assert len(result.notes) == 3
+        assert (await result.delivery).status_code == 200
+    (event,) = list_events(server.requests)
+    props = event["event"]["props"]
+    assert (props["revenue"], props["id"], props["vwo_envKey"]) == (9.5, 7, KEY)
+    assert server.requests[-1].body.count(b'"id"') == 1
+    assert not {"bad", "when"} & props.keys()
+
+
+async def test_waiting_tells_what_vwo_answered() -> None:
+    """A call that waits is true where VWO has the event, and false with the outcome where it refused it."""
+    async with running_server() as server:
+        options: dict[str, Any] = {"return_promise_for": {"track_event": True, "getFlag": True}}
+        async with FMEClient(sample(), base_url=server.base_url, **options) as client:
+            flag = await client.get_flag("f1", "u1")
+            assert flag.delivery.outcome
+            server.default = answer(400)
+            result = await client.track_event("purchase", "u1")
+            assert (bool(result), result.reason) == (False, Reason.NOT_DELIVERED)
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_users_keep_their_variation(kind: str, tmp_path: Path) -> None:
+    """What was decided stays when the weights change, in each storage, and is not reported again."""
+    if kind == "memory":
+        await check_that_users_are_kept(MemoryUserStorage())
+        return
+    async with SqlUserStorage.from_url(f"sqlite:///{tmp_path}/users.db") as storage:
+        await storage.create_tables()
+        await check_that_users_are_kept(storage)
+
+
+async def check_that_users_are_kept(storage: Any) -> None:
+    async with running_server() as server:
+        options: dict[str, Any] = {"base_url": server.base_url, "user_storage": storage}
+        async with FMEClient(sample(), **options) as client:
+            first = await client.get_flag("f1", "u1")
+            off = await client.get_flag("f2", "u1")
+            assert not off
+        row = await storage.get("u1", "f1")
+        assert row is not None
+        sent = len(list_events(server.requests))
+        file = sample()
+        for one, weight in zip(file["campaigns"][1]["variations"], (0, 100), strict=True):
+            one["weight"] = weight
+        async with FMEClient(file, **options) as client:
+            again = await client.get_flag("f1", "u1")
+            assert again.reason is Reason.STORED
+            assert again.variation == first.variation
+            assert (await client.get_flags("u1"))["f1"].variation == first.variation
+            other = await client.get_flag("f1", "u2")
+            assert other.get_variable("who") == "v2"
+        assert client.statistics().storage_errors == 0
+    assert len(list_events(server.requests)) == sent + 2
+
+
+class OfficialStorage:
+    """Rows as an official SDK writes them, by feature and user."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.asked: list[str] = []
+
+    async def get(self, user_id: str, feature_key: str) -> Any:
+        self.asked.append(feature_key)
+        return self.rows.get((user_id, feature_key))
+
+    async def set(self, data: Mapping[str, Any]) -> None:
+        self.rows[data["userId"], data["featureKey"]] = dict(data)
+
+
+async def test_rows_of_the_official_sdks_are_read() -> None:
+    """A row that an official SDK wrote keeps its user in his variation; ours has the same fields."""
+    storage = OfficialStorage()
+    storage.rows["u1", "f1"] = {
+        "featureKey": "f1",
+        "userId": "u1",
+        "rolloutId": 1,
+        "rolloutKey": "campaign1",
+        "rolloutVariationId": 1,
+        "experimentId": 2,
+        "experimentKey": "f1_rule2",
+        "experimentVariationId": 2,
+    }
+    async with FMEClient(sample(), transport=RecordingTransport(), user_storage=storage) as client:
+        assert (await client.get_flag("f1", "u1")).get_variable("who") == "v2"
+        await client.get_flag("f1", "u2")
+    assert storage.rows["u2", "f1"].keys() > storage.rows["u1", "f1"].keys()
+
+
+async def test_a_row_of_somebody_else_is_not_used() -> None:
+    """A row of another user or feature counts as no answer, is noted, and is not written over."""
+    storage = OfficialStorage()
+    foreign = {"featureKey": "f1", "userId": "other", "experimentKey": "campaign2"}
+    storage.rows["u1", "f1"] = foreign
+    async with FMEClient(sample(), transport=RecordingTransport(), user_storage=storage) as client:
+        flag = await client.get_flag("f1", "u1")
+        assert flag
+        assert any("another user" in one for one in flag.notes)
+        assert client.statistics().storage_errors == 1
+    assert storage.rows["u1", "f1"] is foreign
+
+
+async def test_a_storage_that_fails_and_refusing() -> None:
+    """Where the storage fails the flag is decided all the same, or with ``refuse`` it is off and says so."""
+
+    class Broken(OfficialStorage):
+        async def get(self, user_id: str, feature_key: str) -> Any:
+            raise OSError
+
+    options: dict[str, Any] = {"user_storage": Broken()}
+    async with FMEClient(sample(), transport=RecordingTransport(), **options) as client:
+        assert await client.get_flag("f1", "u1")
+    options["on_storage_error"] = "refuse"
+    async with FMEClient(sample(), transport=RecordingTransport(), **options) as client:
+        flag = await client.get_flag("f1", "u1")
+        assert (bool(flag), flag.reason) == (False, Reason.STORAGE_ERROR)
+        assert (await client.get_flags("u1"))["f1"].reason is Reason.STORAGE_ERROR
+        assert client.statistics().accepted == 1
+
+
+async def test_all_flags_take_one_round_of_the_storage() -> None:
+    """`get_flags` reads all records at once, and neither reports nor stores anything."""
+
+    class Many(OfficialStorage):
+        async def get_many(self, user_id: str, keys: Any) -> Mapping[str, Any]:
+            self.asked.append("many")
+            return {}
+
+    storage = Many()
+    async with FMEClient(sample(), transport=RecordingTransport(), user_storage=storage) as client:
+        flags = await client.get_flags("u1")
+        assert list(flags) == ["f1", "f2"]
+        assert [bool(one) for one in flags.values()] == [True, False]
+        assert client.statistics().accepted == 1
+    assert storage.asked == ["many"]
+    assert storage.rows == {}
+
+
+async def test_who_opted_out() -> None:
+    """About a user who opted out nothing is decided, stored or sent."""
+    storage = OfficialStorage()
+    async with FMEClient(sample(), transport=RecordingTransport(), user_storage=storage) as client:
+        client.opt_out_user("u1")
+        assert (await client.get_flag("f1", "u1")).reason is Reason.OPTED_OUT
+        assert (await client.track_event("purchase", "u1")).reason is Reason.OPTED_OUT
+        assert await client.set_attribute("a", 1, "u1") is False
+        assert await client.get_flags("u1") == {}
+        assert client.statistics().accepted == 1
+        assert await client.get_flag("f1", "u2")
+        await client.set_opt_out()
+        assert not await client.get_flag("f1", "u2")
+    assert {user for user, _ in storage.rows} == {"u2"}
+
+
+async def test_development_mode_sends_nothing() -> None:
+    """In development mode calls answer as usual and nothing is sent."""
+    recorder = RecordingTransport()
+    async with FMEClient(sample(), transport=recorder, development_mode=True) as client:
+        assert await client.get_flag("f1", "u1")
+        assert await client.track_event("purchase", "u1", wait=True)
+        assert await client.set_attribute("a", 1, "u1")
+    assert recorder.requests == []
+
+
+async def test_a_file_of_the_other_product() -> None:
+    """A file, or a source, of the other product gives one clear error that names the right client."""
+    with pytest.raises(SettingsError, match="give it to VWOClient"):
+        FMEClient(fullstack_file())
+    with pytest.raises(SettingsError, match="give it to FMEClient"):
+        VWOClient(sample())
+    with pytest.raises(InvalidInputError, match="FMESettingsSource"):
+        FMEClient(sample(), settings_source=SettingsSource(888888, KEY))
+    with pytest.raises(InvalidInputError, match="VWOClient takes a SettingsSource"):
+        VWOClient(fullstack_file(), settings_source=FMESettingsSource(888888, KEY))
+
+
+@pytest.mark.parametrize(
+    "option", ["goal_type_to_track", "should_track_returning_user", "user_id_encoding", "typo"]
+)
+async def test_options_of_fullstack_alone(option: str) -> None:
+    """An option that means nothing here is refused by name."""
+    with pytest.raises(TypeError, match=option):
+        FMEClient(sample(), **{option: None})  # type: ignore[arg-type]
+
+
+async def test_two_products_in_one_process_share_nothing() -> None:
+    """Two clients of two products and accounts send each its own events, in its own name."""
+    async with running_server() as first, running_server() as second:
+        fme = FMEClient(sample(accountId=1, sdkKey="one"), base_url=first.base_url)
+        fullstack = VWOClient(fullstack_file(), base_url=second.base_url)
+        async with fme, fullstack:
+            for number in range(20):
+                user = f"u{number}"
+                await asyncio.gather(
+                    fme.track_event("purchase", user),
+                    fullstack.track("checkout", user, "signup"),
+                    fme.get_flag("f1", user),
+                )
+            fme.opt_out_user("u1")
+            assert await fullstack.track("checkout", "u1", "signup")
+        assert fme.statistics().delivered == 61
+    bodies = b"".join(one.body for one in first.requests)
+    assert all("a=1&" in one.target and "env=one" in one.target for one in first.requests)
+    assert b'"vwo_envKey":"one"' in bodies
+    assert not any("batch-events-v2" in one.target for one in second.requests)
+    assert not any("env=one" in one.target for one in second.requests)
+    assert len(list_events(first.requests)) == 60
+
+
+async def test_events_outlive_their_client(tmp_path: Path) -> None:
+    """What one client could not deliver the next one does, byte for byte."""
+    path = tmp_path / "outbox.db"
+    agent = {"id": "u1", "user_agent": "é", "ip_address": "1.2.3.4"}
+    async with FMEClient(sample(), base_url=DOWN, outbox=path) as client:
+        assert await client.get_flag("f1", agent)
+        assert await client.track_event("purchase", agent, {"a": [1]})
+        assert await client.set_attribute("plan", "gold", agent)
+        report = await client.aclose(timeout_s=0)
+        assert report.remaining >= 4
+    kept = read_payloads(path)
+    assert KEY not in str(kept)
+    async with running_server() as server:
+        async with FMEClient(sample(), base_url=server.base_url, outbox=path) as client:
+            assert await client.flush_events()
+            assert client.statistics().restored >= 4
+        found = list_events(server.requests)
+    assert sorted(one["event"]["name"] for one in found) == [
+        "purchase",
+        "vwo_syncVisitorProp",
+        "vwo_variationShown",
+        "vwo_variationShown",
+    ]
+    assert {(one["visitor_ua"], one["visitor_ip"]) for one in found} == {("é", "1.2.3.4")}
+    assert read_payloads(path) == []
+
+
+KILLED = """
+import asyncio, json, sys
+from vwo_async import FMEClient
+async def main():
+    client = FMEClient(json.loads(sys.argv[1]), base_url="http://127.0.0.1:9", outbox=sys.argv[2])
+    await client.open()
+    for number in range(20):
+        assert await client.track_event("purchase", f"u{number}")
+    print("accepted", flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_events_survive_a_kill(tmp_path: Path) -> None:
+    """Events that a process had accepted when it was killed are sent by the next one, each once."""
+    path = tmp_path / "outbox.db"
+    arguments = [sys.executable, "-c", KILLED, json.dumps(sample()), str(path)]
+    process = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(20):
+            assert await process.stdout.readline() == b"accepted\n"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        await process.communicate()
+    async with (
+        running_server() as server,
+        FMEClient(sample(), base_url=server.base_url, outbox=path) as client,
+    ):
+        assert await client.flush_events()
+    found = [one for one in list_events(server.requests) if one["event"]["name"] == "purchase"]
+    assert len({one["msgId"] for one in found}) == len(found) == 20
+
+
+async def test_the_other_product_does_not_take_events_from_an_outbox(tmp_path: Path) -> None:
+    """Events of FME in an outbox are foreign to a FullStack client of the same account and key."""
+    path = tmp_path / "outbox.db"
+    file = sample()
+    async with FMEClient(file, base_url=DOWN, outbox=path) as client:
+        assert await client.track_event("purchase", "u1")
+        await client.aclose(timeout_s=0)
+    other = fullstack_file(accountId=file["accountId"], sdkKey=file["sdkKey"])
+    recorder = RecordingTransport()
+    async with VWOClient(other, transport=recorder, outbox=path) as fullstack:
+        await fullstack.flush_events()
+        assert fullstack.statistics().outbox_foreign >= 1
+    assert recorder.requests == []
+
+
+def serve_settings(server: Server, file: Mapping[str, Any]) -> None:
+    server.default = answer(body=json.dumps(file).encode())
+
+
+async def test_fetching_and_refreshing_settings() -> None:
+    """Settings are fetched from VWO's addresses for FME, and replaced as a whole."""
+    async with running_server() as server:
+        serve_settings(server, sample())
+        settings = await fetch_fme_settings(888888, KEY, base_url=server.base_url)
+        assert settings.features[0].key == "f1"
+        changes: list[Any] = []
+        client = FMEClient(settings, base_url=server.base_url, on_settings_change=changes.append)
+        async with client:
+            assert await client.get_flag("f1", "u1")
+            serve_settings(server, sample(features=[], collectionPrefix="eu01"))
+            assert await client.refresh_settings()
+            assert (await client.get_flag("f1", "u1")).reason is Reason.FEATURE_NOT_FOUND
+            assert await client.set_attribute("a", 1, "u1", wait=True)
+            assert changes[0].stopped == ["f1", "f2"]
+            assert changes[0].account == ["collection_prefix"]
+    targets = [one.target for one in server.requests]
+    assert targets[0].startswith("/server-side/v2-settings?a=888888&i=5ecre7&r=")
+    assert "&platform=server&api-version=1&sn=vwo-async-python-sdk&sv=" in targets[0]
+    assert targets[0].endswith("&s=prod")
+    assert any(one.startswith("/server-side/v2-pull?") for one in targets)
+    assert targets[-1].startswith("/eu01/events/t?")
+
+
+async def test_a_source_serves_the_last_known_good_file(tmp_path: Path) -> None:
+    """A source starts a service while VWO is down, and the client comes to the new file by polling."""
+    kept = tmp_path / "settings.json"
+    async with running_server() as server:
+        serve_settings(server, sample())
+        source = FMESettingsSource(888888, KEY, base_url=server.base_url, last_known_good=kept)
+        await source.load()
+        server.default = answer(400)
+        again = FMESettingsSource(
+            888888, KEY, base_url=server.base_url, last_known_good=kept, poll_interval_s=1.0
+        )
+        async with FMEClient(
+            await again.load(), base_url=server.base_url, settings_source=again
+        ) as client:
+            assert await client.get_flag("f1", "u1")
+            assert client.statistics().settings_origin == "disk"
+            serve_settings(server, sample(features=[]))
+            async with asyncio.timeout(10):
+                while await client.get_flag("f1", "u1"):
+                    await asyncio.sleep(0.05)
+            assert client.statistics().settings_origin == "vwo"
+
+
+async def test_a_client_is_closed_like_the_other() -> None:
+    """Closing delivers what is pending, again is no error, and what follows raises `ClosedError`."""
+    async with running_server() as server:
+        client = FMEClient(sample(), base_url=server.base_url)
+        assert await client.track_event("purchase", "u1")
+        report = await client.aclose()
+        assert report.delivered == 2
+        assert await client.aclose()
+        with pytest.raises(ClosedError):
+            await client.get_flag("f1", "u1")
+    assert repr(client).startswith("<FMEClient closed: 2 accepted == 2 delivered")
+
+
+async def test_a_start_that_vwo_knows_is_not_reported() -> None:
+    """The start of a client is reported once, and not at all where VWO knows the SDKs of the account."""
+    file = sample(sdkMetaInfo={"wasInitializedEarlier": True})
+    async with FMEClient(file, transport=RecordingTransport()) as client:
+        assert client.statistics().accepted == 0
+
+
+def count_calls(file: Any, number: int) -> int:
+    """Return how many functions one call of `get_flag` runs."""
+    calls = 0
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    async def main() -> int:
+        nonlocal calls
+        async with FMEClient(file, transport=RecordingTransport()) as client:
+            counts = []
+            for _ in range(4):
+                calls = 0
+                sys.setprofile(note)
+                try:
+                    await (
+                        client.get_flag("f1", "u1")
+                        if number
+                        else client.track_event("purchase", "u1")
+                    )
+                finally:
+                    sys.setprofile(None)
+                counts.append(calls)
+            return min(counts)
+
+    return asyncio.run(main(), debug=False)
+
+
+def large_file(number: int) -> dict[str, Any]:
+    own = [
+        (make_campaign(2 * one, "r"), make_campaign(2 * one + 1)) for one in range(1, number + 1)
+    ]
+    features = [make_feature(one, *pair) for one, pair in enumerate(own, start=1)]
+    return make_file(features, [one for pair in own for one in pair])
+
+
+def test_what_calls_cost() -> None:
+    """A flag and an event run a bounded number of functions, as many with 200 features as with one."""
+    assert count_calls(large_file(1), 1) <= 160
+    assert count_calls(large_file(200), 1) == count_calls(large_file(1), 1)
+    assert count_calls(large_file(1), 0) <= 100

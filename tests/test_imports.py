@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
 VALUE_IMPORTS = {
     "_explanation": {"_reason", "_value"},
     "_flag": {"_reason", "_result", "_value"},
-    "_result": {"_error", "_log", "_reason", "_value"},
+    "_result": {"_cancellation", "_error", "_log", "_reason", "_value"},
     "_sdk_key": {"_error"},
     "_user": {"_error"},
 }

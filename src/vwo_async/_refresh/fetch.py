@@ -170,7 +170,7 @@ _STATUSES = {
     401: "VWO refused the account id or the SDK key",
     403: "VWO refused the account id or the SDK key",
     404: "VWO knows no such account or SDK key, or base_url is not VWO's",
-    407: "the proxy wants other credentials than those in proxy=",
+    407: "a proxy on the way wants other credentials",
     429: "VWO is asked too often",
 }
 

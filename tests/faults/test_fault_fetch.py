@@ -51,6 +51,22 @@ async def test_row_82_load_within_its_time() -> None:
     assert 2 <= collector.totals().requests <= 3
 
 
+async def test_row_82_no_answer_says_how_far_it_came() -> None:
+    """Whether there was a connection is said of a fetch that had no answer."""
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    with pytest.raises(DeliveryError, match="the connection broke or time ran out"):
+        await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=base_url)
+    server.close()
+    await server.wait_closed()
+    with pytest.raises(DeliveryError, match="no connection came about"):
+        await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=base_url)
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [

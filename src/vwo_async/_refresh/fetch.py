@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
 
-from .._delivery.answer import Answer
+from .._delivery.answer import Answer, Failure
 from .._delivery.request import Request
 from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.config import TransportConfig
@@ -175,10 +175,15 @@ _STATUSES = {
 }
 
 
+_NO_CONNECTION = "no connection came about, for want of a network, name, valid certificate or proxy"
+_NO_END = "the connection broke or time ran out"
+
+
 def _describe(answer: Answer) -> str:
     status = answer.status
     if status is None:
-        return "no answer from VWO"
+        is_unsent = answer.failure is Failure.NOT_SENT
+        return f"no answer from VWO: {_NO_CONNECTION if is_unsent else _NO_END}"
     if 300 <= status < 400:
         return f"redirected, which is not followed (status {status}): check base_url"
     words = _STATUSES.get(status, "VWO has a fault" if status >= 500 else "VWO refused")

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SCHEMA_VERSION = 1
 # Rows in one statement; SQLite before 3.32 knows 999 variables at most.
@@ -204,8 +204,8 @@ class EventFile:
         if any(log) and _measure(self._wal_path)[:2] == log[:2]:
             Path(self._wal_path).unlink(missing_ok=True)
 
-    def _ask(self, statement: str, values: object = ()) -> tuple[int, ...]:
-        row: tuple[int, ...] = self._connection.execute(statement, values).fetchone()  # type: ignore[arg-type]
+    def _ask(self, statement: str, values: Any = ()) -> tuple[int, ...]:
+        row: tuple[int, ...] = self._connection.execute(statement, values).fetchone()
         return row
 
     @contextmanager

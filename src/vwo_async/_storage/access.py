@@ -176,7 +176,9 @@ class StorageAccess:
         if not isinstance(stored, Stored) or not self._releases.has_any:
             return stored
         has = self._releases.has
-        goals = tuple(one for one in stored.goals if not has((*read, one)))
+        goals = tuple(
+            one for one in stored.goals if not has((read.user_id, read.campaign_key, one))
+        )
         return stored._replace(goals=goals)
 
     async def read_one(

@@ -97,3 +97,4 @@ class StorageRounds(Protocol):
         order. A round is either of reads or of all else, of at most a few hundred requests, and several
         may be under way; one that takes longer than ``storage_timeout_s`` is cancelled.
         """
+        ...

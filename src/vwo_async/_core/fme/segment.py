@@ -52,18 +52,23 @@ class Subject(Protocol):
     @property
     def user(self) -> FmeUser:
         """The user."""
+        ...
 
     def find_listed_id(self, *, is_hashed: bool) -> str | None:
         """Return the id that user lists hold, None where the user is not known yet."""
+        ...
 
     def find_details(self) -> Details:
         """Return what is known of the user's place and browser."""
+        ...
 
     def has_record(self, feature_id: int) -> bool:
         """Tell whether the user has a stored record in the feature; raises if there is no such feature."""
+        ...
 
     def is_in_list(self, list_id: str, text: str) -> bool:
         """Tell whether the gateway's list holds the text."""
+        ...
 
 
 def compile_fme_segment(tree: Any, *, hashes_user_list: bool = False) -> Predicate | None:

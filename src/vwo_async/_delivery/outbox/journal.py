@@ -140,8 +140,9 @@ class Journal:
     def start(self) -> None:
         """Begin to open the outbox."""
         self._loop = asyncio.get_running_loop()
-        if hasattr(self.outbox, "on_lost"):
-            self.outbox.on_lost = self._on_lost
+        outbox: Any = self.outbox
+        if hasattr(outbox, "on_lost"):
+            outbox.on_lost = self._on_lost
         self._begin("open", self._open)
 
     def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -52,9 +52,11 @@ class Outbox(Protocol):
         Raises:
             OutboxError: It cannot be used, and waiting alone will not change that.
         """
+        ...
 
     async def load(self, limit: int) -> Sequence[Row]:
         """Return events that an earlier process left, oldest first, each once; empty when there are none."""
+        ...
 
     async def append(self, rows: Sequence[tuple[float, bytes]]) -> Sequence[int]:
         """Keep (wall_s, payload) pairs, all or none; when this returns they survive the process.
@@ -64,15 +66,20 @@ class Outbox(Protocol):
         Returns:
             Their ids.
         """
+        ...
 
     async def remove(self, ids: Collection[int]) -> None:
         """Forget events that ended."""
+        ...
 
     async def find(self, ids: Collection[int]) -> Collection[int]:
         """Return those of *ids* that can still be found, by this process or another."""
+        ...
 
     async def aclose(self) -> None:
         """Give up the outbox; what is in it stays."""
+        ...
 
     def describe(self) -> str:
         """Return where the events are, for a report."""
+        ...

@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import linecache
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -27,8 +28,8 @@ register_profiles()
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """Every async test runs on asyncio in debug mode."""
-    return "asyncio", {"debug": True}
+    """Every async test runs on asyncio, in debug mode where Python is in development mode (-X dev)."""
+    return "asyncio", {"debug": sys.flags.dev_mode}
 
 
 @pytest.fixture(autouse=True, scope="session")

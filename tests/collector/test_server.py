@@ -30,6 +30,7 @@ async def wait_received(collector: Collector) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.timed
 @pytest.mark.anyio
 async def test_nothing_is_left(wire: Any) -> None:
     """The end is quick, and leaves no tasks or sockets."""

@@ -12,11 +12,11 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 SCHEMA_VERSION = 1
 # Rows in one statement; SQLite before 3.32 knows 999 variables at most.
@@ -204,8 +204,10 @@ class EventFile:
         if any(log) and _measure(self._wal_path)[:2] == log[:2]:
             Path(self._wal_path).unlink(missing_ok=True)
 
-    def _ask(self, statement: str, values: Any = ()) -> tuple[int, ...]:
-        row: tuple[int, ...] = self._connection.execute(statement, values).fetchone()
+    def _ask(
+        self, statement: str, values: Mapping[str, str | int] | None = None
+    ) -> tuple[int, ...]:
+        row: tuple[int, ...] = self._connection.execute(statement, values or {}).fetchone()
         return row
 
     @contextmanager

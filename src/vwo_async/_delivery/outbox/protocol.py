@@ -52,6 +52,7 @@ class Outbox(Protocol):
         Raises:
             OutboxError: It cannot be used, and waiting alone will not change that.
         """
+        ...
 
     async def load(self, limit: int) -> Sequence[Row]:
         """Return events that an earlier process left, oldest first, each once; empty when there are none."""
@@ -69,6 +70,7 @@ class Outbox(Protocol):
 
     async def remove(self, ids: Collection[int]) -> None:
         """Forget events that ended."""
+        ...
 
     async def find(self, ids: Collection[int]) -> Collection[int]:
         """Return those of *ids* that can still be found, by this process or another."""
@@ -76,6 +78,7 @@ class Outbox(Protocol):
 
     async def aclose(self) -> None:
         """Give up the outbox; what is in it stays."""
+        ...
 
     def describe(self) -> str:
         """Return where the events are, for a report."""

@@ -36,7 +36,8 @@ from vwo_async.transport import Answer, Failure, Request, Timeouts, Transport
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20 * 60)]
 
 ROUNDS = int(os.environ.get("ANSWER_FUZZ_ROUNDS", "30"))
-SEED = int(os.environ.get("ANSWER_FUZZ_SEED", "0")) or random.randrange(10**6)
+# The same answers in each run, so that a run tells what a change did; other seeds are for longer runs.
+SEED = int(os.environ.get("ANSWER_FUZZ_SEED", "1"))
 LIMITS = Timeouts(connect_s=1, read_s=0.3, total_s=1)
 POST = Request("POST", "/server-side/batch-events?a=b", (), b'{"ev":[]}')
 PIECES = [

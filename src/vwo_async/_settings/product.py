@@ -7,7 +7,7 @@ from collections.abc import Iterable
 FME_FILE = "the file is a v2 settings file of VWO FME: give it to FMEClient"
 FULLSTACK_FILE = "the file is a settings file of VWO FullStack: give it to VWOClient"
 
-_FME_PREFIX = "FLAG_"
+_FME_TYPES = frozenset({"FLAG_ROLLOUT", "FLAG_TESTING", "FLAG_PERSONALIZE"})
 _FULLSTACK_TYPES = frozenset({"VISUAL_AB", "FEATURE_TEST", "FEATURE_ROLLOUT"})
 
 
@@ -27,7 +27,7 @@ def check_fullstack_type(campaign_type: str) -> str:
     Raises:
         ValueError: It is one.
     """
-    if campaign_type.startswith(_FME_PREFIX):
+    if campaign_type in _FME_TYPES:
         raise ValueError(FME_FILE)
     return campaign_type
 

@@ -69,6 +69,7 @@ async def test_row_26_ten_thousand_at_once(collector: CollectorProcess) -> None:
     assert collector.read_ledger().total() == NUMBER
 
 
+@pytest.mark.timed
 @pytest.mark.timeout(20)
 async def test_row_27_ten_thousand_awaiting(collector: CollectorProcess) -> None:
     """10,000 concurrent calls that await delivery: each is told what became of its own event."""

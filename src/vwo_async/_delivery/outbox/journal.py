@@ -205,9 +205,7 @@ class Journal:
         """End what is on its way within a deadline, and give the outbox up."""
         for timer in self._timers.values():
             timer.cancel()
-        reconciling = self._tasks.get("reconcile")
-        if reconciling is not None:
-            reconciling.cancel()
+        self._stop_reconciling()
         before = list(self._tasks.values())
         self._begin("close", lambda: self._end(before))
         _, late = await asyncio.wait(self._tasks.values(), timeout=timeout_s)
@@ -468,7 +466,12 @@ class Journal:
                 if self._unkept:
                     self._try_again()
                 await self._rest()
-                self._lose(set(await self.outbox.find([*self._ids.values()])))
+                await self._look()
+                self._stop_reconciling()
+                if self._unkept:
+                    # Its file is gone, and a fresh one may be there by now.
+                    self._try_again()
+                    await self._rest()
         except TimeoutError:
             # A slow disk is no lost one: what is held was committed.
             return
@@ -478,8 +481,17 @@ class Journal:
             self._lose(())
 
     async def _rest(self) -> None:
+        # What was begun a moment ago starts first.
+        await asyncio.sleep(0)
         while self._writing or self._waiting:  # noqa: ASYNC110 - only closing wants to know
             await asyncio.sleep(0.002)
+
+    async def _look(self) -> None:
+        """Find out what the outbox has lost."""
+        before = set(self._ids.values())
+        found = set(await self.outbox.find(before))
+        # What was kept meanwhile is no loss.
+        self._lose(found | ({*self._ids.values()} - before))
 
     def _lose(self, found: Collection[int]) -> None:
         """Take note that of what was kept only *found* still is."""
@@ -491,19 +503,21 @@ class Journal:
     def _on_lost(self) -> None:
         self._begin("reconcile", self._reconcile)
 
+    def _stop_reconciling(self) -> None:
+        reconciling = self._tasks.get("reconcile")
+        if reconciling is not None:
+            reconciling.cancel()
+
     async def _reconcile(self) -> None:
         """Find out what the outbox has lost, and keep it again."""
         while True:
-            before = set(self._ids.values())
             try:
-                found = set(await self.outbox.find(before))
+                await self._look()
             except BaseException as error:
                 if not is_failure(error):
                     raise
                 await asyncio.sleep(AGAIN_INTERVAL_S)
                 continue
-            # What was kept meanwhile is no loss.
-            self._lose(found | ({*self._ids.values()} - before))
             if self._unkept:
                 self._try_again()
             return

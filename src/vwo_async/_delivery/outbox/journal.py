@@ -208,7 +208,7 @@ class Journal:
         self._stop_reconciling()
         before = list(self._tasks.values())
         self._begin("close", lambda: self._end(before))
-        _, late = await asyncio.wait(self._tasks.values(), timeout=timeout_s)
+        _, late = await asyncio.wait(self._tasks.values(), timeout=max(timeout_s - GIVE_UP_S, 0.0))
         if late:
             log_error("the outbox did not come to rest in time")
         for task in late:

@@ -23,7 +23,8 @@ OTHER_TRANSPORTS = ["aiohttp", "httpx2"]
 QUICK_TESTS = [
     "tests/core",
     "tests/delivery",
-    "tests/fme",
+    "tests/fme/test_fme_decision.py",
+    "tests/fme/test_fme_vectors.py",
     "tests/test_api.py",
     "tests/test_track.py",
     "tests/test_vectors.py",

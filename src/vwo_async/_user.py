@@ -14,12 +14,13 @@ from itertools import islice
 from math import isfinite
 from numbers import Integral, Real
 from types import NoneType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from ._error import InvalidInputError
 
 Scalar: TypeAlias = str | int | float | bool | Decimal | None
 Variables: TypeAlias = Mapping[str, Scalar]
+_T = TypeVar("_T")
 
 MAX_USER_ID_BYTES = 4096
 MAX_TEXT_BYTES = 4096
@@ -89,7 +90,13 @@ def read_variables(variables: object, name: str, notes: list[str]) -> Variables:
     """
     if variables is None:
         return _NO_VARIABLES
-    found = variables if type(variables) is dict else _copy(variables, name, notes)
+    try:
+        found = copy_mapping(variables, name)
+    except InvalidInputError as error:
+        if not isinstance(variables, Mapping):
+            raise
+        notes.append(f"{error}: they are left out")
+        return _NO_VARIABLES
     if len(found) > MAX_VARIABLES:
         notes.append(f"{name} has more than {MAX_VARIABLES} entries: the others are left out")
         found = dict(islice(found.items(), MAX_VARIABLES))
@@ -124,9 +131,9 @@ def _keep_usable(variables: Mapping[Any, Any], name: str, notes: list[str]) -> V
     return usable
 
 
-def show_key(key: str) -> str:
+def show_key(key: object) -> str:
     """Return the name of a variable as it may stand in a log: one that looks like a name, or none."""
-    return repr(key) if _PLAIN_KEY.fullmatch(key) else "a variable"
+    return repr(key) if isinstance(key, str) and _PLAIN_KEY.fullmatch(key) else "a variable"
 
 
 def to_plain(value: Any) -> Any:
@@ -184,15 +191,36 @@ def find_scalar_fault(value: object) -> str:
     return f"is of type {type(value).__name__}, not str, int, float, bool, Decimal or None"
 
 
-def _copy(variables: object, name: str, notes: list[str]) -> dict[Any, Any]:
-    """A mapping of the caller's own make runs the caller's code, which may raise anything."""
-    if not isinstance(variables, Mapping):
+def copy_mapping(value: object, name: str) -> dict[Any, Any]:
+    """Return what is in a mapping: a dict as it is, any other copied, so that its own code runs once, here.
+
+    Raises:
+        InvalidInputError: It is no mapping, or reading it raised an error.
+    """
+    if type(value) is dict:
+        return value
+    if not isinstance(value, Mapping):
         raise InvalidInputError(f"{name} must be a mapping")
+    return read_foreign(lambda: dict(value.items()), name)
+
+
+def read_foreign(read: Callable[[], _T], name: str) -> _T:
+    """Return what *read* returns, which runs code of the caller's own classes and so may raise anything.
+
+    Args:
+        read: Reads the value.
+        name: What the caller calls it.
+
+    Raises:
+        InvalidInputError: It raised an error, of which the text names the class alone.
+    """
+    # Raised outside the except block: the error of the caller's may hold the value and would become our
+    # __context__.
     try:
-        return dict(variables.items())
-    except Exception as error:  # noqa: BLE001 - the caller's own class may raise anything
-        notes.append(f"{name} cannot be read, reading it raised {type(error).__name__}")
-    return {}
+        return read()
+    except Exception as error:  # noqa: BLE001 - see above
+        kind = type(error).__name__
+    raise InvalidInputError(f"reading {name} raised {kind}")
 
 
 def read_header(value: object, name: str, notes: list[str]) -> str:

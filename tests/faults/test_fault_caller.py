@@ -1024,6 +1024,60 @@ async def test_row_55_any_argument(method: str, value: Any) -> None:
         assert ledger.accepted == ledger.delivered + ledger.pending
 
 
+class RaisingDict(dict[str, Any]):
+    """A dict whose own methods raise, as a proxy's may whose request is over."""
+
+    def __bool__(self) -> bool:
+        raise RuntimeError
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError
+
+    def items(self) -> Any:
+        """Raise."""
+        raise RuntimeError
+
+
+class RaisingList(list[Any]):
+    """A list that cannot be read."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise RuntimeError
+
+
+class Unnameable:
+    """A key that cannot be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Raising(), RaisingDict(a=1), RaisingList([1]), {Unnameable(): 1}, {"a": RaisingDict(b=1)}],
+    ids=["mapping", "dict", "list", "key", "value"],
+)
+@pytest.mark.parametrize("method", ARGUMENTS)
+async def test_row_55_a_container_that_raises(method: str, value: Any) -> None:
+    """What raises when it is read, in place of any argument, is bad input and nothing else."""
+    usable = {"campaign_key": "checkout", "user_id": "Ashley", "goal_identifier": "signup"}
+    usable |= {"variable_key": "size", "tag_key": "plan", "tag_value": "pro", "api": "activate"}
+    client: Any
+    file = settings(isEventArchEnabled=True)
+    async with VWOClient(file, transport=RecordingTransport()) as client:
+        call = getattr(client, method)
+        names = ARGUMENTS[method]
+        for name in names:
+            result = await call(**({one: usable[one] for one in names} | {name: value}))
+            assert not result or method == "explain", name
+        if method == "push":
+            assert not await call(value, "Ashley")
+        for name in OPTIONS & inspect.signature(call).parameters.keys():
+            await call(**{one: usable[one] for one in names}, **{name: value})
+        ledger = client.statistics()
+        assert ledger.accepted == ledger.delivered + ledger.pending
+
+
 # Row 56
 
 ODD = [

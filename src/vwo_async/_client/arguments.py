@@ -12,7 +12,7 @@ from .._core.api_method import Api
 from .._core.goal import Revenue
 from .._delivery.event_factory import dump_properties
 from .._error import InvalidInputError
-from .._user import User, check_text, to_plain
+from .._user import User, check_text, copy_mapping, read_foreign, to_plain
 from .options import GoalType, read_goal_type
 
 MAX_CAMPAIGN_KEYS = 1000
@@ -120,7 +120,7 @@ def read_record(value: Any) -> Mapping[str, Any] | None:
     Raises:
         InvalidInputError: It is no mapping.
     """
-    return _read_mapping(value, "user_storage_data") or None
+    return None if value is None else copy_mapping(value, "user_storage_data") or None
 
 
 def read_meta_data(value: Any) -> Mapping[str, Any]:
@@ -129,13 +129,7 @@ def read_meta_data(value: Any) -> Mapping[str, Any]:
     Raises:
         InvalidInputError: It is no mapping.
     """
-    return _read_mapping(value, "meta_data") or NO_META_DATA
-
-
-def _read_mapping(value: Any, name: str) -> Mapping[str, Any] | None:
-    if value is not None and not isinstance(value, Mapping):
-        raise InvalidInputError(f"{name} must be a mapping")
-    return value
+    return NO_META_DATA if value is None else copy_mapping(value, "meta_data")
 
 
 # Of track
@@ -154,7 +148,7 @@ def read_campaign_keys(specifier: object) -> Sequence[str] | None:
     elif specifier is None:
         return None
     elif isinstance(specifier, (list, tuple, set, frozenset)):
-        return _read_key_list(list(specifier))
+        return _read_key_list(read_foreign(lambda: list(specifier), "campaign_key"))
     raise InvalidInputError("campaign_key must be a non-empty str, a list of str, or None")
 
 
@@ -234,5 +228,5 @@ def read_properties(properties: object) -> EventProperties:
     if not isinstance(properties, dict):
         raise InvalidInputError("event_properties must be a dict")
     notes: list[str] = []
-    text = dump_properties(properties, notes)
-    return EventProperties(properties, text, tuple(notes))
+    given = copy_mapping(properties, "event_properties")
+    return EventProperties(given, dump_properties(given, notes), tuple(notes))

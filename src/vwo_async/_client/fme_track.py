@@ -12,7 +12,7 @@ from .._delivery.fme_event_factory import dump_event_properties
 from .._error import InvalidInputError
 from .._reason import Reason
 from .._result import DEVELOPMENT_DELIVERY, CampaignTrack, SingleTrack, TrackResult
-from .._user import MAX_VARIABLES, check_text
+from .._user import MAX_VARIABLES, check_text, copy_mapping
 from .fme_engine import FmeEngine
 from .fme_integration import make_event_payload
 from .fme_user import CallUser
@@ -63,14 +63,7 @@ def read_event_properties(properties: object, notes: list[str]) -> str:
     """
     if properties is None:
         return ""
-    if not isinstance(properties, Mapping):
-        raise InvalidInputError("event_properties must be a mapping")
-    try:
-        given = dict(properties.items())
-    except Exception as error:  # noqa: BLE001 - the caller's own class may raise anything
-        name = type(error).__name__
-        raise InvalidInputError(f"reading event_properties raised {name}") from None
-    text = dump_event_properties(given, notes)
+    text = dump_event_properties(copy_mapping(properties, "event_properties"), notes)
     return "" if text == "{}" else text
 
 
@@ -105,10 +98,7 @@ def read_attributes(attributes: Mapping[Any, Any], notes: list[str]) -> str:
     Raises:
         InvalidInputError: There is none, or one has a name or value that VWO's SDKs do not send.
     """
-    try:
-        given = dict(attributes.items())
-    except Exception as error:  # noqa: BLE001 - the caller's own class may raise anything
-        raise InvalidInputError(f"reading the attributes raised {type(error).__name__}") from None
+    given = dict(copy_mapping(attributes, "the attributes"))
     if not 0 < len(given) <= MAX_VARIABLES:
         raise InvalidInputError(f"attributes must be 1 to {MAX_VARIABLES}")
     for key, value in given.items():

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from .._core.fme.user import FmeUser
 from .._core.fme.visitor import is_web_id
 from .._error import InvalidInputError
-from .._user import Variables, find_text_fault
+from .._user import Variables, copy_mapping, find_text_fault
 
 _MAX_SESSION = 2**53
 _MAX_NAMES = 1000
@@ -108,10 +108,7 @@ def read_user(user: object) -> CallUser:
 
 def _read_context(context: Mapping[Any, Any], notes: list[str]) -> dict[str, Any]:
     """Return what an official context says, by the names of `FMEUser`."""
-    try:
-        given = dict(context.items())
-    except Exception as error:  # noqa: BLE001 - the caller's own class may raise anything
-        raise InvalidInputError(f"reading the user raised {type(error).__name__}") from None
+    given = copy_mapping(context, "the user")
     found: dict[str, Any] = {}
     for key, value in given.items():
         name = _READ_AS.get(key) if isinstance(key, str) else None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._error import InvalidInputError
-from .._user import User, check_text, to_plain
+from .._user import User, check_text, copy_mapping, to_plain
 from .engine import Engine
 from .reporter import delivery_of
 
@@ -44,7 +44,7 @@ def read_tags(key_or_map: object, value: object) -> dict[str, str]:
             single key), or cannot be written as JSON; or there is none.
     """
     if isinstance(key_or_map, Mapping):
-        return _read_map(dict(key_or_map))
+        return _read_map(copy_mapping(key_or_map, "tag_key"))
     for name, text in (("tag_key", key_or_map), ("tag_value", value)):
         if not isinstance(text, str) or not text:
             raise InvalidInputError(f"{name} must be a non-empty str")
@@ -70,7 +70,7 @@ def _to_text(value: object) -> str:
             text = json.dumps(
                 _to_javascript(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
             )
-        except (TypeError, ValueError, RecursionError):
+        except Exception:  # noqa: BLE001 - the caller's own class may raise anything
             raise InvalidInputError("a custom dimension cannot be written as JSON") from None
     check_text(text, "the value of a custom dimension")
     return str(text)

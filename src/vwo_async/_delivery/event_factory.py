@@ -192,7 +192,7 @@ def dump_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
         else:
             texts.append(text)
             continue
-        notes.append(f"event_properties: {show_key(str(key))} {fault}: it is left out")
+        notes.append(f"event_properties: {show_key(key)} {fault}: it is left out")
     return f"{{{','.join(texts)}}}"
 
 
@@ -207,7 +207,7 @@ def _dump_property(key: object, value: object) -> str:
             default=_to_json,
         )
         text.encode()
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # noqa: BLE001 - the caller's own class may raise anything
         return ""
     return text[1:-1]
 

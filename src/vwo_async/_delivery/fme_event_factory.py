@@ -174,11 +174,13 @@ def dump_event_properties(properties: Mapping[str, Any], notes: list[str]) -> st
         properties: By name.
         notes: Takes a text for each property that is left out, see `dump_properties`.
     """
-    own = [key for key in properties if isinstance(key, str) and key.startswith(_OWN_PREFIX)]
-    notes.extend("event_properties: a name that VWO's SDKs use themselves is left out" for _ in own)
-    return dump_properties(
-        {key: value for key, value in properties.items() if key not in own}, notes
-    )
+    given: dict[str, Any] = {}
+    for key, value in properties.items():
+        if isinstance(key, str) and key.startswith(_OWN_PREFIX):
+            notes.append("event_properties: a name that VWO's SDKs use themselves is left out")
+        else:
+            given[key] = value
+    return dump_properties(given, notes)
 
 
 def _dump_variables(user: User, names: Iterable[str]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from .._error import ClosedError, InvalidInputError, OutboxError
+from .._error import ClosedError, InvalidInputError, OutboxError, VWOError, without_frames
 from .._log import FailureLog, log_warning
 from .._result import CloseReport, FlushReport, Statistics
 from .._user import encode_id
@@ -16,6 +16,7 @@ from .engine import ClientEngine
 from .options import Options
 
 EngineT = TypeVar("EngineT", bound=ClientEngine[Any])
+SettingsT = TypeVar("SettingsT")
 
 
 class Client(Generic[EngineT]):
@@ -193,3 +194,33 @@ class Client(Generic[EngineT]):
         if self._options.strict:
             raise error
         log_warning("%s: %s", name, error)
+
+
+def read_launch(
+    parse: Callable[[Any], SettingsT],
+    settings: object,
+    read: Callable[[Mapping[str, Any]], Options],
+    options: Mapping[str, Any],
+) -> tuple[SettingsT, Options]:
+    """Return the settings file and the options of a launch, both checked.
+
+    No frame of an error keeps them: the file holds the SDK key, and a proxy's URL a password.
+
+    Args:
+        parse: Reads the file.
+        settings: The file.
+        read: Reads the options.
+        options: The options.
+
+    Raises:
+        SettingsError: The settings cannot be used.
+        InvalidInputError: Some options cannot be used; the text names each.
+    """
+    try:
+        chosen = read(options)
+        return parse(settings), chosen
+    except VWOError as error:
+        failure = error
+    finally:
+        del settings, options
+    raise without_frames(failure)

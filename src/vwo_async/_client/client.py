@@ -9,7 +9,7 @@ from .._core import api_method as apis
 from .._core.api_method import Api
 from .._core.feature_variable import is_enabled, read_variable
 from .._core.plan import Decision
-from .._error import InvalidInputError, VWOError, without_frames
+from .._error import InvalidInputError
 from .._explanation import Explanation
 from .._reason import Reason
 from .._result import (
@@ -31,7 +31,7 @@ from .arguments import (
     read_record,
     read_revenue,
 )
-from .base_client import Client
+from .base_client import Client, read_launch
 from .callback import is_within_callback
 from .decide import (
     decide_all_campaigns,
@@ -42,7 +42,7 @@ from .decide import (
     report_now,
 )
 from .engine import Engine
-from .options import GoalType, LaunchOptions, Options, read_options
+from .options import GoalType, LaunchOptions, read_options
 from .push import push_tags, read_tags
 from .track import await_delivery, find_quick, track_conversions, track_now
 from .track_stored import track_stored
@@ -89,7 +89,7 @@ class VWOClient(Client[Engine]):
         **options: Unpack[LaunchOptions],
     ) -> None:
         try:
-            parsed, chosen = _read_arguments(settings, options)
+            parsed, chosen = read_launch(parse_settings, settings, read_options, options)
         finally:
             # Tools that report errors show the locals of each frame: the file holds the SDK key, and a
             # proxy's URL a password.
@@ -612,19 +612,6 @@ class VWOClient(Client[Engine]):
             user_ip_address=user_ip_address,
             encoding=self._options.user_id_encoding,
         )
-
-
-def _read_arguments(
-    settings: Settings | bytes | str | Mapping[str, Any], options: LaunchOptions
-) -> tuple[Settings, Options]:
-    try:
-        chosen = read_options(options)
-        return parse_settings(settings), chosen
-    except VWOError as error:
-        failure = error
-    finally:
-        del settings, options
-    raise without_frames(failure)
 
 
 def launch(

@@ -20,6 +20,7 @@ from .._refresh.gil_pause import GilPause
 from .._result import Statistics
 from .._settings.endpoint import FULLSTACK, SettingsEndpoint
 from .._storage.access import StorageAccess
+from .._storage.record import RowReader, read_row
 from .._user import User
 from .callback import Callback
 from .consent import Consent
@@ -49,8 +50,8 @@ class ClientEngine(Generic[SnapshotT]):
 
     Args:
         snapshot: What is in force at first.
-        storage: The user storage, None if there is none.
         options: Launch options.
+        read_row: Returns what a row of the user storage says, see `StorageAccess`.
 
     Attributes:
         loop: Where the client is open, None where it is not.
@@ -77,7 +78,7 @@ class ClientEngine(Generic[SnapshotT]):
         raise NotImplementedError
 
     def __init__(
-        self, snapshot: SnapshotT, storage: StorageAccess | None, options: Options
+        self, snapshot: SnapshotT, options: Options, read_row: RowReader = read_row
     ) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.is_closed = False
@@ -87,7 +88,8 @@ class ClientEngine(Generic[SnapshotT]):
         self.reporter = Reporter(options)
         self.loop_share = LoopShare()
         self._closing: asyncio.Task[None] | None = None
-        self.storage = storage
+        storage, timeout_s = options.user_storage, options.storage_timeout_s
+        self.storage = None if storage is None else StorageAccess(storage, timeout_s, read_row)
         self.has_storage = self.storage is not None
         self.refuses = options.on_storage_error == "refuse"
         self.claims = ConversionClaims(self.storage, refuses=self.refuses)
@@ -243,20 +245,15 @@ class Engine(ClientEngine[Snapshot]):
     def __init__(self, settings: Settings, options: Options) -> None:
         source = options.settings_source
         plan = None if source is None else source.take_plan(settings)
-        storage = (
-            None
-            if options.user_storage is None
-            else StorageAccess(options.user_storage, options.storage_timeout_s)
-        )
-        super().__init__(Snapshot(settings, options, time.time, plan=plan), storage, options)
+        super().__init__(Snapshot(settings, options, time.time, plan=plan), options)
         self.has_quick_path = (
             options.user_storage is None
             and options.integrations is None
             and not options.development_mode
         )
         self.has_stored_path = (
-            storage is not None
-            and storage.marks_with_claim
+            self.storage is not None
+            and self.storage.marks_with_claim
             and options.integrations is None
             and options.outbox is None
             and not options.development_mode

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from .._error import InvalidInputError, VWOError, without_frames
+from .._error import InvalidInputError
 from .._flag import Flag
 from .._reason import Reason
 from .._result import TrackResult
 from .._settings import parse_fme_settings
 from .arguments import check_name
-from .base_client import Client
+from .base_client import Client, read_launch
 from .fme_decide import get_flag, get_flags
 from .fme_engine import FmeEngine
 from .fme_track import read_attributes, read_event_properties, set_attributes, track_event
 from .fme_user import AnyUser, CallUser, read_user
-from .options import FMELaunchOptions, Options, read_fme_options
+from .options import FMELaunchOptions, read_fme_options
 
 if TYPE_CHECKING:
     from .._settings import FmeSettings
@@ -47,7 +47,7 @@ class FMEClient(Client[FmeEngine]):
         **options: Unpack[FMELaunchOptions],
     ) -> None:
         try:
-            parsed, chosen = _read_arguments(settings, options)
+            parsed, chosen = read_launch(parse_fme_settings, settings, read_fme_options, options)
         finally:
             # As in `VWOClient`: the file holds the SDK key, and a proxy's URL a password.
             del settings, options
@@ -194,16 +194,3 @@ class FMEClient(Client[FmeEngine]):
 def _refuse_flag(feature_key: object, error: InvalidInputError) -> Flag:
     key = str.__str__(feature_key) if isinstance(feature_key, str) else ""
     return Flag(key, Reason.INVALID_INPUT, detail=str(error))
-
-
-def _read_arguments(
-    settings: FmeSettings | bytes | str | Mapping[str, Any], options: FMELaunchOptions
-) -> tuple[FmeSettings, Options]:
-    try:
-        chosen = read_fme_options(options)
-        return parse_fme_settings(settings), chosen
-    except VWOError as error:
-        failure = error
-    finally:
-        del settings, options
-    raise without_frames(failure)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from .._refresh.gil_pause import GilPause
 from .._settings.endpoint import FME
-from .._storage.access import StorageAccess
 from .._storage.fme_record import read_feature_row
 from .engine import ClientEngine
 from .fme_snapshot import FmeSnapshot
@@ -28,15 +27,10 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
     endpoint = FME
 
     def __init__(self, settings: FmeSettings, options: Options) -> None:
-        storage = (
-            None
-            if options.user_storage is None
-            else StorageAccess(options.user_storage, options.storage_timeout_s, read_feature_row)
-        )
         source = options.settings_source
         plan = None if source is None else source.take_plan(settings)
         snapshot = FmeSnapshot(settings, options, time.time, plan=plan)
-        super().__init__(snapshot, storage, options)
+        super().__init__(snapshot, options, read_feature_row)
 
     def compile(self, settings: FmeSettings, pause: GilPause) -> FmeSnapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""

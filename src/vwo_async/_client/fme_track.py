@@ -16,7 +16,6 @@ from .._user import MAX_VARIABLES, check_text, copy_mapping
 from .fme_engine import FmeEngine
 from .fme_integration import make_event_payload
 from .fme_user import CallUser
-from .reporter import delivery_of
 from .track import await_delivery
 
 
@@ -73,19 +72,9 @@ async def set_attributes(
     """Report attributes of *user*; true where they were accepted, or with *waits* received."""
     if engine.consent.is_asked and await engine.consent.refuses(user.id):
         return False
-    reporter = engine.reporter
     factory = engine.snapshot.event_factory
-    receipts = reporter.put([factory.make_attributes(user, attributes, session_id=user.session_id)])
-    if receipts is None:
-        return True
-    recorded = reporter.keep(receipts)
-    if recorded is not None:
-        await recorded
-    (receipt,) = receipts
-    if waits and receipt is not None:
-        await reporter.wait_for(delivery_of(receipts))
-        return bool(receipt.outcome)
-    return receipt is not None
+    event = factory.make_attributes(user, attributes, session_id=user.session_id)
+    return await engine.reporter.report([event], waits=waits)
 
 
 def read_attributes(attributes: Mapping[Any, Any], notes: list[str]) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from .._error import InvalidInputError
 from .._user import User, check_text, copy_mapping, to_plain
 from .engine import Engine
-from .reporter import delivery_of
 
 MAX_TAG_LENGTH = 255
 MAX_TAGS = 1000
@@ -19,17 +18,8 @@ async def push_tags(engine: Engine, user: User, tags: Mapping[str, str], *, wait
     """Report custom dimensions; true where all were accepted, or with *waits* received."""
     if engine.consent.is_asked and await engine.consent.refuses(user.id):
         return False
-    reporter = engine.reporter
-    receipts = reporter.put(engine.snapshot.event_factory.make_tags(user, tags))
-    if receipts is None:
-        return True
-    recorded = reporter.keep(receipts)
-    if recorded is not None:
-        await recorded
-    if waits:
-        await reporter.wait_for(delivery_of(receipts))
-        return all(receipt is not None and receipt.outcome for receipt in receipts)
-    return all(receipt is not None for receipt in receipts)
+    events = engine.snapshot.event_factory.make_tags(user, tags)
+    return await engine.reporter.report(events, waits=waits)
 
 
 def read_tags(key_or_map: object, value: object) -> dict[str, str]:

@@ -219,6 +219,23 @@ class Reporter:
                 self.tell_refused(event)
         return receipts
 
+    async def report(self, events: Sequence[Event], *, waits: bool) -> bool:
+        """Put *events*, and see them kept; true where all were accepted, or with *waits* received.
+
+        Raises:
+            ClosedError: As `put`.
+        """
+        receipts = self.put(events)
+        if receipts is None:
+            return True
+        recorded = self.keep(receipts)
+        if recorded is not None:
+            await recorded
+        if waits:
+            await self.wait_for(delivery_of(receipts))
+            return all(receipt is not None and receipt.outcome for receipt in receipts)
+        return all(receipt is not None for receipt in receipts)
+
     def put_one(self, event: Event) -> bool:
         """Put *event* on the queue where there is no development mode; false if there is no room for it.
 

@@ -27,7 +27,7 @@ from .loop_clock import LoopClock
 from .method_calls import MethodCalls
 from .pending import NOT_ASKED, UNRESPONSIVE, Failure, PendingRequest
 from .per_user_queue import UserCall, UserQueues
-from .record import make_data, read_row
+from .record import RowReader, make_data, read_row
 from .releases import Releases
 from .round_calls import RoundCalls, find_rounds
 from .worker_thread import MAX_THREADS
@@ -75,7 +75,7 @@ class StorageAccess:
         self,
         storage: UserStorage | PlainUserStorage,
         timeout_s: float,
-        read_row: Callable[[Any, str, str], Stored | str | None] = read_row,
+        read_row: RowReader = read_row,
     ) -> None:
         self._read_row = read_row
         self._timeout_s = timeout_s

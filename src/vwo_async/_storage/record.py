@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from .._core.decision import Stored
 from ..storage.protocol import SEPARATOR, Row, StoredDecision, read_fields
@@ -12,6 +12,9 @@ DECISION_FIELDS = frozenset(
     ("userId", "campaignKey", "variationName", "goalIdentifier", "goalIdentifiers")
 )
 NOTHING: Mapping[str, Any] = {}
+
+# Returns what the row of a user and campaign says, see `read_row`.
+RowReader: TypeAlias = Callable[[Any, str, str], Stored | str | None]
 
 
 def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:

@@ -17,6 +17,7 @@ from .._core.goal import Revenue
 from .._result import Receipt
 from .._user import User
 from .request import (
+    JSON_HEADER,
     Account,
     Request,
     dump_json,
@@ -75,6 +76,29 @@ class Event(Receipt):
 
     def dump(self) -> dict[str, Any]:
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
+        return {
+            "visitor": self._visitor(),
+            "user_agent": self.user_agent,
+            "ip": self.ip,
+            "random": self.random,
+            **self._dump_own(),
+        }
+
+    def _dump_own(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @classmethod
+    def restore(cls, account: Account, data: Mapping[str, Any]) -> Self:
+        """Return the event that `dump` was made of; it raises KeyError or TypeError where it was not."""
+        event = cls.__new__(cls)
+        Receipt.__init__(event)
+        event.account = account
+        event._visitor_id = data["visitor"]
+        event.user_agent, event.ip, event.random = data["user_agent"], data["ip"], data["random"]
+        event._restore_own(data)
+        return event
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
     def _visitor(self) -> str:
@@ -110,37 +134,12 @@ class _ClassicEvent(Event):
         self.is_batch_only = is_batch_only
         self.size = BASE_SIZE + len(agent) + len(ip) if agent or ip else BASE_SIZE
 
-    def dump(self) -> dict[str, Any]:
-        """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
-        return {
-            "visitor": self._visitor(),
-            "user_agent": self.user_agent,
-            "ip": self.ip,
-            "seconds": self.seconds,
-            "random": self.random,
-            "is_batch_only": self.is_batch_only,
-            **self._dump_own(),
-        }
-
     def _dump_own(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    @classmethod
-    def restore(cls, account: Account, data: Mapping[str, Any]) -> Self:
-        """Return the event that `dump` was made of; it raises KeyError or TypeError where it was not."""
-        event = cls.__new__(cls)
-        Receipt.__init__(event)
-        event.account = account
-        event._visitor_id = data["visitor"]
-        event.user_agent, event.ip = data["user_agent"], data["ip"]
-        event.seconds, event.random = data["seconds"], data["random"]
-        event.is_batch_only = data["is_batch_only"]
-        event.size = BASE_SIZE + len(event.user_agent) + len(event.ip)
-        event._restore_own(data)
-        return event
+        return {"seconds": self.seconds, "is_batch_only": self.is_batch_only}
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
-        raise NotImplementedError
+        self.seconds, self.is_batch_only = data["seconds"], data["is_batch_only"]
+        self.size = BASE_SIZE + len(self.user_agent) + len(self.ip)
 
     def _target(self, path: str, query: str) -> str:
         account = self.account
@@ -160,6 +159,17 @@ class _CampaignEvent(_ClassicEvent):
 
     campaign_id: int
     variation_id: int
+
+    def _dump_own(self) -> dict[str, Any]:
+        return {
+            **super()._dump_own(),
+            "campaign": self.campaign_id,
+            "variation": self.variation_id,
+        }
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        super()._restore_own(data)
+        self.campaign_id, self.variation_id = data["campaign"], data["variation"]
 
     def _item(self, kind: int, tail: str = "") -> str:
         agent, ip = self.user_agent, self.ip
@@ -185,10 +195,7 @@ class ImpressionEvent(_CampaignEvent):
         return Request("GET", f"{target}&ed={_ED}{self.account.usage}", headers)
 
     def _dump_own(self) -> dict[str, Any]:
-        return {"kind": "user", "campaign": self.campaign_id, "variation": self.variation_id}
-
-    def _restore_own(self, data: Mapping[str, Any]) -> None:
-        self.campaign_id, self.variation_id = data["campaign"], data["variation"]
+        return {**super()._dump_own(), "kind": "user"}
 
     def render_item(self) -> str:
         """Return its batch form, eT 1."""
@@ -215,16 +222,15 @@ class ConversionEvent(_CampaignEvent):
         revenue = self.revenue
         is_decimal = isinstance(revenue, Decimal)
         return {
+            **super()._dump_own(),
             "kind": "goal",
-            "campaign": self.campaign_id,
-            "variation": self.variation_id,
             "goal": self.goal_id,
             "revenue": str(revenue) if is_decimal else revenue,
             "is_decimal": is_decimal,
         }
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
-        self.campaign_id, self.variation_id = data["campaign"], data["variation"]
+        super()._restore_own(data)
         self.goal_id = data["goal"]
         self.revenue = Decimal(data["revenue"]) if data["is_decimal"] else data["revenue"]
 
@@ -248,9 +254,10 @@ class CustomDimensionEvent(_ClassicEvent):
         return Request("GET", self._target("push", f"tags={quote_text(self.tags)}"))
 
     def _dump_own(self) -> dict[str, Any]:
-        return {"kind": "push", "tags": self.tags}
+        return {**super()._dump_own(), "kind": "push", "tags": self.tags}
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
+        super()._restore_own(data)
         self.tags = data["tags"]
         self.size += 2 * len(self.tags)
 
@@ -261,10 +268,48 @@ class CustomDimensionEvent(_ClassicEvent):
         return f'{{"sId":{self.seconds},"u":"{visitor}","eT":{_PUSH},"t":{tags}}}'
 
 
-class ArchEvent(Event):
+class NamedEvent(Event):
+    """What the events of ``events/t`` share, of either product: a name and properties."""
+
+    __slots__ = ("_name", "_props", "_visitor_props", "millis")
+
+    _name: str
+    _props: str
+    _visitor_props: str
+    millis: int
+
+    def _dump_own(self) -> dict[str, Any]:
+        return {
+            "millis": self.millis,
+            "name": self._name,
+            "props": self._props,
+            "visitor_props": self._visitor_props,
+        }
+
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        self.millis, self._name = data["millis"], data["name"]
+        self._props, self._visitor_props = data["props"], data["visitor_props"]
+        self.size = BASE_SIZE + len(self._props) + len(self._visitor_props)
+        self.size += len(self.user_agent)
+
+    def _body_end(self, ours: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+        """Return the end of its body, from the event on.
+
+        Args:
+            ours: Properties of the account that go before the event's own.
+            environment: The same for the visitor's.
+        """
+        return (
+            f'"event":{{"props":{join_objects(dump_json(ours), self._props)},'
+            f'"name":{json.dumps(self._name)},"time":{self.millis}}},'
+            f'"visitor":{{"props":{join_objects(dump_json(environment), self._visitor_props)}}}}}}}'
+        )
+
+
+class ArchEvent(NamedEvent):
     """An event of the event architecture; its properties have no place in the batch form."""
 
-    __slots__ = ("_has_usage", "_name", "_props", "_visitor_props", "millis")
+    __slots__ = ("_has_usage",)
     is_batchable = False
     is_batch_only = False
 
@@ -302,57 +347,25 @@ class ArchEvent(Event):
             f"&eTime={self.millis}&random={self.random}&p=FS"
             f"&visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
         )
-        headers = (
-            (b"Content-Type", b"application/json"),
-            *make_agent_headers(self.user_agent, self.ip),
-        )
+        headers = (JSON_HEADER, *make_agent_headers(self.user_agent, self.ip))
         usage = account.usage if self._has_usage else ""
-        return Request("POST", target + usage, headers, self._body().encode())
+        return Request("POST", target + usage, headers, self.render_item().encode())
 
-    def dump(self) -> dict[str, Any]:
-        """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
-        return {
-            "kind": "arch",
-            "visitor": self._visitor(),
-            "user_agent": self.user_agent,
-            "ip": self.ip,
-            "millis": self.millis,
-            "random": self.random,
-            "name": self._name,
-            "props": self._props,
-            "visitor_props": self._visitor_props,
-            "has_usage": self._has_usage,
-        }
+    def _dump_own(self) -> dict[str, Any]:
+        return {**super()._dump_own(), "kind": "arch", "has_usage": self._has_usage}
 
-    @classmethod
-    def restore(cls, account: Account, data: Mapping[str, Any]) -> Self:
-        """Return the event that `dump` was made of; it raises KeyError or TypeError where it was not."""
-        event = cls.__new__(cls)
-        Receipt.__init__(event)
-        event.account = account
-        event._visitor_id = data["visitor"]
-        event.user_agent, event.ip = data["user_agent"], data["ip"]
-        event.millis, event.random = data["millis"], data["random"]
-        event._name, event._props = data["name"], data["props"]
-        event._visitor_props, event._has_usage = data["visitor_props"], data["has_usage"]
-        event.size = BASE_SIZE + len(event._props) + len(event._visitor_props)
-        event.size += len(event.user_agent)
-        return event
-
-    def _body(self) -> str:
-        visitor = self._visitor()
-        ours = dict(self.account.props)
-        environment = {ENVIRONMENT: self.account.sdk_key} if self.account.sdk_key else {}
-        return (
-            f'{{"d":{{"msgId":"{visitor}-{self.millis}","visId":"{visitor}",'
-            f'"sessionId":{self.millis // 1000},"event":{{"props":{join_objects(dump_json(ours), self._props)},'
-            f'"name":{json.dumps(self._name)},"time":{self.millis}}},'
-            f'"visitor":{{"props":{join_objects(dump_json(environment), self._visitor_props)}}}}}}}'
-        )
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        super()._restore_own(data)
+        self._has_usage = data["has_usage"]
 
     def render_item(self) -> str:
         """Return its body: it is not batchable, but the flush callback is shown what was sent."""
-        return self._body()
+        visitor = self._visitor()
+        environment = {ENVIRONMENT: self.account.sdk_key} if self.account.sdk_key else {}
+        return (
+            f'{{"d":{{"msgId":"{visitor}-{self.millis}","visId":"{visitor}",'
+            f'"sessionId":{self.millis // 1000},{self._body_end(self.account.props, environment)}'
+        )
 
 
 def find_visitor(event: Event) -> str:

@@ -23,6 +23,10 @@ from .event import (
 from .request import Account, dump_json, join_objects
 
 MAX_PROPERTIES_BYTES = 64_000
+# Names of events, of either product.
+SHOWN = "vwo_variationShown"
+ATTRIBUTES = "vwo_syncVisitorProp"
+ATTRIBUTES_TEXT = dump_json({"isCustomEvent": True})
 
 
 class EventFactory:
@@ -55,7 +59,7 @@ class EventFactory:
         """Return the event that *user* was given *variation*."""
         if self.is_arch:
             props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
-            return self._make_arch(user, "vwo_variationShown", dump_json(props), has_usage=True)
+            return self._make_arch(user, SHOWN, dump_json(props), has_usage=True)
         event = ImpressionEvent(
             self.account, user, int(self._wall_clock()), random(), self._is_batched
         )
@@ -117,8 +121,7 @@ class EventFactory:
         """Return the events that carry custom dimensions: one for each, or on the event architecture one."""
         if self.is_arch:
             own = {key: value for key, value in tags.items() if key != ENVIRONMENT}
-            props, visitor_props = dump_json({"isCustomEvent": True}), dump_json(own)
-            return [self._make_arch(user, "vwo_syncVisitorProp", props, visitor_props)]
+            return [self._make_arch(user, ATTRIBUTES, ATTRIBUTES_TEXT, dump_json(own))]
         is_batch_only = len(tags) > 1 or self._is_batched
         return [self._make_tag(user, key, tags[key], is_batch_only=is_batch_only) for key in tags]
 
@@ -183,13 +186,13 @@ def dump_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
         if key in _RESERVED:
             continue
         text = _dump_property(key, value)
-        size += len(text.encode()) + 1
+        longer = size + len(text.encode()) + 1
         if not text:
             fault = "cannot be written as JSON"
-        elif size > MAX_PROPERTIES_BYTES:
-            size -= len(text.encode()) + 1
+        elif longer > MAX_PROPERTIES_BYTES:
             fault = f"exceeds {MAX_PROPERTIES_BYTES} bytes of JSON in all"
         else:
+            size = longer
             texts.append(text)
             continue
         notes.append(f"event_properties: {show_key(key)} {fault}: it is left out")

@@ -9,8 +9,7 @@ from .event import ArchEvent, ConversionEvent, CustomDimensionEvent, Event, Impr
 from .fme_event import FmeEvent
 from .request import Account
 
-_Kind = type[ImpressionEvent | ConversionEvent | CustomDimensionEvent | ArchEvent | FmeEvent]
-_KINDS: Mapping[str, _Kind] = {
+_KINDS: Mapping[str, type[Event]] = {
     "user": ImpressionEvent,
     "goal": ConversionEvent,
     "push": CustomDimensionEvent,

@@ -7,23 +7,12 @@ both. As in `event`, its bytes follow from what was fixed when it was made.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
-from .._result import Receipt
 from .._user import User
-from .event import BASE_SIZE, ENVIRONMENT, Event
-from .request import (
-    Account,
-    Header,
-    Request,
-    dump_json,
-    join_objects,
-    make_agent_headers,
-    quote_text,
-)
-
-_JSON: Header = (b"Content-Type", b"application/json")
+from .event import BASE_SIZE, ENVIRONMENT, NamedEvent
+from .request import JSON_HEADER, Account, Request, make_agent_headers, quote_text
 
 
 class FmeAccount(Account):
@@ -37,7 +26,7 @@ class FmeAccount(Account):
         sdk_version: Its version there.
     """
 
-    __slots__ = ("batch_target", "sdk_query")
+    __slots__ = ("sdk_query",)
 
     def __init__(
         self,
@@ -56,25 +45,14 @@ class FmeAccount(Account):
             sdk_version=sdk_version,
             usage={},
         )
+        self.sdk_query = f"&sn={quote_text(sdk_name)}&sv={quote_text(sdk_version)}"
+        account = self.event_query.removeprefix("&")
+        self.batch_target = f"{self.path}/server-side/batch-events-v2?{account}{self.sdk_query}"
         # Also what an outbox knows the account by: the product is part of it.
         self.event_query = f"{self.event_query}&p=FS"
-        env = f"&env={quote_text(sdk_key)}" if sdk_key else ""
-        self.sdk_query = f"&sn={quote_text(sdk_name)}&sv={quote_text(sdk_version)}"
-        self.batch_target = (
-            f"{self.path}/server-side/batch-events-v2?a={quote_text(str(account_id))}"
-            f"{env}{self.sdk_query}"
-        )
-
-    def render_batch(self, items: Sequence[str]) -> Request:
-        """Return the one request that carries *items*."""
-        headers: tuple[Header, ...] = (_JSON,)
-        if self.sdk_key:
-            headers += ((b"Authorization", self.sdk_key.encode()),)
-        body = f'{{"ev":[{",".join(items)}]}}'.encode()
-        return Request("POST", self.batch_target, headers, body)
 
 
-class FmeEvent(Event):
+class FmeEvent(NamedEvent):
     """An event of VWO FME.
 
     Args:
@@ -91,15 +69,7 @@ class FmeEvent(Event):
         is_batch_only: Whether it goes in batch form even when alone.
     """
 
-    __slots__ = (
-        "_name",
-        "_names_environment",
-        "_props",
-        "_session_id",
-        "_visitor_props",
-        "is_batch_only",
-        "millis",
-    )
+    __slots__ = ("_names_environment", "_session_id", "is_batch_only")
     is_batchable = True
 
     def __init__(
@@ -144,7 +114,7 @@ class FmeEvent(Event):
         )
         if isinstance(account, FmeAccount):
             target += account.sdk_query
-        headers = (_JSON, *make_agent_headers(self.user_agent, self.ip))
+        headers = (JSON_HEADER, *make_agent_headers(self.user_agent, self.ip))
         return Request("POST", target, headers, self.render_item().encode())
 
     def render_item(self) -> str:
@@ -155,42 +125,20 @@ class FmeEvent(Event):
         return (
             f'{{"d":{{"msgId":"{visitor}-{self.millis}","visId":"{visitor}",'
             f'"sessionId":{self._session_id},"visitor_ua":{json.dumps(self.user_agent)},'
-            f'"visitor_ip":{json.dumps(self.ip)},'
-            f'"event":{{"props":{join_objects(dump_json(ours), self._props)},'
-            f'"name":{json.dumps(self._name)},"time":{self.millis}}},'
-            f'"visitor":{{"props":{join_objects(dump_json(environment), self._visitor_props)}}}}}}}'
+            f'"visitor_ip":{json.dumps(self.ip)},{self._body_end(ours, environment)}'
         )
 
-    def dump(self) -> dict[str, Any]:
-        """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
+    def _dump_own(self) -> dict[str, Any]:
         return {
+            **super()._dump_own(),
             "kind": "fme",
-            "visitor": self._visitor(),
-            "user_agent": self.user_agent,
-            "ip": self.ip,
-            "millis": self.millis,
-            "random": self.random,
-            "name": self._name,
             "session": self._session_id,
-            "props": self._props,
-            "visitor_props": self._visitor_props,
             "names_environment": self._names_environment,
             "is_batch_only": self.is_batch_only,
         }
 
-    @classmethod
-    def restore(cls, account: Account, data: Mapping[str, Any]) -> Self:
-        """Return the event that `dump` was made of; it raises KeyError or TypeError where it was not."""
-        event = cls.__new__(cls)
-        Receipt.__init__(event)
-        event.account = account
-        event._visitor_id = data["visitor"]
-        event.user_agent, event.ip = data["user_agent"], data["ip"]
-        event.millis, event.random = data["millis"], data["random"]
-        event._name, event._session_id = data["name"], data["session"]
-        event._props, event._visitor_props = data["props"], data["visitor_props"]
-        event._names_environment = data["names_environment"]
-        event.is_batch_only = data["is_batch_only"]
-        event.size = BASE_SIZE + len(event._props) + len(event._visitor_props)
-        event.size += len(event.user_agent)
-        return event
+    def _restore_own(self, data: Mapping[str, Any]) -> None:
+        super()._restore_own(data)
+        self._session_id = data["session"]
+        self._names_environment = data["names_environment"]
+        self.is_batch_only = data["is_batch_only"]

@@ -12,19 +12,16 @@ from .._core.fme.plan import FlagDecision, Impression
 from .._core.fme.visitor import is_web_id
 from .._user import User
 from .event import ENVIRONMENT, Event
-from .event_factory import Stamp, dump_properties
+from .event_factory import ATTRIBUTES, ATTRIBUTES_TEXT, SHOWN, Stamp, dump_properties
 from .fme_event import FmeAccount, FmeEvent
 from .request import dump_json
 
-SHOWN = "vwo_variationShown"
-ATTRIBUTES = "vwo_syncVisitorProp"
 INITIALIZED = "vwo_fmeSdkInit"
 USED = "vwo_feTrackUsage"
 # What names VWO's own properties; a caller's may not begin with it.
 _OWN_PREFIX = "vwo_"
 _METRIC: Mapping[str, Any] = {"isCustomEvent": True, "variation": 1, "id": 1}
 _METRIC_TEXT = dump_json(_METRIC)
-_ATTRIBUTES_TEXT = dump_json({"isCustomEvent": True})
 
 
 class FmeEventFactory:
@@ -125,7 +122,7 @@ class FmeEventFactory:
         return self._make(
             user,
             ATTRIBUTES,
-            _ATTRIBUTES_TEXT,
+            ATTRIBUTES_TEXT,
             attributes,
             session_id=session_id,
             names_environment=True,

@@ -144,10 +144,13 @@ class Queue:
         return self._breaker.admits(now)
 
     def count_held(self) -> int:
-        """Count the pending events one by one: the check on `pending` for tests and reports."""
+        """Count the pending events one by one: the check on `pending` for tests."""
         ready = sum(map(len, self._ready))
-        batches = [*self._again, *self._in_flight, *(batch for _, _, batch in self._delayed)]
-        return ready + sum(len(batch.events) for batch in batches) + self.kept
+        return ready + sum(len(batch.events) for batch in self._list_batches()) + self.kept
+
+    def _list_batches(self) -> list[Batch]:
+        """Return the batches that are on their way, or were."""
+        return [*self._in_flight, *self._again, *(batch for _, _, batch in self._delayed)]
 
     def put(self, events: Sequence[Event], now: float) -> list[Event | None]:
         """Accept *events* to share a request where possible; None for each that there is no room for.
@@ -223,8 +226,7 @@ class Queue:
 
     def release(self) -> list[Event]:
         """Let everything go that is held back, and return all that is pending."""
-        batches = [*self._again, *self._in_flight, *(batch for _, _, batch in self._delayed)]
-        pending = [event for batch in batches for event in batch.events]
+        pending = [event for batch in self._list_batches() for event in batch.events]
         waiting = [event for bundle in self._ready for event in bundle]
         self._released = len(waiting)
         return pending + waiting
@@ -290,11 +292,14 @@ class Queue:
 
     def _drop_old(self, batch: Batch, now: float) -> Batch:
         """Return *batch* less what has become too old."""
-        limit = self._limits.max_age_s
-        old = [event for event in batch.events if now - event.at >= limit]
+        old = self._find_old(batch, now)
         if old:
             self._given_up.extend(self._expire(batch, old, None))
         return batch
+
+    def _find_old(self, batch: Batch, now: float) -> list[Event]:
+        limit = self._limits.max_age_s
+        return [event for event in batch.events if now - event.at >= limit]
 
     def _expire(self, batch: Batch, old: Sequence[Event], status: int | None) -> list[Event]:
         """End the *old* events of *batch*."""
@@ -447,7 +452,7 @@ class Queue:
                 dropped = Outcome(DeliveryStatus.DROPPED, "unknown", None, batch.attempts)
                 return self._end(batch, dropped)
         is_spent = limits.max_attempts is not None and batch.attempts >= limits.max_attempts
-        old = [event for event in batch.events if now - event.at >= limits.max_age_s]
+        old = self._find_old(batch, now)
         if is_spent and batch.is_alone:
             old = list(batch.events)
         ended = self._expire(batch, old, answer.status) if old else []
@@ -526,14 +531,15 @@ class Queue:
             reason: Why.
             is_kept: Tells what will live on elsewhere: that stays counted as pending, the rest is dropped.
         """
-        batches = [*self._in_flight, *self._again, *(batch for _, _, batch in self._delayed)]
-        batches.extend(Batch(bundle) for bundle in self._ready)
+        batches = [*self._list_batches(), *map(Batch, self._ready)]
         for held in (self._in_flight, self._again, self._delayed, self._ready, self._culprits):
             held.clear()
         ended: list[Event] = []
         for batch in batches:
-            kept = [event for event in batch.events if is_kept(event)]
-            lost = [event for event in batch.events if event not in kept]
+            kept: list[Event] = []
+            lost: list[Event] = []
+            for event in batch.events:
+                (kept if is_kept(event) else lost).append(event)
             ended.extend(self._keep(kept, reason, batch.attempts))
             if lost:
                 outcome = Outcome(DeliveryStatus.DROPPED, reason, None, batch.attempts)

@@ -17,6 +17,7 @@ from .._core.visitor import make_namer, make_namespace
 _SAFE = "!~*'()"
 
 Header = tuple[bytes, bytes]
+JSON_HEADER: Header = (b"Content-Type", b"application/json")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,8 +48,7 @@ class Account:
     """What is the same in all requests of one settings file: rendered once."""
 
     __slots__ = (
-        "_batch_query",
-        "_key",
+        "batch_target",
         "event_query",
         "name_visitor",
         "path",
@@ -80,19 +80,21 @@ class Account:
         self.usage = "".join(f"&{key}={value}" for key, value in usage.items())
         self.query = f"&sdk={name}&sdk-v={version}{env}&account_id={account}&ap=server"
         self.event_query = f"&a={account}{env}"
-        self._batch_query = f"?a={account}&sdk={name}&sdk-v={version}{env}{self.usage}"
+        self.batch_target = (
+            f"{self.path}/server-side/batch-events"
+            f"?a={account}&sdk={name}&sdk-v={version}{env}{self.usage}"
+        )
         self.props = {"vwo_sdkName": sdk_name, "vwo_sdkVersion": sdk_version}
         if sdk_key:
             self.props["vwo_envKey"] = sdk_key
 
     def render_batch(self, items: Sequence[str]) -> Request:
         """Return the one request that carries *items*."""
-        headers: tuple[Header, ...] = ((b"Content-Type", b"application/json"),)
+        headers: tuple[Header, ...] = (JSON_HEADER,)
         if self.sdk_key:
             headers += ((b"Authorization", self.sdk_key.encode()),)
         body = f'{{"ev":[{",".join(items)}]}}'.encode()
-        target = f"{self.path}/server-side/batch-events{self._batch_query}"
-        return Request("POST", target, headers, body)
+        return Request("POST", self.batch_target, headers, body)
 
     def __repr__(self) -> str:
         return "<Account>"

@@ -293,8 +293,7 @@ class Journal:
                 raise
             except BaseException as error:  # noqa: BLE001 - the caller's outbox may raise anything
                 self._fail(group, error)
-        if self._unkept and not self._writing:
-            self._begin_later("again", AGAIN_INTERVAL_S, self._try_again)
+        self._try_again_later()
 
     def _submitted(self, ids: Sequence[int] | None, error: BaseException | None) -> None:
         group = self._writing
@@ -308,12 +307,16 @@ class Journal:
         """Keep what waits, and then what could not be kept before."""
         while not self._writing and (group := self._take_group()):
             await self._write(group)
-        if self._unkept:
+        self._try_again_later()
+
+    def _try_again_later(self) -> None:
+        if self._unkept and not self._writing:
             self._begin_later("again", AGAIN_INTERVAL_S, self._try_again)
 
     def _try_again(self) -> None:
-        self._is_trial = True
-        self._write_soon()
+        if self._unkept:
+            self._is_trial = True
+            self._write_soon()
 
     def _take_group(self) -> _Group:
         if self._waiting:
@@ -463,15 +466,13 @@ class Journal:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                if self._unkept:
-                    self._try_again()
+                self._try_again()
                 await self._rest()
                 await self._look()
                 self._stop_reconciling()
-                if self._unkept:
-                    # Its file is gone, and a fresh one may be there by now.
-                    self._try_again()
-                    await self._rest()
+                # What is gone with its file: a fresh one may be there by now.
+                self._try_again()
+                await self._rest()
         except TimeoutError:
             # A slow disk is no lost one: what is held was committed.
             return
@@ -518,8 +519,7 @@ class Journal:
                     raise
                 await asyncio.sleep(AGAIN_INTERVAL_S)
                 continue
-            if self._unkept:
-                self._try_again()
+            self._try_again()
             return
 
 
@@ -538,8 +538,7 @@ def _give_up(group: _Group) -> int:
 
 def fingerprint(account: Account) -> str:
     """Return a name for an account and key from which the key cannot be told."""
-    text = f"{account.event_query}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(account.event_query.encode()).hexdigest()[:32]
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode

@@ -28,9 +28,7 @@ class ProcessLock:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor: int | None = descriptor
-        # A child of a fork inherits the lock: left open there, it would outlive its owner.
-        weak: weakref.ref[ProcessLock] = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _release_in_child(weak))
+        _locks.add(self)
 
     @classmethod
     def take(cls, path: Path) -> Self | None:
@@ -39,8 +37,7 @@ class ProcessLock:
         Raises:
             OSError: The lock file cannot be made or opened.
         """
-        lock = path.with_name(f"{path.name}.lock")
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -54,7 +51,7 @@ class ProcessLock:
     def is_in_place(self) -> bool:
         """Tell whether the lock file still stands at its path, so that others see the lock."""
         try:
-            found = self.path.with_name(f"{self.path.name}.lock").stat()
+            found = _lock_path(self.path).stat()
             held = os.fstat(-1 if self._descriptor is None else self._descriptor)
         except OSError:
             return False
@@ -67,10 +64,21 @@ class ProcessLock:
             os.close(descriptor)
 
 
-def _release_in_child(weak: weakref.ref[ProcessLock]) -> None:
-    lock = weak()
-    if lock is not None:
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+# All that this process holds, in one place: what is registered for a fork stays so for ever.
+_locks: weakref.WeakSet[ProcessLock] = weakref.WeakSet()
+
+
+def _release_in_child() -> None:
+    """A child of a fork inherits the locks: left open there, they would outlive their owner."""
+    for lock in list(_locks):
         lock.release()
+
+
+os.register_at_fork(after_in_child=_release_in_child)
 
 
 def lock_first_free(path: Path) -> ProcessLock:

@@ -501,16 +501,6 @@ class SqliteOutbox:
         return "<SqliteOutbox>"
 
 
-def _forget_loaded(file: EventFile, generation: _Generation, last_id: int) -> Iterator[object]:
-    """Remove all but what was not loaded from a file that is back: the rest is in memory, or has ended."""
-    first_id = 1
-    for span in (*generation.left, _Span(last_id + 1, last_id + 1, 0)):
-        if first_id < span.first_id:
-            file.delete_span(first_id, span.first_id - 1)
-        first_id = span.last_id + 1
-        yield span
-
-
 def _do_nothing() -> None:
     """Wait for one's turn."""
 

@@ -23,6 +23,7 @@ from .protocol import (
     Timeouts,
     check_base_url,
     read_answer,
+    read_body,
 )
 from .proxy import read_proxy
 from .status_line import StatusLine
@@ -30,7 +31,7 @@ from .tls import Certificates
 
 # aiohttp warns of bytes above this, and writes a file in pieces instead.
 _MAX_BYTES_AT_ONCE = 1_000_000
-_FAILED = (aiohttp.ClientError, TimeoutError, OSError)
+_FAILED = (aiohttp.ClientError, OSError)
 
 
 class _Try:
@@ -206,23 +207,13 @@ async def _read(response: aiohttp.ClientResponse) -> Answer:
     try:
         if response.content.is_eof():
             # It is all there.
-            is_whole = await _drain(response.content)
+            body = await read_body(response.content.iter_any(), MAX_ANSWER_BYTES)
         else:
             async with asyncio.timeout(BODY_TIMEOUT_S):
-                is_whole = await _drain(response.content)
+                body = await read_body(response.content.iter_any(), MAX_ANSWER_BYTES)
     except _FAILED:
-        is_whole = False
-    if not is_whole:
+        body = None
+    if body is None:
         # The rest is not for us: drop the connection with it unread.
         response.close()
     return answer
-
-
-async def _drain(content: aiohttp.StreamReader) -> bool:
-    """Read a body to its end; tell whether that was within what is read of one."""
-    size = 0
-    async for chunk in content.iter_any():
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            return False
-    return True

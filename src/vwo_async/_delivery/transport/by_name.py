@@ -11,6 +11,8 @@ from .config import TransportConfig
 from .protocol import Fetcher, Transport
 
 TransportName: TypeAlias = Literal["httpx", "httpx2", "aiohttp"]
+# The engine of each; aiohttp has its own, and settings are fetched with httpx all the same.
+_CORES = {"httpx": "httpcore", "httpx2": "httpcore2", "aiohttp": "httpcore"}
 
 
 def check_transport_name(name: object) -> TransportName:
@@ -28,15 +30,15 @@ def check_transport_name(name: object) -> TransportName:
 
 
 def load_transport(name: TransportName) -> None:
-    """Import what the transport needs: that takes longer than an event loop may be held."""
+    """Import what the transport needs, and what fetches settings: that holds an event loop for too long."""
     import_module(".aiohttp" if name == "aiohttp" else ".httpx", __package__)
-    import_module("httpcore2" if name == "httpx2" else "httpcore")
+    import_module(_CORES[name])
 
 
 def make_transport(name: TransportName, config: TransportConfig) -> Transport:
     """Return the transport of that name."""
     if name != "aiohttp":
-        return make_fetcher(config, "httpcore2" if name == "httpx2" else "httpcore")
+        return make_fetcher(config, _CORES[name])
     from .aiohttp import AiohttpTransport  # noqa: PLC0415 - an extra
 
     return AiohttpTransport(**config.as_arguments())

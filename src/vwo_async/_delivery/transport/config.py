@@ -20,7 +20,7 @@ class TransportConfig:
         timeouts: Limits of one try.
         user_agent: The header of every request.
         ssl_context: To trust other certificates than the system's; verification cannot be turned off.
-        proxy: URL of an HTTP proxy; the environment's proxy variables are not read.
+        proxy: URL of a proxy, see `read_proxy`; the environment's proxy variables are not read.
     """
 
     base_url: str = VWO_BASE_URL

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterable
 from contextlib import suppress
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ from .protocol import (
     Timeouts,
     check_base_url,
     read_answer,
+    read_body,
 )
 from .proxy import read_proxy
 from .tls import Certificates
@@ -153,7 +153,7 @@ class HttpxTransport:
                 if not needs_body:
                     _shorten(limit, BODY_TIMEOUT_S)
                 try:
-                    body = await _read(response.stream, max_bytes)
+                    body = await read_body(response.stream, max_bytes)
                 finally:
                     await response.aclose()
         except self._unsendable:
@@ -238,18 +238,6 @@ def _find_retry_after(headers: list[tuple[bytes, bytes]]) -> str:
         if name.lower() == b"retry-after":
             return value.decode("latin-1")
     return ""
-
-
-async def _read(stream: AsyncIterable[bytes], max_bytes: int) -> bytes | None:
-    """Return the whole body, or None where it is longer than *max_bytes*."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in stream:
-        size += len(chunk)
-        if size > max_bytes:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _shorten(limit: asyncio.Timeout, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
@@ -31,9 +32,10 @@ class Timeouts:
     """Limits of one try, in seconds.
 
     Attributes:
-        connect_s: For name resolution with TCP, and again for TLS; at most a third of *total_s* each.
+        connect_s: For name resolution with TCP, and again for TLS; with httpx at most a third of *total_s*
+            each, with aiohttp nine tenths of it together.
         read_s: Between two pieces of the answer.
-        write_s: Between two pieces of the request.
+        write_s: Between two pieces of the request; aiohttp has no such limit.
         pool_s: For a free connection; there always is one.
         total_s: For the whole try, from the first byte to the last.
     """
@@ -65,6 +67,18 @@ class Fetcher(Transport, Protocol):
         A body of more than *max_bytes* is left unread and comes back empty.
         """
         ...
+
+
+async def read_body(stream: AsyncIterable[bytes], max_bytes: int) -> bytes | None:
+    """Return the whole body, or None where it is longer than *max_bytes*."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > max_bytes:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def read_answer(answer: Answer, told: int | None, *, is_from_proxy: bool) -> Answer:

@@ -31,7 +31,7 @@ class Wire:
         core: The engine.
 
     Attributes:
-        is_sent: Whether any byte of the request, which one to a proxy is not, was written.
+        is_sent: Whether any byte of the request, which one to a proxy is not, was written or is about to be.
         is_early: Whether the answer came before the end of the request: what the server does with the rest
             is not known.
         status_line: What was heard since.

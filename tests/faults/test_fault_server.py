@@ -234,10 +234,10 @@ async def test_row_05_account_refused_for_a_minute(tmp_path: Path, status: int) 
             first = delivery.put("first")
             await until(lambda: first.outcome is not None)
             events = [delivery.put(f"user {number}") for number in range(50)]
-            for tries in (3, 4, 5, 6):
-                await until(lambda tries=tries: delivery.queue.requests == tries)
+            for number in (3, 4, 5, 6):
+                await until(lambda number=number: delivery.queue.requests == number)
                 await asyncio.sleep(0.2)
-                assert len(await server.tries()) == tries
+                assert len(await server.tries()) == number
                 delivery.jump(61)
             await until(lambda: delivery.queue.requests == 7)
             await server.answer(200)

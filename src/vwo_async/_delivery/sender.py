@@ -14,6 +14,7 @@ from .answer import Answer, Failure
 from .batch import Batch
 from .event import Event
 from .queue import Queue
+from .transport.fault import describe_fault
 from .transport.protocol import Transport
 
 LOG_INTERVAL_S = 60.0
@@ -247,7 +248,10 @@ class Sender:
         now = self._clock()
         if now >= self._quiet_until:
             self._quiet_until = now + LOG_INTERVAL_S
-            what = answer.failure.name.lower() if answer.failure else f"status {answer.status}"
+            what = f"status {answer.status}"
+            if answer.failure is not None:
+                words = describe_fault(answer.fault)
+                what = answer.failure.name.lower() + (words and f", {words}")
             log_warning("VWO did not take events: %s (%d pending)", what, self._queue.pending)
 
     def release(self) -> Sequence[Event]:

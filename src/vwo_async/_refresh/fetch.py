@@ -11,6 +11,7 @@ from .._delivery.answer import Answer, Failure
 from .._delivery.request import Request
 from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.config import TransportConfig
+from .._delivery.transport.fault import describe_fault
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._sdk_key import SdkKey
@@ -157,9 +158,8 @@ async def fetch_body(
     )
     answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)
     if answer.status != 200:
-        raise DeliveryError(
-            f"the settings could not be fetched: {_describe(answer)}", answer.status
-        )
+        text = f"the settings could not be fetched: {_describe(answer)}"
+        raise DeliveryError(text, answer.status) from answer.fault
     if not body:
         raise SettingsError(f"the answer is empty, or larger than {MAX_SETTINGS_BYTES} bytes")
     return body
@@ -182,8 +182,8 @@ _NO_END = "the connection broke or time ran out"
 def _describe(answer: Answer) -> str:
     status = answer.status
     if status is None:
-        is_unsent = answer.failure is Failure.NOT_SENT
-        return f"no answer from VWO: {_NO_CONNECTION if is_unsent else _NO_END}"
+        words = _NO_CONNECTION if answer.failure is Failure.NOT_SENT else _NO_END
+        return f"no answer from VWO: {describe_fault(answer.fault) or words}"
     if 300 <= status < 400:
         return f"redirected, which is not followed (status {status}): check base_url"
     words = _STATUSES.get(status, "VWO has a fault" if status >= 500 else "VWO refused")

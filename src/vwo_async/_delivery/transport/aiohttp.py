@@ -56,8 +56,9 @@ class _Protocol(ResponseHandler):
         self.status_line = StatusLine()
 
     def data_received(self, data: bytes) -> None:
-        self.status_line.hear(data)
-        super().data_received(data)
+        seen = self.status_line.hear(data)
+        if seen:
+            super().data_received(seen)
 
 
 class _Connector(aiohttp.TCPConnector):

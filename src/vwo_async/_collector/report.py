@@ -128,7 +128,7 @@ class Report:
             KeyError: There is none.
         """
         for event in self.events:
-            if event.name == name and account_id in (None, event.account_id):
+            if event.name == name and (account_id is None or str(account_id) == event.account_id):
                 return event
         raise KeyError(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 import vwo_async
 from vwo_async import DeliveryError, FMEClient, FMESettingsSource, FMEUser, VWOClient
 from vwo_async.collector import Collector, Product, serve
+from vwo_async.transport import Timeouts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +102,57 @@ async def test_planned_answers(fme: Any, fme_collector: Collector, status: int) 
     assert fme_collector.totals().answered == 2
 
 
+async def test_answers_that_come_too_late(fme: Any, fme_collector: Collector) -> None:
+    """Events whose answers the client did not wait for come again, and are told as copies by their msgId."""
+    hurried = Timeouts(connect_s=1, read_s=0.2, write_s=1, total_s=0.5)
+    fme_collector.latency_s = 0.4
+    async with (
+        serve(fme_collector) as base_url,
+        FMEClient(fme.settings, base_url=base_url, timeouts=hurried) as client,
+    ):
+        results = [
+            await client.track_event("purchase", f"u{number}", {"revenue": "0.10"})
+            for number in range(5)
+        ]
+        while not fme_collector.ledger:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        fme_collector.latency_s = 0.0
+        await client.flush_events()
+
+    assert all(results)
+    purchase = fme_collector.report().event("purchase")
+    assert (purchase.received, purchase.visitors, purchase.conversions) == (5, 5, 5)
+    assert purchase.revenue == Decimal("0.50")
+    assert purchase.duplicates >= 1
+    assert fme_collector.totals().conversions == 5 + purchase.duplicates
+
+
+async def test_an_outage_of_both(wire: Any, fme: Any, both: Collector) -> None:
+    """While every request of two busy clients fails now and then, each event of both arrives once."""
+    async with (
+        serve(both) as base_url,
+        VWOClient(wire.settings, base_url=base_url) as fullstack,
+        FMEClient(fme.settings, base_url=base_url) as client,
+    ):
+        for number in range(200):
+            if number % 40 == 0:
+                both.answer_next((500, 503, 429)[number // 40 % 3], times=2)
+            await fullstack.track("button", f"u{number}", "signup")
+            await client.track_event("signup", f"u{number}")
+            await asyncio.sleep(0.002)
+        await fullstack.flush_events()
+        await client.flush_events()
+        accepted = fullstack.statistics().accepted + client.statistics().accepted
+
+    assert (both.refused, both.totals().answered) == ((), 10)
+    assert both.totals().events == accepted
+    signup = both.report().event("signup")
+    assert (signup.received, signup.duplicates, signup.visitors) == (200, 0, 200)
+    goals = {one.visitor for one in both.ledger.counted if one.goal_id == 501}
+    assert len(goals) == 200
+
+
 async def test_a_source(fme: Any, fme_collector: Collector) -> None:
     """A source of FME's settings fetches from the collector, and a new file is in force from then on."""
     async with serve(fme_collector) as base_url:
@@ -161,6 +214,16 @@ async def test_accounts_are_apart(wire: Any, fme: Any) -> None:
     assert collector.totals().visitors == 3
 
 
+async def test_an_sdk_without_a_name(fme: Any, both: Collector) -> None:
+    """An event of FME that does not name its SDK is refused for that, and is not taken for one of FullStack."""
+    request = fme.metric()
+    del request.query["sn"], request.query["sv"]
+    async with serve(both) as base_url, fme.client(base_url) as client:
+        answer = await request.send(client)
+
+    assert answer.json() == {"error": "sn: missing"}
+
+
 async def test_a_key_of_another_account(fme: Any) -> None:
     """With many accounts, an event in one's name with the other's key is refused."""
     second = {**fme.settings, "accountId": 5, "sdkKey": "another"}
@@ -198,7 +261,7 @@ async def test_put_settings(wire: Any, fme: Any, both: Collector) -> None:
 
 
 @pytest.mark.parametrize("depth", [65, 900, 100_000])
-async def test_depth(
+async def test_row_83_depth_fme(
     fme: Any, fme_collector: Collector, fme_client: httpx.AsyncClient, depth: int
 ) -> None:
     """JSON that is nested without end is refused in events of FME too, and the collector goes on."""
@@ -216,7 +279,7 @@ async def test_depth(
     assert (await fme.metric().send(fme_client)).status_code == 200
 
 
-async def test_foreign_origin(
+async def test_row_83_foreign_origin_fme(
     fme: Any, fme_collector: Collector, fme_client: httpx.AsyncClient
 ) -> None:
     """What was received of FME is read by nobody whose page has another origin."""

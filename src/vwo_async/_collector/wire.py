@@ -61,12 +61,12 @@ def parse(request: WireRequest, files: SettingsFiles, rules: Rules) -> tuple[Rec
 
 
 def _find_product(endpoint: Endpoint, fields: Fields, files: SettingsFiles) -> Product:
-    """Return whose SDK has sent a request; where both products share a path, by the name of the SDK's name."""
+    """Return whose SDK has sent a request; where both share a path, by how it names itself, or by its key."""
     if endpoint.product is not None:
         return endpoint.product
-    if "sn" in fields or "sv" in fields or files.is_only_of(Product.FME):
+    if "sn" in fields or "sv" in fields:
         return Product.FME
-    return Product.FULLSTACK
+    return files.guess_product(fields.values.get("env"))
 
 
 def read_retrieval(request: WireRequest, files: SettingsFiles, rules: Rules) -> bytes:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from math import isfinite
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -24,7 +25,7 @@ _VOCABULARY = STATISTICS | {
     "eT", "eTime", "ev", "event", "experiment_id", "g", "goal_id", "i", "id", "isCustomEvent",
     "isFirst", "msgId", "name", "p", "platform", "props", "r", "random", "sd", "sdk", "sdk-v",
     "sessionId", "sId", "sv", "t", "tags", "time", "u", "variation", "visId", "visitor",
-    "visitor_ip", "visitor_ua", "vwo_envKey", "vwo_fs_environment", "vwo_sdkName",
+    "data", "fId", "product", "s", "sn", "visitor_ip", "visitor_ua", "vwo_envKey", "vwo_fs_environment", "vwo_sdkName",
     "vwo_sdkVersion", "vwoMeta",
 }
 # fmt: on
@@ -33,6 +34,8 @@ MAX_DEPTH = 64
 _MAX_PARAMETERS = 64
 _MAX_DIGITS = 18
 _VISITOR = re.compile(r"[0-9A-F]{32}")
+# What VWO's code in web pages calls a visitor, which the SDKs of FME send as it is.
+_WEB_VISITOR = re.compile(r"[DJ][0-9A-Fa-f]{32}")
 _FRACTION = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE]-?\d{1,3})?", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -113,6 +116,11 @@ class Fields:
         if _VISITOR.fullmatch(value) is None:
             self.fail(name, "must be 32 upper-case hexadecimal digits")
         return value
+
+    def any_visitor(self, name: str) -> str:
+        """Return a visitor's UUID, or the id that VWO's code in web pages has given him."""
+        value = self.text(name)
+        return value if _WEB_VISITOR.fullmatch(value) else self.visitor(name)
 
     def revenue(self, name: str) -> Decimal:
         """Return an amount given as a JSON number or as numeric text."""
@@ -201,12 +209,12 @@ def read_json(text: str | bytes, field: str) -> object:
     """Read a JSON document.
 
     Raises:
-        WireError: If it is not JSON in UTF-8 (RFC 8259: no NaN, no infinity), or holds half a
-            surrogate pair.
+        WireError: If it is not JSON in UTF-8 (RFC 8259: no NaN, no infinity), holds half a
+            surrogate pair, or a number that is too large to be told from infinity.
     """
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
-        value: object = load_json(decoded, parse_constant=_refuse_constant)
+        value: object = load_json(decoded, parse_constant=_refuse_constant, parse_float=_read_float)
         if "\\u" in decoded:
             json.dumps(value, ensure_ascii=False).encode()
     except ValueError:
@@ -225,3 +233,10 @@ def read_decimal(value: object) -> Decimal | None:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+def _read_float(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(text)
+    return value

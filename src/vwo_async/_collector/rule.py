@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from .catalogue import Campaign, Catalogue, Goal
 from .error import WireError
 from .field import STATISTICS, Fields
+from .product import Account, Product
 from .request import Endpoint, WireRequest
 
 __all__ = ["IP_HEADER", "USER_AGENT_HEADER", "Rules"]
@@ -16,6 +17,7 @@ __all__ = ["IP_HEADER", "USER_AGENT_HEADER", "Rules"]
 USER_AGENT_HEADER = "x-device-user-agent"
 IP_HEADER = "vwo-x-forwarded-for"
 
+_NOBODYS = Account(Product.FULLSTACK, "")
 _STATISTIC = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -27,6 +29,7 @@ class Rules:
     Attributes:
         catalogue: The settings file in force; without one, only the form of ids, account and key is
             checked.
+        account: The account that a request is about: that of the file, else the one that it names.
         strict: Whether to refuse requests that have the right facts in a looser form: with additional
             fields, headers that differ from the query, old times, a missing or wrong prefix, or custom
             dimensions that are not text.
@@ -36,6 +39,7 @@ class Rules:
     catalogue: Catalogue | None = None
     strict: bool = True
     clock_window_s: float = 172_800.0
+    account: Account = _NOBODYS
 
     def check_prefix(self, endpoint: Endpoint, prefix: str) -> None:
         """Refuse a prefix other than the account's; requests for settings have none."""
@@ -101,10 +105,14 @@ class Rules:
     def read_user_agent_and_ip(self, request: WireRequest, fields: Fields) -> tuple[str, str]:
         """Return user agent and IP address; unless they are empty, the headers must repeat them."""
         user_agent, ip = fields.text("visitor_ua"), fields.text("visitor_ip")
+        self.check_visitor_headers(request, user_agent, ip)
+        return user_agent, ip
+
+    def check_visitor_headers(self, request: WireRequest, user_agent: str, ip: str) -> None:
+        """Refuse headers that do not repeat the user agent and the IP address."""
         if self.strict:
             _check_header(request, USER_AGENT_HEADER, user_agent)
             _check_header(request, IP_HEADER, ip)
-        return user_agent, ip
 
     def find_campaign(self, fields: Fields, name: str, campaign_id: int) -> Campaign | None:
         """Return a campaign of the settings file, None without a settings file."""
@@ -133,6 +141,20 @@ class Rules:
             fields.fail(name, "no goal of this campaign")
         return goal
 
+    def check_feature(self, fields: Fields, name: str, feature_id: int) -> None:
+        """Refuse a feature that the settings file does not have."""
+        if self.catalogue is not None and feature_id not in self.catalogue.features:
+            fields.fail(name, "no feature of the settings file")
+
+    def find_metrics(self, fields: Fields, name: str, event_name: str) -> tuple[Goal, ...]:
+        """Return the metrics that count an event, none without a settings file."""
+        if self.catalogue is None:
+            return ()
+        metrics = self.catalogue.metrics.get(event_name)
+        if metrics is None:
+            fields.fail(name, "no event that a metric of the settings file counts")
+        return metrics
+
 
 def _check_header(request: WireRequest, header: str, expected: str) -> None:
     found = request.headers.get(header)
@@ -140,6 +162,15 @@ def _check_header(request: WireRequest, header: str, expected: str) -> None:
         return
     if found is None:
         raise WireError(f"header {header}", "missing although the query has the value")
-    # One official SDK percent-encodes the header, and another sends raw Latin-1, which HTTP trims.
-    if not expected or (found != expected.strip(" \t") and unquote(found) != expected):
+    if not expected or not _repeats(found, expected):
         raise WireError(f"header {header}", "differs from the query")
+
+
+def _repeats(header: str, expected: str) -> bool:
+    """Tell whether a header says the same as another part of the request.
+
+    One official SDK percent-encodes it, one sends raw Latin-1 and one raw UTF-8, and HTTP trims them.
+    """
+    trimmed = expected.strip(" \t")
+    as_utf8 = header.encode("latin-1").decode("utf-8", "replace")
+    return trimmed in (header, as_utf8) or unquote(header) == expected

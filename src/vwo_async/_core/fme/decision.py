@@ -9,7 +9,7 @@ from __future__ import annotations
 from copy import copy
 
 from ..._reason import Reason
-from ..bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed, rescale
+from ..bucketing import draw, rescale
 from ..segment import MalformedTreeError
 from .evaluation import NOTHING, Evaluation, Known, NeedError, Needs
 from .group import find_winner, read_winner
@@ -211,9 +211,8 @@ def find_forced(rule: Rule, evaluation: Evaluation) -> Step | None:
     matches = [step for holds, step in rule.whitelist if holds(variables, evaluation)]
     if len(matches) < 2:
         return matches[0] if matches else None
-    seed = rule.whitelist_prefix + evaluation.user.hash_bytes
     shares = [(step.variation.weight, step) for step in matches if step.variation is not None]
-    return Ranges(rescale(shares)).find(bucket_value(hash_seed(seed), MAX_BUCKET_VALUE))
+    return draw(rescale(shares), rule.whitelist_prefix + evaluation.user.hash_bytes)
 
 
 def _judge(

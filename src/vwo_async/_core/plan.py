@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .._reason import Reason
 from .api_method import APIS, CAMPAIGN_TYPES, Api
 from .bucketing import Bucketer, Ranges
-from .segment import Predicate, compile_segment, find_refused_patterns
+from .segment import Predicate, compile_segment, note_patterns
 from .visitor import make_namer, make_namespace
 
 if TYPE_CHECKING:
@@ -318,6 +318,4 @@ def note_campaign(index: int, campaign: model.Campaign) -> Iterator[str]:
     for number, variation in enumerate(campaign.variations):
         trees[f"variations.{number}.segments"] = variation.segments
     for name, tree in trees.items():
-        for pattern in find_refused_patterns(tree) if tree else ():
-            text = "is invalid or could run away, so it matches nothing"
-            yield f"campaigns.{index}.{name}: regex {pattern[:100]!a} {text}"
+        yield from note_patterns(f"campaigns.{index}.{name}", tree)

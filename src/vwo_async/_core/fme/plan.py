@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..._reason import Reason
 from ..bucketing import Bucketer, Ranges
-from ..segment import Predicate, find_refused_patterns
+from ..segment import Predicate, note_patterns
 from ..visitor import make_namer, make_namespace
 from .record import GROUP_KEY, FeatureRecord, StoredVariation, make_row
 from .segment import compile_fme_segment, find_feature_ids, needs_gateway
@@ -604,12 +604,6 @@ def _note(settings: model.FmeSettings, pause: Callable[[], object]) -> Iterator[
     for index, campaign in enumerate(settings.campaigns):
         pause()
         for tree in list_trees(campaign):
-            yield from _note_patterns(f"campaigns.{index}", tree)
+            yield from note_patterns(f"campaigns.{index}", tree)
     for index, holdout in enumerate(settings.holdouts):
-        yield from _note_patterns(f"holdouts.{index}", holdout.segments)
-
-
-def _note_patterns(path: str, tree: Any) -> Iterator[str]:
-    for pattern in find_refused_patterns(tree) if tree else ():
-        text = "is invalid or could run away, so it matches nothing"
-        yield f"{path}: regex {pattern[:100]!a} {text}"
+        yield from note_patterns(f"holdouts.{index}", holdout.segments)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from copy import copy
 
 from ..._reason import Reason
+from ..._settings.campaign_type import PERSONALIZE
 from ..bucketing import draw, rescale
 from ..segment import MalformedTreeError
 from .evaluation import NOTHING, Evaluation, Known, NeedError, Needs
 from .group import find_winner, read_winner
 from .holdout import NOT_HELD, Held, find_new, is_held, judge_holdouts
-from .plan import PERSONALIZE, Feature, FlagDecision, FmePlan, Impression, Member, Rule, Step
+from .plan import Feature, FlagDecision, FmePlan, Impression, Member, Rule, Step
 from .record import FeatureRecord
 from .user import FmeUser
 

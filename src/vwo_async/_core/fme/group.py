@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..._settings.campaign_type import PERSONALIZE
 from ..bucketing import draw
 from .evaluation import Evaluation
 from .holdout import judge_holdouts
-from .plan import PERSONALIZE, Feature, Group, Member, Rule
+from .plan import Feature, Group, Member, Rule
 from .record import NO_VARIATION, FeatureRecord, StoredVariation
 
 

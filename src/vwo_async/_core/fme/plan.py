@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..._reason import Reason
+from ..._settings.campaign_type import FME_TYPES, PERSONALIZE, ROLLOUT, TESTING
 from ..bucketing import Bucketer, Ranges
 from ..segment import Predicate, note_patterns
 from ..visitor import make_namer, make_namespace
@@ -15,12 +16,8 @@ from .segment import compile_fme_segment, find_feature_ids, needs_gateway
 if TYPE_CHECKING:
     from ..._settings import fme as model
 
-ROLLOUT = "FLAG_ROLLOUT"
-TESTING = "FLAG_TESTING"
-PERSONALIZE = "FLAG_PERSONALIZE"
 IMPACT_OFF = 1
 IMPACT_ON = 2
-RULE_TYPES = frozenset({ROLLOUT, TESTING, PERSONALIZE})
 
 # The member of a group: a campaign, and for a personalize rule its variation.
 Member: TypeAlias = tuple[int, int | None]
@@ -246,7 +243,7 @@ class Rule:
 
     def __init__(
         self,
-        settings: model.FmeSettings,
+        settings: model.FMESettings,
         feature: model.Feature,
         rule: model.Rule,
         campaign: model.Campaign,
@@ -284,7 +281,7 @@ class Rule:
 
     def _compile_test(
         self,
-        settings: model.FmeSettings,
+        settings: model.FMESettings,
         campaign: model.Campaign,
         chosen: Sequence[model.Variation],
         variations: Mapping[int, Variation],
@@ -327,7 +324,7 @@ class Rule:
             unowned=Step(self, None, Reason.NO_VARIATION),
         )
 
-    def _join_group(self, settings: model.FmeSettings) -> None:
+    def _join_group(self, settings: model.FMESettings) -> None:
         first = self.variations[0].id if self.variations else None
         self.member: Member = (self.campaign_id, first if self.type == PERSONALIZE else None)
         self.names = (str(self.campaign_id), f"{self.campaign_id}_{first}")
@@ -362,7 +359,7 @@ class Holdout:
         "watched_ids",
     )
 
-    def __init__(self, settings: model.FmeSettings, holdout: model.Holdout) -> None:
+    def __init__(self, settings: model.FMESettings, holdout: model.Holdout) -> None:
         self.id = holdout.id
         self.is_global = holdout.is_global
         self.feature_ids = frozenset(holdout.feature_ids)
@@ -416,7 +413,7 @@ class Feature:
 
     def __init__(
         self,
-        settings: model.FmeSettings,
+        settings: model.FMESettings,
         feature: model.Feature,
         campaigns: Mapping[int, model.Campaign],
         holdouts: Sequence[Holdout],
@@ -480,7 +477,7 @@ class FmePlan:
     )
 
     def __init__(
-        self, settings: model.FmeSettings, pause: Callable[[], object] = lambda: None
+        self, settings: model.FMESettings, pause: Callable[[], object] = lambda: None
     ) -> None:
         campaigns = {one.id: one for one in settings.campaigns}
         holdouts = [Holdout(settings, one) for one in settings.holdouts]
@@ -539,7 +536,7 @@ class FmePlan:
 
 
 def compile_fme_plan(
-    settings: model.FmeSettings, pause: Callable[[], object] = lambda: None
+    settings: model.FMESettings, pause: Callable[[], object] = lambda: None
 ) -> FmePlan:
     """Return the plan of *settings*; *pause* is called between two small steps."""
     return FmePlan(settings, pause)
@@ -547,7 +544,7 @@ def compile_fme_plan(
 
 def _is_usable(rule: model.Rule, campaigns: Mapping[int, model.Campaign]) -> bool:
     campaign = campaigns.get(rule.campaign_id)
-    if campaign is None or campaign.type not in RULE_TYPES:
+    if campaign is None or campaign.type not in FME_TYPES:
         return False
     # A rollout or personalize rule is judged by its first variation.
     return campaign.type == TESTING or bool(campaign.variations)
@@ -569,7 +566,7 @@ def _find_entrants(
 
 
 def _index_members(
-    settings: model.FmeSettings, features: Sequence[Feature]
+    settings: model.FMESettings, features: Sequence[Feature]
 ) -> Mapping[str, Sequence[Feature]]:
     """Map the name of each member of a group to the features that have such a rule, in the order of the file."""
     index: dict[str, dict[Feature, None]] = {
@@ -583,7 +580,7 @@ def _index_members(
     return {name: tuple(found) for name, found in index.items()}
 
 
-def _link_groups(settings: model.FmeSettings, features: Sequence[Feature]) -> None:
+def _link_groups(settings: model.FMESettings, features: Sequence[Feature]) -> None:
     members = _index_members(settings, features)
     groups = {
         group_id: Group(group_id, group, members) for group_id, group in settings.groups.items()
@@ -600,7 +597,7 @@ def list_trees(campaign: model.Campaign) -> tuple[Any, ...]:
 
 
 def _note(
-    settings: model.FmeSettings,
+    settings: model.FMESettings,
     campaigns: Mapping[int, model.Campaign],
     pause: Callable[[], object],
 ) -> Iterator[str]:

@@ -39,6 +39,9 @@ def decide_feature(
     feature = plan.features.get(feature_key)
     if feature is None:
         return FlagDecision(None, reason=Reason.FEATURE_NOT_FOUND)
+    if known.details is not None and not feature.needs_details:
+        # For this flag alone nobody would ask the gateway: what was learnt for others must not change it.
+        known = known._replace(details=None)
     evaluation = Evaluation(plan, user, known)
     try:
         decision = _decide(feature, evaluation)

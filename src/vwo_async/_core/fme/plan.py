@@ -524,11 +524,12 @@ class FmePlan:
 
     def list_record_keys(self, feature: Feature) -> tuple[str, ...]:
         """Return the keys of all records that deciding *feature* can need, its own first."""
-        keys = {feature.key: None}
+        keys, judged = {feature.key: None}, {feature: None}
         for rule in feature.rules:
             if rule.group is not None:
                 keys |= dict.fromkeys(rule.group.record_keys)
-        for feature_id in feature.watched_ids:
+                judged |= dict.fromkeys(entrant for entrant, _ in rule.group.entrants)
+        for feature_id in frozenset[int]().union(*(one.watched_ids for one in judged)):
             watched = self.features_by_id.get(feature_id)
             if watched is not None:
                 keys[watched.key] = None

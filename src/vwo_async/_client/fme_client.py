@@ -19,7 +19,7 @@ from .fme_user import AnyUser, CallUser, read_user
 from .options import FMELaunchOptions, read_fme_options
 
 if TYPE_CHECKING:
-    from .._settings import FmeSettings
+    from .._settings import FMESettings
 
 
 class FMEClient(Client[FmeEngine]):
@@ -33,7 +33,7 @@ class FMEClient(Client[FmeEngine]):
     ``{"id": "u1", "customVariables": {...}}``, in camel case or snake case.
 
     Args:
-        settings: The v2 settings file: bytes, text, its decoded form, or `FmeSettings`.
+        settings: The v2 settings file: bytes, text, its decoded form, or `FMESettings`.
         **options: See `Options`.
 
     Raises:
@@ -43,7 +43,7 @@ class FMEClient(Client[FmeEngine]):
 
     def __init__(
         self,
-        settings: FmeSettings | bytes | str | Mapping[str, Any],
+        settings: FMESettings | bytes | str | Mapping[str, Any],
         **options: Unpack[FMELaunchOptions],
     ) -> None:
         try:
@@ -54,7 +54,7 @@ class FMEClient(Client[FmeEngine]):
         super().__init__(FmeEngine(parsed, chosen), chosen)
 
     @property
-    def settings(self) -> FmeSettings:
+    def settings(self) -> FMESettings:
         """The settings file in force."""
         return self._engine.snapshot.settings
 

@@ -13,7 +13,7 @@ from .fme_snapshot import FmeSnapshot
 from .options import Options
 
 if TYPE_CHECKING:
-    from .._settings import FmeSettings
+    from .._settings import FMESettings
 
 
 class FmeEngine(ClientEngine[FmeSnapshot]):
@@ -26,13 +26,13 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
 
     endpoint = FME
 
-    def __init__(self, settings: FmeSettings, options: Options) -> None:
+    def __init__(self, settings: FMESettings, options: Options) -> None:
         source = options.settings_source
         plan = None if source is None else source.take_plan(settings)
         snapshot = FmeSnapshot(settings, options, time.time, plan=plan)
         super().__init__(snapshot, options, read_feature_row)
 
-    def compile(self, settings: FmeSettings, pause: GilPause) -> FmeSnapshot:
+    def compile(self, settings: FMESettings, pause: GilPause) -> FmeSnapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
         return FmeSnapshot(settings, self.options, time.time, pause=pause)
 

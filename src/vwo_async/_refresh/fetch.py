@@ -18,14 +18,13 @@ from .._sdk_key import SdkKey
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
 from .._settings.size_limit import MAX_SETTINGS_BYTES
 from .._user import check_text
-from .._version import PACKAGE_NAME, __version__
+from .._version import PACKAGE_NAME, USER_AGENT, __version__
 from .gil_pause import GilPause
 
 if TYPE_CHECKING:
-    from .._settings import FmeSettings, Settings
+    from .._settings import FMESettings, Settings
 
-_USER_AGENT = f"{PACKAGE_NAME}/{__version__}"
-_SettingsT = TypeVar("_SettingsT", "Settings", "FmeSettings")
+_SettingsT = TypeVar("_SettingsT", "Settings", "FMESettings")
 
 
 async def fetch_settings(
@@ -59,7 +58,7 @@ async def fetch_settings(
             FULLSTACK,
             account_id,
             sdk_key,
-            TransportConfig(base_url, timeouts, _USER_AGENT, ssl_context, proxy),
+            TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy),
             via_webhook=via_webhook,
         )
     finally:
@@ -76,7 +75,7 @@ async def fetch_fme_settings(
     timeouts: Timeouts | None = None,
     ssl_context: ssl.SSLContext | None = None,
     proxy: str | None = None,
-) -> FmeSettings:
+) -> FMESettings:
     """Return the v2 settings file that VWO FME holds for an account and environment, for an `FMEClient`.
 
     See `fetch_settings` for the arguments and errors. Accounts of Wingify have theirs at
@@ -87,7 +86,7 @@ async def fetch_fme_settings(
             FME,
             account_id,
             sdk_key,
-            TransportConfig(base_url, timeouts, _USER_AGENT, ssl_context, proxy),
+            TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy),
             via_webhook=via_webhook,
         )
     finally:

@@ -27,12 +27,12 @@ from .._log import FailureLog, log_warning
 from .._sdk_key import SdkKey
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
 from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
-from .._version import PACKAGE_NAME, __version__
+from .._version import USER_AGENT
 from .fetch import fetch_body, may_pass
 from .gil_pause import GilPause
 
 if TYPE_CHECKING:
-    from .._settings import FmeSettings, Settings
+    from .._settings import FMESettings, Settings
 
 GIVEN, VWO, DISK = "given", "vwo", "disk"
 DAY_S = 86_400.0
@@ -137,8 +137,7 @@ class SettingsSource:
                 max_age_s=max_age_s,
                 wall_clock=wall_clock,
             )
-        user_agent = f"{PACKAGE_NAME}/{__version__}"
-        self._transport_config = TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy)
+        self._transport_config = TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy)
         # So that a bad argument raises here and not at the first request.
         self.make_transport()
         self._loaded: tuple[weakref.ref[Any], Loaded] | None = None
@@ -309,7 +308,7 @@ class FMESettingsSource(SettingsSource):
 
     endpoint = FME
 
-    async def load(self) -> FmeSettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
+    async def load(self) -> FMESettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
         """Return the settings from VWO or, if that fails, the last known good ones; see `SettingsSource.load`.
 
         Raises:
@@ -317,7 +316,7 @@ class FMESettingsSource(SettingsSource):
             SettingsError: VWO's answer is not a v2 settings file of this account and key, and there is no
                 last known good file.
         """
-        settings: FmeSettings = await self._load_checked()
+        settings: FMESettings = await self._load_checked()
         return settings
 
     def _compile(self, settings: Any, pause: GilPause) -> Any:

@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 from vwo_async import ClosedError, VWOClient
 from vwo_async._delivery.outbox import restorer, sqlite
-from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.transport import Limits, Timeouts
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from vwo_async.storage import UserStorage
 
 TICK_S = 0.01
 
@@ -95,11 +96,18 @@ def say(word: str, **facts: Any) -> None:
     tell(f"# {word} {json.dumps(facts)}")
 
 
+def make_storage(url: str) -> UserStorage:
+    """Return a storage on Redis; the library is imported by those processes alone that need it."""
+    from vwo_async.storage.redis import RedisUserStorage
+
+    return RedisUserStorage.from_url(url)
+
+
 def make_client(options: argparse.Namespace) -> VWOClient:
     """Return a client as the command line describes it: quick to try again, and never giving up."""
     return VWOClient(
         options.settings.read_bytes(),
-        user_storage=options.redis and RedisUserStorage.from_url(options.redis),
+        user_storage=make_storage(options.redis) if options.redis else None,
         base_url=options.base_url,
         outbox=options.outbox,
         close_timeout_s=options.close_timeout,

@@ -17,7 +17,8 @@ What is here:
 * The client: `VWOClient` (officially `launch`), and `UserHandle`, which is its methods for one user.
 * The client for accounts of VWO FME: `FMEClient`, with `FMEUser`; its flags are a `Flag` with `FlagRule` and
   `FlagVariation`, its settings `fetch_fme_settings`, `parse_fme_settings`, `FmeSettings`, and
-  `FMESettingsSource` keeps them fresh.
+  `FMESettingsSource` keeps them fresh; `GatewayService` says where a gateway is, and `AliasResult` what
+  came of an alias.
 * Settings: `fetch_settings`, `parse_settings`, `Settings`; `SettingsSource` keeps them fresh,
   `verify_webhook` knows VWO's webhook, `compare_settings` tells what changed (`SettingsChange`).
 * What methods return: `TrackResult` with a `CampaignTrack` for each campaign and its `Delivery`, whose
@@ -40,6 +41,7 @@ from ._client.fme_client import FMEClient
 from ._client.fme_user import FMEUser
 from ._client.options import GoalType
 from ._client.user_handle import UserHandle
+from ._delivery.transport.intermediary import GatewayService
 from ._error import (
     ClosedError,
     DeliveryError,
@@ -56,6 +58,7 @@ from ._home import rehome as _rehome
 from ._refresh.fetch import fetch_fme_settings, fetch_settings
 from ._refresh.source import FMESettingsSource, SettingsSource
 from ._result import (
+    AliasResult,
     CampaignDecision,
     CampaignTrack,
     CloseReport,
@@ -76,6 +79,7 @@ if _TYPE_CHECKING:
     from ._settings import FmeSettings, Settings
 
 __all__ = [
+    "AliasResult",
     "CampaignDecision",
     "CampaignTrack",
     "CloseReport",
@@ -92,6 +96,7 @@ __all__ = [
     "FlagVariation",
     "FlushReport",
     "FmeSettings",
+    "GatewayService",
     "GoalType",
     "InvalidInputError",
     "OutboxError",

@@ -564,6 +564,24 @@ _set_decided_name, _set_decided_reason, _set_is_feature_enabled, _set_variables 
 
 
 @dataclass(frozen=True, slots=True)
+class AliasResult(Value):
+    """Whether an id was made another id of a user; true where it was.
+
+    Attributes:
+        is_set: Whether it was.
+        reason: Why not; None where it was.
+        detail: More about it; never an id.
+    """
+
+    is_set: bool
+    reason: Reason | None = None
+    detail: str = ""
+
+    def __bool__(self) -> bool:
+        return self.is_set
+
+
+@dataclass(frozen=True, slots=True)
 class FlushReport(Value):
     """What became of everything that was pending when ``flush_events`` was called, in the outbox too.
 
@@ -607,6 +625,7 @@ class Statistics(Value):
         requests: Requests made for events, each try counted.
         unknown: Tries that may have arrived although no answer came.
         storage_errors: Calls of the user storage that failed or timed out.
+        gateway_errors: Questions that the gateway service of FME did not answer.
         callback_errors: Calls of the user's functions that raised.
         callbacks_left_out: Calls of the user's async functions that were not made, because 1,000 of the
             same function had not ended.
@@ -648,6 +667,7 @@ class Statistics(Value):
     settings_age_s: float | None = None
     settings_origin: Literal["given", "vwo", "disk"] = "given"
     callbacks_left_out: int = 0
+    gateway_errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)

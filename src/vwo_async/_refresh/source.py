@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, Unpack
 
 from anyio import to_thread
 
@@ -21,6 +21,11 @@ from .._core.fme.plan import compile_fme_plan
 from .._core.lazy_plan import compile_plan
 from .._delivery.transport.by_name import make_fetcher
 from .._delivery.transport.config import TransportConfig
+from .._delivery.transport.intermediary import (
+    Destination,
+    GatewayService,
+    find_destination,
+)
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._log import FailureLog, log_warning
@@ -46,6 +51,20 @@ REWRITE_INTERVAL_S = 3600.0
 RETRY_WAITS_S = (0.2, 0.4, 0.8)
 
 _ResultT = TypeVar("_ResultT")
+
+
+class SourceOptions(TypedDict, total=False):
+    """The keyword arguments of `SettingsSource`, for type checkers."""
+
+    poll_interval_s: float | None
+    last_known_good: str | os.PathLike[str] | None
+    max_age_s: float
+    min_refresh_interval_s: float
+    base_url: str
+    timeouts: Timeouts | None
+    ssl_context: ssl.SSLContext | None
+    proxy: str | None
+    wall_clock: Callable[[], float]
 
 
 class Loaded(NamedTuple):
@@ -97,6 +116,7 @@ class SettingsSource:
 
     # What differs between the products.
     endpoint: SettingsEndpoint[Any] = FULLSTACK
+    _destination: Destination | None = None
 
     def __init__(
         self,
@@ -138,7 +158,10 @@ class SettingsSource:
                 wall_clock=wall_clock,
             )
         user_agent = f"{PACKAGE_NAME}/{__version__}"
-        self._transport_config = TransportConfig(base_url, timeouts, user_agent, ssl_context, proxy)
+        address, allows_http = self._destination or Destination(base_url)
+        self._transport_config = TransportConfig(
+            address, timeouts, user_agent, ssl_context, proxy, allows_http
+        )
         # So that a bad argument raises here and not at the first request.
         self.make_transport()
         self._loaded: tuple[weakref.ref[Any], Loaded] | None = None
@@ -302,12 +325,36 @@ class SettingsSource:
 
 
 class FMESettingsSource(SettingsSource):
-    """A `SettingsSource` for the v2 settings files of VWO FME, with the same arguments.
+    """A `SettingsSource` for the v2 settings files of VWO FME.
 
     Accounts of Wingify have theirs at ``base_url="https://edge.wingify.net"``.
+
+    Args:
+        account_id: As for `SettingsSource`, like all that are not named here.
+        sdk_key: The key of the environment.
+        gateway_service: Where a gateway service is, in place of ``base_url``; see the launch option.
+        proxy_url: Where a proxy is, in place of ``base_url``; see the launch option.
+        **options: See `SettingsSource`.
     """
 
     endpoint = FME
+
+    def __init__(
+        self,
+        account_id: int | str,
+        sdk_key: str,
+        *,
+        gateway_service: GatewayService | None = None,
+        proxy_url: str | None = None,
+        **options: Unpack[SourceOptions],
+    ) -> None:
+        try:
+            if gateway_service is not None or proxy_url is not None:
+                self._destination = find_destination("", gateway_service, proxy_url)
+            super().__init__(account_id, sdk_key, **options)
+        finally:
+            # As in `SettingsSource`; a proxy's URL may hold a password.
+            del sdk_key, options
 
     async def load(self) -> FmeSettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
         """Return the settings from VWO or, if that fails, the last known good ones; see `SettingsSource.load`.

@@ -519,13 +519,12 @@ class FmePlan:
 
     def list_record_keys(self, feature: Feature) -> tuple[str, ...]:
         """Return the keys of all records that deciding *feature* can need, its own first."""
-        keys = {feature.key: None}
-        for rule in feature.rules:
-            keys |= dict.fromkeys(rule.group.record_keys if rule.group is not None else ())
-        for feature_id in feature.watched_ids:
-            watched = self.features_by_id.get(feature_id)
-            keys |= {} if watched is None else {watched.key: None}
-        return tuple(keys)
+        groups = [rule.group for rule in feature.rules if rule.group is not None]
+        judged = {feature: None, **{one: None for group in groups for one, _ in group.entrants}}
+        watched_ids = {feature_id for one in judged for feature_id in one.watched_ids}
+        watched = [self.features_by_id[one] for one in watched_ids if one in self.features_by_id]
+        group_keys = (key for group in groups for key in group.record_keys)
+        return tuple(dict.fromkeys((feature.key, *group_keys, *(one.key for one in watched))))
 
 
 def compile_fme_plan(

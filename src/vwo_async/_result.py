@@ -641,7 +641,7 @@ class Statistics(Value):
         settings_keep_errors: Times that the settings could not be kept on disk.
         settings_age_s: Seconds since VWO last gave the file in force, None where that is not known.
         settings_origin: Where the file in force is from: ``given`` to the client, ``vwo``, or ``disk``,
-            which is the last known good.
+            which is the last known good; ``empty`` means that there is none yet.
     """
 
     accepted: int
@@ -665,7 +665,7 @@ class Statistics(Value):
     settings_errors: int = 0
     settings_keep_errors: int = 0
     settings_age_s: float | None = None
-    settings_origin: Literal["given", "vwo", "disk"] = "given"
+    settings_origin: Literal["given", "vwo", "disk", "empty"] = "given"
     callbacks_left_out: int = 0
     gateway_errors: int = 0
 

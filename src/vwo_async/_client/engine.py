@@ -154,6 +154,9 @@ class ClientEngine(Generic[SnapshotT]):
     def on_started(self) -> None:
         """Do what a client of this product does first; it must not raise."""
 
+    def on_updated(self) -> None:
+        """Take note that another settings file is in force; it must not raise."""
+
     async def close_lookups(self) -> None:
         """Ask nobody any more what is asked for calls; it must not take long."""
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .._refresh.gil_pause import GilPause
+from .._refresh.source import EMPTY
 from .._settings.endpoint import FME
 from .._storage.fme_record import read_feature_row
 from .engine import ClientEngine
@@ -43,6 +44,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         if options.gateway_service is not None:
             self._gateway = Gateway(options.transport_config, options.gateway_timeout_s)
         self._aliases = AliasCache() if options.is_aliasing_enabled else None
+        self._is_start_reported = False
         self.has_aliases = self._aliases is not None
         self.has_quick_path = self.storage is None and self._gateway is None
 
@@ -87,10 +89,18 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         return 0 if self._gateway is None else self._gateway.errors
 
     def on_started(self) -> None:
-        """Report that a client has started, unless VWO knows the SDKs of this account."""
+        """Report that a client has started, once it has settings, unless VWO knows the SDKs of this account."""
+        if self._is_start_reported or self.settings_refresh.settings_update.origin == EMPTY:
+            return
+        self._is_start_reported = True
         snapshot = self.snapshot
         if not snapshot.settings.sdk_meta_info.was_initialized_earlier:
             self.reporter.put([snapshot.event_factory.make_initialized()])
+
+    def on_updated(self) -> None:
+        """Report the start now, if there were no settings before."""
+        if self.loop is not None:
+            self.on_started()
 
     def tell_integration(self, payload: dict[str, Any]) -> None:
         """Tell the integrations callback of a decision or an event."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import ssl
 import threading
@@ -39,7 +40,7 @@ from .gil_pause import GilPause
 if TYPE_CHECKING:
     from .._settings import FmeSettings, Settings
 
-GIVEN, VWO, DISK = "given", "vwo", "disk"
+GIVEN, VWO, DISK, EMPTY = "given", "vwo", "disk", "empty"
 DAY_S = 86_400.0
 MIN_POLL_INTERVAL_S = 1.0
 # A disk that hangs must not delay a start or the next refresh.
@@ -71,14 +72,14 @@ class Loaded(NamedTuple):
     """Where loaded settings came from.
 
     Attributes:
-        origin: ``vwo`` or ``disk``.
-        digest: Digest of the file as VWO sent it; empty if it came from disk.
-        fetched_at: When VWO sent it, in monotonic seconds.
+        origin: ``vwo``, ``disk`` or ``empty``.
+        digest: Digest of the file as VWO sent it; empty if it came from elsewhere.
+        fetched_at: When VWO sent it, in monotonic seconds; None if it did not.
     """
 
     origin: str
     digest: bytes
-    fetched_at: float
+    fetched_at: float | None
 
 
 class SettingsSource:
@@ -168,26 +169,42 @@ class SettingsSource:
         self._plan: Any = None
         self._kept: tuple[bytes, float] | None = None
 
-    async def load(self) -> Settings:
+    async def load(self, *, or_empty: bool = False) -> Settings:
         """Return the settings from VWO or, if that fails, the last known good ones.
 
         What may pass (no answer, 429, 5xx, an answer that is no settings file) is tried up to four times
         within ``timeouts.total_s``.
+
+        Args:
+            or_empty: Whether a service starts without any settings too: where there are none, those returned
+                hold nothing. A client with them and this source finds nothing that it could decide, asks
+                VWO again and again, from a second on up to half a minute, and comes to life with the first
+                good answer.
 
         Raises:
             DeliveryError: VWO could not be reached, or refused, and there is no last known good file.
             SettingsError: VWO's answer is not a settings file of this account and key, and there is no
                 last known good file.
         """
-        settings: Settings = await self._load_checked()
+        settings: Settings = await self._load_checked(or_empty=or_empty)
         return settings
 
-    async def _load_checked(self) -> Any:
+    async def _load_checked(self, *, or_empty: bool) -> Any:
         try:
             return await self._load()
         except VWOError as error:
             failure = error
-        raise without_frames(failure)
+        if not or_empty:
+            raise without_frames(failure)
+        log_warning("%s: nothing is decided until VWO gives a settings file", failure)
+        return await self._make_empty()
+
+    async def _make_empty(self) -> Any:
+        """Return settings that hold nothing but the account."""
+        file: dict[str, Any] = {"version": 1, "accountId": self.account_id, "campaigns": []}
+        settings = await self._read(json.dumps(file).encode(), lacks_key=True)
+        self._loaded = weakref.ref(settings), Loaded(EMPTY, b"", None)
+        return settings
 
     async def _load(self) -> Any:
         started_at = time.monotonic()
@@ -356,7 +373,7 @@ class FMESettingsSource(SettingsSource):
             # As in `SettingsSource`; a proxy's URL may hold a password.
             del sdk_key, options
 
-    async def load(self) -> FmeSettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
+    async def load(self, *, or_empty: bool = False) -> FmeSettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
         """Return the settings from VWO or, if that fails, the last known good ones; see `SettingsSource.load`.
 
         Raises:
@@ -364,7 +381,7 @@ class FMESettingsSource(SettingsSource):
             SettingsError: VWO's answer is not a v2 settings file of this account and key, and there is no
                 last known good file.
         """
-        settings: FmeSettings = await self._load_checked()
+        settings: FmeSettings = await self._load_checked(or_empty=or_empty)
         return settings
 
     def _compile(self, settings: Any, pause: GilPause) -> Any:

@@ -24,6 +24,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chosen_product import make_client as make_chosen_client
 from vwo_async import ClosedError, VWOClient
 from vwo_async._delivery.outbox import restorer, sqlite
 from vwo_async.transport import Limits, Timeouts
@@ -96,7 +97,7 @@ def say(word: str, **facts: Any) -> None:
 
 def make_client(options: argparse.Namespace) -> VWOClient:
     """Return a client as the command line describes it: quick to try again, and never giving up."""
-    return VWOClient(
+    return make_chosen_client(
         options.settings.read_bytes(),
         base_url=options.base_url,
         outbox=options.outbox,

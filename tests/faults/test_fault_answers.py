@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from chosen_transport import TRANSPORT
 from raw_answer import TRANSPORTS
 from rig import Authority, fault_server, names_of, steady_loop
-from sample import settings
 from waiting import until
 
-from vwo_async import InvalidInputError, Reason, SettingsSource, VWOClient, fetch_settings
+from vwo_async import InvalidInputError, Reason, SettingsSource, fetch_settings
 from vwo_async._delivery.transport.by_name import (
     TransportName,
     check_transport_name,
@@ -30,7 +31,7 @@ from vwo_async._delivery.transport.by_name import (
 from vwo_async._delivery.transport.config import TransportConfig
 from vwo_async.transport import Answer, Failure, Limits, Request, Timeouts, Transport
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30), BOTH_PRODUCTS]
 
 QUICK = Limits(backoff_base_s=0.05, backoff_cap_s=0.1)
 LIMITS = Timeouts(connect_s=0.5, read_s=1, write_s=3, total_s=4)
@@ -178,7 +179,7 @@ async def test_row_62_a_batch_of_five_megabytes(tmp_path: Path) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     async with listening(serve) as port:
-        client = VWOClient(
+        client = make_client(
             settings(),
             base_url=f"http://127.0.0.1:{port}",
             transport=TRANSPORT,
@@ -355,7 +356,7 @@ async def test_row_77_a_bad_proxy(name: TransportName, proxy: str) -> None:
     """A proxy that cannot be used is refused where it is given, and its password is not repeated."""
     transport = check_transport_name(name)
     for make in (
-        lambda: VWOClient(settings(), transport=transport, proxy=proxy),
+        lambda: make_client(settings(), transport=transport, proxy=proxy),
         lambda: SettingsSource(1, "key", proxy=proxy),
     ):
         with pytest.raises(InvalidInputError) as raised:
@@ -372,13 +373,13 @@ def test_row_77_a_proxy_of_a_kind_that_a_transport_lacks() -> None:
     """SOCKS is refused where the transport, or what it needs for it, is not there."""
     for name in TRANSPORTS:
         with pytest.raises(InvalidInputError, match="proxy: "):
-            VWOClient(
+            make_client(
                 settings(),
                 transport=check_transport_name(name),
                 proxy=f"socks5://user:{SECRET}@proxy:1080",
             )
     with pytest.raises(InvalidInputError, match="begin with"):
-        VWOClient(settings(), proxy="gopher://proxy")
+        make_client(settings(), proxy="gopher://proxy")
 
 
 @pytest.mark.parametrize(
@@ -399,7 +400,7 @@ def test_row_77_a_proxy_of_a_kind_that_a_transport_lacks() -> None:
 def test_row_77_other_bad_arguments(options: dict[str, Any]) -> None:
     """What could never work is refused at launch."""
     with pytest.raises(InvalidInputError, match=next(iter(options))):
-        VWOClient(settings(), **options)
+        make_client(settings(), **options)
 
 
 def test_row_77_a_context_that_verifies_nothing() -> None:
@@ -409,7 +410,7 @@ def test_row_77_a_context_that_verifies_nothing() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     with pytest.raises(InvalidInputError, match="ssl_context: "):
-        VWOClient(settings(), ssl_context=context)
+        make_client(settings(), ssl_context=context)
 
 
 # Row 84
@@ -419,7 +420,7 @@ def test_row_77_a_context_that_verifies_nothing() -> None:
 async def test_row_84_waiting_while_vwo_is_down(tmp_path: Path, style: str) -> None:
     """While VWO is known to be down, a call that awaits delivery answers at once; its event arrives later."""
     with fault_server(tmp_path) as server:
-        async with VWOClient(
+        async with make_client(
             settings(), base_url=server.base_url, transport=TRANSPORT, limits=QUICK
         ) as client:
             if style == "stopped":
@@ -454,7 +455,7 @@ async def test_row_84_waiting_when_vwo_goes_down(tmp_path: Path) -> None:
         await server.answer(503)
         async with (
             steady_loop(),
-            VWOClient(
+            make_client(
                 settings(),
                 base_url=server.base_url,
                 transport=TRANSPORT,
@@ -474,7 +475,7 @@ async def test_row_84_the_first_call_after_an_outage(tmp_path: Path) -> None:
     """Once VWO may be tried again, a call waits for its answer, which is the true one."""
     with fault_server(tmp_path) as server:
         await server.answer(503)
-        async with VWOClient(
+        async with make_client(
             settings(), base_url=server.base_url, transport=TRANSPORT, limits=QUICK
         ) as client:
             for number in range(8):

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from chosen_transport import TRANSPORT
 from rig import fault_server, names_of, steady_loop
-from sample import settings
 from simulation import (
     DOWN,
     OK,
@@ -29,10 +30,10 @@ from simulation import (
 from virtual_time import run_virtually
 from waiting import until
 
-from vwo_async import DeliveryStatus, VWOClient
+from vwo_async import DeliveryStatus
 from vwo_async.transport import Answer, Limits
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = [pytest.mark.timeout(30), BOTH_PRODUCTS]
 
 QUICK = Limits(backoff_base_s=0.02, backoff_cap_s=0.05)
 REFUSALS = [301, 302, 400, 401, 402, 403, 404, 405, 406, 410, 418, 422, 451]
@@ -63,7 +64,7 @@ async def deliver_a_hundred(folder: Path, status: int, style: str) -> list[int]:
     with fault_server(folder) as server:
         async with (
             steady_loop(),
-            VWOClient(
+            make_client(
                 settings(),
                 base_url=server.base_url,
                 limits=QUICK,

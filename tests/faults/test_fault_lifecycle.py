@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample import settings
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 
-from vwo_async import ClosedError, Reason, VWOClient
+from vwo_async import ClosedError, Reason
 from vwo_async.outbox import Row
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Request
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, BOTH_PRODUCTS]
 
 REQUEST = contextvars.ContextVar("request", default="none")
 
@@ -44,7 +45,7 @@ class Hanging:
 @pytest.mark.parametrize("method", ["track", "activate", "decide_all", "explain"])
 async def test_row_77_close_while_the_storage_hangs(method: str) -> None:
     """A call that waits for a storage when the client is closed ends as closed, or without a record."""
-    client = VWOClient(
+    client = make_client(
         settings(), user_storage=Hanging(), transport=RecordingTransport(), storage_timeout_s=30
     )
     await client.open()
@@ -71,7 +72,7 @@ async def test_row_77_close_while_consent_hangs() -> None:
         return True
 
     transport = RecordingTransport()
-    client = VWOClient(settings(), consent=hang, transport=transport, storage_timeout_s=30)
+    client = make_client(settings(), consent=hang, transport=transport, storage_timeout_s=30)
     await client.open()
     calls = [
         asyncio.create_task(client.track("checkout", "Ashley", "signup")),
@@ -98,7 +99,7 @@ async def test_row_78_hanging_integration() -> None:
         called += 1
         await asyncio.Event().wait()
 
-    async with VWOClient(
+    async with make_client(
         settings(), integrations=hang, transport=RecordingTransport(), close_timeout_s=0.1
     ) as client:
         for number in range(3_000):
@@ -115,8 +116,8 @@ async def test_row_78_memory_of_a_hanging_integration() -> None:
     async def hang(event: dict[str, Any]) -> None:
         await asyncio.Event().wait()
 
-    async with VWOClient(
-        settings(), integrations=hang, transport=RecordingTransport(), close_timeout_s=0.1
+    async with make_client(
+        settings(), integrations=hang, development_mode=True, close_timeout_s=0.1
     ) as client:
         for number in range(2_000):
             await client.activate("checkout", f"user {number}")
@@ -163,7 +164,7 @@ async def test_row_78_cancelled_open(tmp_path: Path) -> None:
     """Opening that is cancelled leaves no task, thread or file lock, and a client that is closed."""
     before = asyncio.all_tasks()
     outbox = SlowOutbox()
-    client = VWOClient(settings(), outbox=outbox, transport=RecordingTransport())
+    client = make_client(settings(), outbox=outbox, transport=RecordingTransport())
     opening = asyncio.create_task(client.open())
     await asyncio.sleep(0.05)
     opening.cancel()
@@ -175,7 +176,7 @@ async def test_row_78_cancelled_open(tmp_path: Path) -> None:
         await client.activate("checkout", "Ashley")
     threads = {one.name for one in threading.enumerate()}
     for _ in range(5):
-        client = VWOClient(
+        client = make_client(
             settings(), outbox=tmp_path / "outbox.db", transport=RecordingTransport()
         )
         opening = asyncio.create_task(client.open())
@@ -185,7 +186,7 @@ async def test_row_78_cancelled_open(tmp_path: Path) -> None:
             await opening
         await client.aclose()
     assert {one.name for one in threading.enumerate()} <= threads
-    async with VWOClient(
+    async with make_client(
         settings(), outbox=tmp_path / "outbox.db", transport=RecordingTransport()
     ) as client:
         assert await client.activate("checkout", "Ashley")
@@ -208,7 +209,7 @@ class ContextTransport:
 async def test_row_78_no_callers_context_in_workers() -> None:
     """What the client does on its own runs in no request's context, also not in that which came first."""
     transport = ContextTransport()
-    client = VWOClient(settings(), transport=transport)
+    client = make_client(settings(), transport=transport)
 
     async def handle(name: str) -> None:
         REQUEST.set(name)
@@ -226,14 +227,14 @@ async def test_row_78_no_callers_context_in_workers() -> None:
 FORKING = """
     import asyncio, os, sys
     sys.path.insert(0, {tests!r})
-    from sample import settings
-    from vwo_async import ClosedError, VWOClient
+    from chosen_product import make_client, settings
+    from vwo_async import ClosedError
     from vwo_async.storage import MemoryUserStorage
     from vwo_async.testing import RecordingTransport
 
     # As a module that is imported before the workers are forked.
     transport = RecordingTransport()
-    client = VWOClient(
+    client = make_client(
         settings(), transport=transport, user_storage=MemoryUserStorage(), outbox={outbox!r}
     )
 

@@ -25,8 +25,8 @@ from typing import Any
 import httpx
 import pytest
 from chaos import Child, CollectorProcess, Nursery, find_visitors, make_arguments, wait_until
+from chosen_product import make_client, settings
 from outbox_file import count_rows
-from sample import settings
 from server import running_server
 
 from vwo_async import ClosedError, CloseReport, OutboxError, VWOClient, WrongLoopError
@@ -215,7 +215,9 @@ async def test_row_19_close_while_the_server_hangs(
     users = [f"u{number}" for number in range(50)]
     async with running_server() as server:
         server.default = hang
-        client = VWOClient(settings(), base_url=server.base_url, outbox=outbox, close_timeout_s=0.5)
+        client = make_client(
+            settings(), base_url=server.base_url, outbox=outbox, close_timeout_s=0.5
+        )
         async with client:
             for user in users:
                 assert await client.track("checkout", user, "signup")
@@ -238,7 +240,7 @@ async def test_row_19_close_while_calls_are_under_way(
     """Calls that have not returned when closing begins are kept too, where they say accepted."""
     outbox = tmp_path / "outbox.db"
     users = [f"u{number}" for number in range(50)]
-    async with VWOClient(settings(), base_url="http://127.0.0.1:9", outbox=outbox) as client:
+    async with make_client(settings(), base_url="http://127.0.0.1:9", outbox=outbox) as client:
         calls = [asyncio.create_task(client.track("checkout", one, "signup")) for one in users]
         await asyncio.sleep(0)
         await client.aclose(timeout_s=timeout_s)
@@ -257,7 +259,7 @@ async def test_row_19_close_while_calls_are_under_way(
 async def test_row_20_close_again_and_from_everywhere() -> None:
     """Twice, at the same time and from other tasks: no error, and one drain."""
     async with running_server() as server:
-        client = VWOClient(settings(), base_url=server.base_url)
+        client = make_client(settings(), base_url=server.base_url)
         async with client:
             assert await client.track("checkout", "Ashley", "signup")
             reports = await asyncio.gather(*(client.aclose() for _ in range(5)))
@@ -270,7 +272,7 @@ async def test_row_20_close_again_and_from_everywhere() -> None:
 @pytest.mark.timeout(20)
 async def test_row_20_close_after_a_failed_open(tmp_path: Path) -> None:
     """A client that could not be opened can be closed, often, and says that it is closed."""
-    client = VWOClient(settings(), transport=RecordingTransport(), outbox=tmp_path)
+    client = make_client(settings(), transport=RecordingTransport(), outbox=tmp_path)
     with pytest.raises(OutboxError):
         await client.open()
     await asyncio.gather(client.aclose(), client.aclose())
@@ -282,7 +284,7 @@ async def test_row_20_close_after_a_failed_open(tmp_path: Path) -> None:
 @pytest.mark.timeout(20)
 async def test_row_21_track_before_open_and_after_close() -> None:
     """Before open a call opens the client; after close it says so; neither hangs."""
-    client = VWOClient(settings(), transport=RecordingTransport())
+    client = make_client(settings(), transport=RecordingTransport())
     async with asyncio.timeout(2):
         assert await client.track("checkout", "Ashley", "signup", wait=True)
         await client.aclose()
@@ -309,7 +311,7 @@ class SlowStorage:
 async def test_row_21_track_while_closing(wait: bool) -> None:
     """A call that waits for the storage while the client closes ends soon, and never with a false yes."""
     transport = RecordingTransport()
-    client = VWOClient(settings(), transport=transport, user_storage=SlowStorage())
+    client = make_client(settings(), transport=transport, user_storage=SlowStorage())
     async with client:
         call = asyncio.create_task(client.track("checkout", "Ashley", "signup", wait=wait))
         await asyncio.sleep(0.02)
@@ -328,7 +330,7 @@ def test_row_22_loop_ends_with_the_client_open() -> None:
     transport = RecordingTransport()
 
     async def forget() -> None:
-        client = VWOClient(settings(), transport=transport)
+        client = make_client(settings(), transport=transport)
         assert await client.track("checkout", "Ashley", "signup")
 
     with warnings.catch_warnings(record=True) as caught:
@@ -355,7 +357,7 @@ def test_row_23_second_loop() -> None:
                 await call
 
     def use_twice() -> None:
-        client = VWOClient(settings(), transport=RecordingTransport())
+        client = make_client(settings(), transport=RecordingTransport())
         asyncio.run(use(client))
         asyncio.run(misuse(client))
         del client

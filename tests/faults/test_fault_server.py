@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from chosen_transport import TRANSPORT
 from rig import (
     SLACK_S,
@@ -29,13 +31,13 @@ from rig import (
     say,
     steady_loop,
 )
-from sample import SECRET, settings
+from sample import SECRET
 from waiting import until
 
 from vwo_async import DeliveryStatus, Reason, TrackResult, VWOClient
 from vwo_async.transport import Limits, Timeouts
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20), BOTH_PRODUCTS]
 
 BASE_S, CAP_S = 0.05, 0.1
 QUICK = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S)
@@ -44,7 +46,7 @@ SINGLY = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S, coalesces=False)
 
 def client_of(server: FaultServer, limits: Limits = QUICK, **options: Any) -> VWOClient:
     options.setdefault("transport", TRANSPORT)
-    return VWOClient(settings(), base_url=server.base_url, limits=limits, **options)
+    return make_client(settings(), base_url=server.base_url, limits=limits, **options)
 
 
 async def track_users(client: VWOClient, number: int, first: int = 0) -> list[TrackResult]:
@@ -78,7 +80,9 @@ async def test_row_01_failure_then_200(
     with fault_server(tmp_path) as server:
         async with (
             steady_loop(),
-            VWOClient(file, base_url=server.base_url, limits=limits, transport=TRANSPORT) as client,
+            make_client(
+                file, base_url=server.base_url, limits=limits, transport=TRANSPORT
+            ) as client,
         ):
             await server.answer(status, times=times)
             result = await client.track("checkout", "Ashley", "signup")
@@ -360,7 +364,9 @@ async def test_row_08_read_then_reset(tmp_path: Path, style: str, *, arch: bool)
     with fault_server(tmp_path) as server:
         async with (
             steady_loop(),
-            VWOClient(file, base_url=server.base_url, limits=QUICK, transport=TRANSPORT) as client,
+            make_client(
+                file, base_url=server.base_url, limits=QUICK, transport=TRANSPORT
+            ) as client,
         ):
             await server.misbehave(style, times=2)
             result = await client.track("checkout", "Ashley", "signup")
@@ -452,7 +458,7 @@ async def track_with_bad_dns(base_url: str, failure: str, times: str) -> None:
     chosen = {"fails": fail_to_resolve, "hangs": hang_for_long}[failure]
     socket.getaddrinfo = Resolver(chosen, int(times))
     timeouts = Timeouts(connect_s=0.2, total_s=2)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=base_url, limits=QUICK, timeouts=timeouts, transport=TRANSPORT
     )
     results = await track_users(client, 5)
@@ -589,7 +595,7 @@ async def test_row_13_huge_answer(tmp_path: Path, style: str) -> None:
 
 async def track_some(base_url: str) -> None:
     """In a child: track, say what was accepted, and close."""
-    client = VWOClient(settings(), base_url=base_url, limits=QUICK, transport=TRANSPORT)
+    client = make_client(settings(), base_url=base_url, limits=QUICK, transport=TRANSPORT)
     results = await track_users(client, 5)
     report = await client.aclose()
     say([names_of(*results), report.delivered])

@@ -9,6 +9,8 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from rig import (
     SLACK_S,
     assert_same_bytes,
@@ -21,14 +23,12 @@ from rig import (
     say,
     steady_loop,
 )
-from sample import settings
 from waiting import until
 
-from vwo_async import VWOClient
 from vwo_async._delivery.queue import Batching
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20), BOTH_PRODUCTS]
 
 HOUR, DAY = 3600.0, 86_400.0
 JUMPS = [-HOUR, DAY]
@@ -135,7 +135,9 @@ async def test_row_43_few_failures_before_ten_minutes(tmp_path: Path) -> None:
 
 async def track_until_told(base_url: str) -> None:
     """In a child: track, say what was accepted, and close when told to."""
-    async with VWOClient(settings(), base_url=base_url, limits=PATIENT, workers=WORKERS) as client:
+    async with make_client(
+        settings(), base_url=base_url, limits=PATIENT, workers=WORKERS
+    ) as client:
         results = [
             await client.track("checkout", f"user {number}", "signup") for number in range(50)
         ]

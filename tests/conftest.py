@@ -16,6 +16,7 @@ from blockbuster import blockbuster_ctx
 from both_products import product  # noqa: F401 - fixtures are found by name
 from collection import check_names, group_by_server
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
+from fme_wire import fme, fme_client, fme_collector  # noqa: F401 - the same
 from postgres import own_postgres, postgres_url  # noqa: F401 - the same
 from redact import no_secret  # noqa: F401 - the same: it holds every test to showing no secret
 from search_effort import register_profiles

@@ -70,7 +70,7 @@ def test_text_and_repr(wire: Any) -> None:
 
     assert collector.report().campaigns == ()
     assert repr(collector.ledger) == "<Ledger events=0 unique_conversions=0 visitors=0>"
-    assert wire.key not in repr(vars(collector)) + repr(vars(collector)["_inbox"].catalogue)
+    assert wire.key not in repr(vars(collector)) + repr(vars(collector)["_inbox"].files)
 
 
 @pytest.mark.anyio
@@ -107,7 +107,7 @@ def test_no_settings_file(settings: Any) -> None:
     with pytest.raises(ValueError, match="settings"):
         good.set_settings(settings)
 
-    assert good.report().as_dict() == {"campaigns": []}
+    assert good.report().as_dict() == {"campaigns": [], "events": []}
 
 
 @pytest.mark.anyio

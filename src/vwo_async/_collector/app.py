@@ -89,7 +89,7 @@ class HttpInterface:
             await self._ledger_file.sync()
 
     async def _report(self, request: Request) -> Response:
-        return _json(build_report(self._inbox.ledger, self._inbox.catalogue).as_dict())
+        return _json(build_report(self._inbox.ledger, self._inbox.files).as_dict())
 
     async def _ledger(self, request: Request) -> Response:
         events = [event.as_dict() for event in self._inbox.ledger]

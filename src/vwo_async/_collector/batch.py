@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from hashlib import blake2b
 
 from .campaign_event import FieldNames, read_campaign_part
+from .envelope import read_body
 from .error import WireError
-from .field import STATISTICS, Fields, read_json
+from .field import STATISTICS, Fields
 from .received import Kind, Received
 from .request import Endpoint, WireRequest
 from .rule import Rules
 from .tag import read_encoded_tags
 
-__all__ = ["read_batch"]
+__all__ = ["check_authorization", "read_batch", "read_items"]
 
 # Two official SDKs abbreviate the names of sdk and sdk-v in this call.
 _QUERY = STATISTICS | {"a", "env", "sdk", "sdk-v"}
@@ -37,9 +38,9 @@ def read_batch(request: WireRequest, fields: Fields, rules: Rules) -> tuple[Rece
             the item's number: ``ev[3].u``.
     """
     _check_query(fields, rules)
-    _check_authorization(request, fields)
+    check_authorization(request, fields)
     rules.check_no_visitor_headers(request)
-    items = _read_items(request, rules)
+    items = read_items(request, rules)
     return tuple(
         _read_item(request, item, f"ev[{index}]", rules) for index, item in enumerate(items)
     )
@@ -57,7 +58,8 @@ def _check_query(fields: Fields, rules: Rules) -> None:
     rules.check_statistics(fields)
 
 
-def _check_authorization(request: WireRequest, fields: Fields) -> None:
+def check_authorization(request: WireRequest, fields: Fields) -> None:
+    """Refuse a batch whose header does not repeat the SDK key of the query."""
     found = request.headers.get("authorization")
     if found is None:
         raise WireError("header authorization", "missing")
@@ -65,14 +67,11 @@ def _check_authorization(request: WireRequest, fields: Fields) -> None:
         raise WireError("header authorization", "not the SDK key")
 
 
-def _read_items(request: WireRequest, rules: Rules) -> list[object]:
-    body = read_json(request.body, "body")
-    if not isinstance(body, dict):
-        raise WireError("body", "must be an object")
-    fields = Fields(body)
-    rules.check_only(fields, _BODY)
+def read_items(request: WireRequest, rules: Rules, *, may_be_empty: bool = False) -> list[object]:
+    """Return the items of a batch, not yet checked."""
+    fields = read_body(request, rules, _BODY)
     items = fields.get("ev")
-    if not isinstance(items, list) or not items:
+    if not isinstance(items, list) or not (items or may_be_empty):
         fields.fail("ev", "must be a list of at least one event")
     return items
 

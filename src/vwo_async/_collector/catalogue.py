@@ -1,22 +1,27 @@
-"""The parts of a settings file that requests are checked against: account, key, campaigns, goals."""
+"""The parts of a settings file that requests are checked against: account, key, campaigns, goals, events."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from .field import load_json
+from .product import Account, Product
 
 __all__ = ["Campaign", "Catalogue", "Goal"]
 
 _REVENUE_TYPE = "REVENUE_TRACKING"
 _EVERY_TIME = -1
+_FME_TYPES = frozenset({"FLAG_ROLLOUT", "FLAG_TESTING", "FLAG_PERSONALIZE"})
+# How events of FME tell what has no variations in the file.
+_IMPACT = {1: "off", 2: "on"}
+_HOLDOUT = {1: "in the holdout", 2: "not in the holdout"}
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A goal of a campaign; *revenue_prop* is the event property that carries its revenue."""
+    """A goal of a campaign, or a metric of FME; *revenue_prop* is the event property with its revenue."""
 
     id: int
     identifier: str
@@ -27,12 +32,17 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """A campaign with its variations' names and its goals, both by id."""
+    """A campaign with its variations' names and its goals, both by id.
+
+    In FME it is a rule of a feature, with the metrics of the feature as goals. The measurement of a
+    feature's impact and a holdout are campaigns too.
+    """
 
     id: int
     key: str
     variations: Mapping[int, str]
     goals: Mapping[int, Goal]
+    is_holdout: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +51,32 @@ class Catalogue:
 
     Attributes:
         source: The file, byte for byte as it was given.
+        product: Of which product it is.
         account_id: ``accountId`` as text, whether the file has a number or a text.
         sdk_key: ``sdkKey``, or None if the file has none.
         prefix: ``collectionPrefix``, empty if the file has none.
         campaigns: The campaigns by id.
+        metrics: The metrics of FME by the name of the event that they count; empty in FullStack.
+        features: The ids of the features of FME.
     """
 
     source: bytes
+    product: Product
     account_id: str
     sdk_key: str | None
     prefix: str
     campaigns: Mapping[int, Campaign]
+    metrics: Mapping[str, tuple[Goal, ...]]
+    features: frozenset[int]
 
     def __repr__(self) -> str:
         # The generated repr would show the SDK key.
         return f"<Catalogue account_id={self.account_id} campaigns={len(self.campaigns)}>"
+
+    @property
+    def account(self) -> Account:
+        """Whose file it is."""
+        return Account(self.product, self.account_id)
 
     @classmethod
     def read(cls, settings: bytes | str | Mapping[str, object]) -> Catalogue:
@@ -93,25 +114,82 @@ def _read(source: bytes, settings: Mapping[str, object]) -> Catalogue:
         raise _malformed("accountId must be a number or a text")
     sdk_key = settings.get("sdkKey")
     prefix = settings.get("collectionPrefix")
-    campaigns = [_campaign(_as_object(c, "campaign")) for c in _as_list(settings, "campaigns")]
+    features = [_as_object(f, "feature") for f in _as_list(settings, "features")]
+    campaigns = [_as_object(c, "campaign") for c in _as_list(settings, "campaigns")]
+    holdouts = [_as_object(h, "holdout") for h in _as_list(settings, "holdouts")]
+    is_fme = _is_fme(settings, campaigns)
+    if is_fme:
+        found = [*_list_impacts(features), *map(_holdout, holdouts)]
+        found += _list_rules(features, campaigns)
+    else:
+        found = [_campaign(one, _goals(one, "goals")) for one in campaigns]
     return Catalogue(
         source=source,
+        product=Product.FME if is_fme else Product.FULLSTACK,
         account_id=str(account_id),
         sdk_key=sdk_key if isinstance(sdk_key, str) and sdk_key else None,
         prefix=prefix if isinstance(prefix, str) else "",
-        campaigns={campaign.id: campaign for campaign in campaigns},
+        campaigns={campaign.id: campaign for campaign in found},
+        metrics=_group_metrics(_goals(one, "metrics") for one in (*features, *holdouts)),
+        features=frozenset(_id(one, "feature") for one in features),
     )
 
 
-def _campaign(campaign: Mapping[str, object]) -> Campaign:
+def _is_fme(settings: Mapping[str, object], campaigns: list[Mapping[str, object]]) -> bool:
+    return settings.get("features") is not None or any(
+        campaign.get("type") in _FME_TYPES for campaign in campaigns
+    )
+
+
+def _campaign(campaign: Mapping[str, object], goals: Mapping[int, Goal]) -> Campaign:
     variations = [_as_object(v, "variation") for v in _as_list(campaign, "variations")]
-    goals = [_goal(_as_object(g, "goal")) for g in _as_list(campaign, "goals")]
     return Campaign(
         id=_id(campaign, "campaign"),
         key=str(campaign.get("key", "")),
         variations={_id(v, "variation"): str(v.get("name", "")) for v in variations},
-        goals={goal.id: goal for goal in goals},
+        goals=goals,
     )
+
+
+def _list_rules(
+    features: list[Mapping[str, object]], campaigns: list[Mapping[str, object]]
+) -> Iterator[Campaign]:
+    """Yield the campaigns of FME, each with the metrics of the features that have it as a rule."""
+    goals: dict[int, dict[int, Goal]] = {}
+    for feature in features:
+        for rule in _as_list(feature, "rules"):
+            campaign_id = _id(_as_object(rule, "rule"), "rule", "campaignId")
+            goals.setdefault(campaign_id, {}).update(_goals(feature, "metrics"))
+    for campaign in campaigns:
+        yield _campaign(campaign, goals.get(_id(campaign, "campaign"), {}))
+
+
+def _list_impacts(features: list[Mapping[str, object]]) -> Iterator[Campaign]:
+    for feature in features:
+        impact = feature.get("impactCampaign")
+        if isinstance(impact, dict) and impact.get("campaignId") is not None:
+            campaign_id = _id(impact, "impactCampaign", "campaignId")
+            key = f"impact of {feature.get('key', '')}"
+            yield Campaign(campaign_id, key, _IMPACT, _goals(feature, "metrics"))
+
+
+def _holdout(holdout: Mapping[str, object]) -> Campaign:
+    key = f"holdout {holdout.get('name', '')}"
+    goals = _goals(holdout, "metrics")
+    return Campaign(_id(holdout, "holdout"), key, _HOLDOUT, goals, is_holdout=True)
+
+
+def _goals(owner: Mapping[str, object], key: str) -> dict[int, Goal]:
+    goals = [_goal(_as_object(one, key.removesuffix("s"))) for one in _as_list(owner, key)]
+    return {goal.id: goal for goal in goals}
+
+
+def _group_metrics(owners: Iterable[Mapping[int, Goal]]) -> dict[str, tuple[Goal, ...]]:
+    found: dict[str, tuple[Goal, ...]] = {}
+    for metrics in owners:
+        for metric in metrics.values():
+            found[metric.identifier] = (*found.get(metric.identifier, ()), metric)
+    return found
 
 
 def _goal(goal: Mapping[str, object]) -> Goal:
@@ -125,14 +203,14 @@ def _goal(goal: Mapping[str, object]) -> Goal:
     )
 
 
-def _id(value: Mapping[str, object], what: str) -> int:
-    found = value.get("id")
+def _id(value: Mapping[str, object], what: str, name: str = "id") -> int:
+    found = value.get(name)
     if isinstance(found, bool) or not isinstance(found, int | str):
-        raise _malformed(f"a {what} has no id")
+        raise _malformed(f"a {what} has no {name}")
     try:
         return int(found)
     except ValueError:
-        raise _malformed(f"the id of a {what} is not a whole number") from None
+        raise _malformed(f"the {name} of a {what} is not a whole number") from None
 
 
 def _as_object(value: object, what: str) -> Mapping[str, object]:

@@ -8,8 +8,17 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from .catalogue import Goal
+from .envelope import (
+    ENVIRONMENT,
+    SDK_PROPS,
+    check_event,
+    check_message,
+    read_body,
+    read_props,
+    read_visitor_props,
+)
 from .error import WireError
-from .field import STATISTICS, Fields, read_decimal, read_json
+from .field import STATISTICS, Fields, read_decimal
 from .received import Conversion, Kind, Received
 from .request import Endpoint, WireRequest
 from .rule import Rules
@@ -20,19 +29,13 @@ _SHOWN = "vwo_variationShown"
 _SYNC = "vwo_syncVisitorProp"
 
 _QUERY = frozenset({"en", "a", "env", "eTime", "random", "p", "visitor_ua", "visitor_ip"})
-_BODY = frozenset({"d"})
 _DATA = frozenset({"msgId", "visId", "sessionId", "event", "visitor"})
-_EVENT = frozenset({"props", "name", "time"})
-_VISITOR = frozenset({"props"})
-_SDK_PROPS = frozenset({"vwo_sdkName", "vwo_sdkVersion", "vwo_envKey"})
-_SHOWN_PROPS = _SDK_PROPS | {"id", "variation", "isFirst", "vwoMeta"}
-_SYNC_PROPS = _SDK_PROPS | {"isCustomEvent"}
-_GOAL_PROPS = _SDK_PROPS | {"isCustomEvent", "vwoMeta"}
-_ENVIRONMENT = "vwo_fs_environment"
+_SHOWN_PROPS = SDK_PROPS | {"id", "variation", "isFirst", "vwoMeta"}
+_SYNC_PROPS = SDK_PROPS | {"isCustomEvent"}
+_GOAL_PROPS = SDK_PROPS | {"isCustomEvent", "vwoMeta"}
 
 _CAMPAIGN = re.compile(r"id_(\d{1,18})", re.ASCII)
 _GOAL = re.compile(r"g_(\d{1,18})", re.ASCII)
-_MESSAGE = re.compile(r"([0-9A-F]{32})-(\d{13})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +59,19 @@ def read_event(request: WireRequest, fields: Fields, rules: Rules) -> Received:
     """Read an impression, a conversion or custom dimensions, depending on the name of the event."""
     name = fields.filled("en")
     user_agent, ip = _check_query(request, fields, rules, name)
-    data = _read_data(request, rules)
+    data = read_body(request, rules).child("d")
+    rules.check_only(data, _DATA)
     event = data.child("event")
-    rules.check_only(event, _EVENT)
     event.check_equal("name", name, "differs from en of the query")
-    rules.check_milliseconds(event, "time", event.integer("time"), request.at_s)
+    check_event(event, request, rules)
+    visitor = data.visitor("visId")
+    check_message(data, visitor, request, rules)
+    rules.check_seconds(data, "sessionId", data.integer("sessionId"), request.at_s)
     kind, read = _READERS.get(name, ("goal", _read_goal))
     received = Received(
         kind=kind,
         endpoint=Endpoint.EVENT,
-        visitor=_read_visitor(request, data, rules),
+        visitor=visitor,
         event_id=data.text("msgId"),
         request_number=request.number,
         received_at_s=request.at_s,
@@ -73,9 +79,7 @@ def read_event(request: WireRequest, fields: Fields, rules: Rules) -> Received:
         user_agent=user_agent,
         ip=ip,
     )
-    envelope = _Envelope(
-        name, received, _read_props(event, rules), _read_visitor_props(data, rules)
-    )
+    envelope = _Envelope(name, received, read_props(event, rules), read_visitor_props(data, rules))
     return read(envelope, rules)
 
 
@@ -90,48 +94,10 @@ def _check_query(request: WireRequest, fields: Fields, rules: Rules, name: str) 
     return rules.read_user_agent_and_ip(request, fields)
 
 
-def _read_data(request: WireRequest, rules: Rules) -> Fields:
-    body = read_json(request.body, "body")
-    if not isinstance(body, dict):
-        raise WireError("body", "must be an object")
-    fields = Fields(body)
-    rules.check_only(fields, _BODY)
-    data = fields.child("d")
-    rules.check_only(data, _DATA)
-    return data
-
-
-def _read_visitor(request: WireRequest, data: Fields, rules: Rules) -> str:
-    visitor = data.visitor("visId")
-    message = _MESSAGE.fullmatch(data.text("msgId"))
-    if message is None:
-        data.fail("msgId", "must be the visitor's UUID, a hyphen and milliseconds since 1970")
-    if message[1] != visitor:
-        data.fail("msgId", "differs from visId")
-    rules.check_milliseconds(data, "msgId", int(message[2]), request.at_s)
-    rules.check_seconds(data, "sessionId", data.integer("sessionId"), request.at_s)
-    return visitor
-
-
-def _read_props(event: Fields, rules: Rules) -> Fields:
-    props = event.child("props")
-    rules.check_sdk(props, "vwo_sdkName", "vwo_sdkVersion")
-    rules.check_key(props, "vwo_envKey")
-    return props
-
-
-def _read_visitor_props(data: Fields, rules: Rules) -> Fields:
-    visitor = data.child("visitor")
-    rules.check_only(visitor, _VISITOR)
-    props = visitor.child("props")
-    rules.check_key(props, _ENVIRONMENT)
-    return props
-
-
 def _read_shown(envelope: _Envelope, rules: Rules) -> Received:
     props = envelope.props
     rules.check_only(props, _SHOWN_PROPS)
-    rules.check_only(envelope.visitor_props, frozenset({_ENVIRONMENT}))
+    rules.check_only(envelope.visitor_props, frozenset({ENVIRONMENT}))
     props.check_equal("isFirst", 1, "must be 1")
     campaign_id, variation_id = props.integer("id"), props.integer("variation")
     campaign = rules.find_campaign(props, "id", campaign_id)
@@ -147,9 +113,7 @@ def _read_shown(envelope: _Envelope, rules: Rules) -> Received:
 def _read_sync(envelope: _Envelope, rules: Rules) -> Received:
     rules.check_only(envelope.props, _SYNC_PROPS)
     envelope.props.check_equal("isCustomEvent", expected=True, problem="must be true")
-    tags = {
-        name: tag for name, tag in envelope.visitor_props.values.items() if name != _ENVIRONMENT
-    }
+    tags = {name: tag for name, tag in envelope.visitor_props.values.items() if name != ENVIRONMENT}
     if not tags:
         raise WireError("d.visitor.props", "has no custom dimension")
     if rules.strict and not all(isinstance(tag, str) for tag in tags.values()):
@@ -159,14 +123,14 @@ def _read_sync(envelope: _Envelope, rules: Rules) -> Received:
 
 def _read_goal(envelope: _Envelope, rules: Rules) -> Received:
     props = envelope.props
-    rules.check_only(envelope.visitor_props, frozenset({_ENVIRONMENT}))
+    rules.check_only(envelope.visitor_props, frozenset({ENVIRONMENT}))
     props.check_equal("isCustomEvent", expected=True, problem="must be true")
     caller_props = {name: value for name, value in props.values.items() if name not in _GOAL_PROPS}
     meta = props.child("vwoMeta")
     conversions = _read_conversions(meta, caller_props, envelope.name, rules)
-    campaign_ids = tuple(dict.fromkeys(one.campaign_id for one in conversions))
+    campaigns = {one.campaign_id: None for one in conversions if one.campaign_id is not None}
     return replace(
-        envelope.event, campaign_ids=campaign_ids, conversions=conversions, props=caller_props
+        envelope.event, campaign_ids=tuple(campaigns), conversions=conversions, props=caller_props
     )
 
 

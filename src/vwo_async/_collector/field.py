@@ -24,7 +24,7 @@ _VOCABULARY = STATISTICS | {
     "eT", "eTime", "ev", "event", "experiment_id", "g", "goal_id", "i", "id", "isCustomEvent",
     "isFirst", "msgId", "name", "p", "platform", "props", "r", "random", "sd", "sdk", "sdk-v",
     "sessionId", "sId", "sv", "t", "tags", "time", "u", "variation", "visId", "visitor",
-    "visitor_ip", "visitor_ua", "vwo_envKey", "vwo_fs_environment", "vwo_sdkName",
+    "data", "fId", "product", "s", "sn", "visitor_ip", "visitor_ua", "vwo_envKey", "vwo_fs_environment", "vwo_sdkName",
     "vwo_sdkVersion", "vwoMeta",
 }
 # fmt: on
@@ -33,6 +33,8 @@ MAX_DEPTH = 64
 _MAX_PARAMETERS = 64
 _MAX_DIGITS = 18
 _VISITOR = re.compile(r"[0-9A-F]{32}")
+# What VWO's code in web pages calls a visitor, which the SDKs of FME send as it is.
+_WEB_VISITOR = re.compile(r"[DJ][0-9A-Fa-f]{32}")
 _FRACTION = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE]-?\d{1,3})?", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -113,6 +115,11 @@ class Fields:
         if _VISITOR.fullmatch(value) is None:
             self.fail(name, "must be 32 upper-case hexadecimal digits")
         return value
+
+    def any_visitor(self, name: str) -> str:
+        """Return a visitor's UUID, or the id that VWO's code in web pages has given him."""
+        value = self.text(name)
+        return value if _WEB_VISITOR.fullmatch(value) else self.visitor(name)
 
     def revenue(self, name: str) -> Decimal:
         """Return an amount given as a JSON number or as numeric text."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
 
 from .catalogue import Catalogue
 from .error import WireError
@@ -13,9 +14,13 @@ from .ledger import Ledger
 from .received import Kind, Received
 from .request import WireRequest, locate
 from .rule import Rules
-from .wire import check_retrieval, parse
+from .settings_files import SettingsFiles
+from .wire import parse, read_retrieval
 
-__all__ = ["Inbox", "Refusal", "Reply", "Totals"]
+__all__ = ["AnyFile", "Inbox", "Refusal", "Reply", "Totals"]
+
+AnyFile: TypeAlias = bytes | str | Mapping[str, object]
+"""A settings file, as JSON or as the decoded JSON object."""
 
 _JSON = {"content-type": "application/json"}
 _STATUSES = range(200, 600)
@@ -65,7 +70,7 @@ class Totals:
 
     Attributes:
         requests: All requests of SDKs.
-        settings: Requests answered with the settings file.
+        settings: Requests answered with a settings file.
         accepted: Tracking requests that were accepted.
         refused: Requests that did not follow the wire format.
         answered: Requests with an answer planned by :meth:`Inbox.answer_next`; they are not checked.
@@ -96,41 +101,39 @@ class Inbox:
     """Receives requests, records their events and returns the answers.
 
     Args:
-        settings: The settings file to hand out and to check requests against.
+        settings: The settings files to hand out and to check requests against.
         strict: See :class:`~vwo_async.collector.Collector`.
         clock_window_s: How far times in requests may be from now, in seconds.
         clock: Returns the seconds since 1970.
+
+    Attributes:
+        files: The settings files in force.
     """
 
     def __init__(
         self,
-        settings: bytes | str | Mapping[str, object] | None,
+        settings: Iterable[AnyFile],
         *,
         strict: bool,
         clock_window_s: float,
         clock: Callable[[], float],
     ) -> None:
-        catalogue = None if settings is None else Catalogue.read(settings)
-        self._rules = Rules(catalogue, strict, clock_window_s)
+        self.files = SettingsFiles.collect(map(Catalogue.read, settings))
+        self._rules = Rules(None, strict, clock_window_s)
         self._clock = clock
         self._last_number = 0
         self.reset()
 
-    @property
-    def catalogue(self) -> Catalogue | None:
-        """The settings file in force."""
-        return self._rules.catalogue
-
     def reset(self) -> None:
-        """Forget all requests and planned answers; keep the settings file and the request number."""
+        """Forget all requests and planned answers; keep the settings files and the request number."""
         self.ledger = Ledger()
         self.refused: list[Refusal] = []
         self._planned: deque[tuple[Reply, int]] = deque()
         self._requests = self._handed_out = self._accepted = self._answered = 0
 
-    def set_settings(self, settings: bytes | str | Mapping[str, object]) -> None:
-        """Put another settings file in force; after a ValueError the old one stays in force."""
-        self._rules = replace(self._rules, catalogue=Catalogue.read(settings))
+    def set_settings(self, settings: AnyFile) -> None:
+        """Put another settings file in force; after a ValueError the old ones stay in force."""
+        self.files = self.files.put(Catalogue.read(settings))
 
     def answer_next(self, status: int, times: int, headers: Mapping[str, str], body: bytes) -> None:
         """Plan answers, after those already planned; ValueError if *status* or *times* is invalid."""
@@ -186,17 +189,15 @@ class Inbox:
         endpoint, _ = locate(request)
         if endpoint.is_retrieval:
             return self._hand_out(request)
-        events = parse(request, self._rules)
+        events = parse(request, self.files, self._rules)
         self._accepted += 1
         self.ledger.add(events)
         return _json_answer(200, {"received": len(events)}, events)
 
     def _hand_out(self, request: WireRequest) -> Reply:
-        check_retrieval(request, self._rules)
-        if self.catalogue is None:
-            raise WireError("path", "this collector was given no settings file", 404)
+        source = read_retrieval(request, self.files, self._rules)
         self._handed_out += 1
-        return Reply(200, _JSON, self.catalogue.source)
+        return Reply(200, _JSON, source)
 
     def _take_planned(self) -> Reply:
         self._answered += 1

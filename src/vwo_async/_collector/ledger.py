@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeAlias
 
+from .product import Account
 from .received import Conversion, Kind, Received
 
 __all__ = ["Counted", "Ledger"]
+
+CampaignId: TypeAlias = tuple[Account, int]
+"""A campaign: two accounts may have campaigns of the same number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,18 +21,24 @@ class Counted:
     """A conversion that counts: the visitor's first for this goal, or any for a repeatable goal.
 
     Attributes:
-        campaign_id: The campaign.
-        goal_id: The goal.
+        campaign_id: The campaign; None in FME.
+        goal_id: The goal; None in FME.
         visitor: The visitor's UUID.
-        variation_id: The variation in the event; None for events of ``/events/t``, which have none.
+        variation_id: The variation in the event; None for events of ``/events/t`` and of FME, which have
+            none.
         revenue: The revenue; None if the event has none.
+        event_name: The name of the event, which in FME stands for the metrics that count it; None for
+            events without a name.
+        account: Of which account.
     """
 
-    campaign_id: int
-    goal_id: int
+    campaign_id: int | None
+    goal_id: int | None
     visitor: str
     variation_id: int | None
     revenue: Decimal | None
+    event_name: str | None
+    account: Account
 
 
 class Ledger:
@@ -35,16 +46,16 @@ class Ledger:
 
     Iterating, indexing and ``len`` give the events. A visitor counts once per campaign and
     variation; a conversion once per visitor, campaign and goal, or once per event id where the goal
-    counts every event.
+    counts every event. In FME the name of the event takes the place of campaign and goal.
     """
 
     def __init__(self) -> None:
         self._events: list[Received] = []
-        self._kinds: dict[Kind, int] = {"user": 0, "goal": 0, "push": 0}
+        self._kinds: dict[Kind, int] = {"user": 0, "goal": 0, "push": 0, "sdk": 0}
         self._conversions = 0
-        self._counted: dict[tuple[int, int, str, str], Counted] = {}
-        self._shown: dict[int, dict[str, list[int]]] = {}
-        self._visitors: set[str] = set()
+        self._counted: dict[tuple[object, ...], Counted] = {}
+        self._shown: dict[CampaignId, dict[str, list[int]]] = {}
+        self._visitors: set[tuple[Account, str]] = set()
 
     def __len__(self) -> int:
         return len(self._events)
@@ -85,13 +96,18 @@ class Ledger:
         return len(self._counted)
 
     @property
-    def campaign_ids(self) -> frozenset[int]:
-        """The campaigns of all events."""
-        return frozenset(self._shown) | {counted.campaign_id for counted in self._counted.values()}
+    def campaigns(self) -> frozenset[CampaignId]:
+        """The campaigns of all events, each with its account."""
+        converted = {
+            (one.account, one.campaign_id)
+            for one in self._counted.values()
+            if one.campaign_id is not None
+        }
+        return frozenset(self._shown) | converted
 
-    def shown(self, campaign_id: int) -> Mapping[str, list[int]]:
+    def shown(self, account: Account, campaign_id: int) -> Mapping[str, list[int]]:
         """Return the variations of a campaign that each visitor was shown, in order of arrival."""
-        return self._shown.get(campaign_id, {})
+        return self._shown.get((account, campaign_id), {})
 
     def add(self, events: Iterable[Received]) -> None:
         """Add events at the end."""
@@ -99,26 +115,32 @@ class Ledger:
             self._events.append(event)
             self._kinds[event.kind] += 1
             if event.kind == "user" and event.variation_id is not None:
-                self._add_impression(event.campaign_ids[0], event.visitor, event.variation_id)
+                self._add_impression(event, event.campaign_ids[0], event.variation_id)
             for conversion in event.conversions:
                 self._add_conversion(event, conversion)
 
-    def _add_impression(self, campaign_id: int, visitor: str, variation_id: int) -> None:
-        self._visitors.add(visitor)
-        variations = self._shown.setdefault(campaign_id, {}).setdefault(visitor, [])
+    def _add_impression(self, event: Received, campaign_id: int, variation_id: int) -> None:
+        self._visitors.add((event.account, event.visitor))
+        shown = self._shown.setdefault((event.account, campaign_id), {})
+        variations = shown.setdefault(event.visitor, [])
         if variation_id not in variations:
             variations.append(variation_id)
 
     def _add_conversion(self, event: Received, conversion: Conversion) -> None:
         self._conversions += 1
+        goal = conversion.campaign_id, conversion.goal_id
+        # A goal of FullStack is the same one in whatever form it arrives.
+        name = event.event_name if conversion.goal_id is None else None
         event_id = event.event_id if conversion.is_repeatable else ""
         self._counted.setdefault(
-            (conversion.campaign_id, conversion.goal_id, event.visitor, event_id),
+            (event.account, goal, name, event.visitor, event_id),
             Counted(
                 conversion.campaign_id,
                 conversion.goal_id,
                 event.visitor,
                 event.variation_id,
                 conversion.revenue,
+                event.event_name,
+                event.account,
             ),
         )

@@ -7,28 +7,29 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
+from .product import Account, Product
 from .request import Endpoint
 
 __all__ = ["Conversion", "Kind", "Received"]
 
-Kind: TypeAlias = Literal["user", "goal", "push"]
+Kind: TypeAlias = Literal["user", "goal", "push", "sdk"]
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """One goal of one campaign, reached.
+    """One goal of one campaign, reached; in FME, one event that metrics count.
 
     Attributes:
-        campaign_id: The campaign.
-        goal_id: The goal.
+        campaign_id: The campaign; None in FME, whose events name none.
+        goal_id: The goal; None in FME, where the name of the event says which metrics count it.
         revenue: What the conversion is worth in the account's currency, None where the wire does
-            not say.
-        is_repeatable: Whether each event counts (``mca`` of the goal is -1), and not only the
+            not say. In FME it is the property that a revenue metric of the file names as ``revenueProp``.
+        is_repeatable: Whether each event counts (``mca`` of the goal or metric is -1), and not only the
             visitor's first.
     """
 
-    campaign_id: int
-    goal_id: int
+    campaign_id: int | None
+    goal_id: int | None
     revenue: Decimal | None = None
     is_repeatable: bool = False
 
@@ -47,22 +48,27 @@ class Received:
     """One event as it came over the wire: a GET, an item of a batch, or a POST to ``/events/t``.
 
     Attributes:
-        kind: ``user`` for an impression, ``goal`` for conversions, ``push`` for custom dimensions.
+        kind: ``user`` for an impression, ``goal`` for conversions, ``push`` for custom dimensions or
+            attributes, ``sdk`` for what an SDK of FME tells about itself.
         endpoint: Where it came in.
-        event_id: ``msgId`` of ``/events/t``; for other calls a digest of the content, so that a resend
+        event_id: ``msgId`` of ``/events/t`` and of FME's batches; for other calls a digest of the content, so that a resend
             of the same bytes has the same id. Batch items have no id in the wire format: two equal items
             of the same second get the same id.
         request_number: The number of its request, counted from 1.
         received_at_s: When that request was read, in seconds since 1970.
-        visitor: The visitor's UUID, 32 upper-case hexadecimal digits.
-        campaign_ids: The campaigns named, in order; empty for a push.
-        variation_id: The variation; None for a push and for goals of ``/events/t``, which have none.
+        visitor: The visitor's UUID, 32 upper-case hexadecimal digits; in FME it may be the id that VWO's
+            code in web pages has given him.
+        campaign_ids: The campaigns named, in order; an impression names one. In FME that is a rule, a
+            holdout or the measurement of an impact, and other events name none.
+        variation_id: The variation of an impression, and of a goal outside ``/events/t``; else None.
         conversions: The conversions of a goal event; empty for the other kinds.
-        event_name: ``en`` of ``/events/t``, else None.
+        event_name: The name of an event of ``/events/t`` or of FME, else None.
         user_agent: The visitor's user agent; empty if unknown.
         ip: The visitor's IP address; empty if unknown.
-        props: The caller's event properties (``/events/t`` only).
-        tags: Custom dimensions of a push.
+        props: The caller's event properties (``/events/t`` and FME only).
+        tags: Custom dimensions or attributes of a push; what an impression of FME says of the visitor.
+        product: Of which product.
+        account_id: Of which account.
     """
 
     kind: Kind
@@ -79,11 +85,18 @@ class Received:
     ip: str = ""
     props: Mapping[str, object] = field(default_factory=dict)
     tags: Mapping[str, object] = field(default_factory=dict)
+    product: Product = Product.FULLSTACK
+    account_id: str = ""
+
+    @property
+    def account(self) -> Account:
+        """The account of the product."""
+        return Account(self.product, self.account_id)
 
     @property
     def goal_ids(self) -> tuple[int, ...]:
-        """The goals converted, in the order of *conversions*."""
-        return tuple(conversion.goal_id for conversion in self.conversions)
+        """The goals converted, in the order of *conversions*; empty in FME."""
+        return tuple(one.goal_id for one in self.conversions if one.goal_id is not None)
 
     @property
     def revenue(self) -> Decimal | None:
@@ -93,6 +106,8 @@ class Received:
     def as_dict(self) -> dict[str, object]:
         """Return the event as JSON-ready values; revenue is decimal text."""
         return {
+            "product": self.product,
+            "account_id": self.account_id,
             "kind": self.kind,
             "endpoint": self.endpoint.path,
             "event_id": self.event_id,

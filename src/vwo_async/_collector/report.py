@@ -1,14 +1,17 @@
-"""The report of an experiment: visitors, conversions, rate and revenue by variation and goal."""
+"""The report of experiments: visitors, conversions, rate and revenue by variation and goal, and by event."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from .catalogue import Campaign, Catalogue
-from .ledger import Counted, Ledger
+from .catalogue import Campaign
+from .event_report import EventReport, report_events
+from .ledger import CampaignId, Counted, Ledger
+from .product import Account, Product
+from .settings_files import SettingsFiles
 
 __all__ = ["CampaignReport", "GoalReport", "Report", "VariationReport", "build_report"]
 
@@ -70,24 +73,30 @@ class VariationReport:
 
 @dataclass(frozen=True, slots=True)
 class CampaignReport:
-    """A campaign.
+    """A campaign; in FME a rule of a feature, a holdout, or the measurement of a feature's impact.
 
     Attributes:
         campaign_id: The campaign.
         key: Its key in the settings file, None if that is not known.
         visitors: How many different visitors were shown any variation.
         variations: Its variations by id. The one for unknown variations is last, and is left out if it
-            has no conversions.
+            has no conversions. In FME a conversion by a visitor who was shown nothing is no campaign's.
+        product: Of which product.
+        account_id: Of which account.
     """
 
     campaign_id: int
     key: str | None
     visitors: int
     variations: tuple[VariationReport, ...]
+    product: Product
+    account_id: str
 
     def as_dict(self) -> dict[str, object]:
         """Return the campaign as JSON-ready values."""
         return {
+            "product": self.product,
+            "account_id": self.account_id,
             "campaign_id": self.campaign_id,
             "key": self.key,
             "visitors": self.visitors,
@@ -97,58 +106,117 @@ class CampaignReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All campaigns of the settings file and of the ledger, by id."""
+    """What was received of all campaigns and events.
+
+    Attributes:
+        campaigns: All campaigns of the settings files and of the ledger, by account and id.
+        events: All events that have a name, by account and name; with them those that metrics of the
+            files count, even if none has arrived.
+    """
 
     campaigns: tuple[CampaignReport, ...]
+    events: tuple[EventReport, ...]
+
+    def event(self, name: str, account_id: int | str | None = None) -> EventReport:
+        """Return the report of one event.
+
+        Args:
+            name: Its name, such as the identifier of a metric.
+            account_id: Its account, where several have such an event.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for event in self.events:
+            if event.name == name and account_id in (None, event.account_id):
+                return event
+        raise KeyError(name)
 
     def as_dict(self) -> dict[str, object]:
         """Return the report as JSON-ready values."""
-        return {"campaigns": [campaign.as_dict() for campaign in self.campaigns]}
+        return {
+            "campaigns": [campaign.as_dict() for campaign in self.campaigns],
+            "events": [event.as_dict() for event in self.events],
+        }
 
 
-def build_report(ledger: Ledger, catalogue: Catalogue | None) -> Report:
+def build_report(ledger: Ledger, files: SettingsFiles) -> Report:
     """Return the report of a ledger.
 
     Args:
         ledger: The events.
-        catalogue: The settings file: it has the names, and all its campaigns and goals are listed.
+        files: The settings files: they have the names, and all their campaigns, goals and metrics are
+            listed.
     """
-    known = {} if catalogue is None else catalogue.campaigns
-    counted: dict[int, list[Counted]] = {}
-    for conversion in ledger.counted:
-        counted.setdefault(conversion.campaign_id, []).append(conversion)
-    return Report(
-        tuple(
-            _report_campaign(
-                campaign_id, known.get(campaign_id), ledger, counted.get(campaign_id, [])
-            )
-            for campaign_id in sorted(known.keys() | ledger.campaign_ids)
-        )
-    )
+    known = {
+        (file.account, campaign.id): campaign
+        for file in files.files
+        for campaign in file.campaigns.values()
+    }
+    counted = _Conversions(ledger.counted)
+    campaigns = [
+        _report_campaign(one, known.get(one), ledger, counted)
+        for one in sorted(known.keys() | ledger.campaigns)
+    ]
+    return Report(tuple(campaigns), report_events(ledger, files))
+
+
+class _Conversions:
+    """The conversions that count, by what they are found by: a campaign, or in FME the name of an event."""
+
+    def __init__(self, counted: Iterable[Counted]) -> None:
+        self._by_campaign: dict[CampaignId, list[Counted]] = {}
+        self._by_event: dict[tuple[Account, str], list[Counted]] = {}
+        for one in counted:
+            if one.campaign_id is not None:
+                self._by_campaign.setdefault((one.account, one.campaign_id), []).append(one)
+            elif one.event_name is not None:
+                self._by_event.setdefault((one.account, one.event_name), []).append(one)
+
+    def find(
+        self, campaign_id: CampaignId, campaign: Campaign | None, visitors: Mapping[str, object]
+    ) -> Iterator[tuple[int, Counted]]:
+        """Yield the conversions of a campaign, each with its goal.
+
+        Args:
+            campaign_id: The campaign.
+            campaign: The same in the settings file.
+            visitors: Who was shown a variation of it.
+        """
+        for one in self._by_campaign.get(campaign_id, ()):
+            if one.goal_id is not None:
+                yield one.goal_id, one
+        for goal in () if campaign is None else campaign.goals.values():
+            for one in self._by_event.get((campaign_id[0], goal.identifier), ()):
+                if one.visitor in visitors:
+                    yield goal.id, one
 
 
 def _report_campaign(
-    campaign_id: int, campaign: Campaign | None, ledger: Ledger, counted: Iterable[Counted]
+    campaign_id: CampaignId, campaign: Campaign | None, ledger: Ledger, conversions: _Conversions
 ) -> CampaignReport:
-    shown = ledger.shown(campaign_id)
+    account, number = campaign_id
+    shown = ledger.shown(account, number)
     visitors = Counter(variation_id for variations in shown.values() for variation_id in variations)
     names = {} if campaign is None else campaign.variations
-    by_variation: dict[int | None, list[Counted]] = {
+    by_variation: dict[int | None, list[tuple[int, Counted]]] = {
         v: [] for v in sorted(names.keys() | visitors.keys())
     }
-    for conversion in counted:
-        by_variation.setdefault(_attribute(conversion, shown), []).append(conversion)
+    for goal_id, counted in conversions.find(campaign_id, campaign, shown):
+        by_variation.setdefault(_attribute(counted, shown), []).append((goal_id, counted))
     goals = _name_goals(
-        campaign, (conversion.goal_id for found in by_variation.values() for conversion in found)
+        campaign, (goal_id for found in by_variation.values() for goal_id, _ in found)
     )
     return CampaignReport(
-        campaign_id,
+        number,
         None if campaign is None else campaign.key,
         len(shown),
         tuple(
             _report_variation(variation_id, names, visitors, goals, by_variation[variation_id])
             for variation_id in sorted(by_variation, key=_unknown_last)
         ),
+        account.product,
+        account.account_id,
     )
 
 
@@ -176,20 +244,20 @@ def _report_variation(
     names: Mapping[int, str],
     visitors: Mapping[int, int],
     goals: Mapping[int, str | None],
-    counted: list[Counted],
+    counted: list[tuple[int, Counted]],
 ) -> VariationReport:
     name = None if variation_id is None else names.get(variation_id)
     count = 0 if variation_id is None else visitors.get(variation_id, 0)
     reports = tuple(
-        _report_goal(goal_id, identifier, count, counted) for goal_id, identifier in goals.items()
+        _report_goal(goal_id, identifier, count, [one for goal, one in counted if goal == goal_id])
+        for goal_id, identifier in goals.items()
     )
     return VariationReport(variation_id, name, count, reports)
 
 
 def _report_goal(
-    goal_id: int, identifier: str | None, visitors: int, counted: Iterable[Counted]
+    goal_id: int, identifier: str | None, visitors: int, conversions: list[Counted]
 ) -> GoalReport:
-    conversions = [conversion for conversion in counted if conversion.goal_id == goal_id]
     revenue = sum((c.revenue for c in conversions if c.revenue is not None), Decimal(0))
     rate = len(conversions) / visitors if visitors else None
     return GoalReport(goal_id, identifier, len(conversions), rate, revenue)

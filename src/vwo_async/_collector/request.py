@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .error import WireError
+from .product import Product
 
 __all__ = ["Endpoint", "WireRequest", "locate"]
 
@@ -21,6 +22,9 @@ class Endpoint(StrEnum):
     EVENT = "t"
     SETTINGS = "settings"
     PULL = "pull"
+    BATCH_V2 = "batch-events-v2"
+    V2_SETTINGS = "v2-settings"
+    V2_PULL = "v2-pull"
 
     @property
     def path(self) -> str:
@@ -30,12 +34,23 @@ class Endpoint(StrEnum):
     @property
     def method(self) -> str:
         """The only HTTP method of the endpoint."""
-        return "POST" if self in {Endpoint.BATCH, Endpoint.EVENT} else "GET"
+        return "POST" if self in {Endpoint.BATCH, Endpoint.BATCH_V2, Endpoint.EVENT} else "GET"
+
+    @property
+    def product(self) -> Product | None:
+        """The product whose SDKs call it, None where those of both do."""
+        if self is Endpoint.EVENT:
+            return None
+        return Product.FME if self in _OF_FME else Product.FULLSTACK
 
     @property
     def is_retrieval(self) -> bool:
         """Whether it hands out the settings file, rather than taking events."""
-        return self in {Endpoint.SETTINGS, Endpoint.PULL}
+        return self in _RETRIEVALS
+
+
+_OF_FME = frozenset({Endpoint.BATCH_V2, Endpoint.V2_SETTINGS, Endpoint.V2_PULL})
+_RETRIEVALS = frozenset({Endpoint.SETTINGS, Endpoint.PULL, Endpoint.V2_SETTINGS, Endpoint.V2_PULL})
 
 
 @dataclass(frozen=True, slots=True)

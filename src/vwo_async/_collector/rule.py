@@ -101,10 +101,14 @@ class Rules:
     def read_user_agent_and_ip(self, request: WireRequest, fields: Fields) -> tuple[str, str]:
         """Return user agent and IP address; unless they are empty, the headers must repeat them."""
         user_agent, ip = fields.text("visitor_ua"), fields.text("visitor_ip")
+        self.check_visitor_headers(request, user_agent, ip)
+        return user_agent, ip
+
+    def check_visitor_headers(self, request: WireRequest, user_agent: str, ip: str) -> None:
+        """Refuse headers that do not repeat the user agent and the IP address."""
         if self.strict:
             _check_header(request, USER_AGENT_HEADER, user_agent)
             _check_header(request, IP_HEADER, ip)
-        return user_agent, ip
 
     def find_campaign(self, fields: Fields, name: str, campaign_id: int) -> Campaign | None:
         """Return a campaign of the settings file, None without a settings file."""
@@ -133,6 +137,20 @@ class Rules:
             fields.fail(name, "no goal of this campaign")
         return goal
 
+    def check_feature(self, fields: Fields, name: str, feature_id: int) -> None:
+        """Refuse a feature that the settings file does not have."""
+        if self.catalogue is not None and feature_id not in self.catalogue.features:
+            fields.fail(name, "no feature of the settings file")
+
+    def find_metrics(self, fields: Fields, name: str, event_name: str) -> tuple[Goal, ...]:
+        """Return the metrics that count an event, none without a settings file."""
+        if self.catalogue is None:
+            return ()
+        metrics = self.catalogue.metrics.get(event_name)
+        if metrics is None:
+            fields.fail(name, "no event that a metric of the settings file counts")
+        return metrics
+
 
 def _check_header(request: WireRequest, header: str, expected: str) -> None:
     found = request.headers.get(header)
@@ -140,6 +158,15 @@ def _check_header(request: WireRequest, header: str, expected: str) -> None:
         return
     if found is None:
         raise WireError(f"header {header}", "missing although the query has the value")
-    # One official SDK percent-encodes the header, and another sends raw Latin-1, which HTTP trims.
-    if not expected or (found != expected.strip(" \t") and unquote(found) != expected):
+    if not expected or not _repeats(found, expected):
         raise WireError(f"header {header}", "differs from the query")
+
+
+def _repeats(header: str, expected: str) -> bool:
+    """Tell whether a header says the same as another part of the request.
+
+    One official SDK percent-encodes it, one sends raw Latin-1 and one raw UTF-8, and HTTP trims them.
+    """
+    trimmed = expected.strip(" \t")
+    as_utf8 = header.encode("latin-1").decode("utf-8", "replace")
+    return trimmed in (header, as_utf8) or unquote(header) == expected

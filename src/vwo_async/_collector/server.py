@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import uvicorn
@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import HttpInterface
 from .guard import is_loopback
-from .inbox import Inbox, Refusal, Totals
+from .inbox import AnyFile, Inbox, Refusal, Totals
 from .ledger import Ledger
 from .ledger_file import LedgerFile
 from .report import Report, build_report
@@ -32,34 +32,36 @@ _POLL_S = 0.001
 class Collector:
     """A local stand-in for VWO's servers, which checks, keeps and counts what SDKs send.
 
-    It is an ASGI application; :func:`serve` puts it on a port.
+    It answers the SDKs of both products, FullStack and FME. It is an ASGI application; :func:`serve` puts it on a port.
 
     A request that does not follow the wire format is answered with status 400 and ``{"error":
     reason}``, and kept in *refused*; the reason names the field and never holds received values.
 
     Args:
-        settings: The settings file, as JSON or as the decoded JSON object. It is handed out byte for
-            byte, and requests are checked against its account, key, campaigns and goals. With None
-            nothing is handed out, and only the form of ids, account and key is checked.
+        settings: The settings file, as JSON or as the decoded JSON object; or a list of such files, of any
+            accounts and of either product. A file is handed out byte for byte, and requests are checked
+            against its account, key, campaigns and goals, in FME also against its features and metrics.
+            With None nothing is handed out, and only the form of ids, account and key is checked.
         latency_s: How long to delay each answer, in seconds.
         ledger_path: A file to which each event is appended, one JSON document a line; it is on the disk
             before the request is answered. If that fails the answer is 500, although *ledger* has the
             event.
         strict: With False, requests that have the right facts in a looser form are accepted: with
             additional fields, headers that differ from the query, old times, a missing or wrong
-            ``collectionPrefix``, or custom dimensions that are not text.
+            ``collectionPrefix``, custom dimensions that are not text, attributes that are no plain
+            values, or a batch of FME without events.
         clock_window_s: How far times in requests may be from now, in seconds.
         clock: Returns the seconds since 1970; for tests with another time.
         token: What requests to ``/collector/...`` have to show. Without a token they must name this
             machine as their host; `serve` makes one up where it listens beyond loopback.
 
     Raises:
-        ValueError: *settings* is not a settings file.
+        ValueError: *settings* is not a settings file, or two of them are of one product, account and key.
     """
 
     def __init__(
         self,
-        settings: bytes | str | Mapping[str, object] | None = None,
+        settings: AnyFile | Sequence[AnyFile] | None = None,
         *,
         latency_s: float = 0.0,
         ledger_path: str | os.PathLike[str] | None = None,
@@ -68,7 +70,8 @@ class Collector:
         clock: Callable[[], float] = time.time,
         token: str | None = None,
     ) -> None:
-        self._inbox = Inbox(settings, strict=strict, clock_window_s=clock_window_s, clock=clock)
+        files = _list_files(settings)
+        self._inbox = Inbox(files, strict=strict, clock_window_s=clock_window_s, clock=clock)
         ledger_file = None if ledger_path is None else LedgerFile(ledger_path)
         self._http_interface = HttpInterface(self._inbox, ledger_file, latency_s)
         self._http_interface.guard.token = token
@@ -117,8 +120,8 @@ class Collector:
         return guard.token
 
     def report(self) -> Report:
-        """Return visitors, conversions, rates and revenue by campaign, variation and goal."""
-        return build_report(self._inbox.ledger, self._inbox.catalogue)
+        """Return visitors, conversions, rates and revenue by campaign, variation and goal, and by event."""
+        return build_report(self._inbox.ledger, self._inbox.files)
 
     def totals(self) -> Totals:
         """Return counts of requests and events."""
@@ -127,15 +130,18 @@ class Collector:
     def reset(self) -> None:
         """Forget all requests and planned answers.
 
-        The settings file stays in force, the ledger file keeps its lines, and request numbers go on.
+        The settings files stay in force, the ledger file keeps its lines, and request numbers go on.
         """
         self._inbox.reset()
 
-    def set_settings(self, settings: bytes | str | Mapping[str, object]) -> None:
+    def set_settings(self, settings: AnyFile) -> None:
         """Put another settings file in force, from the next request on.
 
+        It takes the place of the file of the same product, account and key; else of the only one of this
+        account; else of the only one of this product. Where there is no such file it is one more.
+
         Raises:
-            ValueError: It is not a settings file; the old one stays in force.
+            ValueError: It is not a settings file; the old ones stay in force.
         """
         self._inbox.set_settings(settings)
 
@@ -161,6 +167,12 @@ class Collector:
             ValueError: If *status* or *times* is out of range.
         """
         self._inbox.answer_next(status, times, headers or {}, body)
+
+
+def _list_files(settings: AnyFile | Sequence[AnyFile] | None) -> Sequence[AnyFile]:
+    if settings is None:
+        return ()
+    return (settings,) if isinstance(settings, bytes | str | Mapping) else settings
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,7 @@
 """A local stand-in for VWO's servers, for tests and demonstrations.
 
-It hands out a settings file, checks every tracking request against the wire format, keeps the received
-events and counts them as VWO does::
+It speaks to the SDKs of FullStack and of FME: it hands out settings files, checks every tracking request
+against the wire format, keeps the received events and counts them as VWO does::
 
     collector = Collector(settings)
     async with serve(collector) as base_url:
@@ -9,18 +9,25 @@ events and counts them as VWO does::
     assert not collector.refused
     assert collector.totals().unique_conversions == 1
 
-``python -m vwo_async.collector --settings FILE`` runs it as a process of its own. From another
-process it is controlled over HTTP: ``GET /collector/report``, ``GET /collector/ledger``, ``GET
+A settings file says itself of which product it is, and a list of them, ``Collector([first, second])``,
+serves any accounts of both products side by side. What metrics of FME count is found by the name of the
+event: ``collector.report().event("purchase").conversions``.
+
+``python -m vwo_async.collector --settings FILE`` runs it as a process of its own; ``--settings`` may be
+given again. From another process it is controlled over HTTP: ``GET /collector/report``, ``GET /collector/ledger``, ``GET
 /collector/totals``, ``POST /collector/reset``, ``PUT /collector/settings`` with a settings file as
 body, and ``POST /collector/answer`` with ``{"status": 503, "times": 3}``.
 
 `Collector` keeps each event as `Received` (of a `Kind`, from an `Endpoint`, with each `Conversion`) in a
 `Ledger`, which counts as `Counted`; what did not follow the format as `Refusal`. `Totals` counts requests
-and events, and `Report` is what an experimenter reads: `CampaignReport`, `VariationReport`, `GoalReport`.
+and events, and `Report` is what an experimenter reads: `CampaignReport`, `VariationReport`, `GoalReport`,
+and by the names of events `EventReport` and `PropertyReport`. An `Account` is one of a `Product`.
 """
 
+from .._collector.event_report import EventReport, PropertyReport
 from .._collector.inbox import Refusal, Totals
 from .._collector.ledger import Counted, Ledger
+from .._collector.product import Account, Product
 from .._collector.received import Conversion, Kind, Received
 from .._collector.report import CampaignReport, GoalReport, Report, VariationReport
 from .._collector.request import Endpoint
@@ -28,14 +35,18 @@ from .._collector.server import Collector, serve
 from .._home import rehome
 
 __all__ = [
+    "Account",
     "CampaignReport",
     "Collector",
     "Conversion",
     "Counted",
     "Endpoint",
+    "EventReport",
     "GoalReport",
     "Kind",
     "Ledger",
+    "Product",
+    "PropertyReport",
     "Received",
     "Refusal",
     "Report",

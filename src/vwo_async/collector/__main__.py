@@ -16,9 +16,8 @@ from .._collector.server import Collector, serve
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the collector with command line arguments until SIGINT or SIGTERM."""
     options = _parser().parse_args(arguments)
-    settings = None if options.settings is None else options.settings.read_bytes()
     collector = Collector(
-        settings,
+        [file.read_bytes() for file in options.settings],
         latency_s=options.latency,
         ledger_path=options.ledger,
         strict=not options.loose,
@@ -30,9 +29,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m vwo_async.collector", description=__doc__)
     parser.add_argument(
         "--settings",
+        action="append",
+        default=[],
         type=Path,
         metavar="FILE",
-        help="settings file to hand out and to check against",
+        help="settings file to hand out and to check against, of FullStack or FME; may be given again",
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"

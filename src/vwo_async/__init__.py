@@ -17,7 +17,7 @@ What is here:
 * The client: `VWOClient` (officially `launch`), and `UserHandle`, which is its methods for one user.
 * The client for accounts of VWO FME: `FMEClient`, with `FMEUser`; its flags are a `Flag` with `FlagRule` and
   `FlagVariation`, its settings `fetch_fme_settings`, `parse_fme_settings`, `FmeSettings`, and
-  `FMESettingsSource` keeps them fresh; `GatewayService` says where a gateway is, and `AliasResult` what
+  `FMESettingsSource` keeps them fresh; `FlagExplanation` says how a flag came about, `GatewayService` where a gateway is, and `AliasResult` what
   came of an alias.
 * Settings: `fetch_settings`, `parse_settings`, `Settings`; `SettingsSource` keeps them fresh,
   `verify_webhook` knows VWO's webhook, `compare_settings` tells what changed (`SettingsChange`).
@@ -52,7 +52,7 @@ from ._error import (
     VWOError,
     WrongLoopError,
 )
-from ._explanation import Explanation, Step
+from ._explanation import Explanation, FlagExplanation, Step
 from ._flag import Flag, FlagRule, FlagVariation
 from ._home import rehome as _rehome
 from ._refresh.fetch import fetch_fme_settings, fetch_settings
@@ -92,6 +92,7 @@ __all__ = [
     "FMESettingsSource",
     "FMEUser",
     "Flag",
+    "FlagExplanation",
     "FlagRule",
     "FlagVariation",
     "FlushReport",

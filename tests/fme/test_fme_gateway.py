@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -133,6 +133,42 @@ async def test_all_flags_ask_together() -> None:
         flags = await client.get_flags(VISITOR)
         assert [bool(one) for one in flags.values()] == [True] * 4
         assert sorted(map(path_of, server.requests)) == ["/check-attribute", "/get-user-details"]
+
+
+class CountingRounds:
+    """A storage of rounds that counts them."""
+
+    def __init__(self) -> None:
+        self.rounds: list[int] = []
+
+    async def run_round(self, requests: Sequence[Any]) -> list[None]:
+        self.rounds.append(len(requests))
+        return [None] * len(requests)
+
+    async def get(self, user_id: str, key: str) -> None:
+        raise AssertionError("it takes rounds")
+
+    async def set(self, data: Mapping[str, Any]) -> None:
+        raise AssertionError("nothing is stored")
+
+
+async def test_all_flags_take_one_round_of_the_storage() -> None:
+    """Groups, other features' records and questions to the gateway add no round to `get_flags`."""
+    watching = {"or": [{"featureId": {"1": "on"}}]}
+    segments = [PLACE, LISTED, watching, {}, {}]
+    group = {"name": "g", "campaigns": ["4", "5"], "et": 1}
+    file = sample(*segments, groups={"7": group}, campaignGroups={"4": 7, "5": 7})
+    storage = CountingRounds()
+    answers = {"/get-user-details": INDIA, "/check-attribute": True}
+    async with (
+        gateway(answers) as server,
+        client_of(file, server, user_storage=storage) as client,
+    ):
+        flags = await client.get_flags(VISITOR)
+    assert [bool(one) for one in list(flags.values())[:3]] == [True, True, False]
+    assert sum(map(bool, list(flags.values())[3:])) == 1
+    # Five features and the group.
+    assert storage.rounds == [6]
 
 
 async def test_the_same_question_at_the_same_time_is_asked_once() -> None:

@@ -192,10 +192,9 @@ def test_a_file_of_the_other_product() -> None:
         make_fullstack_file(campaign(1, "a", "A_KIND_TO_COME")),
         parse_settings(fullstack),
     )
-    source: Any
-    for source in others:
+    for other in others:
         with pytest.raises(SettingsError, match="give it to VWOClient"):
-            parse_fme_settings(source)
+            parse_fme_settings(other)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="give it to FMEClient"):
         parse_settings(parse_fme_settings(FILE))  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="give it to FMEClient"):

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from .._error import InvalidInputError
+from .._explanation import FlagExplanation
 from .._flag import Flag
 from .._reason import Reason
 from .._result import AliasResult, TrackResult
 from .._settings import parse_fme_settings
 from .arguments import check_name
 from .base_client import Client, read_launch
-from .fme_decide import get_flag, get_flags
+from .fme_decide import explain_flag, explain_refusal, get_flag, get_flags
 from .fme_engine import FmeEngine
 from .fme_options import FMELaunchOptions, read_fme_options
 from .fme_track import read_attributes, read_event_properties, set_attributes, track_event
@@ -98,6 +99,24 @@ class FMEClient(Client[FmeEngine]):
             self._refuse("get_flags", error)
             return {}
         return await get_flags(engine, called)
+
+    async def explain(self, feature_key: str, user: AnyUser) -> FlagExplanation:
+        """Return how a flag is decided for a user, step by step; report and store nothing.
+
+        Args:
+            feature_key: The feature.
+            user: See the class.
+        """
+        engine = self._engine
+        if engine.enter():
+            await engine.next_turn()
+        try:
+            check_name(feature_key, "feature_key")
+            called = self._read_user("explain", user)
+        except InvalidInputError as error:
+            self._refuse("explain", error)
+            return explain_refusal("", Reason.INVALID_INPUT, str(error))
+        return await explain_flag(engine, feature_key, called)
 
     async def track_event(
         self,

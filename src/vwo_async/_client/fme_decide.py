@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -13,7 +14,9 @@ from .._core.fme.decision import decide_feature
 from .._core.fme.evaluation import NOTHING, Known, Needs, Records, join_needs
 from .._core.fme.plan import FlagDecision, FmePlan, Variation
 from .._core.fme.record import read_record
+from .._core.fme.trace import trace_feature
 from .._delivery.event import Event
+from .._explanation import FlagExplanation, Step
 from .._flag import Flag, FlagRule, FlagVariation
 from .._reason import Reason
 from .._result import NO_DELIVERY, Delivery
@@ -92,11 +95,16 @@ async def _decide(
         needs = join_needs(one for one in found if isinstance(one, Needs))
         if needs == Needs():
             return [one for one in found if isinstance(one, FlagDecision)]
-        if needs.keys:
-            await stored_records.read(needs.keys)
-        began_at = monotonic()
-        await lookup.find(needs, user)
-        stored_records.extend(monotonic() - began_at)
+        await _ask(needs, user, stored_records, lookup)
+
+
+async def _ask(needs: Needs, user: CallUser, stored_records: StoredRecords, lookup: Lookup) -> None:
+    """Find out what a decision needs."""
+    if needs.keys:
+        await stored_records.read(needs.keys)
+    began_at = monotonic()
+    await lookup.find(needs, user)
+    stored_records.extend(monotonic() - began_at)
 
 
 async def _decide_in_turns(
@@ -204,6 +212,40 @@ async def get_flags(engine: FmeEngine, named: CallUser) -> dict[str, Flag]:
         key: make_flag(key, decision, NO_DELIVERY, notes)
         for key, decision in zip(plan.features, decisions, strict=True)
     }
+
+
+async def explain_flag(engine: FmeEngine, feature_key: str, named: CallUser) -> FlagExplanation:
+    """Return how a flag is decided; report and store nothing."""
+    lookup = engine.make_lookup()
+    user = await engine.find_user(named, lookup)
+    if user is None:
+        return explain_refusal(
+            feature_key, Reason.OPTED_OUT, "nothing may be decided about the user"
+        )
+    plan = engine.snapshot.plan
+    stored_records = engine.make_stored_records(user, None)
+    while True:
+        known = lookup.make_known(_read_records(stored_records.known))
+        found = trace_feature(plan, feature_key, user, known)
+        if stored_records.has_failed and engine.refuses:
+            return explain_refusal(
+                feature_key, Reason.STORAGE_ERROR, "the record could not be read"
+            )
+        if not isinstance(found, Needs):
+            break
+        await _ask(found, user, stored_records, lookup)
+    asides = [
+        ("arguments", user.notes),
+        ("gateway", lookup.notes),
+        ("storage", stored_records.notes),
+    ]
+    steps = [Step(name, False, note) for name, notes in asides for note in notes]
+    return replace(found, steps=(*steps, *found.steps)) if steps else found
+
+
+def explain_refusal(feature_key: str, reason: Reason, text: str) -> FlagExplanation:
+    """Return the explanation of what was refused before any decision."""
+    return FlagExplanation(feature_key, False, None, reason, (Step("feature", False, text),))
 
 
 def make_flag(

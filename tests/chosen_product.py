@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import sample
-from sample import ACCOUNT, KEY
 
 from vwo_async import (
     FMEClient,
@@ -43,17 +42,21 @@ def is_fme() -> bool:
 # What differs by name
 
 
-def settings(**more: Any) -> dict[str, Any]:
-    """Return the settings file of the product, with the campaigns or features of `sample.settings`."""
-    if not is_fme():
-        return sample.settings(**more)
-    own = {key: value for key, value in more.items() if key not in _FULLSTACK_ALONE}
-    return copy.deepcopy({**_FME_FILE, **own})
+def settings(*campaigns: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return the settings file of the product with what is in `sample.settings`, or with *campaigns* of its kind."""
+    file = sample.settings(*campaigns, **more)
+    return translate(file) if is_fme() else file
 
 
 def make_client(file: Any, **options: Any) -> VWOClient:
     """Return a client of the product, which speaks like a `VWOClient`."""
-    return cast("VWOClient", FMEShop(file, **options)) if is_fme() else VWOClient(file, **options)
+    try:
+        if is_fme():
+            return cast("VWOClient", FMEShop(file, **options))
+        return VWOClient(file, **options)
+    finally:
+        # Tests look for the SDK key in the locals of frames.
+        del file, options
 
 
 def make_source(*arguments: Any, **options: Any) -> SettingsSource:
@@ -88,17 +91,16 @@ class FMEShop(FMEClient):
         user_id: str,
         goal_identifier: str,
         *,
-        event_properties: Mapping[str, Any] | None = None,
+        event_properties: Any = None,
         revenue_value: Any = None,
         wait: bool | None = None,
         **about: Any,
     ) -> TrackResult:
-        """Report an event; `campaign_key` has no meaning in FME."""
+        """Report an event, whatever the campaign."""
         if revenue_value is not None:
             event_properties = {"revenue": revenue_value, **(event_properties or {})}
-        return await self.track_event(
-            goal_identifier, _make_user(user_id, about), event_properties, wait=wait
-        )
+        user = _make_user(user_id, about)
+        return await self.track_event(goal_identifier, user, event_properties, wait=wait)
 
     async def activate(
         self, campaign_key: str, user_id: str, *, wait: bool | None = None, **about: Any
@@ -114,19 +116,36 @@ class FMEShop(FMEClient):
         return bool(await self.get_flag(campaign_key, _make_user(user_id, about), wait=wait))
 
     async def get_variation_name(self, campaign_key: str, user_id: str, **about: Any) -> str | None:
-        """Decide a flag and report nothing."""
+        """Decide all flags and report nothing."""
         flag = (await self.get_flags(_make_user(user_id, about))).get(campaign_key)
         return None if flag is None or flag.variation is None else flag.variation.name
 
-    async def decide_all(self, user_id: str) -> Mapping[str, Any]:
-        """Decide every flag and report nothing."""
-        return await self.get_flags(user_id)
+    async def get_feature_variable_value(
+        self, campaign_key: str, variable_key: str, user_id: str, **about: Any
+    ) -> Any:
+        """Decide all flags and report nothing."""
+        flag = (await self.get_flags(_make_user(user_id, about))).get(campaign_key)
+        return None if flag is None else flag.get_variable(variable_key)
 
-    async def push(
-        self, tag_key: Any, tag_value: Any, user_id: str, *, wait: bool | None = None
-    ) -> bool:
-        """Report an attribute."""
-        return await self.set_attribute(tag_key, tag_value, user_id, wait=wait)
+    async def decide_all(self, user_id: str, **about: Any) -> Mapping[str, Any]:
+        """Decide all flags and report nothing."""
+        return await self.get_flags(_make_user(user_id, about))
+
+    async def explain(  # type: ignore[override]
+        self, campaign_key: str, user_id: str, **about: Any
+    ) -> Any:
+        """Explain a flag."""
+        return await super().explain(campaign_key, _make_user(user_id, about))
+
+    async def push(self, *given: Any, wait: bool | None = None) -> bool:
+        """Report an attribute, or a mapping of them."""
+        set_attribute: Any = self.set_attribute
+        return bool(await set_attribute(*given, wait=wait))
+
+    async def get_and_update_settings_file(self) -> Any:
+        """Fetch the settings at once."""
+        await self._engine.settings_refresh.refresh_now(None, None, via_webhook=False)
+        return self.settings
 
 
 def _make_user(user_id: str, about: Mapping[str, Any]) -> Any:
@@ -138,40 +157,45 @@ def _make_user(user_id: str, about: Mapping[str, Any]) -> Any:
 
 # The file
 
+_TYPES = {
+    "VISUAL_AB": "FLAG_TESTING",
+    "FEATURE_TEST": "FLAG_TESTING",
+    "FEATURE_ROLLOUT": "FLAG_ROLLOUT",
+}
 
-def _make_campaign(
-    number: int, key: str, kind: str = "FLAG_TESTING", **more: Any
-) -> dict[str, Any]:
-    names = ("Control", "Variation-1") if kind == "FLAG_TESTING" else ("website",)
+
+def translate(file: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the v2 file that says of features what *file* says of campaigns."""
+    # A paused campaign has no place in a v2 file, and no SDK looks at what stands there.
+    running = [one for one in file["campaigns"] if one["status"] == "RUNNING"]
     return {
-        "id": number,
-        "key": key,
-        "name": f"Campaign {key}",
+        **{key: value for key, value in file.items() if key not in _FULLSTACK_ALONE},
+        # So that the ledger of a server has what the calls of a test report, and no more.
+        "sdkMetaInfo": {"wasInitializedEarlier": True},
+        "campaigns": [_translate_campaign(one) for one in running],
+        "features": [_make_feature(one) for one in running],
+    }
+
+
+def _translate_campaign(campaign: Mapping[str, Any]) -> dict[str, Any]:
+    kind = _TYPES.get(campaign["type"], campaign["type"])
+    is_single = kind == "FLAG_ROLLOUT"
+    own = {key: value for key, value in campaign.items() if key not in ("goals", "variables")}
+    return {
+        **own,
         "type": kind,
-        "status": "RUNNING",
-        "percentTraffic": 100,
-        "segments": {},
-        "isForcedVariationEnabled": False,
         "variations": [
-            {
-                "id": place,
-                "name": name,
-                "weight": 100 / len(names),
-                "segments": {},
-                "variables": [{"id": 1, "key": "name", "type": "string", "value": name}],
-            }
-            for place, name in enumerate(names, start=1)
+            # A rollout is judged by its variation.
+            {**one, "weight": campaign["percentTraffic"], "segments": campaign["segments"]}
+            if is_single
+            else one
+            for one in campaign["variations"]
         ],
-        **more,
     }
 
 
 def _make_feature(campaign: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = [
-        {"id": place, "identifier": name, "type": "CUSTOM_GOAL"}
-        for place, name in enumerate(("signup", "purchase", "often"), start=1)
-    ]
-    rule = {"type": campaign["type"], "ruleKey": "rule", "campaignId": campaign["id"]}
+    kind = _TYPES.get(campaign["type"], campaign["type"])
     return {
         "id": campaign["id"],
         "key": campaign["key"],
@@ -179,24 +203,6 @@ def _make_feature(campaign: Mapping[str, Any]) -> dict[str, Any]:
         "type": "FEATURE_FLAG",
         "status": "ON",
         "impactCampaign": {},
-        "metrics": metrics,
-        "rules": [rule],
+        "metrics": copy.deepcopy(campaign["goals"]),
+        "rules": [{"type": kind, "ruleKey": "rule", "campaignId": campaign["id"]}],
     }
-
-
-_CAMPAIGNS = (
-    _make_campaign(11, "checkout"),
-    _make_campaign(12, "search"),
-    _make_campaign(13, "banner", "FLAG_ROLLOUT"),
-    _make_campaign(15, "closed", percentTraffic=0),
-    _make_campaign(16, "members", segments={"custom_variable": {"plan": "pro"}}),
-)
-_FME_FILE: dict[str, Any] = {
-    "sdkKey": KEY,
-    "accountId": ACCOUNT,
-    "version": 1,
-    # So that the ledger of a server has what the calls of a test report, and no more.
-    "sdkMetaInfo": {"wasInitializedEarlier": True},
-    "campaigns": list(_CAMPAIGNS),
-    "features": [_make_feature(one) for one in _CAMPAIGNS],
-}

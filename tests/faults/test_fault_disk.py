@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from outbox_file import count_rows
 from rig import FaultServer, fault_server, names_of, steady_loop
-from sample import settings
 from waiting import until
 
 from vwo_async import OutboxError, TrackResult, VWOClient
@@ -28,7 +29,7 @@ from vwo_async._delivery.outbox import restorer
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20), BOTH_PRODUCTS]
 
 DOWN = "http://127.0.0.1:9"
 NOBODY = 65534
@@ -65,7 +66,7 @@ async def track_many(client: VWOClient, number: int, prefix: str = "u") -> list[
 
 async def leave_behind(path: Path, number: int, prefix: str = "u") -> list[TrackResult]:
     """Accept events while nobody listens, and close at once."""
-    client = VWOClient(settings(), base_url=DOWN, outbox=path)
+    client = make_client(settings(), base_url=DOWN, outbox=path)
     async with client:
         results = await track_many(client, number, prefix)
         report = await client.aclose(timeout_s=0)
@@ -192,7 +193,7 @@ async def test_row_36_disk_full_at_insert(
     vwo: FaultServer, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While the disk is full events go on from memory and are counted; it heals when there is room."""
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         results = [await track(client, "before", wait=True)]
         await disk.fill()
@@ -236,7 +237,7 @@ async def test_row_37_disk_full_at_delete(
 ) -> None:
     """What was sent and cannot be removed is not sent again by this process, and leaves once there is room."""
     monkeypatch.setattr(restorer, "LOOK_INTERVAL_S", 0.02)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         results = await fail_deletes(vwo, disk, client, caplog)
         await assert_idle()
@@ -253,12 +254,12 @@ async def test_row_37_room_before_closing(
     vwo: FaultServer, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What could not be removed is removed at the latest by closing, so that nobody sends it again."""
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         results = await fail_deletes(vwo, disk, client, caplog)
         await disk.free()
     assert count_rows(disk.path) == 0
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=disk.path) as second:
+    async with make_client(settings(), base_url=vwo.base_url, outbox=disk.path) as second:
         await asyncio.sleep(0.2)
         assert second.statistics().restored == 0
     assert_books(vwo, client, results)
@@ -314,7 +315,7 @@ async def test_row_38_damaged_file(
     await leave_behind(path, 100)
     damaged = DAMAGES[name](bytearray(path.read_bytes()))
     path.write_bytes(damaged)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
     async with client, steady_loop():
         assert len(errors_of(caplog)) == 1
         (aside,) = tmp_path.glob("outbox.db.corrupt-*")
@@ -338,7 +339,7 @@ async def test_row_38_damaged_while_open(
     path = tmp_path / "outbox.db"
     await leave_behind(path, 100, "earlier")
     await vwo.answer(503)
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON) as client:
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path, limits=SOON) as client:
         async with steady_loop():
             await until(lambda: client.statistics().restored == 100)
             damaged = DAMAGES[name](bytearray(path.read_bytes()))
@@ -386,7 +387,7 @@ async def test_row_39_poisoned_row(vwo: FaultServer, tmp_path: Path, name: str) 
         for column, value in POISONS[name].items():
             connection.execute(f"UPDATE events SET {column} = ? WHERE id = 1", (value,))
         connection.commit()
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
         await until(lambda: vwo.ledger().total() >= 9, 5)
         await client.flush_events()
         statistics = client.statistics()
@@ -412,7 +413,7 @@ async def test_row_39_another_schema(
         connection.execute(f"PRAGMA user_version = {version}")
         connection.commit()
     content = path.read_bytes()
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
         results = [await track(client, f"new{number}", wait=True) for number in range(3)]
         assert client.statistics().outbox_errors == 0
     (aside,) = tmp_path.glob("outbox.db.corrupt-*")
@@ -458,7 +459,7 @@ async def test_row_39_unusable_path(vwo: FaultServer, open_folder: Path, kind: s
         one = path if kind == "file" else path.with_name("outbox.db.lock")
         one.touch()
         one.chmod(0o000)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path)
     with as_nobody(), pytest.raises(OutboxError) as caught:
         await client.open()
     expected = "directory" if kind == "path is a folder" else "Permission denied"
@@ -473,7 +474,7 @@ async def test_row_39_unusable_path_without_open(vwo: FaultServer, open_folder: 
     path = open_folder / "outbox.db"
     path.touch()
     path.chmod(0o000)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path)
     with as_nobody():
         results = [await track(client, f"u{number}", wait=True) for number in range(5)]
         assert client.statistics().outbox_errors == 5
@@ -487,7 +488,7 @@ async def test_row_39_orphan_that_cannot_be_read(vwo: FaultServer, tmp_path: Pat
     left = await leave_behind(path, 5)
     path.rename(tmp_path / "outbox.db.2")
     (tmp_path / "outbox.db.1").mkdir()
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
         await until(lambda: vwo.ledger().total() == 5, 5)
         await client.flush_events()
     assert_books(vwo, client, left)
@@ -511,7 +512,7 @@ def lose(folder: Path) -> Callable[[Path], None]:
 async def test_row_40_file_gone_while_open(vwo: FaultServer, disk: Disk, kind: str) -> None:
     """With its file or volume gone the client goes on: every event is delivered, once."""
     folder = disk.path.parent
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         results = [await track(client, "before", wait=True)]
         await vwo.answer(503)
@@ -530,7 +531,7 @@ async def test_row_40_what_is_kept_can_be_found(vwo: FaultServer, disk: Disk, ki
     """What closing reports as kept the next client finds; what went with the file is not called kept."""
     folder = disk.path.parent
     await vwo.answer(503)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         await track_many(client, 10, "pending")
         (unlink if kind == "deleted" else lose(folder))(folder)
@@ -538,7 +539,7 @@ async def test_row_40_what_is_kept_can_be_found(vwo: FaultServer, disk: Disk, ki
         report = await client.aclose(timeout_s=0)
     assert report.remaining + report.dropped.get("closed", 0) == 20
     await vwo.answer(200)
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=disk.path) as second:
+    async with make_client(settings(), base_url=vwo.base_url, outbox=disk.path) as second:
         await asyncio.sleep(0.3)
         await second.flush_events()
         assert second.statistics().restored == report.remaining
@@ -571,7 +572,7 @@ async def test_row_41_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     """A disk that takes 500 ms to sync blocks no loop; calls that come together wait once."""
     path = tmp_path / "outbox.db"
     outbox = SlowOutbox(path, 0.5)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=vwo.base_url, outbox=outbox, storage_timeout_s=3, close_timeout_s=5
     )
     async with client, steady_loop():
@@ -589,7 +590,7 @@ async def test_row_41_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
 async def test_row_41_too_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     """Where the disk takes longer than calls may, they go on without it, counted, and nothing is sent twice."""
     path = tmp_path / "outbox.db"
-    client = VWOClient(
+    client = make_client(
         settings(),
         base_url=vwo.base_url,
         outbox=SlowOutbox(path, 0.5),
@@ -610,7 +611,7 @@ async def test_row_41_too_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
 async def test_row_41_stuck_disk_does_not_hold_close(vwo: FaultServer, tmp_path: Path) -> None:
     """A disk that does not answer holds closing no longer than closing may take."""
     outbox = SlowOutbox(tmp_path / "outbox.db", 0)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=outbox, storage_timeout_s=0.1)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=outbox, storage_timeout_s=0.1)
     async with client, steady_loop():
         results = [await track(client, "before", wait=True)]
         outbox.delay_s = 3

@@ -6,10 +6,12 @@ import asyncio
 import time
 
 import pytest
-from sample import ACCOUNT, KEY, campaign, settings
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, make_source, settings
+from sample import ACCOUNT, KEY, campaign
 
 import vwo_async
-from vwo_async import DeliveryError, SettingsChange, SettingsSource, VWOClient
+from vwo_async import DeliveryError, SettingsChange
 from vwo_async.collector import Collector, serve
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Timeouts
@@ -17,6 +19,7 @@ from vwo_async.transport import Timeouts
 pytestmark = pytest.mark.anyio
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     ("statuses", "tries"),
     [([503], 2), ([500, 429, 503], 4), ([401], 1), ([403], 1), ([404], 1), ([302], 1)],
@@ -27,7 +30,7 @@ async def test_row_82_load_tries_again(statuses: list[int], tries: int) -> None:
     for status in statuses:
         collector.answer_next(status)
     async with serve(collector) as base_url:
-        source = SettingsSource(ACCOUNT, KEY, poll_interval_s=None, base_url=base_url)
+        source = make_source(ACCOUNT, KEY, poll_interval_s=None, base_url=base_url)
         if tries > len(statuses):
             assert (await source.load()).account_id == ACCOUNT
         else:
@@ -36,12 +39,13 @@ async def test_row_82_load_tries_again(statuses: list[int], tries: int) -> None:
     assert collector.totals().requests == tries
 
 
+@BOTH_PRODUCTS
 async def test_row_82_load_within_its_time() -> None:
     """However often it tries, loading takes no longer than one request may."""
     collector = Collector(settings())
     collector.answer_next(503, times=100)
     async with serve(collector) as base_url:
-        source = SettingsSource(
+        source = make_source(
             ACCOUNT, KEY, poll_interval_s=None, base_url=base_url, timeouts=Timeouts(total_s=0.5)
         )
         began = time.monotonic()
@@ -51,6 +55,7 @@ async def test_row_82_load_within_its_time() -> None:
     assert 2 <= collector.totals().requests <= 3
 
 
+@BOTH_PRODUCTS
 async def test_row_82_no_answer_says_how_far_it_came() -> None:
     """Whether there was a connection is said of a fetch that had no answer."""
 
@@ -67,6 +72,7 @@ async def test_row_82_no_answer_says_how_far_it_came() -> None:
         await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=base_url)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -94,7 +100,7 @@ async def test_row_82_callback_that_refreshes() -> None:
     collector = Collector(settings())
     number = 0
     async with serve(collector) as base_url:
-        source = SettingsSource(
+        source = make_source(
             ACCOUNT, KEY, poll_interval_s=None, base_url=base_url, min_refresh_interval_s=0.2
         )
         settings_ = await source.load()
@@ -105,7 +111,7 @@ async def test_row_82_callback_that_refreshes() -> None:
             collector.set_settings(settings(campaign(11, f"checkout-{number}")))
             await client.get_and_update_settings_file()
 
-        client = VWOClient(
+        client = make_client(
             settings_,
             settings_source=source,
             on_settings_change=hear,

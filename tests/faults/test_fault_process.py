@@ -24,6 +24,7 @@ from typing import Any
 
 import httpx
 import pytest
+from both_products import BOTH_PRODUCTS
 from chaos import Child, CollectorProcess, Nursery, find_visitors, make_arguments, wait_until
 from chosen_product import make_client, settings
 from outbox_file import count_rows
@@ -31,6 +32,8 @@ from server import running_server
 
 from vwo_async import ClosedError, CloseReport, OutboxError, VWOClient, WrongLoopError
 from vwo_async.testing import RecordingTransport
+
+pytestmark = [BOTH_PRODUCTS]
 
 README = Path(__file__).parents[2] / "README.md"
 ROUNDS = 50

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import fetch, make_client, make_source, parse, settings
 from redact import (
     ADDRESS,
     AGENT,
@@ -31,7 +33,7 @@ from redact import (
     find_secrets,
     listening,
 )
-from sample import ACCOUNT, KEY, SECRET, campaign, settings
+from sample import ACCOUNT, KEY, SECRET, campaign
 from server import Received, Reply, answer, running_server
 
 from vwo_async import (
@@ -40,18 +42,14 @@ from vwo_async import (
     FlushReport,
     InvalidInputError,
     SettingsError,
-    SettingsSource,
-    VWOClient,
     VWOError,
     compare_settings,
-    fetch_settings,
-    parse_settings,
 )
 from vwo_async.storage import MemoryUserStorage, StoredDecision
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import HttpxTransport, Limits, Request, Timeouts
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60), BOTH_PRODUCTS]
 
 QUICK = Limits(backoff_base_s=0.01, backoff_cap_s=0.02)
 HURRIED = Timeouts(connect_s=0.2, read_s=0.2, write_s=0.2, total_s=0.3)
@@ -203,7 +201,7 @@ async def deliver_in_silence(reply: Reply, transport: Any, *, arch: bool) -> Non
     """Call everything while VWO answers so, and assert that nobody tells."""
     async with running_server() as server:
         server.default = reply
-        client = VWOClient(
+        client = make_client(
             settings(isEventArchEnabled=arch),
             base_url=server.base_url,
             transport=transport,
@@ -247,7 +245,7 @@ async def plain_port() -> AsyncIterator[int]:
 async def test_row_57_logs_without_a_connection(transport: Any, scheme: str) -> None:
     """Nor where nobody listens, or who listens does not speak TLS."""
     async with plain_port() as port, telling_all():
-        client = VWOClient(
+        client = make_client(
             settings(),
             base_url=f"{scheme}://127.0.0.1:{port if scheme == 'https' else 1}",
             transport=transport,
@@ -300,7 +298,7 @@ async def test_row_57_logs_of_storage(method: str, *, hangs: bool) -> None:
     """Nor where a user storage fails and says whom it was asked about, or is cut short."""
     async with running_server() as server, telling_all():
         server.default = answer(400)
-        client = VWOClient(
+        client = make_client(
             settings(),
             base_url=server.base_url,
             user_storage=LeakyStorage(method, hangs=hangs),
@@ -332,7 +330,7 @@ class PlainStorage:
 
 async def test_row_57_logs_of_plain_storage() -> None:
     """Nor where a storage of plain functions is asked in threads."""
-    client = VWOClient(settings(), transport=RecordingTransport(), user_storage=PlainStorage())
+    client = make_client(settings(), transport=RecordingTransport(), user_storage=PlainStorage())
     async with telling_all(), client:
         await call_everything(client)
 
@@ -356,7 +354,7 @@ async def test_row_57_logs_of_callbacks(*, is_async: bool, batches: bool) -> Non
     async with running_server() as server, telling_all():
         server.default = answer(400)
         batching: Any = {"events_per_request": 3, "flush_callback": tell} if batches else None
-        client = VWOClient(
+        client = make_client(
             settings(),
             base_url=server.base_url,
             integrations=tell,
@@ -371,7 +369,7 @@ async def test_row_57_logs_of_callbacks(*, is_async: bool, batches: bool) -> Non
             if not is_async:
                 result.delivery.add_done_callback(tell)
             await client.flush_events()
-        consenting = VWOClient(settings(), base_url=server.base_url, consent=tell)
+        consenting = make_client(settings(), base_url=server.base_url, consent=tell)
         async with consenting:
             await call_everything(consenting)
     assert find_secrets(repr(told))
@@ -400,10 +398,10 @@ def encode(body: Any) -> bytes:
 async def test_row_57_logs_of_settings(tmp_path: Path) -> None:
     """Nor where the settings that VWO gives are bad, foreign, or new."""
     async with running_server() as server, telling_all() as listener:
-        source = SettingsSource(
+        source = make_source(
             ACCOUNT, KEY, base_url=server.base_url, last_known_good=tmp_path / "settings.json"
         )
-        client = VWOClient(settings(), base_url=server.base_url, settings_source=source)
+        client = make_client(settings(), base_url=server.base_url, settings_source=source)
         async with client:
             for body in BAD_BODIES.values():
                 server.replies.append(answer(200, body=encode(body)))
@@ -413,7 +411,7 @@ async def test_row_57_logs_of_settings(tmp_path: Path) -> None:
             await client.refresh_settings()
         assert client.settings.version == 3
         with pytest.raises(VWOError):
-            await SettingsSource(ACCOUNT, f"{SECRET}3", base_url=server.base_url).load()
+            await make_source(ACCOUNT, f"{SECRET}3", base_url=server.base_url).load()
         assert (await source.load()).version == 3
     assert listener.count > 50
 
@@ -437,11 +435,11 @@ async def test_row_57_errors_of_settings(name: str) -> None:
     async with running_server() as server:
         server.default = answer(200, body=encode(body))
         with silent_error(SettingsError):
-            await fetch_settings(ACCOUNT, KEY, base_url=server.base_url)
+            await fetch(ACCOUNT, KEY, base_url=server.base_url)
     if not name.startswith("another"):
         for source in (body, encode(body)):
             with silent_error(SettingsError):
-                VWOClient(source)
+                make_client(source)
 
 
 @pytest.mark.parametrize("name", [*ANSWERS, *ECHOES, "nobody"])
@@ -451,12 +449,12 @@ async def test_row_57_errors_of_fetching(name: str) -> None:
         server.default = {**ANSWERS, **ECHOES}.get(name, answer(200))
         url = "http://127.0.0.1:1" if name == "nobody" else server.base_url
         with silent_error(SettingsError if name == "200" else DeliveryError):
-            await fetch_settings(ACCOUNT, KEY, base_url=url, timeouts=HURRIED)
+            await fetch(ACCOUNT, KEY, base_url=url, timeouts=HURRIED)
 
 
 async def test_row_57_errors_of_calls() -> None:
     """With strict, and after the end, every method says what is wrong without the value."""
-    client: Any = VWOClient(settings(), transport=RecordingTransport(), strict=True)
+    client: Any = make_client(settings(), transport=RecordingTransport(), strict=True)
     bad = [f"{USER_ID}\ud800", USER_ID * 1000, [USER_ID], {USER_ID: ADDRESS}]
     async with client:
         for one in bad:
@@ -503,12 +501,12 @@ async def test_row_57_errors_of_calls() -> None:
 def test_row_57_errors_of_options(options: dict[str, Any]) -> None:
     """Wrong launch options are named, and what they hold is not shown."""
     with silent_error(InvalidInputError):
-        VWOClient(settings(), **options)
+        make_client(settings(), **options)
 
 
 async def test_row_57_errors_of_an_outbox(tmp_path: Path) -> None:
     """An outbox that cannot be opened is named, without whose it is."""
-    client = VWOClient(settings(), transport=RecordingTransport(), outbox=tmp_path)
+    client = make_client(settings(), transport=RecordingTransport(), outbox=tmp_path)
     with silent_error(VWOError):
         await client.open()
 
@@ -520,7 +518,7 @@ async def test_row_57_reprs(tmp_path: Path) -> None:
     """No public object shows the key or the visitor when it is printed; what explains a decision may."""
     storage = MemoryUserStorage()
     transport = RecordingTransport()
-    client = VWOClient(
+    client = make_client(
         settings(isEventArchEnabled=True),
         transport=transport,
         user_storage=storage,
@@ -542,10 +540,10 @@ async def test_row_57_reprs(tmp_path: Path) -> None:
         explained = await client.explain("checkout", "Ashley", **DECIDING)
         assert not {SECRET} & set(find_secrets(f"{explained!r} {explained}"))
     shown += [client, await client.aclose(), *transport.requests]
-    shown += [parse_settings(settings()), HttpxTransport(proxy=f"http://user:{SECRET}@127.0.0.1:1")]
+    shown += [parse(settings()), HttpxTransport(proxy=f"http://user:{SECRET}@127.0.0.1:1")]
     shown += [
-        SettingsSource(ACCOUNT, KEY),
-        compare_settings(parse_settings(settings()), parse_settings(settings(sdkKey="other"))),
+        make_source(ACCOUNT, KEY),
+        compare_settings(parse(settings()), parse(settings(sdkKey="other"))),
     ]
     shown += [StoredDecision(USER_ID, "checkout", "Control", meta_data=VARIABLES)]
     shown += [
@@ -560,7 +558,7 @@ async def test_row_57_warnings() -> None:
     """A client that is not closed warns of it, in numbers."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        client = VWOClient(settings(), transport=RecordingTransport())
+        client = make_client(settings(), transport=RecordingTransport())
         await client.track("checkout", USER_ID, "signup", **WHO)
         client.__del__()
         await client.aclose()
@@ -571,7 +569,7 @@ async def test_row_57_warnings() -> None:
 
 def test_row_57_clients_do_not_travel() -> None:
     """A client cannot be pickled, which would write the key wherever the pickle goes."""
-    client = VWOClient(settings(), transport=RecordingTransport())
+    client = make_client(settings(), transport=RecordingTransport())
     with pytest.raises(Exception) as caught:  # noqa: PT011 - what pickle raises differs
         pickle.dumps(client)
     for text in describe_error(caught.value):
@@ -594,16 +592,16 @@ CHILD = """
         async with running_server() as server:
             for name in ("200", "400", "500", "hangs up"):
                 server.default = ANSWERS[name]
-                client = VWOClient(
+                client = make_client(
                     settings(), base_url=server.base_url, limits=QUICK, timeouts=HURRIED,
                     wait_timeout_s=0.1, close_timeout_s=0.1, outbox=sys.argv[1],
                 )
                 async with client:
                     await call_everything(client)
-        forgotten = VWOClient(settings(), base_url=server.base_url, close_timeout_s=0.1)
+        forgotten = make_client(settings(), base_url=server.base_url, close_timeout_s=0.1)
         await forgotten.track("checkout", USER_ID, "signup", **WHO)
         print("alive", flush=True)
-        strict = VWOClient(settings(), base_url=server.base_url, strict=True)
+        strict = make_client(settings(), base_url=server.base_url, strict=True)
         async with strict:
             await strict.track("checkout", USER_ID + "\\ud800", "signup", **WHO)
 
@@ -678,7 +676,7 @@ async def test_row_58_outbox_at_rest(tmp_path: Path, *, arch: bool) -> None:
         async with running_server() as server:
             server.default = answer(503)
             for number in range(2):
-                client = VWOClient(
+                client = make_client(
                     file,
                     base_url=server.base_url,
                     outbox=folder / "events.db",
@@ -694,7 +692,7 @@ async def test_row_58_outbox_at_rest(tmp_path: Path, *, arch: bool) -> None:
                 assert_at_rest(folder)
             server.default = answer(200)
             server.requests.clear()
-            async with VWOClient(
+            async with make_client(
                 file, base_url=server.base_url, outbox=folder / "events.db"
             ) as client:
                 await asyncio.sleep(0.2)
@@ -717,7 +715,7 @@ async def test_row_58_damaged_outbox_at_rest(tmp_path: Path) -> None:
         path = folder / "events.db"
         path.write_bytes(b"no database" * 1000)
         path.chmod(0o600)
-        client = VWOClient(settings(), transport=RecordingTransport(), outbox=path)
+        client = make_client(settings(), transport=RecordingTransport(), outbox=path)
         async with client:
             await client.track("checkout", USER_ID, "signup", **WHO)
         assert len(files_in(folder)) >= 2
@@ -735,7 +733,7 @@ async def test_row_58_last_known_good_at_rest(tmp_path: Path) -> None:
         async with running_server() as server:
             server.default = answer(200, body=json.dumps(settings()).encode())
             path = folder / "settings.json"
-            source = SettingsSource(ACCOUNT, KEY, base_url=server.base_url, last_known_good=path)
+            source = make_source(ACCOUNT, KEY, base_url=server.base_url, last_known_good=path)
             assert (await source.load()).sdk_key is not None
             assert_at_rest(folder)
             server.default = answer(500)

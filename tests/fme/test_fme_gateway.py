@@ -32,8 +32,8 @@ pytestmark = pytest.mark.anyio
 
 KEY = "5ecre7"
 INDIA = {"location": {"country": "India", "region": "Delhi", "city": "New Delhi"}}
-PLACE = {"and": [{"country": "India"}]}
-LISTED = {"custom_variable": {"plan": "inlist(L1)"}}
+PLACE: dict[str, Any] = {"and": [{"country": "India"}]}
+LISTED: dict[str, Any] = {"custom_variable": {"plan": "inlist(L1)"}}
 VISITOR = FMEUser(
     "u1", custom_variables={"plan": "a b&c=d"}, ip_address="1.2.3.4", user_agent="M/5 (x)"
 )
@@ -154,8 +154,8 @@ class CountingRounds:
 
 async def test_all_flags_take_one_round_of_the_storage() -> None:
     """Groups, other features' records and questions to the gateway add no round to `get_flags`."""
-    watching = {"or": [{"featureId": {"1": "on"}}]}
-    segments = [PLACE, LISTED, watching, {}, {}]
+    watching: dict[str, Any] = {"or": [{"featureId": {"1": "on"}}]}
+    segments: list[dict[str, Any]] = [PLACE, LISTED, watching, {}, {}]
     group = {"name": "g", "campaigns": ["4", "5"], "et": 1}
     file = sample(*segments, groups={"7": group}, campaignGroups={"4": 7, "5": 7})
     storage = CountingRounds()

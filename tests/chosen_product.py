@@ -131,7 +131,7 @@ class FMEShop(FMEClient):
         """Decide all flags and report nothing."""
         return await self.get_flags(_make_user(user_id, about))
 
-    async def explain(  # type: ignore[override]
+    async def explain(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # FullStack's words
         self, campaign_key: str, user_id: str, **about: Any
     ) -> Any:
         """Explain a flag."""

@@ -33,7 +33,7 @@ from waiting import until
 from vwo_async import DeliveryStatus
 from vwo_async.transport import Answer, Limits
 
-pytestmark = [pytest.mark.timeout(30), BOTH_PRODUCTS]
+pytestmark = pytest.mark.timeout(30)
 
 QUICK = Limits(backoff_base_s=0.02, backoff_cap_s=0.05)
 REFUSALS = [301, 302, 400, 401, 402, 403, 404, 405, 406, 410, 418, 422, 451]
@@ -89,6 +89,7 @@ async def deliver_a_hundred(folder: Path, status: int, style: str) -> list[int]:
     return [len(one.events) for one in tries]
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", REFUSALS)
 async def test_row_59_one_refused_of_a_hundred(tmp_path: Path, status: int) -> None:
@@ -98,6 +99,7 @@ async def test_row_59_one_refused_of_a_hundred(tmp_path: Path, status: int) -> N
     assert len(sizes) <= 1 + 2 * math.ceil(math.log2(100))
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("status", "style"),

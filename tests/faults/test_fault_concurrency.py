@@ -19,7 +19,7 @@ from server import running_server
 from vwo_async import VWOClient
 from vwo_async.transport import HttpxTransport, Limits
 
-pytestmark = [pytest.mark.anyio, BOTH_PRODUCTS]
+pytestmark = pytest.mark.anyio
 
 NUMBER = 10_000
 MAX_GROWN_KB = 100_000
@@ -60,6 +60,7 @@ def check_burst(figures: dict[str, Any]) -> None:
     assert figures["unknown"] == 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_26_ten_thousand_at_once(collector: CollectorProcess) -> None:
     """10,000 concurrent calls in the background are all accepted, and arrive, while the loop runs on."""
@@ -70,6 +71,7 @@ async def test_row_26_ten_thousand_at_once(collector: CollectorProcess) -> None:
     assert collector.read_ledger().total() == NUMBER
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 @pytest.mark.timeout(20)
 async def test_row_27_ten_thousand_awaiting(collector: CollectorProcess) -> None:
@@ -94,6 +96,7 @@ async def visit(client: VWOClient, draw: random.Random, user: str) -> bool:
         return False
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_28_random_cancellation(collector: CollectorProcess) -> None:
     """Handlers cancelled at random for ten seconds: what was accepted arrived, and the pool is idle."""
@@ -135,6 +138,7 @@ async def track_and_wait(client: VWOClient, user: str) -> bool:
     return bool(await client.track("checkout", user, "signup", wait=True))
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_29_cancelled_twice(collector: CollectorProcess) -> None:
     """A call that is cancelled twice passes CancelledError on; its event arrives once."""
@@ -149,6 +153,7 @@ async def test_row_29_cancelled_twice(collector: CollectorProcess) -> None:
     assert collector.read_ledger().total() == 1
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_29_cancelled_inside_close(collector: CollectorProcess) -> None:
     """Who closes and is cancelled, again and again, does not stop the closing, nor lose an event."""
@@ -168,6 +173,7 @@ async def test_row_29_cancelled_inside_close(collector: CollectorProcess) -> Non
     assert ledger.total() == len(ledger) == 50
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_29_cancelled_while_closing(collector: CollectorProcess) -> None:
     """Calls that are cancelled while the client closes pass it on; their events arrive once."""
@@ -187,6 +193,7 @@ async def test_row_29_cancelled_while_closing(collector: CollectorProcess) -> No
     assert len(ledger) == client.statistics().accepted > 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 @pytest.mark.timeout(20)
 async def test_row_29_timeout_around_track(collector: CollectorProcess, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from vwo_async.outbox import Row
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Request
 
-pytestmark = [pytest.mark.anyio, BOTH_PRODUCTS]
+pytestmark = pytest.mark.anyio
 
 REQUEST = contextvars.ContextVar("request", default="none")
 
@@ -42,6 +42,7 @@ class Hanging:
         await asyncio.Event().wait()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("method", ["track", "activate", "decide_all", "explain"])
 async def test_row_77_close_while_the_storage_hangs(method: str) -> None:
     """A call that waits for a storage when the client is closed ends as closed, or without a record."""
@@ -64,6 +65,7 @@ async def test_row_77_close_while_the_storage_hangs(method: str) -> None:
     assert not call.cancelled()
 
 
+@BOTH_PRODUCTS
 async def test_row_77_close_while_consent_hangs() -> None:
     """A call that waits for the consent function when the client is closed ends, refused."""
 
@@ -90,6 +92,7 @@ async def test_row_77_close_while_consent_hangs() -> None:
 # Row 78
 
 
+@BOTH_PRODUCTS
 async def test_row_78_hanging_integration() -> None:
     """Calls of an async function that hangs are bounded; those that were not made are counted."""
     called = 0
@@ -110,6 +113,7 @@ async def test_row_78_hanging_integration() -> None:
         assert client.statistics().callback_errors == 0
 
 
+@BOTH_PRODUCTS
 async def test_row_78_memory_of_a_hanging_integration() -> None:
     """The memory that a hanging integration holds does not grow with the callers."""
 
@@ -160,6 +164,7 @@ class SlowOutbox:
         return "nowhere"
 
 
+@BOTH_PRODUCTS
 async def test_row_78_cancelled_open(tmp_path: Path) -> None:
     """Opening that is cancelled leaves no task, thread or file lock, and a client that is closed."""
     before = asyncio.all_tasks()
@@ -206,6 +211,7 @@ class ContextTransport:
         pass
 
 
+@BOTH_PRODUCTS
 async def test_row_78_no_callers_context_in_workers() -> None:
     """What the client does on its own runs in no request's context, also not in that which came first."""
     transport = ContextTransport()
@@ -266,6 +272,7 @@ FORKING = """
 """
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
 def test_row_80_client_made_before_a_fork(tmp_path: Path, *, has_outbox: bool) -> None:
     """A client that was made and never opened works in every process that is forked after that."""

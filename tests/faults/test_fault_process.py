@@ -33,8 +33,6 @@ from server import running_server
 from vwo_async import ClosedError, CloseReport, OutboxError, VWOClient, WrongLoopError
 from vwo_async.testing import RecordingTransport
 
-pytestmark = [BOTH_PRODUCTS]
-
 README = Path(__file__).parents[2] / "README.md"
 ROUNDS = 50
 # The most that one process has on its way: 4 workers with 100 events each.
@@ -72,6 +70,7 @@ def find_missing(collector: CollectorProcess, accepted: Sequence[str]) -> set[st
 # 15, 16: killed without warning
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("is_down", [False, True], ids=["well", "down"])
 def test_row_15_kill_9_without_outbox(collector: CollectorProcess, is_down: bool) -> None:
@@ -87,6 +86,7 @@ def test_row_15_kill_9_without_outbox(collector: CollectorProcess, is_down: bool
     assert "| kill -9, out of memory | what is pending is lost |" in README.read_text()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(90)
 def test_row_16_kill_9_with_outbox(collector: CollectorProcess, tmp_path: Path) -> None:
     """Two processes, killed 50 times at random moments: every accepted conversion arrives, few twice."""
@@ -154,6 +154,7 @@ def visit_until_refused(base_url: str, numbers: Iterator[int]) -> None:
             web.post(f"/signup?user=u{number}")
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_17_sigterm_under_uvicorn(collector: CollectorProcess) -> None:
     """A service that is told to end delivers all it accepted within its close time-out."""
@@ -174,6 +175,7 @@ def test_row_17_sigterm_under_uvicorn(collector: CollectorProcess) -> None:
     assert collector.read_ledger().total() == child.said("closed")[-1]["delivered"] >= 220
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_18_sigterm_with_outbox(collector: CollectorProcess, tmp_path: Path) -> None:
     """Under a bare asyncio.run nothing runs at SIGTERM, and nothing is lost all the same."""
@@ -188,6 +190,7 @@ def test_row_18_sigterm_with_outbox(collector: CollectorProcess, tmp_path: Path)
     assert not find_missing(collector, child.accepted())
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_18_sigterm_without_outbox(collector: CollectorProcess) -> None:
     """Without an outbox what is pending is lost with the process."""
@@ -207,6 +210,7 @@ async def hang(*_: object) -> None:
     await asyncio.sleep(3600)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
@@ -234,6 +238,7 @@ async def test_row_19_close_while_the_server_hangs(
     assert collector.read_ledger().total() == 50
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("timeout_s", [0.0, 1.0])
@@ -257,6 +262,7 @@ async def test_row_19_close_while_calls_are_under_way(
     assert not accepted or not find_missing(collector, accepted)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 async def test_row_20_close_again_and_from_everywhere() -> None:
@@ -271,6 +277,7 @@ async def test_row_20_close_again_and_from_everywhere() -> None:
         assert len(server.requests) == 1
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 async def test_row_20_close_after_a_failed_open(tmp_path: Path) -> None:
@@ -283,6 +290,7 @@ async def test_row_20_close_after_a_failed_open(tmp_path: Path) -> None:
         await client.open()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 async def test_row_21_track_before_open_and_after_close() -> None:
@@ -308,6 +316,7 @@ class SlowStorage:
         """Keep nothing."""
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("wait", [False, True])
@@ -327,6 +336,7 @@ async def test_row_21_track_while_closing(wait: bool) -> None:
     assert statistics.accepted == statistics.delivered + sum(statistics.dropped.values())
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_22_loop_ends_with_the_client_open() -> None:
     """A client that was not closed warns with its counts when it goes, and does nothing else."""
@@ -347,6 +357,7 @@ def test_row_22_loop_ends_with_the_client_open() -> None:
     assert len(transport.requests) <= 1
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_23_second_loop() -> None:
     """In a second loop a client says at once that it belongs to another."""
@@ -373,6 +384,7 @@ def test_row_23_second_loop() -> None:
 # 24: fork
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
 def test_row_24_fork(collector: CollectorProcess, tmp_path: Path, has_outbox: bool) -> None:
@@ -393,6 +405,7 @@ def test_row_24_fork(collector: CollectorProcess, tmp_path: Path, has_outbox: bo
         assert sum(count_rows(one) for one in (outbox, *files)) == 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_24_child_outlives_its_parent(collector: CollectorProcess, tmp_path: Path) -> None:
     """A child that lives on does not hold what its dead parent left: the next process delivers it."""
@@ -420,6 +433,7 @@ def _start_four(collector: CollectorProcess, outbox: Path, stack: ExitStack) -> 
     ]
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(30)
 def test_row_25_four_processes_on_one_path(collector: CollectorProcess, tmp_path: Path) -> None:
     """Each of four processes has a file of its own; what a dead one left is sent once, by the others."""
@@ -448,6 +462,7 @@ def test_row_25_four_processes_on_one_path(collector: CollectorProcess, tmp_path
     assert ledger.total() - len(ledger) <= 4 * MAX_IN_FLIGHT
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(30)
 def test_row_25_orphans_are_adopted_once(collector: CollectorProcess, tmp_path: Path) -> None:
     """What a dead process left is taken over by one of those that open at the same time."""

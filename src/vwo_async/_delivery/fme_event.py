@@ -76,7 +76,7 @@ class FmeEvent(NamedEvent):
     __slots__ = ("_names_environment", "_session_id", "is_batch_only")
 
     @property
-    def is_batchable(self) -> bool:  # type: ignore[override]
+    def is_batchable(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]  # never set
         """Whether it has a batch form where it goes."""
         account = self.account
         return not isinstance(account, FmeAccount) or account.takes_batches

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import sample
 
@@ -31,6 +31,9 @@ FULLSTACK, FME = "fullstack", "fme"
 # In the environment, so that children of a test run on its product too.
 CHOSEN = "VWO_TEST_PRODUCT"
 # What only a FullStack file says.
+_MEANINGLESS = frozenset(
+    {"api", "goal_type_to_track", "meta_data", "should_track_returning_user", "user_storage_data"}
+)
 _FULLSTACK_ALONE = frozenset({"isEventArchEnabled", "isNB", "isNBv2"})
 
 
@@ -142,17 +145,50 @@ class FMEShop(FMEClient):
         set_attribute: Any = self.set_attribute
         return bool(await set_attribute(*given, wait=wait))
 
-    async def get_and_update_settings_file(self) -> Any:
+    async def get_and_update_settings_file(
+        self, account_id: Any = None, sdk_key: Any = None, *, via_webhook: bool = False
+    ) -> Any:
         """Fetch the settings at once."""
-        await self._engine.settings_refresh.refresh_now(None, None, via_webhook=False)
+        refresh = self._engine.settings_refresh
+        await refresh.refresh_now(account_id, sdk_key, via_webhook=via_webhook)
         return self.settings
+
+    def for_user(self, user_id: str, **about: Any) -> _Handle:
+        """Return the same methods for one user."""
+        return _Handle(self, user_id, about)
+
+
+class _Handle:
+    """The methods of an `FMEShop` for one user."""
+
+    # Where in the arguments the user stands.
+    PLACES: ClassVar[Mapping[str, int]] = {"decide_all": 0, "get_feature_variable_value": 2}
+
+    def __init__(self, shop: FMEShop, user_id: str, about: Mapping[str, Any]) -> None:
+        self._shop = shop
+        self._user_id = user_id
+        self._about = about
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._shop, name)
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            given = list(arguments)
+            place = len(given) if name == "push" else self.PLACES.get(name, 1)
+            given.insert(place, self._user_id)
+            about = {} if name == "push" else self._about
+            return await method(*given, **about, **options)
+
+        return call
+
+    def __repr__(self) -> str:
+        return "<Handle>"
 
 
 def _make_user(user_id: str, about: Mapping[str, Any]) -> Any:
-    if not about:
-        return user_id
     names = {"user_ip_address": "ip_address"}
-    return FMEUser(user_id, **{names.get(key, key): value for key, value in about.items()})
+    known = {names.get(key, key): value for key, value in about.items() if key not in _MEANINGLESS}
+    return FMEUser(user_id, **known) if known else user_id
 
 
 # The file

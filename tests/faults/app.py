@@ -20,11 +20,10 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from chosen_product import make_client as make_chosen_client
 
 from vwo_async import ClosedError, VWOClient
 from vwo_async._delivery.outbox import restorer, sqlite
@@ -34,6 +33,10 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+# It runs as a program of its own, beside the tests.
+sys.path.append(str(Path(__file__).parents[1]))
+make_chosen_client = import_module("chosen_product").make_client
 
 TICK_S = 0.01
 

@@ -29,7 +29,7 @@ from vwo_async._delivery.outbox import restorer
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20), BOTH_PRODUCTS]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
 
 DOWN = "http://127.0.0.1:9"
 NOBODY = 65534
@@ -189,6 +189,7 @@ async def assert_idle() -> None:
     assert time.process_time() - begin < 0.25
 
 
+@BOTH_PRODUCTS
 async def test_row_36_disk_full_at_insert(
     vwo: FaultServer, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,6 +230,7 @@ async def fail_deletes(
     return results
 
 
+@BOTH_PRODUCTS
 async def test_row_37_disk_full_at_delete(
     vwo: FaultServer,
     disk: Disk,
@@ -250,6 +252,7 @@ async def test_row_37_disk_full_at_delete(
     assert_books(vwo, client, results)
 
 
+@BOTH_PRODUCTS
 async def test_row_37_room_before_closing(
     vwo: FaultServer, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -306,6 +309,7 @@ DAMAGES = {
 }
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", DAMAGES)
 async def test_row_38_damaged_file(
     vwo: FaultServer, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
@@ -331,6 +335,7 @@ async def test_row_38_damaged_file(
     assert count_rows(path) == 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", ["header", "page", "no database"])
 async def test_row_38_damaged_while_open(
     vwo: FaultServer, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
@@ -378,6 +383,7 @@ POISONS: dict[str, dict[str, Any]] = {
 }
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", POISONS)
 async def test_row_39_poisoned_row(vwo: FaultServer, tmp_path: Path, name: str) -> None:
     """A row that cannot be read is skipped, counted and removed; those after it are delivered."""
@@ -401,6 +407,7 @@ async def test_row_39_poisoned_row(vwo: FaultServer, tmp_path: Path, name: str) 
     assert count_rows(path) == 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("version", [0, 99])
 async def test_row_39_another_schema(
     vwo: FaultServer, tmp_path: Path, version: int, caplog: pytest.LogCaptureFixture
@@ -447,6 +454,7 @@ def open_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("kind", ["file", "folder", "lock", "path is a folder"])
 async def test_row_39_unusable_path(vwo: FaultServer, open_folder: Path, kind: str) -> None:
     """A path that cannot be used is a clear error at open, without the path; no thread stays."""
@@ -469,6 +477,7 @@ async def test_row_39_unusable_path(vwo: FaultServer, open_folder: Path, kind: s
     await until(lambda: all(one.name != "vwo_async outbox" for one in threading.enumerate()), 5)
 
 
+@BOTH_PRODUCTS
 async def test_row_39_unusable_path_without_open(vwo: FaultServer, open_folder: Path) -> None:
     """Where nobody called open, events go on from memory, each counted."""
     path = open_folder / "outbox.db"
@@ -482,6 +491,7 @@ async def test_row_39_unusable_path_without_open(vwo: FaultServer, open_folder: 
     assert_books(vwo, client, results)
 
 
+@BOTH_PRODUCTS
 async def test_row_39_orphan_that_cannot_be_read(vwo: FaultServer, tmp_path: Path) -> None:
     """What another process left is taken over also where something beside it cannot be."""
     path = tmp_path / "outbox.db"
@@ -508,6 +518,7 @@ def lose(folder: Path) -> Callable[[Path], None]:
     return unmount if os.path.ismount(folder) else unlink
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("kind", ["deleted", "volume gone"])
 async def test_row_40_file_gone_while_open(vwo: FaultServer, disk: Disk, kind: str) -> None:
     """With its file or volume gone the client goes on: every event is delivered, once."""
@@ -526,6 +537,7 @@ async def test_row_40_file_gone_while_open(vwo: FaultServer, disk: Disk, kind: s
     assert_books(vwo, client, results)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("kind", ["deleted", "volume gone"])
 async def test_row_40_what_is_kept_can_be_found(vwo: FaultServer, disk: Disk, kind: str) -> None:
     """What closing reports as kept the next client finds; what went with the file is not called kept."""
@@ -568,6 +580,7 @@ class SlowOutbox(SqliteOutbox):
         super()._remove(ids)
 
 
+@BOTH_PRODUCTS
 async def test_row_41_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     """A disk that takes 500 ms to sync blocks no loop; calls that come together wait once."""
     path = tmp_path / "outbox.db"
@@ -586,6 +599,7 @@ async def test_row_41_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     assert_books(vwo, client, results)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 async def test_row_41_too_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     """Where the disk takes longer than calls may, they go on without it, counted, and nothing is sent twice."""
@@ -607,6 +621,7 @@ async def test_row_41_too_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     assert_books(vwo, client, results)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 async def test_row_41_stuck_disk_does_not_hold_close(vwo: FaultServer, tmp_path: Path) -> None:
     """A disk that does not answer holds closing no longer than closing may take."""

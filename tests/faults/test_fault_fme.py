@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from chosen_product import CHOSEN, FME, FMEShop, settings
+from database import RedisServer, running_redis
 from rig import SLACK_S, FaultServer, fault_server, steady_loop
 from sample import SECRET
 from server import answer, running_server
@@ -18,6 +19,7 @@ from waiting import until
 
 from vwo_async import FMEClient, FMEUser, Reason
 from vwo_async.storage import MemoryUserStorage
+from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.testing import RecordingTransport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
@@ -233,3 +235,114 @@ async def test_row_81_properties_in_fme(vwo: FaultServer) -> None:
         assert len(result.notes) == 2
     (sent,) = [one for one in await vwo.tries() if one.method == "POST"]
     assert '"good":1' in sent.body.replace(" ", "")
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own."""
+    with running_redis(tmp_path) as server:
+        yield server
+
+
+async def test_row_71_a_crowd_on_a_healthy_storage_in_fme(redis_server: RedisServer) -> None:
+    """Of 3,000 calls at once on a healthy Redis each reads and writes its record."""
+    users = [f"u{number}" for number in range(3000)]
+    async with (
+        RedisUserStorage.from_url(redis_server.url) as storage,
+        FMEClient(settings(), user_storage=storage, transport=RecordingTransport()) as client,
+    ):
+        first = await asyncio.gather(*(client.get_flag("checkout", one) for one in users))
+        again = await asyncio.gather(*(client.get_flag("checkout", one) for one in users))
+        assert {one.reason for one in first} == {Reason.ASSIGNED}
+        assert {one.reason for one in again} == {Reason.STORED}
+        assert [one.variation for one in first] == [one.variation for one in again]
+        assert client.statistics().storage_errors == 0
+        # What is on record is not reported again.
+        assert client.statistics().accepted == 3000
+
+
+async def test_row_72_a_stall_ends_by_itself_in_fme() -> None:
+    """A storage that answers again is asked again, also by the first call after some quiet."""
+    given = await decide_afresh("Ashley")
+    is_on = asyncio.Event()
+    is_on.set()
+
+    async def get() -> Any:
+        await is_on.wait()
+        return row(3 - given.id)
+
+    storage = FaultyStorage(on_get=get)
+    transport = RecordingTransport()
+    async with FMEClient(
+        settings(), transport=transport, user_storage=storage, storage_timeout_s=TIMEOUT_S
+    ) as client:
+        assert (await client.get_flag("checkout", "Ashley")).reason is Reason.STORED
+        is_on.clear()
+        assert (await client.get_flag("checkout", "Ashley")).variation == given
+        began_at = time.monotonic()
+        for _ in range(20):
+            assert (await client.get_flag("checkout", "Ashley")).notes
+        assert time.monotonic() - began_at < 10 * TIMEOUT_S
+        assert storage.rows == {}
+        is_on.set()
+        await asyncio.sleep(3 * TIMEOUT_S)
+        assert (await client.get_flag("checkout", "Ashley")).reason is Reason.STORED
+
+
+async def test_row_76_errors_say_what_failed_in_fme(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Notes and log say what failed, in the storage's own safe words, and nothing of the user."""
+    async with (
+        RedisUserStorage.from_url(redis_server.url) as storage,
+        FMEClient(settings(), user_storage=storage, transport=RecordingTransport()) as client,
+    ):
+        redis_server.kill()
+        flag = await client.get_flag("checkout", "Ashley")
+        assert flag
+        assert flag.notes == ("user storage: get raised StorageError (redis: ConnectionError)",)
+        assert flag.notes[0] in caplog.text
+    assert "Ashley" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError, GeneratorExit], ids=lambda one: one.__name__
+)
+async def test_row_68_a_storage_that_raises_no_exception_in_fme(
+    error: type[BaseException],
+) -> None:
+    """What a storage raises that is no `Exception` is a failure of the storage, and ends no call."""
+
+    async def get() -> Any:
+        raise error
+
+    storage = FaultyStorage(on_get=get)
+    transport = RecordingTransport()
+    async with FMEClient(settings(), transport=transport, user_storage=storage) as client:
+        flag = await client.get_flag("checkout", "Ashley")
+        assert flag
+        assert flag.notes == (f"user storage: get raised {error.__name__}",)
+        assert await client.get_flags("Ashley")
+
+
+async def test_row_88_close_while_the_gateway_hangs() -> None:
+    """A call that waits for a gateway that hangs ends when the client is closed."""
+
+    async def hanging(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    file = settings()
+    for campaign in file["campaigns"]:
+        campaign["segments"] = {"and": [{"country": "India"}]}
+    async with running_server() as server:
+        server.default = hanging
+        client = FMEClient(file, gateway_service={"url": server.base_url}, gateway_timeout_s=30.0)
+        await client.open()
+        user = FMEUser("Ashley", ip_address="1.2.3.4")
+        call = asyncio.create_task(client.get_flag("checkout", user))
+        await until(lambda: bool(server.requests))
+        began_at = time.monotonic()
+        await client.aclose(timeout_s=0.2)
+        await asyncio.gather(call, return_exceptions=True)
+        assert time.monotonic() - began_at < 2
+        assert not call.cancelled()

@@ -32,7 +32,7 @@ from vwo_async.outbox import SqliteOutbox
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30), BOTH_PRODUCTS]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
 
 DOWN = "http://127.0.0.1:9"
 SOON = Limits(backoff_base_s=0.02, backoff_cap_s=0.05)
@@ -100,6 +100,7 @@ def fill(path: Path, number: int, **row: Any) -> None:
 # Row 64: a start that only drains
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("number", [1, 40, 3000])
 async def test_row_64_a_start_that_only_drains(vwo: FaultServer, path: Path, number: int) -> None:
     """Open, flush, close: what an earlier process left is delivered, and both reports count it."""
@@ -113,6 +114,7 @@ async def test_row_64_a_start_that_only_drains(vwo: FaultServer, path: Path, num
     assert count_rows(path) == 0
 
 
+@BOTH_PRODUCTS
 async def test_row_64_what_another_process_left(vwo: FaultServer, path: Path) -> None:
     """That is so too where it lies in the file of another process on the path."""
     left = await leave_behind(path, 20)
@@ -122,6 +124,7 @@ async def test_row_64_what_another_process_left(vwo: FaultServer, path: Path) ->
     assert vwo.ledger() == names_of(*left)
 
 
+@BOTH_PRODUCTS
 async def test_row_64_nothing_can_be_sent(path: Path) -> None:
     """Where the server is down, flush ends with its time and says what still waits in the file."""
     await leave_behind(path, 30)
@@ -141,6 +144,7 @@ async def test_row_64_nothing_can_be_sent(path: Path) -> None:
     assert closed.kept_in == str(path)
 
 
+@BOTH_PRODUCTS
 async def test_row_64_close_alone_counts_the_file(path: Path) -> None:
     """Closing at once loses nothing, and reports every row that is in the file."""
     await leave_behind(path, 700)
@@ -149,6 +153,7 @@ async def test_row_64_close_alone_counts_the_file(path: Path) -> None:
     assert not report and report.remaining == count_rows(path) == 700
 
 
+@BOTH_PRODUCTS
 async def test_row_64_an_outbox_that_cannot_be_read(vwo: FaultServer, path: Path) -> None:
     """A flush that could not look into the file is no success."""
     await leave_behind(path, 5)
@@ -281,6 +286,7 @@ LOSSES: dict[str, Callable[[Path], Callable[[], None]]] = {
 }
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", LOSSES)
 async def test_row_65_the_file_goes_and_comes(vwo: FaultServer, path: Path, name: str) -> None:
     """Whatever becomes of the file, calls go on, and soon it holds again all that is pending."""
@@ -307,6 +313,7 @@ async def test_row_65_the_file_goes_and_comes(vwo: FaultServer, path: Path, name
     assert vwo.ledger() == names_of(*results)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", LOSSES)
 async def test_row_65_with_a_healthy_server(vwo: FaultServer, path: Path, name: str) -> None:
     """With the server up every event is delivered, once, and nothing is left behind."""
@@ -344,6 +351,7 @@ async def test_row_65_shared_memory_cut(path: Path) -> None:
         assert await process.hear() == 10
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("is_lazy", [False, True], ids=["open", "lazy"])
 async def test_row_65_locked_at_the_start(vwo: FaultServer, path: Path, is_lazy: bool) -> None:
     """A file that another tool has locked when the client starts is used once it is free."""
@@ -367,6 +375,7 @@ async def test_row_65_locked_at_the_start(vwo: FaultServer, path: Path, is_lazy:
         await client.aclose()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("is_lazy", [False, True], ids=["open", "lazy"])
 async def test_row_65_no_room_at_the_start(
     vwo: FaultServer, path: Path, is_lazy: bool, monkeypatch: pytest.MonkeyPatch
@@ -397,6 +406,7 @@ async def test_row_65_no_room_at_the_start(
         await client.aclose()
 
 
+@BOTH_PRODUCTS
 async def test_row_65_folder_made_later(vwo: FaultServer, path: Path) -> None:
     """A client that opened with its first call finds the folder when there is one."""
     path.parent.rmdir()
@@ -423,6 +433,7 @@ class StuckOutbox(SqliteOutbox):
         return super()._append(rows)
 
 
+@BOTH_PRODUCTS
 async def test_row_65_stuck_disk(vwo: FaultServer, path: Path) -> None:
     """While the disk does not answer one call waits, not each; then it holds what is still pending."""
     await vwo.answer(503)
@@ -443,6 +454,7 @@ async def test_row_65_stuck_disk(vwo: FaultServer, path: Path) -> None:
         await client.aclose(timeout_s=0)
 
 
+@BOTH_PRODUCTS
 async def test_row_65_kept_is_what_is_in_the_file(path: Path) -> None:
     """What a disk that hangs at the end did not take is not called kept."""
     outbox = StuckOutbox(path)
@@ -503,6 +515,7 @@ STRANGE: dict[str, dict[str, Any]] = {
 }
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", STRANGE)
 async def test_row_66_rows_of_another_version(path: Path, name: str) -> None:
     """Whatever a row holds, it ends delivered, rejected, dropped or counted as an error; others are sent."""
@@ -532,6 +545,7 @@ async def test_row_66_rows_of_another_version(path: Path, name: str) -> None:
     assert count_rows(path) == 0
 
 
+@BOTH_PRODUCTS
 async def test_row_66_rows_of_another_key(
     vwo: FaultServer, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -553,6 +567,7 @@ async def test_row_66_rows_of_another_key(
     assert vwo.ledger().total() == 13 and len(left) == 12
 
 
+@BOTH_PRODUCTS
 async def test_row_66_old_rows_of_another_key_end(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -574,6 +589,7 @@ async def test_row_66_old_rows_of_another_key_end(
 # Row 67: a backlog
 
 
+@BOTH_PRODUCTS
 async def test_row_67_a_backlog_leaves_room(vwo: FaultServer, path: Path) -> None:
     """While a backlog far larger than the queue is sent, live events find room, and all arrive."""
     await leave_behind(path, 1)
@@ -590,6 +606,7 @@ async def test_row_67_a_backlog_leaves_room(vwo: FaultServer, path: Path) -> Non
         assert client.statistics().delivered == 21_501
 
 
+@BOTH_PRODUCTS
 async def test_row_67_a_backlog_with_the_server_down(path: Path) -> None:
     """A backlog that cannot be sent takes a share of the queue, by count and by bytes, and no more."""
     await leave_behind(path, 1)
@@ -607,6 +624,7 @@ async def test_row_67_a_backlog_with_the_server_down(path: Path) -> None:
     assert report.remaining == count_rows(path) == 3251
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(120)
 async def test_row_67_a_million_rows(path: Path) -> None:
     """A million rows are restored in a stream: bounded memory, a free loop, and new events served meanwhile."""
@@ -698,6 +716,7 @@ TRANSPORT_FAULTS = {
 }
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", TRANSPORT_FAULTS)
 @pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
 async def test_row_68_transport(path: Path, name: str, has_outbox: bool) -> None:
@@ -716,6 +735,7 @@ async def test_row_68_transport(path: Path, name: str, has_outbox: bool) -> None
         assert len(workers) == 4
 
 
+@BOTH_PRODUCTS
 async def test_row_68_workers_cancelled_from_outside(path: Path) -> None:
     """Workers that somebody cancelled, even while they send, are replaced with the next use, and counted."""
     transport = Moody(lambda: asyncio.sleep(60))
@@ -781,6 +801,7 @@ class OddOutbox(SqliteOutbox):
         super()._tick()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     "error",
     [ValueError(), MemoryError(), SystemExit(), Odd(), StopIteration(), asyncio.CancelledError()],
@@ -857,6 +878,7 @@ def fingerprint_of() -> str:
     return fingerprint(client._engine.snapshot.event_factory.account)
 
 
+@BOTH_PRODUCTS
 async def test_row_68_outbox_of_ones_own() -> None:
     """An outbox of one's own that lets a CancelledError out has failed; no call and no task ends of it."""
     outbox = ForeignOutbox()
@@ -887,6 +909,7 @@ class OwnOutbox(ForeignOutbox):
         setattr(self, method, burst)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("method", ["load", "append", "remove", "find", "aclose"])
 @pytest.mark.parametrize("error", [Odd(), GeneratorExit()], ids=lambda one: type(one).__name__)
 async def test_row_68_an_outbox_that_raises_no_exception(method: str, error: BaseException) -> None:
@@ -905,6 +928,7 @@ async def test_row_68_an_outbox_that_raises_no_exception(method: str, error: Bas
     assert not outbox.rows or method == "remove"
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("error", [Odd(), GeneratorExit(), ValueError()])
 async def test_row_68_an_outbox_that_cannot_open(error: BaseException) -> None:
     """Whatever `open` of an outbox raises, the client says that the outbox cannot be used."""
@@ -915,6 +939,7 @@ async def test_row_68_an_outbox_that_cannot_open(error: BaseException) -> None:
     assert raised.value.__cause__ is error
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("error", [Odd, GeneratorExit])
 @pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])
 async def test_row_68_hooks_that_raise_no_exception(
@@ -964,6 +989,7 @@ def test_row_68_what_ends_a_coroutine_is_no_failure() -> None:
     assert judged == [True, False]
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_row_68_what_ends_the_process_passes(error: type[BaseException]) -> None:
     """A hook may end the process: KeyboardInterrupt and SystemExit are nobody's failure."""
@@ -979,6 +1005,7 @@ def test_row_68_what_ends_the_process_passes(error: type[BaseException]) -> None
         asyncio.run(ask())
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])
 async def test_row_68_consent_and_integrations(is_plain: bool) -> None:
     """A CancelledError that consent or an integration lets out is its failure, and ends no call."""

@@ -49,7 +49,7 @@ from vwo_async.storage import MemoryUserStorage, StoredDecision
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import HttpxTransport, Limits, Request, Timeouts
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60), BOTH_PRODUCTS]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 QUICK = Limits(backoff_base_s=0.01, backoff_cap_s=0.02)
 HURRIED = Timeouts(connect_s=0.2, read_s=0.2, write_s=0.2, total_s=0.3)
@@ -181,6 +181,8 @@ ECHOES: dict[str, Reply] = {
 both_forms = pytest.mark.parametrize("arch", [False, True], ids=["classic", "arch"])
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", ANSWERS)
 @both_forms
@@ -189,6 +191,8 @@ async def test_row_57_logs_of_delivery(name: str, transport: Any, *, arch: bool)
     await deliver_in_silence(ANSWERS[name], transport, arch=arch)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", ECHOES)
 @both_forms
@@ -240,6 +244,8 @@ async def plain_port() -> AsyncIterator[int]:
     await listener.wait_closed()
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_row_57_logs_without_a_connection(transport: Any, scheme: str) -> None:
@@ -292,6 +298,8 @@ class LeakyStorage(MemoryUserStorage):
         await super().release_goal(user_id, campaign_key, goal_identifier)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("hangs", [False, True], ids=["raises", "hangs"])
 @pytest.mark.parametrize("method", ["get", "set", "claim_goal", "release_goal"])
 async def test_row_57_logs_of_storage(method: str, *, hangs: bool) -> None:
@@ -328,6 +336,8 @@ class PlainStorage:
         raise LeakError
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 async def test_row_57_logs_of_plain_storage() -> None:
     """Nor where a storage of plain functions is asked in threads."""
     client = make_client(settings(), transport=RecordingTransport(), user_storage=PlainStorage())
@@ -335,6 +345,8 @@ async def test_row_57_logs_of_plain_storage() -> None:
         await call_everything(client)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 @pytest.mark.parametrize("batches", [False, True], ids=["single", "batch"])
 async def test_row_57_logs_of_callbacks(*, is_async: bool, batches: bool) -> None:
@@ -395,6 +407,7 @@ def encode(body: Any) -> bytes:
     return (body if isinstance(body, str) else json.dumps(body)).encode()
 
 
+@BOTH_PRODUCTS
 async def test_row_57_logs_of_settings(tmp_path: Path) -> None:
     """Nor where the settings that VWO gives are bad, foreign, or new."""
     async with running_server() as server, telling_all() as listener:
@@ -428,6 +441,8 @@ def silent_error(kind: type[BaseException]) -> Iterator[None]:
         assert not find_secrets(text)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", [name for name in BAD_BODIES if not name.startswith("good")])
 async def test_row_57_errors_of_settings(name: str) -> None:
     """A refused settings file is in no error: neither as text, nor as its cause, nor by a request."""
@@ -442,6 +457,7 @@ async def test_row_57_errors_of_settings(name: str) -> None:
                 make_client(source)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", [*ANSWERS, *ECHOES, "nobody"])
 async def test_row_57_errors_of_fetching(name: str) -> None:
     """Nor is the key in the error where VWO fails to give the settings."""
@@ -452,6 +468,7 @@ async def test_row_57_errors_of_fetching(name: str) -> None:
             await fetch(ACCOUNT, KEY, base_url=url, timeouts=HURRIED)
 
 
+@BOTH_PRODUCTS
 async def test_row_57_errors_of_calls() -> None:
     """With strict, and after the end, every method says what is wrong without the value."""
     client: Any = make_client(settings(), transport=RecordingTransport(), strict=True)
@@ -482,6 +499,7 @@ async def test_row_57_errors_of_calls() -> None:
         await client.track("checkout", USER_ID, "signup", **WHO)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     "options",
     [
@@ -504,6 +522,8 @@ def test_row_57_errors_of_options(options: dict[str, Any]) -> None:
         make_client(settings(), **options)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 async def test_row_57_errors_of_an_outbox(tmp_path: Path) -> None:
     """An outbox that cannot be opened is named, without whose it is."""
     client = make_client(settings(), transport=RecordingTransport(), outbox=tmp_path)
@@ -514,6 +534,7 @@ async def test_row_57_errors_of_an_outbox(tmp_path: Path) -> None:
 # Row 57: what is printed
 
 
+@BOTH_PRODUCTS
 async def test_row_57_reprs(tmp_path: Path) -> None:
     """No public object shows the key or the visitor when it is printed; what explains a decision may."""
     storage = MemoryUserStorage()
@@ -554,6 +575,8 @@ async def test_row_57_reprs(tmp_path: Path) -> None:
         assert not find_secrets(f"{one!r} {one}"), type(one)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 async def test_row_57_warnings() -> None:
     """A client that is not closed warns of it, in numbers."""
     with warnings.catch_warnings(record=True) as caught:
@@ -567,6 +590,8 @@ async def test_row_57_warnings() -> None:
     assert not any(find_secrets(text) for text in texts)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 def test_row_57_clients_do_not_travel() -> None:
     """A client cannot be pickled, which would write the key wherever the pickle goes."""
     client = make_client(settings(), transport=RecordingTransport())
@@ -609,6 +634,7 @@ CHILD = """
 """
 
 
+@BOTH_PRODUCTS
 def test_row_57_streams_of_a_process(tmp_path: Path) -> None:
     """A service that logs everything, in development mode, and dies of an error prints none of it."""
     faults = Path(__file__).parent
@@ -665,6 +691,8 @@ def assert_at_rest(folder: Path) -> None:
             assert form not in content, path
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @both_forms
 async def test_row_58_outbox_at_rest(tmp_path: Path, *, arch: bool) -> None:
     """The outbox is its owner's alone, whatever the umask; the key is added when an event is sent."""
@@ -706,6 +734,8 @@ async def test_row_58_outbox_at_rest(tmp_path: Path, *, arch: bool) -> None:
         os.umask(before)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 async def test_row_58_damaged_outbox_at_rest(tmp_path: Path) -> None:
     """Neither is it in what is set aside of a damaged file, nor in what takes its place."""
     folder = tmp_path / "outbox"
@@ -724,6 +754,7 @@ async def test_row_58_damaged_outbox_at_rest(tmp_path: Path) -> None:
         os.umask(before)
 
 
+@BOTH_PRODUCTS
 async def test_row_58_last_known_good_at_rest(tmp_path: Path) -> None:
     """The settings that are kept for a start without VWO are kept without their key."""
     folder = tmp_path / "settings"

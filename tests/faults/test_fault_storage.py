@@ -39,7 +39,7 @@ from vwo_async.storage.sql import SqlUserStorage
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60), BOTH_PRODUCTS]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 TIMEOUT_S = 0.3
 # By how much a noisy machine may be late with what a test has timed.
@@ -840,6 +840,7 @@ async def test_row_75_unknown_fields_are_kept(
         assert await read(storage, user) == {**known, "metaData": {"plan": "free"}}
 
 
+@BOTH_PRODUCTS
 async def test_row_75_a_record_that_was_not_read_is_not_written_over(
     redis_server: RedisServer,
 ) -> None:

@@ -9,7 +9,6 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
 from rig import (
     SLACK_S,
@@ -28,7 +27,7 @@ from waiting import until
 from vwo_async._delivery.queue import Batching
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20), BOTH_PRODUCTS]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
 
 HOUR, DAY = 3600.0, 86_400.0
 JUMPS = [-HOUR, DAY]

@@ -375,21 +375,6 @@ async def test_answers_that_make_no_sense(body: bytes) -> None:
             assert not await client.set_alias("u1", "anna@x")
 
 
-async def test_closing_ends_calls_that_wait_for_the_gateway() -> None:
-    """A call that waits for a gateway that hangs ends when the client is closed."""
-    async with gateway({}) as server:
-        server.default = hang
-        client = client_of(sample(PLACE), server, gateway_timeout_s=30.0, close_timeout_s=0.2)
-        await client.open()
-        call = asyncio.create_task(client.get_flag("f1", VISITOR))
-        while not server.requests:
-            await asyncio.sleep(0.01)
-        began_at = time.monotonic()
-        await client.aclose()
-        await asyncio.gather(call, return_exceptions=True)
-        assert time.monotonic() - began_at < 2
-
-
 async def test_a_crowd_at_the_gateway() -> None:
     """A crowd opens no more connections than twenty, and nobody is lost."""
     async with (

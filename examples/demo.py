@@ -1,8 +1,9 @@
 """An end-to-end demonstration: visitors, the shop of ``shop.py``, and the collector in place of VWO's servers.
 
-Run it with ``python examples/demo.py``. The collector and the shop are separate processes. The same
-visitors go through the shop twice: first with conversions in the background, then with every ``track``
-awaiting its delivery. The output is the report that VWO would show, the time that the SDK adds to a
+Run it with ``python examples/demo.py``, for an account of VWO FME and the shop of ``fme_shop.py`` with
+``--fme``. The collector and the shop are separate processes. The same
+visitors go through the shop twice: first with conversions in the background, then with every
+``track`` awaiting its delivery. The output is the report that VWO would show, the time that the SDK adds to a
 request, and whether each event that the SDK accepted was received.
 
 The exit status is 0 if every accepted event was received, nothing was refused, rejected, dropped or left
@@ -37,7 +38,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 HERE = Path(__file__).parent
-SETTINGS_FILE = HERE / "settings.json"
 MODES = ("background", "await")
 
 CONNECTIONS = 10
@@ -50,6 +50,24 @@ PLAIN_WIDTH = 100
 
 Json: TypeAlias = Mapping[str, Any]
 TaskDone: TypeAlias = Callable[[], object]
+
+
+class Product(NamedTuple):
+    """What differs between the products of VWO.
+
+    Attributes:
+        settings_file: The settings file of the account.
+        app: The shop.
+        track: The name of the method that reports a conversion.
+    """
+
+    settings_file: Path
+    app: str
+    track: str
+
+
+FULLSTACK = Product(HERE / "settings.json", "shop:app", "track")
+FME = Product(HERE / "fme_settings.json", "fme_shop:app", "track_event")
 
 
 class DemoError(Exception):
@@ -378,7 +396,7 @@ class Round(NamedTuple):
     """The results of a round, after the shop has stopped.
 
     Attributes:
-        mode: Whether ``track`` awaited delivery.
+        mode: Whether conversions awaited their delivery.
         seconds: The time that all visits took.
         tally: What the visitors saw.
         statistics: The final statistics of the SDK.
@@ -425,6 +443,7 @@ class Round(NamedTuple):
 class Stage:
     """What all rounds have in common."""
 
+    product: Product
     collector: Collector
     options: argparse.Namespace
     folder: Path
@@ -438,10 +457,11 @@ class Stage:
         """
         self.collector.reset()
         statistics_file = self.folder / f"{mode}.json"
+        command = _make_shop_command(self.product)
         with running(
-            f"shop-{mode}", _SHOP, self.folder, self._environ(mode, statistics_file)
+            f"shop-{mode}", command, self.folder, self._environ(mode, statistics_file)
         ) as url:
-            self.console.print(f"shop, track in mode {mode}: {url}")
+            self.console.print(f"shop, {self.product.track} in mode {mode}: {url}")
             httpx.get(f"{url}/statistics", trust_env=False).raise_for_status()
             if self.options.sabotage is not None and mode == MODES[0]:
                 self.collector.answer_next(*self.options.sabotage)
@@ -464,7 +484,7 @@ class Stage:
         )
 
     def _environ(self, mode: str, statistics_file: Path) -> Mapping[str, str]:
-        settings = json.loads(SETTINGS_FILE.read_bytes())
+        settings = json.loads(self.product.settings_file.read_bytes())
         return {
             "VWO_BASE_URL": self.collector.base_url,
             "VWO_ACCOUNT_ID": str(settings["accountId"]),
@@ -490,8 +510,16 @@ class Stage:
 
 
 _PYTHON = (sys.executable, "-m")
-_COLLECTOR = (*_PYTHON, "vwo_async.collector", "--settings", str(SETTINGS_FILE), "--port", "0")
-_SHOP = (*_PYTHON, "uvicorn", "--app-dir", str(HERE), "shop:app", "--port", "0", "--no-access-log")
+
+
+def _make_collector_command(product: Product) -> Sequence[str]:
+    settings = str(product.settings_file)
+    return (*_PYTHON, "vwo_async.collector", "--settings", settings, "--port", "0")
+
+
+def _make_shop_command(product: Product) -> Sequence[str]:
+    app = ("--app-dir", str(HERE), product.app)
+    return (*_PYTHON, "uvicorn", *app, "--port", "0", "--no-access-log")
 
 
 # Tables
@@ -530,6 +558,23 @@ def _goal_cells(goal: Json) -> tuple[str, ...]:
         rate,
         f"{revenue:,.2f}" if revenue else "",
     )
+
+
+def show_events(report: Json) -> Table:
+    """Return the table of the events that have a name: one row for each."""
+    table = _make_table(
+        "Events by name (from the collector)",
+        *("event", "received", "twice", "visitors", "conversions", "revenue"),
+    )
+    for event in report["events"]:
+        numbers = ("received", "duplicates", "visitors", "conversions")
+        revenue = float(event["revenue"])
+        table.add_row(
+            event["name"],
+            *(f"{event[name]:,}" for name in numbers),
+            f"{revenue:,.2f}" if revenue else "",
+        )
+    return table
 
 
 def show_timing(rounds: Sequence[Round]) -> Table:
@@ -602,12 +647,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
     started_at = time.monotonic()
     with TemporaryDirectory(prefix="vwo-demo-") as name:
         folder = Path(name)
-        with running("collector", _COLLECTOR, folder) as url:
+        product = FME if options.fme else FULLSTACK
+        with running("collector", _make_collector_command(product), folder) as url:
             console.print(f"collector, in the place of VWO: {url}")
-            stage = Stage(Collector(url), options, folder, console)
+            stage = Stage(product, Collector(url), options, folder, console)
             rounds = [stage.run_round(mode) for mode in MODES]
     console.print()
-    for table in (show_report(rounds[0].report), show_timing(rounds), show_accounts(rounds)):
+    report = rounds[0].report
+    events = [show_events(report)] if report["events"] else []
+    for table in (show_report(report), *events, show_timing(rounds), show_accounts(rounds)):
         console.print(table)
         console.print()
     faults = [fault for one in rounds for fault in one.find_faults()]
@@ -636,6 +684,9 @@ def _describe(one: Round) -> str:
 def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "--fme", action="store_true", help="the shop of an account of VWO FME, and not of FullStack"
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--visitors", type=_positive, default=2_000, help="in each round (default: %(default)s)"

@@ -1,6 +1,7 @@
 """A small shop whose pages are tested with VWO: FastAPI, and one `VWOClient` for the process.
 
-Run it with ``uvicorn --app-dir examples shop:app``. It is configured by environment variables:
+Run it with ``uvicorn --app-dir examples shop:app``. The same shop for an account of VWO FME is in
+``fme_shop.py``. Both are configured by environment variables:
 
 ========================  =========================================================================
 ``VWO_ACCOUNT_ID``        The VWO account. Required.
@@ -34,7 +35,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, PositiveInt
 
 import vwo_async
-from vwo_async import VWOClient
+from vwo_async import FMEClient, VWOClient
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.transport import VWO_BASE_URL
 
@@ -209,16 +210,17 @@ async def lifespan(_: FastAPI) -> AsyncIterator[State]:
     ) as client:
         yield {"client": client, "timing": timing}
     if config.statistics_file is not None:
-        _write(config.statistics_file, describe(client, timing))
+        write_statistics(config.statistics_file, client, timing)
 
 
-def describe(client: VWOClient, timing: Timing) -> dict[str, Any]:
+def describe(client: VWOClient | FMEClient, timing: Timing) -> dict[str, Any]:
     """Return the ledger of the client and the times of the handlers, ready for JSON."""
     return {"statistics": client.statistics().as_json(), "timing": timing.summarise()}
 
 
-def _write(path: Path, report: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(report), encoding="utf-8")
+def write_statistics(path: Path, client: VWOClient | FMEClient, timing: Timing) -> None:
+    """Write what `describe` returns to a file."""
+    path.write_text(json.dumps(describe(client, timing)), encoding="utf-8")
 
 
 # Visitors

@@ -234,8 +234,8 @@ _FILE = {
             **_feature(1, "checkout", [1, 2], [_PURCHASE, _SIGNUP]),
             "impactCampaign": {"campaignId": 9, "type": "FLAG_IMPACT"},
         },
-        # Another metric of the same event.
-        _feature(2, "banner", [3], [{**_PURCHASE, "id": 503, "type": "CUSTOM_GOAL"}]),
+        # Another metric of the same event, which counts once for a visitor.
+        _feature(2, "banner", [3], [{"id": 503, "identifier": "purchase", "type": "CUSTOM_GOAL"}]),
     ],
     "holdouts": [
         {

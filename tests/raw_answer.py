@@ -137,6 +137,11 @@ ROWS = [
     Row("TLS", b"\x15\x03\x01\x00\x02\x02\x46", UNKNOWN, closes=True),
     Row("SSH", b"SSH-2.0-OpenSSH_9.0\r\n", UNKNOWN, closes=True),
     Row("HTML without a head", b"<html>200 OK</html>", UNKNOWN, closes=True),
+    Row(
+        "a line that parsers refuse, in pieces",
+        [b"HTTP/", b"1.2", b" 200 ", b"OK\r\nConten\xf2-Length: 0\r\n\r\n"],
+        200,
+    ),
     Row("no number", b"HTTP/1.1 OK\r\nContent-Length: 0\r\n\r\n", UNKNOWN, closes=True),
     Row("short number", b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n", UNKNOWN, closes=True),
     Row("long number", b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n", UNKNOWN, closes=True),

@@ -52,10 +52,21 @@ def read_accounts(output: str) -> dict[str, list[int]]:
     return {mode: [int(number) for number in numbers] for mode, *numbers in ACCOUNT.findall(output)}
 
 
-@pytest.mark.parametrize("storage", ["off", "memory"])
-def test_every_accepted_event_is_received(storage: str) -> None:
+@pytest.fixture(params=[(), ("--fme",)], ids=["fullstack", "fme"])
+def product(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The arguments by which the demonstration runs the shop of a product."""
+    arguments: tuple[str, ...] = request.param
+    return arguments
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--storage", "memory"), ("--fme", "--storage", "memory")],
+    ids=lambda arguments: "".join(arguments) or "default",
+)
+def test_every_accepted_event_is_received(arguments: tuple[str, ...]) -> None:
     """In both modes the ledgers of the SDK and of the collector agree, and the status is 0."""
-    status, output = run_demo("--storage", storage)
+    status, output = run_demo(*arguments)
     assert status == 0, output
     accounts = read_accounts(output)
     assert list(accounts) == ["background", "await"], output
@@ -65,9 +76,9 @@ def test_every_accepted_event_is_received(storage: str) -> None:
     assert "FAULT" not in output
 
 
-def test_a_loss_is_noticed() -> None:
+def test_a_loss_is_noticed(product: tuple[str, ...]) -> None:
     """Events that the collector does not take make the status 1, with each difference named."""
-    status, output = run_demo("--sabotage", "400:40")
+    status, output = run_demo(*product, "--sabotage", "400:40")
     assert status == 1, output
     accepted, delivered, rejected, *_, received, _ = read_accounts(output)["background"]
     assert rejected > 0
@@ -78,9 +89,9 @@ def test_a_loss_is_noticed() -> None:
     assert "FAULT await" not in output
 
 
-def test_a_failure_that_passes_is_no_loss() -> None:
+def test_a_failure_that_passes_is_no_loss(product: tuple[str, ...]) -> None:
     """Requests answered with 503 are made again, and nothing is lost."""
-    status, output = run_demo("--sabotage", "503:2")
+    status, output = run_demo(*product, "--sabotage", "503:2")
     assert status == 0, output
     assert "FAULT" not in output
 
@@ -104,13 +115,26 @@ def test_an_interrupted_demonstration_leaves_no_process(
             httpx.get(url, trust_env=False)
 
 
-def test_the_demonstration_says_why_it_cannot_run(tmp_path: Path) -> None:
+def test_fme_counts_by_event() -> None:
+    """The shop of FME is reported by rules of its features and by events, none of which arrived twice."""
+    status, output = run_demo("--fme")
+    assert status == 0, output
+    assert re.search(r"^ *recommendations_testingRule1 +\d+ *$", output, re.MULTILINE), output
+    events = dict(
+        re.findall(r"^ +(\w+) +\d+ +(\d+) +\d+ +\d+(?: +[\d,.]+)? *$", output, re.MULTILINE)
+    )
+    assert {"purchase", "signup", "add_to_cart", "vwo_fmeSdkInit"} <= events.keys(), output
+    assert set(events.values()) == {"0"}
+
+
+def test_the_demonstration_says_why_it_cannot_run(tmp_path: Path, product: tuple[str, ...]) -> None:
     """A collector that does not start is shown with what it said, and the status is 2."""
     for file in DEMO.parent.glob("*.py"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "settings.json").write_text("{")
+    for name in ("settings.json", "fme_settings.json"):
+        (tmp_path / name).write_text("{")
     process = subprocess.run(
-        [sys.executable, str(tmp_path / "demo.py")],
+        [sys.executable, str(tmp_path / "demo.py"), *product],
         capture_output=True,
         text=True,
         check=False,

@@ -298,7 +298,7 @@ def test_wrong_options_are_all_named(options: dict[str, Any], names: list[str]) 
 def test_unknown_option() -> None:
     """An option that does not exist is a TypeError, as for any function."""
     with pytest.raises(TypeError, match="polling"):
-        make_client(settings(), polling=5)  # type: ignore[call-arg]
+        make_client(settings(), polling=5)
 
 
 @BOTH_PRODUCTS

@@ -16,9 +16,9 @@ What is here:
 
 * The client: `VWOClient` (officially `launch`), and `UserHandle`, which is its methods for one user.
 * The client for accounts of VWO FME: `FMEClient`, with `FMEUser`; its flags are a `Flag` with `FlagRule` and
-  `FlagVariation`, its settings `fetch_fme_settings`, `parse_fme_settings`, `FmeSettings`, and
-  `FMESettingsSource` keeps them fresh; `FlagExplanation` says how a flag came about, `GatewayService` where a gateway is, and `AliasResult` what
-  came of an alias.
+  `FlagVariation`, its settings `fetch_fme_settings`, `parse_fme_settings`, `FMESettings`, and
+  `FMESettingsSource` keeps them fresh; `FlagExplanation` says how a flag came about, `GatewayService` where
+  a gateway is, and `AliasResult` what came of an alias.
 * Settings: `fetch_settings`, `parse_settings`, `Settings`; `SettingsSource` keeps them fresh,
   `verify_webhook` knows VWO's webhook, `compare_settings` tells what changed (`SettingsChange`).
 * What methods return: `TrackResult` with a `CampaignTrack` for each campaign and its `Delivery`, whose
@@ -76,7 +76,7 @@ from ._version import __version__
 from .webhook import verify_webhook
 
 if _TYPE_CHECKING:
-    from ._settings import FmeSettings, Settings
+    from ._settings import FMESettings, Settings
 
 __all__ = [
     "AliasResult",
@@ -89,6 +89,7 @@ __all__ = [
     "DeliveryStatus",
     "Explanation",
     "FMEClient",
+    "FMESettings",
     "FMESettingsSource",
     "FMEUser",
     "Flag",
@@ -96,7 +97,6 @@ __all__ = [
     "FlagRule",
     "FlagVariation",
     "FlushReport",
-    "FmeSettings",
     "GatewayService",
     "GoalType",
     "InvalidInputError",
@@ -129,7 +129,7 @@ _rehome(globals())
 
 
 def __getattr__(name: str) -> object:
-    if name in ("Settings", "FmeSettings"):
+    if name in ("Settings", "FMESettings"):
         return getattr(_import_module("._settings", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

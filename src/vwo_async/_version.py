@@ -2,3 +2,4 @@
 
 PACKAGE_NAME = "vwo-async-python-sdk"
 __version__ = "0.1.0"
+USER_AGENT = f"{PACKAGE_NAME}/{__version__}"

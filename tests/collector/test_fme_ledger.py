@@ -226,6 +226,21 @@ async def test_campaigns(fme: Any, fme_collector: Collector, fme_client: httpx.A
     assert fme_collector.report().event("purchase").revenue == 110
 
 
+async def test_two_metrics_of_one_event(
+    fme: Any, fme_collector: Collector, fme_client: httpx.AsyncClient
+) -> None:
+    """Each metric counts an event in its own way: with or without revenue, each time or once."""
+    for call in (fme.shown(2, 1), fme.shown(3, 1), fme.metric(revenue=5), fme.metric(revenue=6)):
+        await call.send(fme_client)
+
+    assert find_goal(find(fme_collector, 2).variations[0], 501) == GoalReport(
+        501, "purchase", 2, 2.0, Decimal(11)
+    )
+    assert find_goal(find(fme_collector, 3).variations[0], 503) == GoalReport(
+        503, "purchase", 1, 1.0, Decimal(0)
+    )
+
+
 async def test_impact_and_holdouts(
     fme: Any, fme_collector: Collector, fme_client: httpx.AsyncClient
 ) -> None:

@@ -195,7 +195,7 @@ async def test_right_fields(
     assert answer.json() == {"received": len(fme_collector.ledger)}
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"null", b"{", b'{"d":NaN}'])
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"null", b"{", b'{"d":NaN}', b'{"d":1e400}'])
 @pytest.mark.parametrize("call", ["metric", "batch"])
 async def test_wrong_body(
     fme: Any, fme_collector: Collector, fme_client: httpx.AsyncClient, call: str, body: bytes

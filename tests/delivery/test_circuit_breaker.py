@@ -87,30 +87,39 @@ def test_probe_that_fails() -> None:
 
 
 def test_pause() -> None:
-    """A server that refuses the account is left alone for a minute, after a single refusal."""
+    """A server that refuses the account is left alone at once: for a second, at first."""
     breaker = CircuitBreaker()
     breaker.started()
     breaker.paused(5)
     assert breaker.is_open
-    assert not breaker.admits(64.99)
-    assert breaker.next_at() == 65
-    assert breaker.admits(65)
+    assert not breaker.admits(5.99)
+    assert breaker.next_at() == 6
+    assert breaker.admits(6)
 
 
 def test_pause_again() -> None:
-    """While the account is refused there is one probe a minute, for ever; then all may go at once."""
+    """While the account is refused each pause is twice as long, up to a minute, for ever; then all may go at once."""
     breaker = CircuitBreaker()
     now = 0.0
-    for _ in range(1000):
+    for pause_s in [1, 2, 4, 8, 16, 32, *[60] * 1000]:
         breaker.paused(now)
-        assert not breaker.admits(now + 59.99)
-        now += 60
+        assert not breaker.admits(now + pause_s - 0.01)
+        now += pause_s
         assert breaker.admits(now)
         breaker.started()
         assert not breaker.admits(now)
     breaker.succeeded()
     assert breaker.admits(now)
     assert breaker.next_at() is None
+
+
+def test_pauses_begin_anew() -> None:
+    """An account that was taken in between is refused for the first time again."""
+    breaker = CircuitBreaker()
+    for now in (0, 100, 200):
+        breaker.paused(now)
+        assert breaker.next_at() == now + 1
+        breaker.succeeded()
 
 
 def test_probe_of_a_pause_that_fails() -> None:

@@ -101,7 +101,7 @@ def say(word: str, **facts: Any) -> None:
 
 def make_client(options: argparse.Namespace) -> VWOClient:
     """Return a client as the command line describes it: quick to try again, and never giving up."""
-    return make_chosen_client(
+    client: VWOClient = make_chosen_client(
         options.settings.read_bytes(),
         base_url=options.base_url,
         outbox=options.outbox,
@@ -109,6 +109,7 @@ def make_client(options: argparse.Namespace) -> VWOClient:
         limits=Limits(backoff_base_s=0.05, backoff_cap_s=1.0, max_attempts=1_000_000),
         timeouts=Timeouts(connect_s=1, read_s=2, write_s=2, total_s=3),
     )
+    return client
 
 
 async def track_one(client: VWOClient, options: argparse.Namespace, user: str, wait: bool) -> None:

@@ -26,6 +26,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -281,7 +282,7 @@ class Nursery(Child):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "nursery", ["nurse"])
         self._folder = folder
-        self._born = 0
+        self._born: list[Newborn] = []
 
     def bear(self, name: str, arguments: Sequence[str]) -> Newborn:
         """Return a new process."""
@@ -289,9 +290,17 @@ class Nursery(Child):
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps([str(out), *arguments]).encode() + b"\n")
         self.process.stdin.flush()
-        self._born += 1
-        wait_until(lambda: len(self.said("born")) == self._born, START_S, self.errors)
-        return Newborn(out, self.said("born")[-1]["pid"])
+        number = len(self._born) + 1
+        wait_until(lambda: len(self.said("born")) == number, START_S, self.errors)
+        newborn = Newborn(out, self.said("born")[-1]["pid"])
+        self._born.append(newborn)
+        return newborn
+
+    def end(self, number: signal.Signals = signal.SIGKILL, timeout_s: float = START_S) -> int:
+        """End it and all that it forked: a test that fails leaves no process behind."""
+        for newborn in self._born:
+            newborn.kill()
+        return super().end(number, timeout_s)
 
 
 class Newborn(Output):
@@ -307,7 +316,8 @@ class Newborn(Output):
 
     def kill(self) -> None:
         """End it without warning, and wait until it is no more."""
-        os.kill(self._pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
         wait_until(self._is_gone, START_S, "a process lives on")
 
     def _is_gone(self) -> bool:

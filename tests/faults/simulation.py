@@ -26,6 +26,7 @@ LATENCY_S = 0.02
 OK = Answer(200)
 DOWN = Answer(503)
 RESET = Answer(failure=Failure.UNKNOWN)
+HANGS = Answer(failure=Failure.UNKNOWN)
 UNREACHABLE = Answer(failure=Failure.NOT_SENT)
 DISLIKED = "DISLIKED"
 CAMPAIGN = PLAN.campaigns["checkout"]
@@ -58,17 +59,28 @@ class Network:
 
     Attributes:
         server: The function.
+        hang_s: How long a request takes that the server does not answer.
         sizes: How many events each request had.
+        most: How many requests were on their way at a time.
     """
 
     server: Server
+    hang_s: float = 20.0
     sizes: list[int] = field(default_factory=list)
+    on_their_way: int = 0
+    most: int = 0
 
     async def send(self, request: Request) -> Answer:
-        """Answer one request after a while."""
-        await asyncio.sleep(LATENCY_S)
+        """Answer one request after a while: one that says nothing comes after the time for a request."""
+        answer = self.server(request, asyncio.get_running_loop().time())
+        self.on_their_way += 1
+        self.most = max(self.most, self.on_their_way)
+        try:
+            await asyncio.sleep(self.hang_s if answer is HANGS else LATENCY_S)
+        finally:
+            self.on_their_way -= 1
         self.sizes.append(request.body.count(b'"eT"') or 1)
-        return self.server(request, asyncio.get_running_loop().time())
+        return answer
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -85,6 +97,7 @@ class Simulation:
     draw: random.Random
     good: list[Event] = field(default_factory=list)
     bad: list[Event] = field(default_factory=list)
+    ended_at: dict[Event, float] = field(default_factory=dict)
 
     @property
     def now(self) -> float:
@@ -120,6 +133,10 @@ class Simulation:
                 await asyncio.sleep(0.1)
         return self.now - begun
 
+    def delays(self, events: list[Event]) -> list[float]:
+        """Return the seconds from each event to its end."""
+        return [self.ended_at[event] - event.at for event in events]
+
     def check(self) -> None:
         """Hold the ledger to its law."""
         queue = self.queue
@@ -130,7 +147,13 @@ class Simulation:
 
 @asynccontextmanager
 async def simulation(
-    server: Server, limits: Limits | None = None, *, seed: int = 1, workers: int = 4
+    server: Server,
+    limits: Limits | None = None,
+    *,
+    seed: int = 1,
+    workers: int = 4,
+    is_arch: bool = False,
+    hang_s: float = 20.0,
 ) -> AsyncIterator[Simulation]:
     """Deliver to *server* in the running loop's time."""
     loop = asyncio.get_running_loop()
@@ -144,16 +167,18 @@ async def simulation(
         sdk_version="1",
         usage={},
     )
-    factory = EventFactory(account, wall_clock=lambda: WALL_S + loop.time())
-    network = Network(server)
+    factory = EventFactory(account, is_arch=is_arch, wall_clock=lambda: WALL_S + loop.time())
+    network = Network(server, hang_s)
+    ended_at: dict[Event, float] = {}
     sender = Sender(
         queue,
         network,
         workers=workers,
+        on_ended=lambda events: ended_at.update(dict.fromkeys(events, loop.time())),
         clock=loop.time,
         wall_clock=lambda: WALL_S + loop.time(),
     )
-    one = Simulation(queue, sender, network, factory, draw)
+    one = Simulation(queue, sender, network, factory, draw, ended_at=ended_at)
     sender.start()
     try:
         yield one

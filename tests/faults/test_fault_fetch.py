@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+import threading
 import time
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 import pytest
+import trustme
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, make_source, settings
+from chosen_transport import TRANSPORT
+from port import find_free_port
 from sample import ACCOUNT, KEY, campaign
+from waiting import until
 
 import vwo_async
 from vwo_async import DeliveryError, SettingsChange
@@ -55,21 +66,124 @@ async def test_row_82_load_within_its_time() -> None:
     assert 2 <= collector.totals().requests <= 3
 
 
-@BOTH_PRODUCTS
-async def test_row_82_no_answer_says_how_far_it_came() -> None:
-    """Whether there was a connection is said of a fetch that had no answer."""
+@asynccontextmanager
+async def unhelpful_server(answer: bytes | None) -> AsyncIterator[int]:
+    """Serve the *answer* to all that is said and hang up; nothing at all for None. Yield the port."""
+    is_over = asyncio.Event()
 
-    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        if answer is None:
+            await is_over.wait()
+        writer.write(answer or b"")
         writer.close()
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    with pytest.raises(DeliveryError, match="the connection broke or time ran out"):
-        await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=base_url)
-    server.close()
-    await server.wait_closed()
-    with pytest.raises(DeliveryError, match="no connection came about"):
-        await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=base_url)
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        is_over.set()
+
+
+@contextmanager
+def untrusted_server() -> Iterator[int]:
+    """Serve with a certificate of an unknown authority, and yield the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
+    def serve_all() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with suppress(OSError), connection:
+                context.wrap_socket(connection, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve_all)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@asynccontextmanager
+async def fault(kind: str) -> AsyncIterator[dict[str, Any]]:
+    """Yield the options of a client that meets a fault of this kind whenever it sends."""
+    limits = Timeouts(connect_s=0.5, read_s=0.5, total_s=1)
+    options: dict[str, Any] = {"timeouts": limits}
+    match kind:
+        case "name":
+            yield options | {"base_url": "https://nowhere.invalid"}
+        case "refused":
+            yield options | {"base_url": f"http://127.0.0.1:{find_free_port()}"}
+        case "certificate":
+            with untrusted_server() as port:
+                yield options | {"base_url": f"https://127.0.0.1:{port}"}
+        case "no TLS":
+            async with unhelpful_server(b"HTTP/1.1 200 OK\r\n\r\n") as port:
+                yield options | {"base_url": f"https://127.0.0.1:{port}"}
+        case "silence":
+            async with unhelpful_server(None) as port:
+                yield options | {"base_url": f"http://127.0.0.1:{port}"}
+        case "proxy":
+            async with unhelpful_server(b"HTTP/1.1 407 X\r\nContent-Length: 0\r\n\r\n") as port:
+                proxy = f"http://user:secret@127.0.0.1:{port}"
+                yield options | {"base_url": "https://127.0.0.1", "proxy": proxy}
+        case "no proxy":
+            proxy = f"http://user:secret@127.0.0.1:{find_free_port()}"
+            yield options | {"base_url": "https://127.0.0.1", "proxy": proxy}
+
+
+FAULTS = pytest.mark.parametrize(
+    ("kind", "words", "cause"),
+    [
+        ("name", "the name of the host was not found", socket.gaierror),
+        ("refused", "the connection was refused", ConnectionRefusedError),
+        ("certificate", "the certificate is not valid", ssl.SSLCertVerificationError),
+        ("no TLS", "the server speaks no TLS", ssl.SSLError),
+        ("silence", "time ran out", TimeoutError),
+        ("proxy", "the proxy refused", ConnectionError),
+        ("no proxy", "the connection was refused", ConnectionRefusedError),
+    ],
+)
+
+
+@FAULTS
+async def test_row_82_each_fault_has_its_words(
+    kind: str, words: str, cause: type[Exception]
+) -> None:
+    """A fetch without an answer says what happened, and has the error of the system as its cause."""
+    async with fault(kind) as options:
+        with pytest.raises(DeliveryError, match=words) as caught:
+            await vwo_async.fetch_settings(ACCOUNT, KEY, **options)
+    assert isinstance(caught.value.__cause__, cause)
+    assert caught.value.status_code is None
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+@FAULTS
+async def test_row_82_each_fault_has_its_words_in_the_log(
+    kind: str, words: str, cause: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An event that is not delivered for such a fault says the same in the log, on each transport."""
+    del cause
+    async with fault(kind) as options:
+        client = make_client(settings(), transport=TRANSPORT, close_timeout_s=0.1, **options)
+        async with client:
+            await client.track("checkout", "Ashley", "signup")
+            await until(lambda: "VWO did not take events" in caplog.text, timeout_s=10)
+    assert words in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_row_82_hung_up() -> None:
+    """A connection that ends without an answer is said to be broken."""
+    async with unhelpful_server(b"") as port:
+        with pytest.raises(DeliveryError, match="the connection broke"):
+            await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=f"http://127.0.0.1:{port}")
 
 
 @BOTH_PRODUCTS

@@ -521,8 +521,8 @@ async def test_fetching_and_refreshing_settings() -> None:
             assert await client.refresh_settings()
             assert (await client.get_flag("f1", "u1")).reason is Reason.FEATURE_NOT_FOUND
             assert await client.set_attribute("a", 1, "u1", wait=True)
-            assert changes[0].stopped == ["f1", "f2"]
-            assert changes[0].account == ["collection_prefix"]
+            assert changes[0].stopped == ("f1", "f2")
+            assert changes[0].account == ("collection_prefix",)
     targets = [one.target for one in server.requests]
     assert targets[0].startswith("/server-side/v2-settings?a=888888&i=5ecre7&r=")
     assert "&platform=server&api-version=1&sn=vwo-async-python-sdk&sv=" in targets[0]

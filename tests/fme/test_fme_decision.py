@@ -8,14 +8,14 @@ import pytest
 from fme_file import files, make_campaign, make_feature, make_file, make_flag, make_variation, users
 from hypothesis import given
 from hypothesis import strategies as st
-from replay import Caller, compile_file, list_impressions, make_user, name_variation
+from replay import GATEWAY, Caller, compile_file, list_impressions, make_user, name_variation
 
 from vwo_async import InvalidInputError, Reason
 from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.evaluation import Known, Needs
 from vwo_async._core.fme.plan import FlagDecision
 from vwo_async._core.fme.record import read_record
-from vwo_async._core.fme.user import FmeUser
+from vwo_async._core.fme.user import FmeUser, read_details
 
 ASHLEY = FmeUser("Ashley")
 
@@ -328,6 +328,37 @@ def test_a_group_is_read_in_one_round() -> None:
     caller.decide("f1", ASHLEY)
     assert caller.rounds == 2
     assert len(caller.asked) == 21
+
+
+def make_pair(**fields: Any) -> dict[str, Any]:
+    """Return a file with two flags of one group, of which the first has a segment of its own."""
+    campaigns = [make_campaign(1, **fields), make_campaign(2)]
+    features = [make_feature(number, one) for number, one in enumerate(campaigns, start=1)]
+    group = {"name": "g", "campaigns": ["1", "2"], "et": 2, "p": ["1"]}
+    links = {"1": 5, "2": 5}
+    return make_file(
+        [*features, make_feature(3)], campaigns, groups={"5": group}, campaignGroups=links
+    )
+
+
+def test_what_was_learnt_for_others_changes_nothing() -> None:
+    """A flag that needs no gateway is decided without one, also if another flag had the gateway asked."""
+    plan = compile_file(make_pair(segments={"and": [{"country": "India"}]}))
+    records = dict.fromkeys(plan.list_record_keys(plan.features["f2"]))
+    details = read_details(GATEWAY, [])
+    user = FmeUser("Ashley", user_ip_address="10.0.0.1")
+    alone = decide_feature(plan, "f2", user, Known(records, has_gateway=True))
+    together = decide_feature(plan, "f2", user, Known(records, has_gateway=True, details=details))
+    assert isinstance(alone, FlagDecision)
+    assert isinstance(together, FlagDecision)
+    assert alone.reason is Reason.ASSIGNED
+    assert describe(alone) == describe(together)
+
+
+def test_the_records_that_a_group_can_need_are_announced() -> None:
+    """What a flag can need includes what the segments of the other flags of its group ask about."""
+    plan = compile_file(make_pair(segments={"or": [{"featureId": {"3": "on"}}]}))
+    assert set(plan.list_record_keys(plan.features["f2"])) == {"f1", "f2", "f3", "_vwo_meta_meg_5"}
 
 
 def test_needs_say_what_is_missing() -> None:

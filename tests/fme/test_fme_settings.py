@@ -14,7 +14,7 @@ from sample import KEY, campaign
 from sample import settings as make_fullstack_file
 
 from vwo_async import SettingsError, parse_settings
-from vwo_async._settings import FmeSettings, parse_fme_settings
+from vwo_async._settings import FMESettings, parse_fme_settings
 from vwo_async._settings.parse import LARGE_BYTES, parse_fme_with_pauses
 
 SECRET = "SECRETVALUE"
@@ -124,7 +124,7 @@ def test_faults(path: tuple[str | int, ...], value: object) -> None:
 )
 def test_what_is_accepted(path: tuple[str | int, ...], value: object) -> None:
     """What an official SDK works with is accepted; null is as absent, unknown fields are ignored."""
-    assert isinstance(parse_fme_settings(damage(path, value)), FmeSettings)
+    assert isinstance(parse_fme_settings(damage(path, value)), FMESettings)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def largest(limit: int, chunk: int = 5000) -> Iterator[None]:
     """Parse files of more than *limit* bytes in chunks of *chunk* bytes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parse, "LARGE_BYTES", limit)
-        patch.setattr(large, "CHUNK_BYTES", chunk)
+        patch.setattr(large, "STEP_BYTES", chunk)
         yield
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from .._core.api_method import AB_TEST, DECIDE_ALL, Api
+from .._core.api_method import DECIDE_ALL, Api
 from .._core.decision import decide, find_refusal
 from .._core.feature_variable import is_enabled, read_variables
 from .._core.lazy_plan import LazyPlan
@@ -20,6 +20,7 @@ from .._core.plan import Campaign, Decision, Plan
 from .._explanation import Explanation, Step
 from .._reason import Reason
 from .._result import NO_DELIVERY, CampaignDecision, Delivery
+from .._settings.campaign_type import AB_TEST
 from .._user import User
 from ..storage.protocol import StoredDecision
 from .arguments import DecideCall

@@ -20,7 +20,7 @@ from .fme_track import read_attributes, read_event_properties, set_attributes, t
 from .fme_user import AnyUser, CallUser, read_alias, read_user
 
 if TYPE_CHECKING:
-    from .._settings import FmeSettings
+    from .._settings import FMESettings
 
 
 class FMEClient(Client[FmeEngine]):
@@ -34,7 +34,7 @@ class FMEClient(Client[FmeEngine]):
     ``{"id": "u1", "customVariables": {...}}``, in camel case or snake case.
 
     Args:
-        settings: The v2 settings file: bytes, text, its decoded form, or `FmeSettings`.
+        settings: The v2 settings file: bytes, text, its decoded form, or `FMESettings`.
         **options: See `Options`.
 
     Raises:
@@ -44,7 +44,7 @@ class FMEClient(Client[FmeEngine]):
 
     def __init__(
         self,
-        settings: FmeSettings | bytes | str | Mapping[str, Any],
+        settings: FMESettings | bytes | str | Mapping[str, Any],
         **options: Unpack[FMELaunchOptions],
     ) -> None:
         try:
@@ -55,7 +55,7 @@ class FMEClient(Client[FmeEngine]):
         super().__init__(FmeEngine(parsed, chosen), chosen)
 
     @property
-    def settings(self) -> FmeSettings:
+    def settings(self) -> FMESettings:
         """The settings file in force."""
         return self._engine.snapshot.settings
 

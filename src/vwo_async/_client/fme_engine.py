@@ -17,7 +17,7 @@ from .fme_user import CallUser
 from .gateway import Gateway
 
 if TYPE_CHECKING:
-    from .._settings import FmeSettings
+    from .._settings import FMESettings
 
 
 class FmeEngine(ClientEngine[FmeSnapshot]):
@@ -34,7 +34,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
 
     endpoint = FME
 
-    def __init__(self, settings: FmeSettings, options: FMEOptions) -> None:
+    def __init__(self, settings: FMESettings, options: FMEOptions) -> None:
         source = options.settings_source
         plan = None if source is None else source.take_plan(settings)
         snapshot = FmeSnapshot(settings, options, time.time, plan=plan)
@@ -48,7 +48,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         self.has_aliases = self._aliases is not None
         self.has_quick_path = self.storage is None and self._gateway is None
 
-    def compile(self, settings: FmeSettings, pause: GilPause) -> FmeSnapshot:
+    def compile(self, settings: FMESettings, pause: GilPause) -> FmeSnapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
         return FmeSnapshot(settings, self._fme_options, time.time, pause=pause)
 

@@ -12,7 +12,7 @@ from .._delivery.fme_event_factory import FmeEventFactory
 from .fme_options import FMEOptions
 
 if TYPE_CHECKING:
-    from .._settings import FmeSettings
+    from .._settings import FMESettings
 
 
 class FmeSnapshot:
@@ -36,7 +36,7 @@ class FmeSnapshot:
 
     def __init__(
         self,
-        settings: FmeSettings,
+        settings: FMESettings,
         options: FMEOptions,
         wall_clock: Callable[[], float],
         *,

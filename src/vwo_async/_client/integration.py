@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._core.api_method import FEATURE_ROLLOUT, FEATURE_TEST, Api
+from .._core.api_method import Api
 from .._core.plan import Decision
 from .._core.visitor import Namer
 from .._reason import Reason
+from .._settings.campaign_type import FEATURE_ROLLOUT, FEATURE_TEST
 from .._user import User
 
 

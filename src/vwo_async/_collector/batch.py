@@ -88,6 +88,7 @@ def _read_item(request: WireRequest, item: object, field: str, rules: Rules) -> 
     part = read_campaign_part(kind, fields, rules, _NAMES)
     return Received(
         kind=kind,
+        account=rules.account,
         endpoint=Endpoint.BATCH,
         event_id=_digest(fields.values),
         request_number=request.number,

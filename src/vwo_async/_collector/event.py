@@ -70,6 +70,7 @@ def read_event(request: WireRequest, fields: Fields, rules: Rules) -> Received:
     kind, read = _READERS.get(name, ("goal", _read_goal))
     received = Received(
         kind=kind,
+        account=rules.account,
         endpoint=Endpoint.EVENT,
         visitor=visitor,
         event_id=data.text("msgId"),

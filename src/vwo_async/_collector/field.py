@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from math import isfinite
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -208,12 +209,12 @@ def read_json(text: str | bytes, field: str) -> object:
     """Read a JSON document.
 
     Raises:
-        WireError: If it is not JSON in UTF-8 (RFC 8259: no NaN, no infinity), or holds half a
-            surrogate pair.
+        WireError: If it is not JSON in UTF-8 (RFC 8259: no NaN, no infinity), holds half a
+            surrogate pair, or a number that is too large to be told from infinity.
     """
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
-        value: object = load_json(decoded, parse_constant=_refuse_constant)
+        value: object = load_json(decoded, parse_constant=_refuse_constant, parse_float=_read_float)
         if "\\u" in decoded:
             json.dumps(value, ensure_ascii=False).encode()
     except ValueError:
@@ -232,3 +233,10 @@ def read_decimal(value: object) -> Decimal | None:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+def _read_float(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(text)
+    return value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 from .batch import check_authorization, read_items
 from .envelope import (
@@ -25,12 +25,11 @@ from .rule import Rules
 
 __all__ = ["read_fme_batch", "read_fme_event"]
 
-USAGE_STATISTICS = "vwo_sdkUsageStats"
-"""What official SDKs tell VWO about themselves: it goes to an account of VWO's own."""
-
 _SHOWN = "vwo_variationShown"
 _ATTRIBUTES = "vwo_syncVisitorProp"
 _STARTED = "vwo_fmeSdkInit"
+# What official SDKs tell VWO about themselves: it goes to an account of VWO's own.
+_USAGE_STATISTICS = "vwo_sdkUsageStats"
 
 _SDK_QUERY = frozenset({"a", "env", "sn", "sv"})
 # An older Node SDK adds an url.
@@ -49,19 +48,14 @@ _VARIATION = re.compile(r"\d{1,18}", re.ASCII)
 _UNKNOWN = frozenset({"", "None", "undefined", "null"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Envelope:
-    """One event as far as all are read in the same way.
+class _Part(NamedTuple):
+    """What is particular to the kind of an event; see `Received`."""
 
-    Attributes:
-        data: Everything that was sent of it.
-        event: The part about the event.
-        received: What is known of it, still without what is particular to its kind.
-    """
-
-    data: Fields
-    event: Fields
-    received: Received
+    campaign_ids: tuple[int, ...] = ()
+    variation_id: int | None = None
+    conversions: tuple[Conversion, ...] = ()
+    props: Mapping[str, object] = {}
+    tags: Mapping[str, object] = {}
 
 
 def read_fme_event(request: WireRequest, fields: Fields, rules: Rules) -> Received:
@@ -69,7 +63,7 @@ def read_fme_event(request: WireRequest, fields: Fields, rules: Rules) -> Receiv
     name = fields.filled("en")
     rules.check_only(fields, _QUERY)
     rules.check_sdk(fields, "sn", "sv")
-    _check_owner(fields, rules, name)
+    _check_account(fields, rules, name)
     rules.check_milliseconds(fields, "eTime", fields.digits("eTime"), request.at_s)
     fields.check_random("random")
     fields.check_equal("p", "FS", "must be FS")
@@ -108,8 +102,8 @@ def _read_item(item: object, field: str, request: WireRequest, rules: Rules) -> 
     return _read_data(fields.child("d"), request, rules, Endpoint.BATCH_V2)
 
 
-def _check_owner(fields: Fields, rules: Rules, name: str) -> None:
-    if name != USAGE_STATISTICS:
+def _check_account(fields: Fields, rules: Rules, name: str) -> None:
+    if name != _USAGE_STATISTICS:
         rules.check_account(fields, "a")
         rules.check_key(fields, "env")
     else:
@@ -135,8 +129,10 @@ def _read_data(data: Fields, request: WireRequest, rules: Rules, endpoint: Endpo
     check_event(event, request, rules)
     name = event.filled("name")
     kind, read = _READERS.get(name, ("goal", _read_metric))
-    received = Received(
+    part = read(data, event, rules)
+    return Received(
         kind=kind,
+        account=rules.account,
         endpoint=endpoint,
         event_id=data.text("msgId"),
         request_number=request.number,
@@ -145,17 +141,21 @@ def _read_data(data: Fields, request: WireRequest, rules: Rules, endpoint: Endpo
         event_name=name,
         user_agent=_read_optional(data, "visitor_ua"),
         ip=_read_optional(data, "visitor_ip"),
+        campaign_ids=part.campaign_ids,
+        variation_id=part.variation_id,
+        conversions=part.conversions,
+        props=part.props,
+        tags=part.tags,
     )
-    return read(_Envelope(data, event, received), rules)
 
 
 def _read_optional(data: Fields, name: str) -> str:
     return data.text(name) if name in data else ""
 
 
-def _read_shown(envelope: _Envelope, rules: Rules) -> Received:
+def _read_shown(data: Fields, event: Fields, rules: Rules) -> _Part:
     """Read what a visitor was shown: by a rule, by the measurement of impact, or by a holdout."""
-    props = read_props(envelope.event, rules)
+    props = read_props(event, rules)
     rules.check_only(props, _SHOWN_PROPS)
     props.check_equal("isFirst", 1, "must be 1")
     campaign_id, variation_id = props.integer("id"), _read_variation(props)
@@ -165,12 +165,7 @@ def _read_shown(envelope: _Envelope, rules: Rules) -> Received:
         props.fail("fId", "must name the feature in the event of a holdout, and only there")
     if "fId" in props:
         rules.check_feature(props, "fId", props.integer("fId"))
-    return replace(
-        envelope.received,
-        campaign_ids=(campaign_id,),
-        variation_id=variation_id,
-        tags=_read_tags(envelope, rules),
-    )
+    return _Part((campaign_id,), variation_id, tags=_read_tags(data, rules))
 
 
 def _read_variation(props: Fields) -> int:
@@ -181,41 +176,41 @@ def _read_variation(props: Fields) -> int:
     return props.integer("variation")
 
 
-def _read_attributes(envelope: _Envelope, rules: Rules) -> Received:
-    props = read_props(envelope.event, rules)
+def _read_attributes(data: Fields, event: Fields, rules: Rules) -> _Part:
+    props = read_props(event, rules)
     rules.check_only(props, _ATTRIBUTES_PROPS)
     rules.check_key(props, ENVIRONMENT)
     props.check_equal("isCustomEvent", expected=True, problem="must be true")
-    tags = _read_tags(envelope, rules)
-    place = envelope.data.place("visitor.props")
+    tags = _read_tags(data, rules)
+    place = data.place("visitor.props")
     if not tags:
         raise WireError(place, "has no attribute")
     if rules.strict and not all(isinstance(tag, str | int | float) for tag in tags.values()):
         raise WireError(place, "values must be texts, numbers or booleans")
-    return replace(envelope.received, tags=tags)
+    return _Part(tags=tags)
 
 
-def _read_tags(envelope: _Envelope, rules: Rules) -> Mapping[str, object]:
-    props = read_visitor_props(envelope.data, rules).values
+def _read_tags(data: Fields, rules: Rules) -> Mapping[str, object]:
+    props = read_visitor_props(data, rules).values
     return {name: value for name, value in props.items() if name != ENVIRONMENT}
 
 
-def _read_metric(envelope: _Envelope, rules: Rules) -> Received:
+def _read_metric(data: Fields, event: Fields, rules: Rules) -> _Part:
     """Read an event that metrics count; it is one conversion, whatever number of features has them."""
-    props = read_props(envelope.event, rules)
-    rules.check_only(read_visitor_props(envelope.data, rules), frozenset({ENVIRONMENT}))
+    props = read_props(event, rules)
+    rules.check_only(read_visitor_props(data, rules), frozenset({ENVIRONMENT}))
     props.check_equal("isCustomEvent", expected=True, problem="must be true")
     for name in _CONSTANTS:
         props.get(name)
     caller_props = _read_caller_props(props, rules)
-    metrics = rules.find_metrics(envelope.event, "name", envelope.received.event_name or "")
+    metrics = rules.find_metrics(event, "name", event.text("name"))
     conversion = Conversion(
         None,
         None,
         _read_revenue(props, [one.revenue_prop for one in metrics if one.is_revenue], rules),
         any(metric.is_repeatable for metric in metrics),
     )
-    return replace(envelope.received, conversions=(conversion,), props=caller_props)
+    return _Part(conversions=(conversion,), props=caller_props)
 
 
 def _read_caller_props(props: Fields, rules: Rules) -> Mapping[str, object]:
@@ -242,36 +237,36 @@ def _read_revenue(props: Fields, names: list[str | None], rules: Rules) -> Decim
     return None
 
 
-def _read_started(envelope: _Envelope, rules: Rules) -> Received:
+def _read_started(data: Fields, event: Fields, rules: Rules) -> _Part:
     """Read that an SDK has started."""
-    props = read_props(envelope.event, rules)
+    props = read_props(event, rules)
     rules.check_only(props, _STARTED_PROPS)
     rules.check_key(props, ENVIRONMENT)
     props.check_equal("product", "fme", "must be fme")
     props.child("data").check_equal("isSDKInitialized", expected=True, problem="must be true")
-    read_visitor_props(envelope.data, rules)
-    return envelope.received
+    read_visitor_props(data, rules)
+    return _Part()
 
 
-def _read_used(envelope: _Envelope, rules: Rules) -> Received:
+def _read_used(data: Fields, event: Fields, rules: Rules) -> _Part:
     """Read that an SDK was used for a visitor."""
-    rules.check_only(read_props(envelope.event, rules), SDK_PROPS)
-    rules.check_only(read_visitor_props(envelope.data, rules), frozenset({ENVIRONMENT}))
-    return envelope.received
+    rules.check_only(read_props(event, rules), SDK_PROPS)
+    rules.check_only(read_visitor_props(data, rules), frozenset({ENVIRONMENT}))
+    return _Part()
 
 
-def _read_about_sdk(envelope: _Envelope, rules: Rules) -> Received:
+def _read_about_sdk(data: Fields, event: Fields, rules: Rules) -> _Part:
     """Read what an official SDK tells about itself. It may hold the SDK key, so that nothing is kept."""
-    envelope.event.child("props")
-    return envelope.received
+    event.child("props")
+    return _Part()
 
 
-_READERS: Mapping[str, tuple[Kind, Callable[[_Envelope, Rules], Received]]] = {
+_READERS: Mapping[str, tuple[Kind, Callable[[Fields, Fields, Rules], _Part]]] = {
     _SHOWN: ("user", _read_shown),
     _ATTRIBUTES: ("push", _read_attributes),
     _STARTED: ("sdk", _read_started),
     "vwo_feTrackUsage": ("sdk", _read_used),
-    USAGE_STATISTICS: ("sdk", _read_about_sdk),
+    _USAGE_STATISTICS: ("sdk", _read_about_sdk),
     "vwo_sdkDebug": ("sdk", _read_about_sdk),
     "vwo_log": ("sdk", _read_about_sdk),
 }

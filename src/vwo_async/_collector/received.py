@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from .product import Account, Product
+from .product import Account
 from .request import Endpoint
 
 __all__ = ["Conversion", "Kind", "Received"]
@@ -50,6 +50,7 @@ class Received:
     Attributes:
         kind: ``user`` for an impression, ``goal`` for conversions, ``push`` for custom dimensions or
             attributes, ``sdk`` for what an SDK of FME tells about itself.
+        account: The account, as the settings file or else the request names it.
         endpoint: Where it came in.
         event_id: ``msgId`` of ``/events/t`` and of FME's batches; for other calls a digest of the content, so that a resend
             of the same bytes has the same id. Batch items have no id in the wire format: two equal items
@@ -67,11 +68,10 @@ class Received:
         ip: The visitor's IP address; empty if unknown.
         props: The caller's event properties (``/events/t`` and FME only).
         tags: Custom dimensions or attributes of a push; what an impression of FME says of the visitor.
-        product: Of which product.
-        account_id: Of which account.
     """
 
     kind: Kind
+    account: Account
     endpoint: Endpoint
     event_id: str
     request_number: int
@@ -85,13 +85,6 @@ class Received:
     ip: str = ""
     props: Mapping[str, object] = field(default_factory=dict)
     tags: Mapping[str, object] = field(default_factory=dict)
-    product: Product = Product.FULLSTACK
-    account_id: str = ""
-
-    @property
-    def account(self) -> Account:
-        """The account of the product."""
-        return Account(self.product, self.account_id)
 
     @property
     def goal_ids(self) -> tuple[int, ...]:
@@ -106,8 +99,8 @@ class Received:
     def as_dict(self) -> dict[str, object]:
         """Return the event as JSON-ready values; revenue is decimal text."""
         return {
-            "product": self.product,
-            "account_id": self.account_id,
+            "product": self.account.product,
+            "account_id": self.account.account_id,
             "kind": self.kind,
             "endpoint": self.endpoint.path,
             "event_id": self.event_id,

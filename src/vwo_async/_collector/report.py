@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from .catalogue import Campaign
+from .catalogue import Campaign, Goal
 from .event_report import EventReport, report_events
 from .ledger import CampaignId, Counted, Ledger
 from .product import Account, Product
@@ -128,7 +128,7 @@ class Report:
             KeyError: There is none.
         """
         for event in self.events:
-            if event.name == name and account_id in (None, event.account_id):
+            if event.name == name and (account_id is None or str(account_id) == event.account_id):
                 return event
         raise KeyError(name)
 
@@ -187,9 +187,19 @@ class _Conversions:
             if one.goal_id is not None:
                 yield one.goal_id, one
         for goal in () if campaign is None else campaign.goals.values():
-            for one in self._by_event.get((campaign_id[0], goal.identifier), ()):
+            of_event = self._by_event.get((campaign_id[0], goal.identifier), ())
+            for one in _count_for(goal, of_event):
                 if one.visitor in visitors:
                     yield goal.id, one
+
+
+def _count_for(goal: Goal, counted: Iterable[Counted]) -> Iterator[Counted]:
+    """Yield what one of the metrics of an event counts: it may be less than another of them does."""
+    seen: set[str] = set()
+    for one in counted:
+        if goal.is_repeatable or one.visitor not in seen:
+            seen.add(one.visitor)
+            yield one if goal.is_revenue else replace(one, revenue=None)
 
 
 def _report_campaign(

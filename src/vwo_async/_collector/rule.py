@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from .catalogue import Campaign, Catalogue, Goal
 from .error import WireError
 from .field import STATISTICS, Fields
+from .product import Account, Product
 from .request import Endpoint, WireRequest
 
 __all__ = ["IP_HEADER", "USER_AGENT_HEADER", "Rules"]
@@ -16,6 +17,7 @@ __all__ = ["IP_HEADER", "USER_AGENT_HEADER", "Rules"]
 USER_AGENT_HEADER = "x-device-user-agent"
 IP_HEADER = "vwo-x-forwarded-for"
 
+_NOBODYS = Account(Product.FULLSTACK, "")
 _STATISTIC = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -27,6 +29,7 @@ class Rules:
     Attributes:
         catalogue: The settings file in force; without one, only the form of ids, account and key is
             checked.
+        account: The account that a request is about: that of the file, else the one that it names.
         strict: Whether to refuse requests that have the right facts in a looser form: with additional
             fields, headers that differ from the query, old times, a missing or wrong prefix, or custom
             dimensions that are not text.
@@ -36,6 +39,7 @@ class Rules:
     catalogue: Catalogue | None = None
     strict: bool = True
     clock_window_s: float = 172_800.0
+    account: Account = _NOBODYS
 
     def check_prefix(self, endpoint: Endpoint, prefix: str) -> None:
         """Refuse a prefix other than the account's; requests for settings have none."""

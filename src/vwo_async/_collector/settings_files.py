@@ -30,9 +30,11 @@ class SettingsFiles:
             raise ValueError("settings: two files are of the same product, account and key")
         return cls(found)
 
-    def is_only_of(self, product: Product) -> bool:
-        """Tell whether there are files, and all of them are of *product*."""
-        return {one.product for one in self.files} == {product}
+    def guess_product(self, sdk_key: object) -> Product:
+        """Return the product of the file with a key, else that of all files; FullStack where both are open."""
+        products = {one.product for one in self.files if one.sdk_key == sdk_key}
+        products = products or {one.product for one in self.files}
+        return Product.FME if products == {Product.FME} else Product.FULLSTACK
 
     def find(self, product: Product, account_id: object, sdk_key: object) -> Catalogue | None:
         """Return the file that a request is about, else the most similar one of its product.

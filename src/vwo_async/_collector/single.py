@@ -64,6 +64,7 @@ def _read_common(
     )
     return Received(
         kind=kind,
+        account=rules.account,
         endpoint=endpoint,
         event_id=_digest(endpoint, request),
         request_number=request.number,

@@ -9,7 +9,7 @@ from .error import WireError
 from .event import read_event
 from .field import Fields, read_query
 from .fme_event import read_fme_batch, read_fme_event
-from .product import Product
+from .product import Account, Product
 from .received import Received
 from .request import Endpoint, WireRequest, locate
 from .rule import Rules
@@ -28,6 +28,7 @@ _READERS = {
     Endpoint.TRACK_GOAL: read_track_goal,
     Endpoint.PUSH: read_push,
 }
+_EVENT_READERS = {Product.FULLSTACK: read_event, Product.FME: read_fme_event}
 _BATCH_READERS = {Endpoint.BATCH: read_batch, Endpoint.BATCH_V2: read_fme_batch}
 
 
@@ -50,31 +51,22 @@ def parse(request: WireRequest, files: SettingsFiles, rules: Rules) -> tuple[Rec
     product = _find_product(endpoint, fields, files)
     account_id = fields.values.get("a", fields.values.get("account_id"))
     file = files.find(product, account_id, fields.values.get("env"))
-    rules = replace(rules, catalogue=file)
+    account = Account(product, str(account_id)) if file is None else file.account
+    rules = replace(rules, catalogue=file, account=account)
     rules.check_prefix(endpoint, prefix)
-    events = _read_events(endpoint, product, request, fields, rules)
-    owner = account_id if file is None else file.account_id
-    return tuple(replace(one, product=product, account_id=str(owner)) for one in events)
+    if endpoint in _BATCH_READERS:
+        return _BATCH_READERS[endpoint](request, fields, rules)
+    read = _EVENT_READERS[product] if endpoint is Endpoint.EVENT else _READERS[endpoint]
+    return (read(request, fields, rules),)
 
 
 def _find_product(endpoint: Endpoint, fields: Fields, files: SettingsFiles) -> Product:
-    """Return whose SDK has sent a request; where both products share a path, by the name of the SDK's name."""
+    """Return whose SDK has sent a request; where both share a path, by how it names itself, or by its key."""
     if endpoint.product is not None:
         return endpoint.product
-    if "sn" in fields or "sv" in fields or files.is_only_of(Product.FME):
+    if "sn" in fields or "sv" in fields:
         return Product.FME
-    return Product.FULLSTACK
-
-
-def _read_events(
-    endpoint: Endpoint, product: Product, request: WireRequest, fields: Fields, rules: Rules
-) -> tuple[Received, ...]:
-    if endpoint in _BATCH_READERS:
-        return _BATCH_READERS[endpoint](request, fields, rules)
-    if endpoint is Endpoint.EVENT:
-        read = read_fme_event if product is Product.FME else read_event
-        return (read(request, fields, rules),)
-    return (_READERS[endpoint](request, fields, rules),)
+    return files.guess_product(fields.values.get("env"))
 
 
 def read_retrieval(request: WireRequest, files: SettingsFiles, rules: Rules) -> bytes:

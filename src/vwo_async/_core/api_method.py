@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-AB_TEST = "VISUAL_AB"
-FEATURE_TEST = "FEATURE_TEST"
-FEATURE_ROLLOUT = "FEATURE_ROLLOUT"
-CAMPAIGN_TYPES = frozenset({AB_TEST, FEATURE_TEST, FEATURE_ROLLOUT})
+from .._settings.campaign_type import AB_TEST, FEATURE_ROLLOUT, FEATURE_TEST, FULLSTACK_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ GET_FEATURE_VARIABLE_VALUE = Api(
     "getFeatureVariableValue",
     frozenset({FEATURE_TEST, FEATURE_ROLLOUT}),
 )
-DECIDE_ALL = Api("decide_all", "decideAll", CAMPAIGN_TYPES, assigns=True, refuses_mab=True)
+DECIDE_ALL = Api("decide_all", "decideAll", FULLSTACK_TYPES, assigns=True, refuses_mab=True)
 TRACK = Api("track", "track", frozenset({AB_TEST, FEATURE_TEST}), refuses_mab=True, sends=True)
 APIS = (
     ACTIVATE,

@@ -108,6 +108,11 @@ def rescale(shares: Sequence[tuple[float, T]]) -> list[tuple[float, T]]:
     return [(weight / total * 100, owner) for weight, owner in shares]
 
 
+def draw(shares: Iterable[tuple[float, T]], seed: bytes) -> T | None:
+    """Return the owner of the bucket value of *seed* among *shares*, see `Ranges`; None if it has none."""
+    return Ranges(shares).find(bucket_value(hash_seed(seed), MAX_BUCKET_VALUE))
+
+
 class Bucketer(Generic[T]):
     """Assigns users by their hash alone: whether a user is in the traffic, and who owns the bucket value.
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias, overload
 from .._reason import Reason
 from .._user import User
 from .api_method import Api
-from .bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed, rescale
+from .bucketing import draw, rescale
 from .group import find_winner
 from .plan import Campaign, Decision, Group, Plan, Variation
 
@@ -114,8 +114,8 @@ def find_forced(plan: Plan, campaign: Campaign, user: User) -> Variation | None:
     matches = [variation for holds, variation in campaign.whitelist if holds(variables, user_id)]
     if len(matches) < 2:
         return matches[0] if matches else None
-    value = bucket_value(hash_seed(campaign.seed_prefix + user.hash_bytes), MAX_BUCKET_VALUE)
-    return Ranges(rescale([(one.weight, one) for one in matches])).find(value)
+    shares = rescale([(one.weight, one) for one in matches])
+    return draw(shares, campaign.seed_prefix + user.hash_bytes)
 
 
 def _check_group(

@@ -8,7 +8,7 @@ from copy import deepcopy
 from math import isfinite
 from typing import Any
 
-from .api_method import FEATURE_ROLLOUT
+from .._settings.campaign_type import FEATURE_ROLLOUT
 from .number import to_text
 from .plan import Campaign, Variation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed
+from .bucketing import draw
 from .plan import Campaign, Group
 
 
@@ -18,19 +18,12 @@ def find_winner(group: Group, eligible: Sequence[Campaign], hash_bytes: bytes) -
     """
     if len(eligible) == 1:
         return eligible[0]
+    seed = group.seed_prefix + hash_bytes
     if group.is_equal:
         # Rounded down as in the Node and Java SDKs: with three members 1 % of users get no campaign.
-        return _find_by_share(group, [(100 // len(eligible), one) for one in eligible], hash_bytes)
+        return draw([(100 // len(eligible), one) for one in eligible], seed)
     by_id = {campaign.id: campaign for campaign in eligible}
     for campaign_id in group.priority:
         if campaign_id in by_id:
             return by_id[campaign_id]
-    shares = [(group.weights.get(str(one.id), 0), one) for one in eligible]
-    return _find_by_share(group, shares, hash_bytes)
-
-
-def _find_by_share(
-    group: Group, shares: Sequence[tuple[float, Campaign]], hash_bytes: bytes
-) -> Campaign | None:
-    value = bucket_value(hash_seed(group.seed_prefix + hash_bytes), MAX_BUCKET_VALUE)
-    return Ranges(shares).find(value)
+    return draw([(group.weights.get(str(one.id), 0), one) for one in eligible], seed)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .._settings.campaign_type import FULLSTACK_TYPES
 from .._settings.lazy_campaigns import CampaignTexts
-from .api_method import CAMPAIGN_TYPES
 from .plan import Campaign, Goal, Plan, note_campaign, note_groups
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _make_notes(campaigns: CampaignTexts, pause: Callable[[], object]) -> Iterat
     for index, text in enumerate(campaigns.texts):
         pause()
         # With JSON escapes a regex operand could be written in another way.
-        if b"regex(" in text or b"\\u" in text or campaigns.types[index] not in CAMPAIGN_TYPES:
+        if b"regex(" in text or b"\\u" in text or campaigns.types[index] not in FULLSTACK_TYPES:
             yield from note_campaign(index, campaigns[index])
 
 

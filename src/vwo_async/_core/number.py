@@ -51,6 +51,12 @@ def format_number(number: float) -> str:
     return format(Decimal(text), "f")
 
 
+def to_canonical(text: str) -> str:
+    """Return *text*; of a number its text as JavaScript writes it."""
+    number = parse_number(text)
+    return text if number is None else format_number(number)
+
+
 def to_text(value: Any) -> str:
     """Return the text that a custom variable is compared as beside an operand that is no number.
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._reason import Reason
-from .api_method import APIS, CAMPAIGN_TYPES, Api
+from .._settings.campaign_type import FULLSTACK_TYPES, RUNNING
+from .api_method import APIS, Api
 from .bucketing import Bucketer, Ranges
-from .segment import Predicate, compile_segment, find_refused_patterns
+from .segment import Predicate, compile_segment, note_patterns
 from .visitor import make_namer, make_namespace
 
 if TYPE_CHECKING:
     from .._settings import model
 
 _IS_NUMBER = re.compile(r"[0-9]{1,17}").fullmatch
-RUNNING = "RUNNING"
 REVENUE_GOAL = "REVENUE_TRACKING"
 CUSTOM_GOAL = "CUSTOM_GOAL"
 REPEATABLE = -1
@@ -312,12 +312,10 @@ def _note_campaigns(settings: model.Settings) -> Iterator[str]:
 
 def note_campaign(index: int, campaign: model.Campaign) -> Iterator[str]:
     """Yield which parts of the campaign at *index* in the file are not used, and why."""
-    if campaign.type not in CAMPAIGN_TYPES:
+    if campaign.type not in FULLSTACK_TYPES:
         yield f"campaigns.{index}.type: not known, so no API applies to this campaign"
     trees = {"segments": campaign.segments}
     for number, variation in enumerate(campaign.variations):
         trees[f"variations.{number}.segments"] = variation.segments
     for name, tree in trees.items():
-        for pattern in find_refused_patterns(tree) if tree else ():
-            text = "is invalid or could run away, so it matches nothing"
-            yield f"campaigns.{index}.{name}: regex {pattern[:100]!a} {text}"
+        yield from note_patterns(f"campaigns.{index}.{name}", tree)

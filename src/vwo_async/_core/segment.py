@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from .number import format_number, parse_number, to_number, to_text
+from .number import format_number, parse_number, to_canonical, to_number, to_text
 from .regex_bound import compile_pattern
 
 Predicate: TypeAlias = Callable[[Mapping[str, Any], Any], bool]
@@ -91,7 +91,7 @@ def _is_malformed(tree: Any) -> bool:
         return True
     kind, content = next(iter(tree.items()))
     if kind in ("and", "or"):
-        return not _is_list(content) or any(map(_is_malformed, content))
+        return not is_list(content) or any(map(_is_malformed, content))
     if kind == "not":
         return _is_malformed(content)
     if kind == "custom_variable":
@@ -136,13 +136,13 @@ def never(variables: Mapping[str, Any], subject: Any) -> bool:
     return False
 
 
-def _is_list(content: Any) -> bool:
+def is_list(content: Any) -> bool:
     """Tell whether *content* is a list; the server writes an empty list as an empty object."""
     return isinstance(content, list) or content == {}
 
 
 def _compile_and(content: Any, scope: Scope) -> Predicate:
-    if not _is_list(content):
+    if not is_list(content):
         return malformed
     return join_all([compile_node(child, scope) for child in content])
 
@@ -165,7 +165,7 @@ def join_all(children: Sequence[Predicate]) -> Predicate:
 
 
 def _compile_or(content: Any, scope: Scope) -> Predicate:
-    if not _is_list(content):
+    if not is_list(content):
         return malformed
     return join_any([compile_node(child, scope) for child in content])
 
@@ -307,7 +307,7 @@ def _compile_wildcard(content: str) -> Test:
 
 
 def _compile_regex(content: str, share: float) -> Test:
-    patterns = {one: compile_pattern(one, share) for one in (content, _canonical(content))}
+    patterns = {one: compile_pattern(one, share) for one in (content, to_canonical(content))}
 
     def search(text: str, wanted: str) -> bool:
         pattern = patterns[wanted]
@@ -316,12 +316,15 @@ def _compile_regex(content: str, share: float) -> Test:
     return _compile_text_test(content, search)
 
 
-def find_refused_patterns(tree: Any) -> Iterator[str]:
-    """Yield the regexes of *tree* that match nothing because they are invalid or could take too long."""
-    return _find_refused(tree, _find_share(tree))
+def note_patterns(path: str, tree: Any) -> Iterator[str]:
+    """Yield a note for each regex of *tree* that matches nothing; *path* says where in the file the tree is."""
+    for pattern in _find_refused(tree, _find_share(tree)) if tree else ():
+        text = "is invalid or could run away, so it matches nothing"
+        yield f"{path}: regex {pattern[:100]!a} {text}"
 
 
 def _find_refused(tree: Any, share: float) -> Iterator[str]:
+    """Yield the regexes of *tree* that are invalid or could take too long."""
     if isinstance(tree, str):
         match = OPERAND.match(tree)
         if match is not None and match[1] == "regex" and compile_pattern(match[2], share) is None:
@@ -345,8 +348,3 @@ def _compile_text_test(content: str, test: Callable[[str, str], bool]) -> Test:
         return test(format_number(other), canonical)
 
     return holds
-
-
-def _canonical(content: str) -> str:
-    number = parse_number(content)
-    return content if number is None else format_number(number)

@@ -13,7 +13,7 @@ from .bucketing import MAX_BUCKET_VALUE, MAX_TRAFFIC_VALUE, bucket_value, hash_s
 from .decision import Lookup, Records, decide, find_eligible, find_forced
 from .group import find_winner
 from .plan import Campaign, Decision, Group, Plan
-from .segment import compile_segment
+from .segment import compile_segment, is_list
 
 
 def trace(
@@ -137,7 +137,7 @@ def find_fault(tree: Any, variables: Mapping[str, Any]) -> str:
     if not isinstance(tree, dict) or not tree:
         return "a part that no SDK can evaluate"
     kind, content = next(iter(tree.items()))
-    if kind in ("and", "or") and (isinstance(content, list) or content == {}):
+    if kind in ("and", "or") and is_list(content):
         failing = [child for child in content if not _holds(child, variables)]
         faults = [find_fault(child, variables) for child in failing]
         return faults[0] if kind == "and" and faults else f"none of ({' | '.join(faults)})"

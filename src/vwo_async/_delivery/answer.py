@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import UTC
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Any
 
 MAX_RETRY_AFTER_S = 300.0
 _MAX_RETRY_AFTER_TEXT = 64
@@ -25,18 +26,23 @@ class Failure(Enum):
     """The request cannot be written as HTTP, now or ever."""
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Answer:
     """What came of one request: a status, or a failure.
 
     Attributes:
         status: The HTTP status, None where no answer came.
         failure: Why none came.
         retry_after: The header of that name, as sent.
+        fault: The exception of the system where no answer came, None for none. It is for the log, and makes no
+            difference otherwise.
     """
 
     status: int | None = None
     failure: Failure | None = None
     retry_after: str = ""
+    # Not named as what it is: no schema of pydantic can be made of an exception.
+    fault: Any = field(default=None, compare=False, repr=False)
 
 
 class Verdict(Enum):

@@ -62,13 +62,19 @@ class Batch:
         part.origin = self.origin or self
         return part
 
-    def pop_first(self) -> Batch:
-        """Take the first event out and return it, to be sent alone."""
-        first = Batch(self.events[:1], self.attempts)
-        first.failures, first.strikes, first.origin = self.failures, self.strikes, self.origin
-        first.delivered_before = self.delivered_before
-        self.events = self.events[1:]
-        return first
+    def rank_as_probe(self) -> tuple[bool, float]:
+        """Return the higher a rank the better its last event is to try the server with."""
+        if len(self.events) > 1:
+            return True, self.events[-1].at
+        return False, -self.attempts
+
+    def pop_last(self) -> Batch:
+        """Take the last event out and return it, to be sent alone."""
+        last = Batch(self.events[-1:], self.attempts)
+        last.failures, last.strikes, last.origin = self.failures, self.strikes, self.origin
+        last.delivered_before = self.delivered_before
+        self.events = self.events[:-1]
+        return last
 
     def can_join(self, other: Batch) -> bool:
         """Tell whether neither is under suspicion, and one request may carry both."""

@@ -10,28 +10,40 @@ from .event import find_visitor
 # until the account counts as refused. 401 and 403 say so themselves; other answers mostly mean an event.
 VISITORS_TO_PAUSE = {Verdict.PAUSED: 3, Verdict.REJECTED: 10, Verdict.INVALID: 10}
 
+# Requests that must be delivered after one that was not, until nothing is held against what waits.
+DELIVERIES_TO_TRUST = 20
+
 
 class Blame:
     """Compares what fails with what does not: a failure is owed to a batch while no other fails too."""
 
-    __slots__ = ("_failing", "_refused")
+    __slots__ = ("_failing", "_refused", "_trusted_in")
 
     def __init__(self) -> None:
+        self._trusted_in = 0
         # Whole batches that failed, and visitors that were refused alone, since something went through.
         self._failing: set[Batch] = set()
         self._refused: set[str] = set()
 
+    @property
+    def is_wary(self) -> bool:
+        """Whether a request failed or was refused of late: what was accepted beside it may be of its kind."""
+        return self._trusted_in > 0
+
     def delivered(self) -> None:
         """A request was taken."""
+        self._trusted_in = max(self._trusted_in - 1, 0)
         self._failing.clear()
         self._refused.clear()
 
     def answered(self) -> None:
         """A request was refused, by a server that works."""
+        self._trusted_in = DELIVERIES_TO_TRUST
         self._failing.clear()
 
     def failed(self, batch: Batch) -> None:
         """*batch* failed: count a strike against it, unless a batch without strikes failed too."""
+        self._trusted_in = DELIVERIES_TO_TRUST
         whole = batch.origin or batch
         if not batch.strikes:
             self._failing.add(whole)

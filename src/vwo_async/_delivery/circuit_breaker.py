@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 FAILURES_TO_OPEN = 5
-PAUSE_S = 60.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
 
 
 class CircuitBreaker:
@@ -15,11 +16,12 @@ class CircuitBreaker:
         failed_probes: How many probes failed in a row since it opened.
     """
 
-    __slots__ = ("_failures", "_probing", "_reopens_at", "failed_probes")
+    __slots__ = ("_failures", "_pauses", "_probing", "_reopens_at", "failed_probes")
 
     def __init__(self) -> None:
         self.failed_probes = 0
         self._failures = 0
+        self._pauses = 0
         self._reopens_at: float | None = None
         self._probing = False
 
@@ -44,7 +46,7 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         """The server answered as a working server does: close."""
-        self.failed_probes = self._failures = 0
+        self.failed_probes = self._failures = self._pauses = 0
         self._reopens_at = None
         self._probing = False
 
@@ -60,7 +62,9 @@ class CircuitBreaker:
         """The probe ended without a word from the server: another may go."""
         self._probing = False
 
-    def paused(self, now: float, wait_s: float = PAUSE_S) -> None:
-        """The server refuses the account: stay away for *wait_s* before each probe, never for good."""
+    def paused(self, now: float, least_s: float = 0.0) -> None:
+        """The server refuses the account: stay away before each probe, longer each time, never for good."""
+        pause_s = min(FIRST_PAUSE_S * 2.0 ** min(self._pauses, 30), LONGEST_PAUSE_S)
+        self._pauses += 1
         self._probing = False
-        self._reopens_at = now + wait_s
+        self._reopens_at = now + max(pause_s, least_s)

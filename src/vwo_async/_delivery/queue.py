@@ -83,6 +83,9 @@ class Queue:
         limits: The bounds.
         draw: Returns random numbers in [0, 1), for the jitter of retries.
         batching: Holds events back; None lets them go at once.
+
+    Attributes:
+        stuck: How many requests have been on their way for unusually long, as the sender says.
     """
 
     def __init__(
@@ -110,6 +113,9 @@ class Queue:
         self._order = count()
         self._in_flight: set[Batch] = set()
         self._probe: Batch | None = None
+        # Whether the last request was one that had failed before, and whether it took the newest events.
+        self._took_again = self._took_newest = False
+        self.stuck = 0
         # Events alone that fail while others are delivered, as long as they wait: the oldest first.
         self._culprits: dict[Batch, None] = {}
         self._given_up: list[Event] = []
@@ -237,7 +243,7 @@ class Queue:
             self._again.append(heappop(self._delayed)[2])
         breaker = self._breaker
         if not breaker.is_open:
-            batch = (self._find_retry(now) if self._again else None) or self._collect(now)
+            batch = self._find_next(now)
         elif breaker.admits(now):
             batch = self._probe = self._find_probe(now)
             if batch is not None:
@@ -250,19 +256,41 @@ class Queue:
             self.requests += 1
         return batch
 
+    def _find_next(self, now: float) -> Batch | None:
+        """Return a batch that was tried before or new events, in turn where there are both.
+
+        What failed or was refused goes one at a time then: however much of it there is, and however long
+        the server takes for it, new events keep their way.
+        """
+        is_new_due = self._is_full(now)
+        is_again = bool(self._again) and not (
+            is_new_due
+            and (self._took_again or any(batch.attempts > 1 for batch in self._in_flight))
+        )
+        batch = self._find_retry(now) if is_again else None
+        self._took_again = batch is not None
+        return batch or (self._collect() if is_new_due else None)
+
     def _find_probe(self, now: float) -> Batch | None:
-        """Return one event to try the server with: of those that were not tried yet, if there are any."""
+        """Return one event to try the server with: the newest, of those that were not tried alone if there are any.
+
+        What came together with the events that failed may be of their kind; the newest is the least likely to.
+        """
         if self._is_full(now):
-            bundle = self._ready.popleft()
+            bundle = self._ready.pop()
             if len(bundle) > 1:
-                self._ready.appendleft(bundle[1:])
+                self._ready.append(bundle[:-1])
             self._released = max(self._released - 1, 0)
-            return Batch(bundle[:1])
+            return Batch(bundle[-1:])
+        again = self._again
+        if again:
+            best = max(range(len(again)), key=lambda place: (again[place].rank_as_probe(), place))
+            again.rotate(-best)
         batch = self._pop_again(now)
         if batch is None or batch.is_alone:
             return batch
-        self._again.appendleft(batch)
-        return batch.pop_first()
+        again.append(batch)
+        return batch.pop_last()
 
     def _find_retry(self, now: float) -> Batch | None:
         """Return a batch whose wait is over, together with batches that failed as it did, unless one is suspected."""
@@ -352,22 +380,27 @@ class Queue:
             times.append(float("-inf"))
         return None if probe_at is None or not times else max(probe_at, min(times))
 
-    def _collect(self, now: float) -> Batch | None:
-        if not self._is_full(now):
-            return None
-        bundle = self._ready.popleft()
-        events = list(bundle)
-        if (self._limits.coalesces or self._batching) and bundle[0].is_batchable:
-            self._add_companions(events)
+    def _collect(self) -> Batch:
+        """Return the events that have waited longest; after a failure, in turn with the newest.
+
+        Those that came together may be of one kind. So the others neither wait behind them nor are taken
+        for a server that is down, or that refuses the account. While requests are stuck the newest go.
+        """
+        self._took_newest = self.stuck > 0 or (self._blame.is_wary and not self._took_newest)
+        pop = self._ready.pop if self._took_newest else self._ready.popleft
+        events = list(pop())
+        if (self._limits.coalesces or self._batching) and events[0].is_batchable:
+            self._add_companions(events, pop)
         self._released = max(self._released - len(events), 0)
         return Batch(events)
 
-    def _add_companions(self, events: list[Event]) -> None:
-        """Add the bundles that follow while they can share the request and fit."""
+    def _add_companions(self, events: list[Event], pop: Callable[[], tuple[Event, ...]]) -> None:
+        """Add the bundles that *pop* takes next while they can share the request and fit."""
         account = events[0].account
         size = _weigh(events)
+        end = -1 if self._took_newest else 0
         while self._ready:
-            bundle = self._ready[0]
+            bundle = self._ready[end]
             first = bundle[0]
             if first.account is not account or not first.is_batchable:
                 return
@@ -376,7 +409,7 @@ class Queue:
             if is_full or size > self._max_batch_bytes:
                 return
             events.extend(bundle)
-            self._ready.popleft()
+            pop()
 
     def settle(self, batch: Batch, answer: Answer, now: float, wall_now: float) -> list[Event]:
         """Take in the answer to *batch* and return the events that ended, for their waiters to be told.
@@ -398,10 +431,14 @@ class Queue:
         verdict = judge(answer)
         if verdict in (Verdict.RETRY, Verdict.UNKNOWN):
             return self._retry(batch, answer, verdict, now, wall_now, counts=counts)
+        was_halted = self.is_halted
         self._note_answer(batch, verdict, now, counts=counts)
         if verdict is Verdict.DELIVERED:
             delivered = Outcome(DeliveryStatus.DELIVERED, "", answer.status, batch.attempts)
             return self._end(batch, delivered)
+        if verdict is Verdict.PAUSED and was_halted and self.is_halted:
+            # While it is the account that is refused, this says nothing of the event.
+            return self._put_back(batch, answer, now, partial(self._find_wait, self._draw(), 0.0))
         return self._refuse(batch, answer, verdict)
 
     def _note_answer(self, batch: Batch, verdict: Verdict, now: float, *, counts: bool) -> None:
@@ -440,18 +477,24 @@ class Queue:
         *,
         counts: bool,
     ) -> list[Event]:
-        """Let a failed batch, or its halves, wait for another try, less what may not be tried again."""
-        limits = self._limits
+        """Have a failed batch tried again, unless it may have arrived and must not be sent twice."""
         find_wait = partial(
             self._find_wait, self._draw(), read_retry_after(answer.retry_after, wall_now)
         )
         self._note_failure(batch, answer, now, find_wait, counts=counts)
         if verdict is Verdict.UNKNOWN:
             self.unknown += 1
-            if limits.on_unknown == "drop":
+            if self._limits.on_unknown == "drop":
                 dropped = Outcome(DeliveryStatus.DROPPED, "unknown", None, batch.attempts)
                 return self._end(batch, dropped)
-        is_spent = limits.max_attempts is not None and batch.attempts >= limits.max_attempts
+        return self._put_back(batch, answer, now, find_wait)
+
+    def _put_back(
+        self, batch: Batch, answer: Answer, now: float, find_wait: Callable[..., float]
+    ) -> list[Event]:
+        """Let *batch*, or its halves, wait for another try, and end what may not be tried again."""
+        limit = self._limits.max_attempts
+        is_spent = limit is not None and batch.attempts >= limit
         old = self._find_old(batch, now)
         if is_spent and batch.is_alone:
             old = list(batch.events)
@@ -506,7 +549,7 @@ class Queue:
         if is_sent and not breaker.is_open:
             self._blame.failed(batch)
         if counts and (is_news or breaker.is_open):
-            breaker.failed(now, find_wait(max(batch.failures, breaker.failed_probes + 1)))
+            breaker.failed(now, find_wait(breaker.failed_probes + 1))
 
     def _end(self, batch: Batch, outcome: Outcome) -> list[Event]:
         number = len(batch.events)

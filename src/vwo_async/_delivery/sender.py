@@ -14,11 +14,16 @@ from .answer import Answer, Failure
 from .batch import Batch
 from .event import Event
 from .queue import Queue
+from .transport.fault import describe_fault
 from .transport.protocol import Transport
 
 LOG_INTERVAL_S = 60.0
 # The pause before a worker that ended is replaced, so that an error that repeats does not spin.
 RESTART_S = 0.1
+# A request without an answer for so long makes room for another, so that texts which make a server hang
+# do not hold up the rest; together there are at most so many times the usual number on their way.
+STUCK_S = 3.0
+STUCK_FACTOR = 8
 
 
 class Sender:
@@ -31,7 +36,7 @@ class Sender:
     Args:
         queue: What to send.
         transport: How.
-        workers: How many requests may be on their way.
+        workers: How many requests may be on their way, not counting those that are stuck.
         on_ended: Called with the events of each request, or of each part of one, that ended.
         on_halted: Called after each request by which VWO is known to be down or to refuse the account.
         clock: Monotonic seconds.
@@ -72,18 +77,26 @@ class Sender:
 
     def start(self) -> None:
         """Start the workers in the running loop."""
-        loop = asyncio.get_running_loop()
-        while len(self._workers) < self._size:
+        while len(self._workers) < self._wanted:
             # Not in the context of a caller: it would live for as long as the client.
-            worker = loop.create_task(self._work(), name="vwo_async sender", context=Context())
+            worker = asyncio.get_running_loop().create_task(
+                self._work(), name="vwo_async sender", context=Context()
+            )
             self._workers.add(worker)
             worker.add_done_callback(self._miss)
+
+    @property
+    def _wanted(self) -> int:
+        """How many workers there should be."""
+        return min(self._size + self._queue.stuck, self._size * STUCK_FACTOR)
 
     def _miss(self, worker: asyncio.Task[None]) -> None:
         """Let the next use of the sender find that a worker has ended, and replace it.
 
         Not before: a loop that ends cancels all its tasks, and must find no new ones.
         """
+        if worker not in self._workers:
+            return
         self._workers.discard(worker)
         ended = asyncio.get_running_loop().create_future()
         ended.set_result(None)
@@ -109,8 +122,8 @@ class Sender:
         return is_accepted
 
     def _wake(self) -> None:
-        if len(self._workers) < self._size and not self._is_stopped:
-            for _ in range(self._size - len(self._workers)):
+        if len(self._workers) < self._wanted and not self._is_stopped:
+            for _ in range(self._wanted - len(self._workers)):
                 self._count_restart("CancelledError")
             self.start()
         while self._idle:
@@ -120,7 +133,7 @@ class Sender:
                 return
 
     async def _work(self) -> None:
-        while True:
+        while len(self._workers) <= self._wanted:
             try:
                 await self._work_once()
             except BaseException as error:
@@ -128,6 +141,10 @@ class Sender:
                     raise
                 self._count_restart(type(error).__name__)
                 await asyncio.sleep(RESTART_S)
+        # Its place was that of a request that was stuck. Another has to see to what this one knows of.
+        if (worker := asyncio.current_task()) is not None:
+            self._workers.discard(worker)
+        self._wake()
 
     async def _work_once(self) -> None:
         """Send one request, or wait until there is something to send."""
@@ -143,7 +160,7 @@ class Sender:
             self._wake()
         answer = Answer(failure=Failure.UNKNOWN)
         try:
-            answer = await self._send(batch)
+            answer = await self._send_in_time(batch)
         finally:
             # However it ends, the batch is accounted for.
             ended = self._queue.settle(batch, answer, self._clock(), self._wall_clock())
@@ -168,6 +185,24 @@ class Sender:
                 timer.cancel()
             if waiter in self._idle:
                 self._idle.remove(waiter)
+
+    async def _send_in_time(self, batch: Batch) -> Answer:
+        """Send *batch*; let another worker go on meanwhile if it gets stuck."""
+        is_stuck = False
+
+        def relieve() -> None:
+            nonlocal is_stuck
+            is_stuck = True
+            self._queue.stuck += 1
+            if not self._is_stopped:
+                self.start()
+
+        timer = asyncio.get_running_loop().call_later(STUCK_S, relieve)
+        try:
+            return await self._send(batch)
+        finally:
+            timer.cancel()
+            self._queue.stuck -= is_stuck
 
     async def _send(self, batch: Batch) -> Answer:
         try:
@@ -213,7 +248,10 @@ class Sender:
         now = self._clock()
         if now >= self._quiet_until:
             self._quiet_until = now + LOG_INTERVAL_S
-            what = answer.failure.name.lower() if answer.failure else f"status {answer.status}"
+            what = f"status {answer.status}"
+            if answer.failure is not None:
+                words = describe_fault(answer.fault)
+                what = answer.failure.name.lower() + (words and f", {words}")
             log_warning("VWO did not take events: %s (%d pending)", what, self._queue.pending)
 
     def release(self) -> Sequence[Event]:

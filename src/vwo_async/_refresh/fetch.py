@@ -11,6 +11,7 @@ from .._delivery.answer import Answer, Failure
 from .._delivery.request import Request
 from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.config import TransportConfig
+from .._delivery.transport.fault import describe_fault
 from .._delivery.transport.intermediary import GatewayService, find_destination
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
@@ -18,14 +19,13 @@ from .._sdk_key import SdkKey
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
 from .._settings.size_limit import MAX_SETTINGS_BYTES
 from .._user import check_text
-from .._version import PACKAGE_NAME, __version__
+from .._version import PACKAGE_NAME, USER_AGENT, __version__
 from .gil_pause import GilPause
 
 if TYPE_CHECKING:
-    from .._settings import FmeSettings, Settings
+    from .._settings import FMESettings, Settings
 
-_USER_AGENT = f"{PACKAGE_NAME}/{__version__}"
-_SettingsT = TypeVar("_SettingsT", "Settings", "FmeSettings")
+_SettingsT = TypeVar("_SettingsT", "Settings", "FMESettings")
 
 
 async def fetch_settings(
@@ -59,7 +59,7 @@ async def fetch_settings(
             FULLSTACK,
             account_id,
             sdk_key,
-            TransportConfig(base_url, timeouts, _USER_AGENT, ssl_context, proxy),
+            TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy),
             via_webhook=via_webhook,
         )
     finally:
@@ -78,7 +78,7 @@ async def fetch_fme_settings(
     proxy: str | None = None,
     gateway_service: GatewayService | None = None,
     proxy_url: str | None = None,
-) -> FmeSettings:
+) -> FMESettings:
     """Return the v2 settings file that VWO FME holds for an account and environment, for an `FMEClient`.
 
     See `fetch_settings` for the arguments and errors, and the launch options for ``gateway_service`` and
@@ -91,7 +91,7 @@ async def fetch_fme_settings(
             FME,
             account_id,
             sdk_key,
-            TransportConfig(base_url, timeouts, _USER_AGENT, ssl_context, proxy, allows_http),
+            TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy, allows_http),
             via_webhook=via_webhook,
         )
     finally:
@@ -162,9 +162,8 @@ async def fetch_body(
     )
     answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)
     if answer.status != 200:
-        raise DeliveryError(
-            f"the settings could not be fetched: {_describe(answer)}", answer.status
-        )
+        text = f"the settings could not be fetched: {_describe(answer)}"
+        raise DeliveryError(text, answer.status) from answer.fault
     if not body:
         raise SettingsError(f"the answer is empty, or larger than {MAX_SETTINGS_BYTES} bytes")
     return body
@@ -187,8 +186,8 @@ _NO_END = "the connection broke or time ran out"
 def _describe(answer: Answer) -> str:
     status = answer.status
     if status is None:
-        is_unsent = answer.failure is Failure.NOT_SENT
-        return f"no answer from VWO: {_NO_CONNECTION if is_unsent else _NO_END}"
+        words = _NO_CONNECTION if answer.failure is Failure.NOT_SENT else _NO_END
+        return f"no answer from VWO: {describe_fault(answer.fault) or words}"
     if 300 <= status < 400:
         return f"redirected, which is not followed (status {status}): check base_url"
     words = _STATUSES.get(status, "VWO has a fault" if status >= 500 else "VWO refused")

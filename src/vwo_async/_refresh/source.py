@@ -33,12 +33,12 @@ from .._log import FailureLog, log_warning
 from .._sdk_key import SdkKey
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
 from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
-from .._version import PACKAGE_NAME, __version__
+from .._version import USER_AGENT
 from .fetch import fetch_body, may_pass
 from .gil_pause import GilPause
 
 if TYPE_CHECKING:
-    from .._settings import FmeSettings, Settings
+    from .._settings import FMESettings, Settings
 
 GIVEN, VWO, DISK, EMPTY = "given", "vwo", "disk", "empty"
 DAY_S = 86_400.0
@@ -158,10 +158,9 @@ class SettingsSource:
                 max_age_s=max_age_s,
                 wall_clock=wall_clock,
             )
-        user_agent = f"{PACKAGE_NAME}/{__version__}"
         address, allows_http = self._destination or Destination(base_url)
         self._transport_config = TransportConfig(
-            address, timeouts, user_agent, ssl_context, proxy, allows_http
+            address, timeouts, USER_AGENT, ssl_context, proxy, allows_http
         )
         # So that a bad argument raises here and not at the first request.
         self.make_transport()
@@ -373,7 +372,7 @@ class FMESettingsSource(SettingsSource):
             # As in `SettingsSource`; a proxy's URL may hold a password.
             del sdk_key, options
 
-    async def load(self, *, or_empty: bool = False) -> FmeSettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
+    async def load(self, *, or_empty: bool = False) -> FMESettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
         """Return the settings from VWO or, if that fails, the last known good ones; see `SettingsSource.load`.
 
         Raises:
@@ -381,7 +380,7 @@ class FMESettingsSource(SettingsSource):
             SettingsError: VWO's answer is not a v2 settings file of this account and key, and there is no
                 last known good file.
         """
-        settings: FmeSettings = await self._load_checked(or_empty=or_empty)
+        settings: FMESettings = await self._load_checked(or_empty=or_empty)
         return settings
 
     def _compile(self, settings: Any, pause: GilPause) -> Any:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from .._error import SettingsError, without_frames
 
 if TYPE_CHECKING:
-    from .fme import FmeSettings
+    from .fme import FMESettings
     from .model import Settings
 
-__all__ = ["FmeSettings", "Settings", "parse_fme_settings", "parse_settings"]
+__all__ = ["FMESettings", "Settings", "parse_fme_settings", "parse_settings"]
 
 
 def parse_settings(source: Settings | bytes | bytearray | str | Mapping[str, Any]) -> Settings:
@@ -42,8 +42,8 @@ def parse_settings(source: Settings | bytes | bytearray | str | Mapping[str, Any
 
 
 def parse_fme_settings(
-    source: FmeSettings | bytes | bytearray | str | Mapping[str, Any],
-) -> FmeSettings:
+    source: FMESettings | bytes | bytearray | str | Mapping[str, Any],
+) -> FMESettings:
     """Return the settings that *source*, a v2 settings file of VWO FME, describes.
 
     Args:
@@ -68,6 +68,6 @@ def parse_fme_settings(
 def __getattr__(name: str) -> object:
     if name == "Settings":
         return import_module(".model", __name__).Settings
-    if name == "FmeSettings":
-        return import_module(".fme", __name__).FmeSettings
+    if name == "FMESettings":
+        return import_module(".fme", __name__).FMESettings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from .._value import Value
+from .campaign_type import RUNNING
 from .lazy_campaigns import CampaignTexts
 
 if TYPE_CHECKING:
+    from .fme import FMESettings
     from .model import Campaign, Goal, Settings, Variable, Variation
 
-RUNNING = "RUNNING"
 _ACCOUNT_FIELDS = (
     "account_id",
     "sdk_key",
@@ -32,7 +33,8 @@ MAX_NAMES = 10
 class SettingsChange(Value):
     """How one settings file differs in meaning from another; false where it does not.
 
-    Campaigns are named by key, in the order of the new file. Holds no secret.
+    Campaigns, and features of VWO FME, are named by key: in the order of the new file, then those that
+    are gone in the order of the old one. Holds no secret.
 
     Attributes:
         started: Campaigns that run now and did not before.
@@ -157,10 +159,8 @@ class _Comparison:
         old, new = self._settings
         found: dict[str, Any] = {kind: tuple(keys) for kind, keys in self._lists.items()}
         found |= self._maps
-        found["groups"] = tuple(dict.fromkeys(_find_changed_groups(old, new)))
-        found["account"] = tuple(
-            name for name in _ACCOUNT_FIELDS if _read_field(old, name) != _read_field(new, name)
-        )
+        found["groups"] = find_changed_groups(old, new)
+        found["account"] = find_changed_fields(old, new, _ACCOUNT_FIELDS)
         return SettingsChange(**found)
 
     def compare(self, key: str) -> None:
@@ -275,7 +275,14 @@ _KINDS: Mapping[str, Callable[[Campaign, set[str]], object]] = {
 }
 
 
-def _find_changed_groups(old: Settings, new: Settings) -> Iterator[str]:
+def find_changed_groups(
+    old: Settings | FMESettings, new: Settings | FMESettings
+) -> tuple[str, ...]:
+    """Return the ids of the groups that were added, changed or are gone, or whose members were linked anew."""
+    return tuple(dict.fromkeys(_list_changed_groups(old, new)))
+
+
+def _list_changed_groups(old: Settings | FMESettings, new: Settings | FMESettings) -> Iterator[str]:
     for group_id in dict.fromkeys((*new.groups, *old.groups)):
         before, after = old.groups.get(group_id), new.groups.get(group_id)
         rules = [
@@ -290,6 +297,14 @@ def _find_changed_groups(old: Settings, new: Settings) -> Iterator[str]:
             yield from (str(link) for link in links if link is not None)
 
 
-def _read_field(settings: Settings, name: str) -> object:
+def find_changed_fields(
+    old: Settings | FMESettings, new: Settings | FMESettings, names: Iterable[str]
+) -> tuple[str, ...]:
+    """Return those of *names* whose fields differ in meaning."""
+    return tuple(one for one in names if _read_field(old, one) != _read_field(new, one))
+
+
+def _read_field(settings: Settings | FMESettings, name: str) -> object:
+    """Return the value of a field; of the account its text, which is what is hashed and sent."""
     value = getattr(settings, name)
     return str(value) if name == "account_id" else value

@@ -15,10 +15,10 @@ from .fme_change import compare_fme_settings
 
 if TYPE_CHECKING:
     from .change import SettingsChange
-    from .fme import FmeSettings
+    from .fme import FMESettings
     from .model import Settings
 
-_SettingsT = TypeVar("_SettingsT", "Settings", "FmeSettings")
+_SettingsT = TypeVar("_SettingsT", "Settings", "FMESettings")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class SettingsEndpoint(Generic[_SettingsT]):
         settings_path: The path of a file.
         pull_path: The same for calls of VWO's webhook.
         parse: Returns the settings in a body; calls its second argument between two small steps.
-        compare: Returns how the second settings differ from the first; None where nobody can tell.
+        compare: Returns how the second settings differ from the first; calls its third argument between two
+            small steps.
         names: The parameters that name the SDK and its version.
         fixed: What else stands in the query.
     """
@@ -92,7 +93,7 @@ def _parse(body: bytes, pause: Callable[[], object]) -> Settings:
     return parse_with_pauses(body, pause)
 
 
-def _parse_fme(body: bytes, pause: Callable[[], object]) -> FmeSettings:
+def _parse_fme(body: bytes, pause: Callable[[], object]) -> FMESettings:
     from .parse import parse_fme_with_pauses  # noqa: PLC0415 - the same
 
     return parse_fme_with_pauses(body, pause)
@@ -105,7 +106,7 @@ def _compare(old: Settings, new: Settings, pause: Callable[[], object]) -> Setti
 FULLSTACK: SettingsEndpoint[Settings] = SettingsEndpoint(
     "/server-side/settings", "/server-side/pull", _parse, _compare, ("sdk", "sdk-v")
 )
-FME: SettingsEndpoint[FmeSettings] = SettingsEndpoint(
+FME: SettingsEndpoint[FMESettings] = SettingsEndpoint(
     "/server-side/v2-settings",
     "/server-side/v2-pull",
     _parse_fme,

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from .model import Campaign
-from .product import keep_wrong_product
 
 MAX_FAULTS = 20
 
@@ -28,9 +27,9 @@ def describe(detail: ErrorDetails) -> str:
     return f"{path[:200]}: {message}" if path else message
 
 
-def describe_all(details: Sequence[ErrorDetails]) -> list[str]:
-    """Return the faults as lines, the first of them; one that says that the file is another's, in any case."""
-    return keep_wrong_product(map(describe, details))[:MAX_FAULTS]
+def describe_all(details: Iterable[ErrorDetails]) -> list[str]:
+    """Return the faults as lines."""
+    return [describe(one) for one in details]
 
 
 def find_duplicates(ids: Iterable[int], keys: Iterable[str]) -> Iterator[str]:

@@ -28,6 +28,7 @@ from .field_type import (
     Text,
     Tree,
     Version,
+    to_group_type,
     to_list,
     to_map,
     to_optional_list,
@@ -81,10 +82,6 @@ def _to_members(value: object) -> object:
     if not isinstance(value, (list, tuple)):
         return value
     return [str(one) if type(one) is int else one for one in value]
-
-
-def _to_algorithm(value: object) -> object:
-    return 1 if value is None else value
 
 
 def _to_object(value: object) -> object:
@@ -152,7 +149,7 @@ class Campaign(SettingsModel):
     is_forced_variation_enabled: Bool = Field(default=False, alias="isForcedVariationEnabled")
     is_user_list_enabled: Flag = Field(default=False, alias="isUserListEnabled")
     salt: Salt = ""
-    # As in `FmeSettings`.
+    # As in `FMESettings`.
     goals: Foreign = Field(None, repr=False, exclude=True)
 
 
@@ -185,7 +182,6 @@ class Feature(SettingsModel):
     impact_campaign: Annotated[ImpactCampaign, BeforeValidator(_to_object)] = Field(
         default=ImpactCampaign(campaignId=None), alias="impactCampaign"
     )
-    is_debugger_enabled: Flag = Field(default=False, alias="isDebuggerEnabled")
 
 
 class Group(SettingsModel):
@@ -193,7 +189,7 @@ class Group(SettingsModel):
 
     name: Text | None = None
     campaigns: Members = ()
-    et: Annotated[float, BeforeValidator(_to_algorithm)] = 1
+    et: Annotated[float, BeforeValidator(to_group_type)] = 1
     p: Members = ()
     wt: Annotated[dict[Text, Share], BeforeValidator(to_map)] = Field(default_factory=dict)
 
@@ -218,7 +214,7 @@ class SdkMetaInfo(SettingsModel):
     was_initialized_earlier: Flag = Field(default=False, alias="wasInitializedEarlier")
 
 
-class FmeSettings(SettingsModel):
+class FMESettings(SettingsModel):
     """A whole v2 settings file.
 
     Attributes:
@@ -258,7 +254,7 @@ class FmeSettings(SettingsModel):
     )
 
 
-def find_fme_duplicates(settings: FmeSettings) -> Iterator[str]:
+def find_fme_duplicates(settings: FMESettings) -> Iterator[str]:
     """Yield a fault for each id, and each key of a feature, that several entries of one list share."""
     features, campaigns = settings.features, settings.campaigns
     yield from find_repeated("features", "id", [one.id for one in features])
@@ -270,4 +266,4 @@ def find_fme_duplicates(settings: FmeSettings) -> Iterator[str]:
     yield from find_repeated("holdouts", "id", [one.id for one in settings.holdouts])
 
 
-set_home(FmeSettings, "vwo_async")
+set_home(FMESettings, "vwo_async")

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .change import SettingsChange
+from .change import SettingsChange, find_changed_fields, find_changed_groups
 
 if TYPE_CHECKING:
-    from .fme import Campaign, Feature, FmeSettings
+    from .fme import Campaign, Feature, FMESettings
 
 _ACCOUNT_FIELDS = (
     "account_id",
@@ -22,7 +22,7 @@ _ACCOUNT_FIELDS = (
 
 
 def compare_fme_settings(
-    old: FmeSettings, new: FmeSettings, pause: Callable[[], object] = lambda: None
+    old: FMESettings, new: FMESettings, pause: Callable[[], object] = lambda: None
 ) -> SettingsChange:
     """Return how *new* differs in meaning from *old*, by keys of features.
 
@@ -37,27 +37,24 @@ def compare_fme_settings(
     """
     before, after = _Side(old), _Side(new)
     changed, added, gone = [], {}, {}
-    for key in after.features.keys() & before.features.keys():
+    for key, second in after.features.items():
         pause()
-        first, second = before.features[key], after.features[key]
+        first = before.features.get(key)
+        if first is None:
+            continue
         if before.describe(first) != after.describe(second):
             changed.append(key)
         events = list_events(first), list_events(second)
-        added[key] = [one for one in events[1] if one not in events[0]]
-        gone[key] = [one for one in events[0] if one not in events[1]]
-    order = list(after.features)
+        added[key] = tuple(one for one in events[1] if one not in events[0])
+        gone[key] = tuple(one for one in events[0] if one not in events[1])
     return SettingsChange(
-        started=[key for key in order if key not in before.features],
-        stopped=[key for key in before.features if key not in after.features],
-        goals_added={key: added[key] for key in order if added.get(key)},
-        goals_gone={key: gone[key] for key in order if gone.get(key)},
-        features=sorted(changed, key=order.index),
-        groups=[
-            one
-            for one in dict.fromkeys((*old.groups, *new.groups))
-            if old.groups.get(one) != new.groups.get(one)
-        ],
-        account=[name for name in _ACCOUNT_FIELDS if getattr(old, name) != getattr(new, name)],
+        started=tuple(key for key in after.features if key not in before.features),
+        stopped=tuple(key for key in before.features if key not in after.features),
+        goals_added={key: events for key, events in added.items() if events},
+        goals_gone={key: events for key, events in gone.items() if events},
+        features=tuple(changed),
+        groups=find_changed_groups(old, new),
+        account=find_changed_fields(old, new, _ACCOUNT_FIELDS),
     )
 
 
@@ -69,7 +66,7 @@ def list_events(feature: Feature) -> list[str]:
 class _Side:
     """One of the two files."""
 
-    def __init__(self, settings: FmeSettings) -> None:
+    def __init__(self, settings: FMESettings) -> None:
         self.features = {one.key: one for one in settings.features}
         self._campaigns: Mapping[int, Campaign] = {one.id: one for one in settings.campaigns}
 
@@ -79,7 +76,8 @@ class _Side:
             (one.rule_key, one.variation_id, self._dump(one.campaign_id)) for one in feature.rules
         ]
         impact = feature.impact_campaign.campaign_id
-        return json.dumps((feature.id, impact, rules), sort_keys=True)
+        # The order of keys counts: the first key of a segment names its kind.
+        return json.dumps((feature.id, impact, rules))
 
     def _dump(self, campaign_id: int) -> Any:
         campaign = self._campaigns.get(campaign_id)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from sys import intern
 from typing import NamedTuple, TypeVar
 
@@ -26,15 +25,11 @@ from .fault import (
     find_inner_duplicates,
     list_errors,
 )
-from .field_type import CHECKED_TREES, MAX_TREE_DEPTH, MAX_TREE_NODES
 from .json_outline import InvalidJsonError, Span, find_outline
 from .lazy_campaigns import CampaignTexts
 from .model import Campaign, CampaignList, Settings
+from .plain_entry import STEP_BYTES, validate_plain
 
-# How much is parsed at once.
-CHUNK_BYTES = 20_000
-# The parser of small files refuses documents nested 200 deep, which needs more brackets than these.
-MAX_SAFE_BRACKETS = 190
 _BEFORE, _AFTER = b'{"campaigns":[', b"]}"
 # The fields that are validated before the campaigns, and whose faults come first.
 _FIRST_FIELDS = frozenset({"sdkKey", "accountId", "version"})
@@ -94,16 +89,14 @@ def read_large(body: bytes, pause: Callable[[], object]) -> Settings | list[str]
 class _Reader:
     """Parses the campaigns of one file, and indexes them.
 
-    Most campaigns were already parsed for the outline and only need validation. The others are parsed in
-    chunks by the parser of small files: those that are not valid, and those with anything that the two
-    JSON parsers could read differently, which is text beyond ASCII, written or escaped, numbers that are
-    not finite, and deep nesting.
+    Most campaigns were already parsed for the outline and only need validation. The others, see
+    `validate_plain`, are parsed in chunks by the parser of small files.
     """
 
     def __init__(self, body: bytes, pause: Callable[[], object]) -> None:
         self._body = body
         self._pause = pause
-        self._pause_at = CHUNK_BYTES
+        self._pause_at = STEP_BYTES
         self._spans: list[Span] = []
         # One list for each field: an object for each campaign would trigger the garbage collector, which
         # then visits all objects of the process.
@@ -124,23 +117,13 @@ class _Reader:
         self._keys.append("")
         self._types.append("")
         if span.end >= self._pause_at:
-            self._pause_at = span.end + CHUNK_BYTES
+            self._pause_at = span.end + STEP_BYTES
             self._pause()
-        text = self._body[span.start : span.end]
-        brackets = text.count(b"{") + text.count(b"[")
-        if (
-            brackets <= MAX_SAFE_BRACKETS
-            and value is not None
-            and text.isascii()
-            and b"\\u" not in text
-        ):
-            # With so few brackets and bytes no tree in it can be too deep or too large.
-            is_small = brackets <= MAX_TREE_DEPTH and len(text) <= MAX_TREE_NODES
-            context = CHECKED_TREES if is_small else None
-            with suppress(ValidationError):
-                self._index_campaign(position, Campaign.model_validate(value, context=context))
-                return
-        self._unparsed.append(position)
+        campaign = validate_plain(Campaign, self._body[span.start : span.end], value)
+        if campaign is None:
+            self._unparsed.append(position)
+        else:
+            self._index_campaign(position, campaign)
 
     def finish(self, campaign_list: Span) -> Settings | list[str]:
         """Return the settings once all campaigns were added, or the faults of the file."""
@@ -224,7 +207,7 @@ def _split(spans: Sequence[Span], positions: Iterable[int]) -> Iterator[list[int
     part: list[int] = []
     for position in positions:
         if part and (
-            position > part[-1] + 1 or spans[part[-1]].end - spans[part[0]].start >= CHUNK_BYTES
+            position > part[-1] + 1 or spans[part[-1]].end - spans[part[0]].start >= STEP_BYTES
         ):
             yield part
             part = []

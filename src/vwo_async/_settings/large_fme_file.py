@@ -6,28 +6,24 @@ Parsing or building much at once holds the GIL, and so blocks the event loop eve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .fault import MAX_FAULTS, describe, describe_all, list_errors
-from .fme import Campaign, Feature, FmeSettings, Holdout
+from .fme import Campaign, Feature, FMESettings, Holdout
 from .json_outline import InvalidJsonError, Outline, Span, find_items
+from .plain_entry import STEP_BYTES, validate_plain
 
 _LISTS: Mapping[str, type[BaseModel]] = {
     "features": Feature,
     "campaigns": Campaign,
     "holdouts": Holdout,
 }
-# How much is parsed between two pauses.
-_STEP_BYTES = 20_000
-# The parser of small files refuses documents nested 200 deep, which needs more brackets than these.
-_MAX_SAFE_BRACKETS = 190
 
 
-def read_large_fme(body: bytes, pause: Callable[[], object]) -> FmeSettings | list[str]:
+def read_large_fme(body: bytes, pause: Callable[[], object]) -> FMESettings | list[str]:
     """Return the settings that *body* describes, or its faults.
 
     Args:
@@ -46,9 +42,9 @@ def read_large_fme(body: bytes, pause: Callable[[], object]) -> FmeSettings | li
     return reader.finish(outline)
 
 
-def _read_whole(body: bytes) -> FmeSettings | list[str]:
+def _read_whole(body: bytes) -> FMESettings | list[str]:
     try:
-        return FmeSettings.model_validate_json(body)
+        return FMESettings.model_validate_json(body)
     except ValidationError as error:
         return describe_all(list_errors(error))
 
@@ -59,7 +55,7 @@ class _Reader:
     def __init__(self, body: bytes, pause: Callable[[], object]) -> None:
         self._body = body
         self._pause = pause
-        self._pause_at = _STEP_BYTES
+        self._pause_at = STEP_BYTES
         self._entries: dict[str, list[BaseModel | None]] = {name: [] for name in _LISTS}
         self._faults: list[str] = []
 
@@ -69,7 +65,7 @@ class _Reader:
 
         def add(span: Span, value: object) -> None:
             if span.end >= self._pause_at:
-                self._pause_at = span.end + _STEP_BYTES
+                self._pause_at = span.end + STEP_BYTES
                 self._pause()
             entries.append(self._read_entry(model, (name, len(entries)), span, value))
 
@@ -79,12 +75,9 @@ class _Reader:
         self, model: type[BaseModel], path: tuple[str, int], span: Span, value: object
     ) -> BaseModel | None:
         text = self._body[span.start : span.end]
-        brackets = text.count(b"{") + text.count(b"[")
-        # What the two JSON parsers could read differently is left to that of small files.
-        is_plain = brackets <= _MAX_SAFE_BRACKETS and text.isascii() and b"\\u" not in text
-        if is_plain and value is not None:
-            with suppress(ValidationError):
-                return model.model_validate(value)
+        entry = validate_plain(model, text, value)
+        if entry is not None:
+            return entry
         try:
             return model.model_validate_json(text)
         except ValidationError as error:
@@ -95,7 +88,7 @@ class _Reader:
             self._faults += [describe(_move(one, path)) for one in details]
         return None
 
-    def finish(self, outline: Outline) -> FmeSettings | list[str]:
+    def finish(self, outline: Outline) -> FMESettings | list[str]:
         """Return the settings once all entries were added, or the faults of the file."""
         spans = [one.value for one in outline.members if self._is_read(one.name, one.value)]
         document = b"[]".join(_cut(self._body, spans))

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from .._error import SettingsError
 from .fault import MAX_FAULTS, describe_all, find_duplicates, find_inner_duplicates, list_errors
-from .fme import FmeSettings, find_fme_duplicates
+from .fme import FMESettings, find_fme_duplicates
 from .large_file import read_large
 from .large_fme_file import read_large_fme
 from .lazy_campaigns import CampaignTexts
@@ -18,11 +18,11 @@ from .product import FME_FILE, FULLSTACK_FILE, keep_wrong_product
 from .size_limit import MAX_SETTINGS_BYTES
 from .wrong_file import describe_path, describe_wrong_file
 
-# A larger file is parsed campaign by campaign, and its campaigns are kept as text.
+# A larger file is parsed in small steps.
 LARGE_BYTES = 250_000
 
 
-_SettingsT = TypeVar("_SettingsT", Settings, FmeSettings)
+_SettingsT = TypeVar("_SettingsT", Settings, FMESettings)
 
 
 class _Product(NamedTuple, Generic[_SettingsT]):
@@ -43,7 +43,7 @@ def read_any(source: Settings | bytes | bytearray | str | Mapping[str, Any]) -> 
     """Return the settings that *source* describes, see `vwo_async.parse_settings`."""
     if isinstance(source, Settings):
         return source
-    if isinstance(source, FmeSettings):
+    if isinstance(source, FMESettings):
         raise SettingsError([FME_FILE])
     return parse_with_pauses(source, lambda: None)
 
@@ -59,9 +59,9 @@ def parse_with_pauses(
     return _parse(_FULLSTACK, source, pause)
 
 
-def read_any_fme(source: FmeSettings | bytes | bytearray | str | Mapping[str, Any]) -> FmeSettings:
+def read_any_fme(source: FMESettings | bytes | bytearray | str | Mapping[str, Any]) -> FMESettings:
     """Return the v2 settings that *source* describes, see `parse_fme_settings`."""
-    if isinstance(source, FmeSettings):
+    if isinstance(source, FMESettings):
         return source
     if isinstance(source, Settings):
         raise SettingsError([FULLSTACK_FILE])
@@ -70,7 +70,7 @@ def read_any_fme(source: FmeSettings | bytes | bytearray | str | Mapping[str, An
 
 def parse_fme_with_pauses(
     source: bytes | bytearray | str | Mapping[str, Any], pause: Callable[[], object]
-) -> FmeSettings:
+) -> FMESettings:
     """Return the v2 settings that *source* describes; *pause* is called between two small steps.
 
     Raises:
@@ -81,7 +81,7 @@ def parse_fme_with_pauses(
 
 def _parse(
     product: _Product[_SettingsT],
-    source: bytes | bytearray | str | Mapping[str, Any] | object,
+    source: object,
     pause: Callable[[], object],
 ) -> _SettingsT:
     settings = _read(product, source, pause)
@@ -147,4 +147,4 @@ def _find_duplicates(settings: Settings) -> Iterator[str]:
 
 
 _FULLSTACK = _Product(Settings, _find_duplicates, read_large)
-_FME = _Product(FmeSettings, find_fme_duplicates, read_large_fme)
+_FME = _Product(FMESettings, find_fme_duplicates, read_large_fme)

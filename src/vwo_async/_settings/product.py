@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .campaign_type import FME_TYPES, FULLSTACK_TYPES
+
 FME_FILE = "the file is a v2 settings file of VWO FME: give it to FMEClient"
 FULLSTACK_FILE = "the file is a settings file of VWO FullStack: give it to VWOClient"
-
-_FME_TYPES = frozenset({"FLAG_ROLLOUT", "FLAG_TESTING", "FLAG_PERSONALIZE"})
-_FULLSTACK_TYPES = frozenset({"VISUAL_AB", "FEATURE_TEST", "FEATURE_ROLLOUT"})
 
 
 def refuse_fme(value: object) -> None:
@@ -37,7 +36,7 @@ def check_fullstack_type(campaign_type: str) -> str:
     Raises:
         ValueError: It is one.
     """
-    if campaign_type in _FME_TYPES:
+    if campaign_type in FME_TYPES:
         raise ValueError(FME_FILE)
     return campaign_type
 
@@ -48,7 +47,7 @@ def check_fme_type(campaign_type: str) -> str:
     Raises:
         ValueError: It is one.
     """
-    if campaign_type in _FULLSTACK_TYPES:
+    if campaign_type in FULLSTACK_TYPES:
         raise ValueError(FULLSTACK_FILE)
     return campaign_type
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from copy import copy
 
 from ..._reason import Reason
-from ..bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed, rescale
+from ..._settings.campaign_type import PERSONALIZE
+from ..bucketing import draw, rescale
 from ..segment import MalformedTreeError
 from .evaluation import NOTHING, Evaluation, Known, NeedError, Needs
 from .group import find_winner, read_winner
 from .holdout import NOT_HELD, Held, find_new, is_held, judge_holdouts
-from .plan import PERSONALIZE, Feature, FlagDecision, FmePlan, Impression, Member, Rule, Step
+from .plan import Feature, FlagDecision, FmePlan, Impression, Member, Rule, Step
 from .record import FeatureRecord
 from .user import FmeUser
 
@@ -38,6 +39,9 @@ def decide_feature(
     feature = plan.features.get(feature_key)
     if feature is None:
         return FlagDecision(None, reason=Reason.FEATURE_NOT_FOUND)
+    if known.details is not None and not feature.needs_details:
+        # For this flag alone nobody would ask the gateway: what was learnt for others must not change it.
+        known = known._replace(details=None)
     evaluation = Evaluation(plan, user, known)
     try:
         decision = _decide(feature, evaluation)
@@ -211,9 +215,8 @@ def find_forced(rule: Rule, evaluation: Evaluation) -> Step | None:
     matches = [step for holds, step in rule.whitelist if holds(variables, evaluation)]
     if len(matches) < 2:
         return matches[0] if matches else None
-    seed = rule.whitelist_prefix + evaluation.user.hash_bytes
     shares = [(step.variation.weight, step) for step in matches if step.variation is not None]
-    return Ranges(rescale(shares)).find(bucket_value(hash_seed(seed), MAX_BUCKET_VALUE))
+    return draw(rescale(shares), rule.whitelist_prefix + evaluation.user.hash_bytes)
 
 
 def _judge(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..bucketing import MAX_BUCKET_VALUE, Ranges, bucket_value, hash_seed
+from ..._settings.campaign_type import PERSONALIZE
+from ..bucketing import draw
 from .evaluation import Evaluation
 from .holdout import judge_holdouts
-from .plan import PERSONALIZE, Feature, Group, Member, Rule
+from .plan import Feature, Group, Member, Rule
 from .record import NO_VARIATION, FeatureRecord, StoredVariation
 
 
@@ -101,8 +102,7 @@ def _choose(group: Group, competing: Sequence[Rule], hash_bytes: bytes) -> Rule 
                 if wanted in rule.names:
                     return rule
         shares = list(_list_weights(group, competing))
-    value = bucket_value(hash_seed(group.seed_prefix + hash_bytes), MAX_BUCKET_VALUE)
-    return Ranges(shares).find(value)
+    return draw(shares, group.seed_prefix + hash_bytes)
 
 
 def _list_weights(group: Group, competing: Sequence[Rule]) -> Iterator[tuple[float, Rule]]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any, TypeAlias
 
-from ..number import format_number, parse_number, to_text
+from ..number import to_canonical, to_text
 from ..segment import COMPARISONS, OPERAND, Test, compile_equality, compile_operand
 
 Version: TypeAlias = tuple[int, ...]
 
 _COMPARISON = re.compile(r"(gte?|lte?)\(([0-9]+(?:\.[0-9]+)*|\.[0-9]+)\)")
-# Parts of more digits than int() converts in a moment are no version.
 # Whole numbers below it are doubles to the last digit.
 _MAX_EXACT = 2**53
+# Parts of more digits than int() converts in a moment are no version.
 _VERSION = re.compile(r"[0-9]{1,300}(?:\.[0-9]{1,300})*")
 
 
@@ -39,7 +39,7 @@ def compile_version_operand(operand: str, share: float = 1.0) -> Test:
 
 def _compile_comparison(operand: str) -> Test | None:
     match = _COMPARISON.fullmatch(operand)
-    wanted = None if match is None else _parse_version(_canonical(match[2]))
+    wanted = None if match is None else _parse_version(to_canonical(match[2]))
     if match is None or wanted is None:
         return None
     compare = COMPARISONS[match[1]]
@@ -50,15 +50,10 @@ def _compile_comparison(operand: str) -> Test | None:
             return compare((value,) if value else (), wanted)
         if isinstance(value, bool):
             return False
-        version = _parse_version(_canonical(to_text(value)))
+        version = _parse_version(to_canonical(to_text(value)))
         return version is not None and compare(version, wanted)
 
     return holds
-
-
-def _canonical(text: str) -> str:
-    number = parse_number(text)
-    return text if number is None else format_number(number)
 
 
 def _parse_version(text: str) -> Version | None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..._reason import Reason
+from ..._settings.campaign_type import FME_TYPES, PERSONALIZE, ROLLOUT, TESTING
 from ..bucketing import Bucketer, Ranges
-from ..segment import Predicate, find_refused_patterns
+from ..segment import Predicate, note_patterns
 from ..visitor import make_namer, make_namespace
 from .record import GROUP_KEY, FeatureRecord, StoredVariation, make_row
 from .segment import compile_fme_segment, find_feature_ids, needs_gateway
@@ -15,12 +16,8 @@ from .segment import compile_fme_segment, find_feature_ids, needs_gateway
 if TYPE_CHECKING:
     from ..._settings import fme as model
 
-ROLLOUT = "FLAG_ROLLOUT"
-TESTING = "FLAG_TESTING"
-PERSONALIZE = "FLAG_PERSONALIZE"
 IMPACT_OFF = 1
 IMPACT_ON = 2
-RULE_TYPES = frozenset({ROLLOUT, TESTING, PERSONALIZE})
 
 # The member of a group: a campaign, and for a personalize rule its variation.
 Member: TypeAlias = tuple[int, int | None]
@@ -255,7 +252,7 @@ class Rule:
 
     def __init__(
         self,
-        settings: model.FmeSettings,
+        settings: model.FMESettings,
         feature: model.Feature,
         rule: model.Rule,
         campaign: model.Campaign,
@@ -293,7 +290,7 @@ class Rule:
 
     def _compile_test(
         self,
-        settings: model.FmeSettings,
+        settings: model.FMESettings,
         campaign: model.Campaign,
         chosen: Sequence[model.Variation],
         variations: Mapping[int, Variation],
@@ -307,8 +304,8 @@ class Rule:
             for one in campaign.variations
         ]
         shares = zip((one.weight for one in campaign.variations), steps, strict=True)
-        bucket_seed = f"{name}_{settings.account_id}_"
-        self._set_bucketer(f"{name}_", campaign.percent_traffic or 0, bucket_seed, Ranges(shares))
+        seed, bucket_seed = f"{name}_".encode(), f"{name}_{settings.account_id}_".encode()
+        self._set_bucketer(seed, campaign.percent_traffic or 0, bucket_seed, Ranges(shares))
         self.segment_tree = campaign.segments
         self.segment = compile_fme_segment(
             campaign.segments, hashes_user_list=campaign.is_user_list_enabled
@@ -317,7 +314,7 @@ class Rule:
     def _compile_single(self, campaign: model.Campaign, first: model.Variation) -> None:
         """A rollout or personalize rule is judged by its first variation, whose weight is the traffic."""
         step = Step(self, self.variations[0], Reason.ASSIGNED)
-        seed = f"{first.salt or campaign.id}_"
+        seed = f"{first.salt or campaign.id}_".encode()
         self._set_bucketer(seed, first.weight, seed, Ranges([(100, step)]))
         self.segment_tree = first.segments
         self.segment = compile_fme_segment(
@@ -325,22 +322,22 @@ class Rule:
         )
 
     def _set_bucketer(
-        self, seed: str, traffic: float, bucket_seed: str, ranges: Ranges[Step]
+        self, seed: bytes, traffic: float, bucket_seed: bytes, ranges: Ranges[Step]
     ) -> None:
-        self.whitelist_prefix = seed.encode()
-        self.percent_traffic, self.bucket_prefix = traffic, bucket_seed.encode()
+        self.whitelist_prefix = seed
+        self.percent_traffic, self.bucket_prefix = traffic, bucket_seed
         self.ranges = ranges
         self.bucketer: Bucketer[Step] = Bucketer(
-            seed.encode(),
+            seed,
             traffic,
-            bucket_seed.encode(),
+            bucket_seed,
             1,
             ranges,
             not_in_traffic=Step(self, None, Reason.NOT_IN_TRAFFIC),
             unowned=Step(self, None, Reason.NO_VARIATION),
         )
 
-    def _join_group(self, settings: model.FmeSettings) -> None:
+    def _join_group(self, settings: model.FMESettings) -> None:
         first = self.variations[0].id if self.variations else None
         self.member: Member = (self.campaign_id, first if self.type == PERSONALIZE else None)
         self.names = (str(self.campaign_id), f"{self.campaign_id}_{first}")
@@ -357,8 +354,11 @@ class Holdout:
 
     Attributes:
         id: Its id.
-        name: Its name.
+        is_global: Whether it holds back all features.
+        feature_ids: Ids of the features that it holds back if it is not global.
         segment: Pre-segmentation, None if everybody passes.
+        needs_details: Whether the segment asks what only a gateway knows of the user.
+        watched_ids: Ids of the features whose records the segment asks about.
         bucketer: Tells whether the user is in its share; it is given the user id, never the seed.
         percent_traffic: Its share.
         seed_prefix: Prefix of the user id in the hashed seed.
@@ -369,18 +369,21 @@ class Holdout:
         "feature_ids",
         "id",
         "is_global",
-        "name",
+        "needs_details",
         "percent_traffic",
         "seed_prefix",
         "segment",
+        "watched_ids",
     )
 
-    def __init__(self, settings: model.FmeSettings, holdout: model.Holdout) -> None:
+    def __init__(self, settings: model.FMESettings, holdout: model.Holdout) -> None:
         self.id = holdout.id
-        self.name = holdout.name
         self.is_global = holdout.is_global
         self.feature_ids = frozenset(holdout.feature_ids)
         self.segment = compile_fme_segment(holdout.segments)
+        # Every feature asks for these two, so the tree is walked here, once.
+        self.needs_details = needs_gateway(holdout.segments)
+        self.watched_ids = frozenset(find_feature_ids(holdout.segments))
         prefix = f"{settings.account_id}_{holdout.id}_".encode()
         self.percent_traffic, self.seed_prefix = holdout.percent_traffic, prefix
         self.bucketer: Bucketer[bool] = Bucketer(
@@ -409,10 +412,8 @@ class Feature:
         experiment_rules: The testing and the personalize rules.
         holdouts: Those that apply to it.
         impact_campaign_id: The campaign that measures its impact, if any.
-        is_debugger_enabled: As in the file.
         needs_details: Whether a segment, or one of any holdout, asks what only a gateway knows of the user.
         watched_ids: Ids of the features whose records its segments, or those of any holdout, ask about.
-        metric_identifiers: The events that its metrics count.
     """
 
     __slots__ = (
@@ -421,9 +422,7 @@ class Feature:
         "holdouts",
         "id",
         "impact_campaign_id",
-        "is_debugger_enabled",
         "key",
-        "metric_identifiers",
         "name",
         "needs_details",
         "rollout_rules",
@@ -432,7 +431,7 @@ class Feature:
 
     def __init__(
         self,
-        settings: model.FmeSettings,
+        settings: model.FMESettings,
         feature: model.Feature,
         campaigns: Mapping[int, model.Campaign],
         holdouts: Sequence[Holdout],
@@ -440,11 +439,7 @@ class Feature:
         self.id = feature.id
         self.key = feature.key
         self.name = feature.name
-        self.is_debugger_enabled = feature.is_debugger_enabled
         self.impact_campaign_id = feature.impact_campaign.campaign_id or None
-        self.metric_identifiers = frozenset(
-            one.identifier for one in feature.metrics if one.identifier
-        )
         linked = [
             (one, campaigns[one.campaign_id]) for one in feature.rules if _is_usable(one, campaigns)
         ]
@@ -453,9 +448,13 @@ class Feature:
         self.experiment_rules = tuple(one for one in rules if one.type != ROLLOUT)
         self.holdouts = tuple(one for one in holdouts if one.applies_to(feature.id))
         trees = [tree for _, campaign in linked for tree in list_trees(campaign)]
-        watched = [one.segments for one in settings.holdouts]
-        self.needs_details = any(map(needs_gateway, (*trees, *watched)))
-        self.watched_ids = frozenset[int]().union(*map(find_feature_ids, (*trees, *watched)))
+        # *holdouts* are all of the file; here those that do not apply to the feature count too.
+        self.needs_details = any(one.needs_details for one in holdouts) or any(
+            map(needs_gateway, trees)
+        )
+        self.watched_ids = frozenset[int]().union(
+            *map(find_feature_ids, trees), *(one.watched_ids for one in holdouts)
+        )
         self._decisions: dict[tuple[Step | None, Step | None], FlagDecision] = {}
 
     @property
@@ -481,7 +480,6 @@ class FmePlan:
     Attributes:
         features: By key, in the order of the file.
         features_by_id: The same by id.
-        holdouts: In the order of the file.
         name_visitor: Returns the visitor id of a user of this account, given the user id in UTF-8.
         notes: Which parts of the file are not used, and why.
     """
@@ -492,21 +490,20 @@ class FmePlan:
         "_stored",
         "features",
         "features_by_id",
-        "holdouts",
         "name_visitor",
         "notes",
     )
 
     def __init__(
-        self, settings: model.FmeSettings, pause: Callable[[], object] = lambda: None
+        self, settings: model.FMESettings, pause: Callable[[], object] = lambda: None
     ) -> None:
         campaigns = {one.id: one for one in settings.campaigns}
-        self.holdouts = tuple(Holdout(settings, one) for one in settings.holdouts)
+        holdouts = [Holdout(settings, one) for one in settings.holdouts]
         self.name_visitor = make_namer(make_namespace(settings.account_id))
         features = []
         for feature in settings.features:
             pause()
-            features.append(Feature(settings, feature, campaigns, self.holdouts))
+            features.append(Feature(settings, feature, campaigns, holdouts))
         self.features: Mapping[str, Feature] = {one.key: one for one in features}
         self.features_by_id: Mapping[int, Feature] = {one.id: one for one in features}
         self._stored: dict[tuple[str, int], Step] = {}
@@ -515,7 +512,7 @@ class FmePlan:
         for rule in (rule for feature in features for rule in feature.rules):
             self._rules.setdefault(rule.python_key, []).append(rule)
         _link_groups(settings, features)
-        self.notes = tuple(_note(settings, pause))
+        self.notes = tuple(_note(settings, campaigns, pause))
 
     def find_stored(self, stored: StoredVariation) -> Step | None:
         """Return the step that gives the variation on record, None if it is no longer there."""
@@ -533,9 +530,10 @@ class FmePlan:
     def _make_stored(self, key: str, variation_id: int) -> Step | None:
         """The campaign's own key goes first, then the Python SDK's form of it."""
         campaign = self._campaigns.get(key)
-        for variation in () if campaign is None else campaign.variations:
-            if campaign is not None and variation.id == variation_id:
-                return Step(None, Variation(campaign, variation), Reason.STORED)
+        if campaign is not None:
+            for variation in campaign.variations:
+                if variation.id == variation_id:
+                    return Step(None, Variation(campaign, variation), Reason.STORED)
         for rule in self._rules.get(key, ()):
             for one in rule.variations:
                 if one.id == variation_id:
@@ -544,16 +542,20 @@ class FmePlan:
 
     def list_record_keys(self, feature: Feature) -> tuple[str, ...]:
         """Return the keys of all records that deciding *feature* can need, its own first."""
-        groups = [rule.group for rule in feature.rules if rule.group is not None]
-        judged = {feature: None, **{one: None for group in groups for one, _ in group.entrants}}
-        watched_ids = {feature_id for one in judged for feature_id in one.watched_ids}
-        watched = [self.features_by_id[one] for one in watched_ids if one in self.features_by_id]
-        group_keys = (key for group in groups for key in group.record_keys)
-        return tuple(dict.fromkeys((feature.key, *group_keys, *(one.key for one in watched))))
+        keys, judged = {feature.key: None}, {feature: None}
+        for rule in feature.rules:
+            if rule.group is not None:
+                keys |= dict.fromkeys(rule.group.record_keys)
+                judged |= dict.fromkeys(entrant for entrant, _ in rule.group.entrants)
+        for feature_id in frozenset[int]().union(*(one.watched_ids for one in judged)):
+            watched = self.features_by_id.get(feature_id)
+            if watched is not None:
+                keys[watched.key] = None
+        return tuple(keys)
 
 
 def compile_fme_plan(
-    settings: model.FmeSettings, pause: Callable[[], object] = lambda: None
+    settings: model.FMESettings, pause: Callable[[], object] = lambda: None
 ) -> FmePlan:
     """Return the plan of *settings*; *pause* is called between two small steps."""
     return FmePlan(settings, pause)
@@ -561,7 +563,7 @@ def compile_fme_plan(
 
 def _is_usable(rule: model.Rule, campaigns: Mapping[int, model.Campaign]) -> bool:
     campaign = campaigns.get(rule.campaign_id)
-    if campaign is None or campaign.type not in RULE_TYPES:
+    if campaign is None or campaign.type not in FME_TYPES:
         return False
     # A rollout or personalize rule is judged by its first variation.
     return campaign.type == TESTING or bool(campaign.variations)
@@ -583,7 +585,7 @@ def _find_entrants(
 
 
 def _index_members(
-    settings: model.FmeSettings, features: Sequence[Feature]
+    settings: model.FMESettings, features: Sequence[Feature]
 ) -> Mapping[str, Sequence[Feature]]:
     """Map the name of each member of a group to the features that have such a rule, in the order of the file."""
     index: dict[str, dict[Feature, None]] = {
@@ -597,7 +599,7 @@ def _index_members(
     return {name: tuple(found) for name, found in index.items()}
 
 
-def _link_groups(settings: model.FmeSettings, features: Sequence[Feature]) -> None:
+def _link_groups(settings: model.FMESettings, features: Sequence[Feature]) -> None:
     members = _index_members(settings, features)
     groups = {
         group_id: Group(group_id, group, members) for group_id, group in settings.groups.items()
@@ -613,9 +615,12 @@ def list_trees(campaign: model.Campaign) -> tuple[Any, ...]:
     return (campaign.segments, *(one.segments for one in campaign.variations))
 
 
-def _note(settings: model.FmeSettings, pause: Callable[[], object]) -> Iterator[str]:
-    """Yield which parts of the file are not used, and why."""
-    campaigns = {one.id: one for one in settings.campaigns}
+def _note(
+    settings: model.FMESettings,
+    campaigns: Mapping[int, model.Campaign],
+    pause: Callable[[], object],
+) -> Iterator[str]:
+    """Yield which parts of the file are not used, and why; *campaigns* are the file's by id."""
     for index, feature in enumerate(settings.features):
         for number, rule in enumerate(feature.rules):
             if not _is_usable(rule, campaigns):
@@ -628,12 +633,6 @@ def _note(settings: model.FmeSettings, pause: Callable[[], object]) -> Iterator[
     for index, campaign in enumerate(settings.campaigns):
         pause()
         for tree in list_trees(campaign):
-            yield from _note_patterns(f"campaigns.{index}", tree)
+            yield from note_patterns(f"campaigns.{index}", tree)
     for index, holdout in enumerate(settings.holdouts):
-        yield from _note_patterns(f"holdouts.{index}", holdout.segments)
-
-
-def _note_patterns(path: str, tree: Any) -> Iterator[str]:
-    for pattern in find_refused_patterns(tree) if tree else ():
-        text = "is invalid or could run away, so it matches nothing"
-        yield f"{path}: regex {pattern[:100]!a} {text}"
+        yield from note_patterns(f"holdouts.{index}", holdout.segments)

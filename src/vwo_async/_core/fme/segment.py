@@ -7,7 +7,7 @@ as nodes of their own they never hold. A part that cannot be evaluated raises, a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 from ..number import to_text
@@ -20,6 +20,7 @@ from ..segment import (
     compile_custom_variable,
     compile_node,
     compile_tree,
+    is_list,
     join_all,
     join_any,
     malformed,
@@ -125,12 +126,12 @@ def find_feature_ids(tree: Any) -> set[int]:
 
 
 def _compile_and(content: Any, scope: Scope) -> Predicate:
-    if not isinstance(content, list):
-        return join_all([]) if content == {} else malformed
+    if not is_list(content):
+        return malformed
     return join_all(list(_compile_every(content, scope)))
 
 
-def _compile_every(children: list[Any], scope: Scope) -> Iterator[Predicate]:
+def _compile_every(children: Collection[Any], scope: Scope) -> Iterator[Predicate]:
     """Yield what has to hold. Places among other children are skipped; places alone are compared."""
     places: dict[str, Any] = {}
     for child in children:
@@ -169,12 +170,12 @@ def _trim(text: str) -> str:
 
 
 def _compile_or(content: Any, scope: Scope) -> Predicate:
-    if not isinstance(content, list):
-        return join_any([]) if content == {} else malformed
+    if not is_list(content):
+        return malformed
     return join_any(list(_compile_some(content, scope)))
 
 
-def _compile_some(children: list[Any], scope: Scope) -> Iterator[Predicate]:
+def _compile_some(children: Collection[Any], scope: Scope) -> Iterator[Predicate]:
     """Yield what may hold. Devices alone are compared; a feature's record decides the whole."""
     devices: list[tuple[str, Any]] = []
     for child in children:

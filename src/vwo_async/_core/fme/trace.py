@@ -119,7 +119,6 @@ class _Tracer:
         holdout, is_in = judged
         facts = {
             "id": holdout.id,
-            "name": holdout.name,
             **_find_share(holdout.seed_prefix, self._user.id_bytes, self._user.id),
             "percent_traffic": holdout.percent_traffic,
         }

@@ -6,6 +6,7 @@ import asyncio
 import io
 import ssl
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from yarl import URL
 
 from ..answer import Answer, Failure
 from ..request import Request
+from .fault import ProxyRefusedError, find_fault
 from .protocol import (
     BODY_TIMEOUT_S,
     KEEPALIVE_S,
@@ -54,8 +56,9 @@ class _Protocol(ResponseHandler):
         self.status_line = StatusLine()
 
     def data_received(self, data: bytes) -> None:
-        self.status_line.hear(data)
-        super().data_received(data)
+        seen = self.status_line.hear(data)
+        if seen:
+            super().data_received(seen)
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -130,7 +133,9 @@ class AiohttpTransport:
         answer = await self._try(request)
         if this.status_line is None:
             is_unsendable = answer.failure is Failure.UNSENDABLE
-            return answer if is_unsendable else Answer(failure=Failure.NOT_SENT)
+            return (
+                answer if is_unsendable else replace(answer, status=None, failure=Failure.NOT_SENT)
+            )
         told = this.status_line.status
         return read_answer(answer, told, is_from_proxy=self._is_from_proxy)
 
@@ -148,8 +153,10 @@ class AiohttpTransport:
                 return await _read(response)
         except aiohttp.InvalidURL:
             return Answer(failure=Failure.UNSENDABLE)
-        except _FAILED:
-            return Answer(failure=Failure.UNKNOWN)
+        except aiohttp.ClientHttpProxyError as error:
+            return Answer(failure=Failure.UNKNOWN, fault=ProxyRefusedError(error.status))
+        except _FAILED as error:
+            return Answer(failure=Failure.UNKNOWN, fault=find_fault(error))
         except ValueError:
             # After the others, since a certificate that is not valid is one of these too.
             return Answer(failure=Failure.UNSENDABLE)

@@ -19,6 +19,7 @@ import httpcore
 
 from ..answer import Answer, Failure
 from ..request import Request
+from .fault import ProxyRefusedError, find_fault
 from .log_filter import making_request, silence_logger
 from .protocol import (
     BODY_TIMEOUT_S,
@@ -160,14 +161,20 @@ class HttpxTransport:
                     await response.aclose()
         except self._unsendable:
             return answer or Answer(failure=Failure.UNSENDABLE), None
-        except self._not_sent:
-            return Answer(failure=Failure.NOT_SENT), None
-        except self._failed:
+        except self._not_sent as error:
+            return Answer(failure=Failure.NOT_SENT, fault=self._find_fault(error)), None
+        except self._failed as error:
             if answer is not None and not needs_body:
                 # The status is what counts, whatever came after it.
                 return answer, None
-            return Answer(failure=Failure.UNKNOWN if line.wire.is_sent else Failure.NOT_SENT), None
+            failure = Failure.UNKNOWN if line.wire.is_sent else Failure.NOT_SENT
+            return Answer(failure=failure, fault=self._find_fault(error)), None
         return answer, body
+
+    def _find_fault(self, error: Exception) -> Exception | None:
+        if isinstance(error, self._core.ProxyError):
+            return ProxyRefusedError(*error.args)
+        return find_fault(error)
 
     def _build(self, request: Request) -> Any:
         headers = [*self._headers, *request.headers]

@@ -97,7 +97,7 @@ def read_answer(answer: Answer, told: int | None, *, is_from_proxy: bool) -> Ans
     if told == PROXY_REFUSED and is_from_proxy:
         return Answer(failure=Failure.NOT_SENT)
     if told is None or told < 200:
-        return Answer(failure=Failure.UNKNOWN)
+        return Answer(failure=Failure.UNKNOWN, fault=answer.fault)
     return Answer(told, None, answer.retry_after)
 
 

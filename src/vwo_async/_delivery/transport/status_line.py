@@ -30,11 +30,14 @@ class StatusLine:
         self._begin = b""
         self._is_over = False
 
-    def hear(self, data: bytes) -> None:
-        """Take in the next bytes of the connection."""
+    def hear(self, data: bytes) -> bytes:
+        """Take in the next bytes of the connection, and return what a parser may see by now.
+
+        One that is shown a line in pieces may refuse it before it tells the status.
+        """
         if self._is_over:
-            return
-        begin = self._begin + data
+            return data
+        begin, seen = self._begin + data, b""
         while (line := _LINE.match(begin)) is not None:
             status = int(line[1])
             if not 100 <= status < 200 or status == SWITCHING_PROTOCOLS:
@@ -43,8 +46,10 @@ class StatusLine:
             end = _END_OF_HEAD.search(begin, line.end() - 1)
             if end is None:
                 break
-            begin = begin[end.end() :]
+            begin, seen = begin[end.end() :], seen + begin[: end.end()]
         self._begin = begin
         limit = _MAX_LINE_BYTES if line is None else _MAX_INTERIM_BYTES
         if self.status is not None or len(begin) > limit:
             self._is_over, self._begin = True, b""
+            return seen + begin
+        return seen

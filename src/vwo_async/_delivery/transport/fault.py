@@ -1,0 +1,58 @@
+"""Why a request got no answer: the error of the system behind the errors of a library."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+
+class ProxyRefusedError(ConnectionError):
+    """A proxy did not connect to the server."""
+
+
+# Each kind before those that it is a kind of.
+_WORDS: tuple[tuple[type[BaseException], str], ...] = (
+    (socket.gaierror, "the name of the host was not found"),
+    (ssl.SSLCertVerificationError, "the certificate is not valid"),
+    (ssl.SSLError, "the server speaks no TLS, or none that is trusted"),
+    (ProxyRefusedError, "the proxy refused: does it want other credentials, or know the host?"),
+    (ConnectionRefusedError, "the connection was refused"),
+    (ConnectionError, "the connection broke"),
+    (TimeoutError, "time ran out"),
+    (OSError, "the network cannot be used"),
+)
+
+
+def find_fault(error: BaseException) -> Exception | None:
+    """Return the error of the system that *error* is owed to, without frames; None for what is none.
+
+    The frames that it came through hold the SDK key and what visitors sent.
+    """
+    chain = [one for one in _unfold(error) if isinstance(one, Exception)]
+    for kind, _ in _WORDS:
+        for one in chain:
+            if isinstance(one, kind):
+                one.__traceback__ = one.__cause__ = one.__context__ = None
+                return one
+    return None
+
+
+def _unfold(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error*, what caused it, and what is in it where it is a group."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+def describe_fault(fault: BaseException | None) -> str:
+    """Return what happened in words, empty for an error that `find_fault` does not know."""
+    return next((words for kind, words in _WORDS if isinstance(fault, kind)), "")

@@ -197,8 +197,8 @@ async def test_row_50_refused_ids_when_strict(name: str) -> None:
 CHILD = """
     import asyncio, json, sys
     sys.path.insert(0, {tests!r})
-    from sample import settings
-    from vwo_async import SettingsError, VWOClient
+    from chosen_product import make_client, settings
+    from vwo_async import SettingsError
     from vwo_async.storage import MemoryUserStorage
     from vwo_async.testing import RecordingTransport
 

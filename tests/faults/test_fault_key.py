@@ -269,10 +269,9 @@ TRACED = """
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-    from sample import settings
+    from chosen_product import make_client, settings
     from sentry_sdk.transport import Transport
     from server import running_server
-    from vwo_async import VWOClient
 
     class Capturing(Transport):
         texts = []

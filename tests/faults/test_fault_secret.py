@@ -606,10 +606,9 @@ CHILD = """
     sys.path[:0] = {paths!r}
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     from redact import USER_ID
-    from sample import settings
+    from chosen_product import make_client, settings
     from server import answer, running_server
     from test_fault_secret import ANSWERS, HURRIED, QUICK, WHO, call_everything
-    from vwo_async import VWOClient
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -634,7 +633,6 @@ CHILD = """
 """
 
 
-@BOTH_PRODUCTS
 def test_row_57_streams_of_a_process(tmp_path: Path) -> None:
     """A service that logs everything, in development mode, and dies of an error prints none of it."""
     faults = Path(__file__).parent

@@ -97,6 +97,13 @@ class RedisServer:
         """Undo `pause`."""
         self._signal(signal.SIGCONT)
 
+    def start_again(self) -> None:
+        """Undo `pause` and `kill`, whichever was done."""
+        if self._process is None:
+            self.start()
+        else:
+            self.resume()
+
     def kill(self) -> None:
         """End it without a word."""
         if self._process is not None:

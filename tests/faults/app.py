@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from vwo_async import ClosedError, VWOClient
 from vwo_async._delivery.outbox import restorer, sqlite
+from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.transport import Limits, Timeouts
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def make_client(options: argparse.Namespace) -> VWOClient:
     """Return a client as the command line describes it: quick to try again, and never giving up."""
     client: VWOClient = make_chosen_client(
         options.settings.read_bytes(),
+        user_storage=options.redis and RedisUserStorage.from_url(options.redis),
         base_url=options.base_url,
         outbox=options.outbox,
         close_timeout_s=options.close_timeout,
@@ -273,6 +275,8 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cancel-share", type=float, default=0.0, help="calls that are cancelled")
     parser.add_argument("--close-timeout", type=float, default=5.0)
     parser.add_argument("--adopt-interval", type=float, help="how often to look for orphans")
+    parser.add_argument("--redis", help="the URL of a server to store users in")
+    parser.add_argument("--closes-at-sigterm", action="store_true")
     parser.add_argument("--tell-pending", action="store_true")
     parser.add_argument("--stays", action="store_true", help="go on for ever when all is tracked")
     parser.add_argument("--on-word", action="store_true", help="begin at a line on stdin")
@@ -310,9 +314,14 @@ def nurse() -> None:
 async def main(options: argparse.Namespace) -> None:
     """Open a client, do what was asked for, and close it."""
     say("begun", pid=os.getpid())
+    if options.closes_at_sigterm:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with make_client(options) as client:
         say("open")
-        await RUNS[options.run](client, options)
+        with suppress(asyncio.CancelledError):
+            await RUNS[options.run](client, options)
         closed = await client.aclose()
     say("closed", delivered=closed.delivered, remaining=closed.remaining, dropped=closed.dropped)
 

@@ -4,9 +4,12 @@
 
 The collector is a process that answers 200, 503 or 429, hangs, is slow, is stopped or killed and comes
 back on its port. The application (``app.py``, with an outbox) serves visitors who go away at random, and
-is killed without warning every 20 s. At the end all is quiet, and what is left drains. The collector's
-ledger is a file that is on the disk before it answers; it is compared with what the application printed
-as accepted. The exit status is 0 if nothing is missing; duplicates are allowed, and counted.
+every 20 s is killed without warning, or closed in the middle of what it does. In half of its lives users
+are stored in a Redis that hangs, or dies and returns; in those that are to be closed the disk of the
+outbox goes and comes back: what is accepted meanwhile is in memory alone, and a kill would lose it. At
+the end all is quiet, and what is left drains. The collector's ledger is a file that is on the disk before
+it answers; it is compared with what the application printed as accepted. The exit status is 0 if nothing
+is missing; duplicates are allowed, and counted.
 
 Then twenty clients live through a day each of outages of every length, behind a firewall that dislikes some
 texts, in virtual time: every event that it does not dislike must arrive.
@@ -35,6 +38,7 @@ from typing import Any, Self
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, it finds its folder alone
 
 from chosen_product import settings
+from database import RedisServer, running
 from sample import ACCOUNT, SECRET
 from simulation import live_through
 from virtual_time import run_virtually
@@ -347,8 +351,12 @@ class Chaos:
 
     folder: Path
     collector: CollectorProcess
+    redis: RedisServer
     draw: random.Random
     rounds: int = 0
+    kills: int = 0
+    closes: int = 0
+    is_killed_next: bool = True
     states: Counter[str] = field(default_factory=Counter)
     accepted: set[str] = field(default_factory=set)
     worst_delay_ms: float = 0.0
@@ -365,29 +373,52 @@ class Chaos:
         self.drain()
 
     def live(self, ends_at: float) -> None:
-        """Run the application until it is killed, with a server that changes all the time."""
+        """Run the application until it is killed or closed, with servers and a disk that change all the time."""
         name = f"r{self.rounds}"
         shares = ["--concurrency", "40", "--pause", "0.1", "--wait-share", "0.4"]
-        shares += ["--cancel-share", "0.6", "--adopt-interval", "2"]
+        shares += ["--cancel-share", "0.6", "--adopt-interval", "2", "--closes-at-sigterm"]
+        if self.rounds // 2 % 2:
+            shares += ["--redis", self.redis.url]
+        self.is_killed_next = self.rounds % 2 == 0
         with self.start("track", name, *shares) as child:
+            child.wait_for("open")
             while (left_s := ends_at - time.monotonic()) > 0:
                 self.change()
-                time.sleep(min(self.draw.uniform(0.1, 2.0), left_s))
+                time.sleep(min(self.draw.uniform(0.1, 2.0), max(left_s, 0)))
             if child.has_ended():
                 self.faults.append(f"the application ended by itself: {child.errors}")
+            if not self.is_killed_next:
+                self.close(child)
+        self.kills += self.is_killed_next
         self.rounds += 1
         self.accepted.update(child.accepted())
         self.take_note(child)
 
+    def close(self, child: Child) -> None:
+        """Close the application in the middle of what it does, whatever the server does just now."""
+        self.bring_back_disk()
+        child.process.terminate()
+        try:
+            closed = child.wait_for("closed", 30)
+        except (TimeoutError, AssertionError) as error:
+            self.faults.append(f"it did not close: {error}")
+            return
+        self.closes += 1
+        if closed["dropped"]:
+            self.faults.append(f"dropped when it closed: {closed}")
+
     def start(self, run: str, name: str, *more: str) -> Child:
         """Start the application."""
-        outbox = self.folder / "outbox.db"
+        outbox = self.disk / "outbox.db"
         return Child(self.folder, name, make_arguments(self.collector, run, name, outbox, *more))
 
     def change(self) -> None:
         """Make the server another one; half of the time it is well."""
         self.settle()
-        bad = (self.fail, self.limit, self.hang, self.be_slow, self.go, self.die)
+        bad = [self.fail, self.limit, self.hang, self.be_slow, self.go, self.die]
+        bad += [self.hang_redis, self.kill_redis]
+        if not self.is_killed_next:
+            bad += [self.take_disk] * 2
         change = self.draw.choice([self.be_well, self.draw.choice(bad)])
         self.states[change.__name__] += 1
         change()
@@ -398,6 +429,8 @@ class Chaos:
             self.collector.start()
         self.collector.resume()
         self.collector.reset()
+        self.redis.start_again()
+        self.bring_back_disk()
 
     def be_well(self) -> None:
         """Answer 200."""
@@ -427,8 +460,32 @@ class Chaos:
         """Die in the middle of what it does."""
         self.collector.stop(signal.SIGKILL)
 
+    def hang_redis(self) -> None:
+        """Let the storage hang."""
+        self.redis.pause()
+
+    def kill_redis(self) -> None:
+        """Let the storage die; it comes back with its records."""
+        self.redis.kill()
+
+    @property
+    def disk(self) -> Path:
+        """Where the outbox is."""
+        return self.folder / "disk"
+
+    def take_disk(self) -> None:
+        """Take the folder of the outbox away."""
+        self.disk.rename(self.folder / "away")
+
+    def bring_back_disk(self) -> None:
+        """Bring it back as it was."""
+        away = self.folder / "away"
+        if away.exists():
+            away.rename(self.disk)
+
     def drain(self) -> None:
         """Let what is left be delivered to a server that is well."""
+        self.settle()
         self.collector.stop()
         self.collector.start()
         with self.start("drain", "drain") as child:
@@ -457,7 +514,8 @@ class Chaos:
         missing = find_visitors(self.accepted) - ledger.keys()
         return {
             "rounds": sum(self.states.values()),
-            "kills": self.rounds,
+            "kills": self.kills,
+            "closes": self.closes,
             "accepted": len(self.accepted),
             "ledger": len(ledger),
             "missing": len(missing),
@@ -472,8 +530,9 @@ class Chaos:
 
 def run_chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
     """Run the job in *folder* and return the figures."""
-    with CollectorProcess(folder) as collector:
-        chaos = Chaos(folder, collector, random.Random(seed))
+    with CollectorProcess(folder) as collector, running(RedisServer(folder / "redis")) as redis:
+        chaos = Chaos(folder, collector, redis, random.Random(seed))
+        chaos.disk.mkdir()
         chaos.run(seconds)
         return chaos.conclude()
 

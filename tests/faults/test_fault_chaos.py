@@ -11,11 +11,12 @@ from chaos import run_chaos
 
 @pytest.mark.timeout(90)
 def test_chaos(tmp_path: Path) -> None:
-    """After 20 s of random faults, cancellations and kills every accepted conversion is in the ledger."""
+    """After 20 s of random faults, cancellations, kills and closes every accepted conversion is in the ledger."""
     figures = run_chaos(tmp_path, 20, seed=3)
     assert not figures["missing"], figures
     assert not figures["faults"], figures
-    assert figures["kills"] >= 3
+    assert figures["kills"] >= 1
+    assert figures["closes"] >= 1
     assert figures["accepted"] > 100
     assert figures["p99 loop delay ms"] < 50, figures
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+from both_products import product  # noqa: F401 - fixtures are found by name
 from collection import check_names, group_by_server
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
 from fme_wire import fme, fme_client, fme_collector  # noqa: F401 - the same

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from chosen_product import translate
 from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as profile
 from sample import campaign, settings
 from search_effort import examples
 
-from vwo_async import InvalidInputError, TrackResult, VWOClient
+from vwo_async import (
+    AliasResult,
+    Flag,
+    FlagExplanation,
+    FMEClient,
+    InvalidInputError,
+    TrackResult,
+    VWOClient,
+)
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import RecordingTransport
 
@@ -62,15 +72,41 @@ CALLS = {
 }
 
 
+FME_CALLS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "get_flag": (2, ("wait",)),
+    "get_flags": (1, ()),
+    "track_event": (2, ("event_properties", "wait")),
+    "set_attribute": (3, ("wait",)),
+    "set_alias": (2, ()),
+    "explain": (2, ()),
+}
+# What a context of the official SDKs may hold.
+contexts = strategies.fixed_dictionaries(
+    {"id": strategies.sampled_from(["Ashley", "Bill"]) | values},
+    optional=dict.fromkeys(
+        (
+            *("customVariables", "variation_targeting_variables", "userAgent", "ip_address"),
+            *("sessionId", "bucketingSeed", "postSegmentationVariables", "platformVariables"),
+            *("useIdForWeb", "_vwo", "unknown"),
+        ),
+        values,
+    ),
+)
+
+
 @strategies.composite
-def calls(draw: strategies.DrawFn) -> tuple[str, list[Any], dict[str, Any]]:
+def calls(
+    draw: strategies.DrawFn, methods: Mapping[str, tuple[int, tuple[str, ...]]] = CALLS
+) -> tuple[str, list[Any], dict[str, Any]]:
     """Draw a method with positional arguments and options."""
-    name = draw(strategies.sampled_from(sorted(CALLS)))
-    count, options = CALLS[name]
+    name = draw(strategies.sampled_from(sorted(methods)))
+    count, options = methods[name]
     # Most arguments are usable, so that what lies behind the checks is reached too.
     good = [strategies.sampled_from(["checkout", "search", "Ashley", "signup"])] * count
     arguments = [draw(one | values) if draw(strategies.booleans()) else draw(one) for one in good]
-    chosen = draw(strategies.lists(strategies.sampled_from(options), max_size=3, unique=True))
+    most = min(3, len(options))
+    some = strategies.sampled_from(options or ("none",))
+    chosen = draw(strategies.lists(some, max_size=most, unique=True))
     return name, arguments, {option: draw(values) for option in chosen}
 
 
@@ -84,6 +120,9 @@ FILES = [
         groups={"1": {"name": "g", "campaigns": [11, 12]}},
     ),
 ]
+
+
+FME_FILE = translate(settings())
 
 
 @profile(max_examples=examples(400), suppress_health_check=[HealthCheck.too_slow])
@@ -115,6 +154,51 @@ def test_every_call_settles(
                 assert isinstance(value, bool)
             elif name == "explain":
                 assert str(value)
+            statistics = client.statistics()
+            ended = statistics.delivered + statistics.rejected + sum(statistics.dropped.values())
+            assert statistics.accepted == ended + statistics.pending
+        assert client.statistics().pending == 0
+
+    asyncio.run(run())
+
+
+@profile(max_examples=examples(400), suppress_health_check=[HealthCheck.too_slow])
+@given(calls(FME_CALLS), strategies.none() | contexts, strategies.booleans(), strategies.booleans())
+def test_every_call_of_fme_settles(
+    drawn: tuple[str, list[Any], dict[str, Any]],
+    context: dict[str, Any] | None,
+    has_storage: bool,
+    is_strict: bool,
+) -> None:
+    """The same of an `FMEClient`, whose user may also be a context of the official SDKs."""
+    name, arguments, options = drawn
+    place = {"get_flags": 0, "set_alias": 0, "set_attribute": 2}.get(name, 1)
+    if context is not None:
+        arguments[place] = context
+
+    async def run() -> None:
+        storage = MemoryUserStorage() if has_storage else None
+        client = FMEClient(
+            FME_FILE, user_storage=storage, transport=RecordingTransport(), strict=is_strict
+        )
+        async with client, asyncio.timeout(10):
+            try:
+                value = await getattr(client, name)(*arguments, **options)
+            except InvalidInputError:
+                assert is_strict
+                return
+            kinds = {
+                "get_flag": Flag,
+                "get_flags": Mapping,
+                "track_event": TrackResult,
+                "set_attribute": bool,
+                "set_alias": AliasResult,
+                "explain": FlagExplanation,
+            }
+            assert isinstance(value, kinds[name])
+            if isinstance(value, (Flag, TrackResult)):
+                await value.delivery
+            assert str(value)
             statistics = client.statistics()
             ended = statistics.delivered + statistics.rejected + sum(statistics.dropped.values())
             assert statistics.accepted == ended + statistics.pending

@@ -6,15 +6,16 @@ import asyncio
 import random
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from chosen_transport import chosen_transport
-from sample import settings
 
-from vwo_async import VWOClient
 from vwo_async.collector import Collector, serve
 
 pytestmark = pytest.mark.anyio
 
 
+@BOTH_PRODUCTS
 async def test_random_cancellation() -> None:
     """3,000 awaited conversions with handlers cancelled at random: all that was accepted arrives, once."""
     draw = random.Random(7)
@@ -22,7 +23,9 @@ async def test_random_cancellation() -> None:
     collector = Collector(file, latency_s=0.002)
     async with serve(collector) as base_url:
         transport = chosen_transport(base_url)
-        async with VWOClient(file, transport=transport, return_promise_for={"all": True}) as client:
+        async with make_client(
+            file, transport=transport, return_promise_for={"all": True}
+        ) as client:
 
             async def handle(number: int) -> bool:
                 return bool(await client.track("checkout", f"user {number}", "signup"))
@@ -51,11 +54,12 @@ async def test_random_cancellation() -> None:
         assert final.unknown == 0
 
 
+@BOTH_PRODUCTS
 async def test_cancelled_before_and_after_acceptance() -> None:
     """A call cancelled before it ran sends nothing; one cancelled while waiting has sent its event."""
     file = settings()
     collector = Collector(file)
-    async with serve(collector) as base_url, VWOClient(file, base_url=base_url) as client:
+    async with serve(collector) as base_url, make_client(file, base_url=base_url) as client:
         early = asyncio.create_task(client.track("checkout", "early", "signup", wait=True))
         early.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -69,11 +73,12 @@ async def test_cancelled_before_and_after_acceptance() -> None:
         assert client.statistics().accepted == collector.totals().events == 1
 
 
+@BOTH_PRODUCTS
 async def test_timeout_around_track() -> None:
     """asyncio.timeout around a call ends the call, not the event."""
     file = settings()
     collector = Collector(file, latency_s=0.1)
-    async with serve(collector) as base_url, VWOClient(file, base_url=base_url) as client:
+    async with serve(collector) as base_url, make_client(file, base_url=base_url) as client:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await client.track("checkout", "Ashley", "signup", wait=True)
@@ -82,11 +87,12 @@ async def test_timeout_around_track() -> None:
         assert client.statistics().delivered == 1
 
 
+@BOTH_PRODUCTS
 async def test_cancelled_twice() -> None:
     """A second cancellation of the same call changes nothing more."""
     file = settings()
     collector = Collector(file, latency_s=0.05)
-    async with serve(collector) as base_url, VWOClient(file, base_url=base_url) as client:
+    async with serve(collector) as base_url, make_client(file, base_url=base_url) as client:
         task = asyncio.create_task(client.track("checkout", "Ashley", "signup", wait=True))
         await asyncio.sleep(0.01)
         task.cancel()
@@ -97,11 +103,12 @@ async def test_cancelled_twice() -> None:
         assert collector.totals().events == client.statistics().delivered == 1
 
 
+@BOTH_PRODUCTS
 async def test_many_awaiting_at_once() -> None:
     """Thousands of concurrent calls are all answered, without a time-out of the pool."""
     file = settings()
     collector = Collector(file)
-    async with serve(collector) as base_url, VWOClient(file, base_url=base_url) as client:
+    async with serve(collector) as base_url, make_client(file, base_url=base_url) as client:
         results = await asyncio.gather(
             *(client.track("checkout", f"user {n}", "signup", wait=True) for n in range(2000))
         )

@@ -35,7 +35,7 @@ PAGES = (
 )
 # Where a page may say that a file is.
 ROOTS = (ROOT, PACKAGE, TESTS, ROOT / "docs")
-FIRST_ROW_TO_COME, LAST_ROW_TO_COME = 59, 87
+FIRST_ROW_TO_COME, LAST_ROW_TO_COME = 59, 88
 
 
 def title(page: Path) -> str:
@@ -339,6 +339,28 @@ def test_every_row_that_tests_are_named_after_is_in_the_matrix() -> None:
     rows = fault_rows()
     for number, tests in names_by_row().items():
         assert tests <= set(rows.get(number, ())), f"row {number} of docs/faults.md"
+
+
+def rows_of_both_products() -> set[int]:
+    """Return the rows of which a test runs over both clients, or is one of FME beside one of FullStack."""
+    found = set()
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text()
+        is_whole = re.search(r"^pytestmark = .*BOTH_PRODUCTS", text, re.MULTILINE) is not None
+        for node in ast.parse(text).body:
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            row = re.match(r"test_row_(\d+)", node.name)
+            marks = [ast.unparse(one) for one in node.decorator_list]
+            if row and (is_whole or "BOTH_PRODUCTS" in marks or path.stem == "test_fault_fme"):
+                found.add(int(row[1]))
+    return found
+
+
+def test_the_rows_of_both_products() -> None:
+    """docs/faults.md says which rows run over both clients."""
+    (listed,) = re.findall(r"These rows run for both: ([^.]+)\.", read("docs/faults.md"))
+    assert [int(one) for one in re.findall(r"\d+", listed)] == sorted(rows_of_both_products())
 
 
 # Citations

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sample import settings
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 
-from vwo_async import VWOClient
 from vwo_async._client.fairness import LoopShare
 from vwo_async.testing import RecordingTransport
 
@@ -48,6 +48,7 @@ async def test_who_has_gone_takes_nobody_s_turn() -> None:
     assert share.ends_at == 0
 
 
+@BOTH_PRODUCTS
 async def test_other_tasks_go_on_during_a_burst() -> None:
     """While thousands of calls are made at once, another task of the loop has its turn again and again."""
     turns = 0
@@ -58,7 +59,7 @@ async def test_other_tasks_go_on_during_a_burst() -> None:
             await asyncio.sleep(0)
             turns += 1
 
-    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+    async with make_client(settings(), transport=RecordingTransport()) as client:
         await client.get_variation_name("checkout", "Ashley")
         counter = asyncio.create_task(count_turns())
         await asyncio.sleep(0)

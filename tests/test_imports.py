@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "transport": {"values", "_delivery"},
     "outbox": {"values", "_delivery"},
     "webhook": set(),
-    "": {"values", "_settings", "_refresh", "_client", "webhook"},
+    "": {"values", "_settings", "_delivery", "_refresh", "_client", "webhook"},
     "_testing": {"", "storage", "transport"},
     "testing": {"values", "_testing"},
     "_collector": set(),

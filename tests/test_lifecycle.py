@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 import pytest
-from sample import settings
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from server import answer, running_server
 
 from vwo_async import (
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.anyio
 
 
 def new_client(**options: Any) -> VWOClient:
-    return VWOClient(settings(), transport=RecordingTransport(), **options)
+    return make_client(settings(), transport=RecordingTransport(), **options)
 
 
 def test_construction_starts_nothing() -> None:
@@ -38,6 +39,7 @@ def test_construction_starts_nothing() -> None:
     gc.collect()
 
 
+@BOTH_PRODUCTS
 async def test_first_call_opens() -> None:
     """Without open, the first call opens in its loop."""
     client = new_client()
@@ -47,6 +49,7 @@ async def test_first_call_opens() -> None:
     assert "closed" in repr(client)
 
 
+@BOTH_PRODUCTS
 async def test_open_and_close_in_different_tasks() -> None:
     """One task may open and another close, as lifespans do."""
     client = new_client()
@@ -56,6 +59,7 @@ async def test_open_and_close_in_different_tasks() -> None:
     assert statistics.delivered == 1
 
 
+@BOTH_PRODUCTS
 async def test_open_twice() -> None:
     """Opening again is no error and starts nothing twice."""
     client = new_client()
@@ -65,6 +69,7 @@ async def test_open_twice() -> None:
         assert len(asyncio.all_tasks()) == tasks
 
 
+@BOTH_PRODUCTS
 async def test_use_after_close() -> None:
     """After close every API method says so, and close itself is no error."""
     client = new_client()
@@ -84,6 +89,7 @@ async def test_use_after_close() -> None:
     await asyncio.gather(client.aclose(), client.aclose())
 
 
+@BOTH_PRODUCTS
 async def test_close_before_open() -> None:
     """A client that was never opened can be closed, and stays closed."""
     client = new_client()
@@ -92,10 +98,11 @@ async def test_close_before_open() -> None:
         await client.open()
 
 
+@BOTH_PRODUCTS
 async def test_concurrent_close_is_one_drain() -> None:
     """Closing from several tasks at once drains once, and all of them see the end."""
     async with running_server() as server:
-        client = VWOClient(settings(), base_url=server.base_url)
+        client = make_client(settings(), base_url=server.base_url)
         await client.open()
         await client.track("checkout", "Ashley", "signup")
         ledgers = await asyncio.gather(*(client.aclose() for _ in range(5)))
@@ -103,10 +110,11 @@ async def test_concurrent_close_is_one_drain() -> None:
         assert len(server.requests) == 1
 
 
+@BOTH_PRODUCTS
 async def test_calls_that_wait_for_their_turn_while_closing() -> None:
     """A burst that is closed in the middle: what was accepted is delivered, the other calls say why not."""
     async with running_server() as server:
-        client = VWOClient(settings(), base_url=server.base_url)
+        client = make_client(settings(), base_url=server.base_url)
         await client.open()
         calls = [
             asyncio.create_task(client.track("checkout", f"u{number}", "signup"))
@@ -122,16 +130,18 @@ async def test_calls_that_wait_for_their_turn_while_closing() -> None:
         assert statistics.accepted == statistics.delivered == accepted
 
 
+@BOTH_PRODUCTS
 async def test_close_drains() -> None:
     """Everything accepted before close is delivered by it."""
     async with running_server() as server:
-        async with VWOClient(settings(), base_url=server.base_url) as client:
+        async with make_client(settings(), base_url=server.base_url) as client:
             for number in range(500):
                 assert await client.track("checkout", f"u{number}", "signup")
         assert client.statistics().delivered == 500
         assert client.statistics().pending == 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 async def test_close_keeps_its_deadline() -> None:
     """While the server hangs, close returns in time and says what remains; waiters are told."""
@@ -141,7 +151,7 @@ async def test_close_keeps_its_deadline() -> None:
 
     async with running_server() as server:
         server.default = never
-        client = VWOClient(settings(), base_url=server.base_url)
+        client = make_client(settings(), base_url=server.base_url)
         results = [await client.track("checkout", f"u{number}", "signup") for number in range(5)]
         waiter = asyncio.create_task(_follow(results[0].delivery))
         await asyncio.sleep(0.05)
@@ -160,6 +170,7 @@ async def _follow(delivery: Any) -> Any:
     return await delivery
 
 
+@BOTH_PRODUCTS
 async def test_close_from_an_integration() -> None:
     """A callback that closes the client does not wait for itself."""
     clients: list[VWOClient] = []
@@ -174,10 +185,11 @@ async def test_close_from_an_integration() -> None:
     assert clients[0].statistics().delivered == 1
 
 
+@BOTH_PRODUCTS
 async def test_cancelled_close_goes_on() -> None:
     """Cancelling who closes does not undo the closing."""
     async with running_server() as server:
-        client = VWOClient(settings(), base_url=server.base_url)
+        client = make_client(settings(), base_url=server.base_url)
         await client.track("checkout", "Ashley", "signup")
         closing = asyncio.create_task(client.aclose())
         await asyncio.sleep(0)
@@ -188,6 +200,7 @@ async def test_cancelled_close_goes_on() -> None:
         assert statistics.delivered == 1
 
 
+@BOTH_PRODUCTS
 def test_second_loop_is_a_clear_error() -> None:
     """A client used in a second loop says so at once; its own loop may then still close it."""
     client = new_client()
@@ -231,7 +244,7 @@ async def test_statistics_balance_at_every_moment() -> None:
     """The ledger balances while events come, fail, are retried and end."""
     async with running_server() as server:
         limits = Limits(backoff_base_s=0.001, backoff_cap_s=0.002)
-        async with VWOClient(settings(), base_url=server.base_url, limits=limits) as client:
+        async with make_client(settings(), base_url=server.base_url, limits=limits) as client:
             server.replies.extend(answer(status) for status in (503, 400, 429, 500, 413) * 3)
             for number in range(60):
                 await client.track("checkout", f"u{number}", "signup")
@@ -276,21 +289,23 @@ async def test_statistics_balance_at_every_moment() -> None:
 def test_wrong_options_are_all_named(options: dict[str, Any], names: list[str]) -> None:
     """One error names every launch option that cannot be used."""
     with pytest.raises(InvalidInputError) as caught:
-        VWOClient(settings(), **options)
+        make_client(settings(), **options)
     for name in names:
         assert f"{name}: " in str(caught.value)
 
 
+@BOTH_PRODUCTS
 def test_unknown_option() -> None:
     """An option that does not exist is a TypeError, as for any function."""
     with pytest.raises(TypeError, match="polling"):
-        VWOClient(settings(), polling=5)  # type: ignore[call-arg]
+        make_client(settings(), polling=5)
 
 
+@BOTH_PRODUCTS
 def test_bad_settings_raise_at_construction() -> None:
     """A settings file that cannot be used is an error at once."""
     with pytest.raises(SettingsError, match="accountId"):
-        VWOClient(b"{}")
+        make_client(b"{}")
 
 
 async def test_two_clients_share_nothing() -> None:
@@ -298,8 +313,8 @@ async def test_two_clients_share_nothing() -> None:
     first, second = RecordingTransport(), RecordingTransport()
     file = settings(collectionPrefix="eu01", accountId=1, isNB=True, isNBv2=True)
     async with (
-        VWOClient(settings(), transport=first) as one,
-        VWOClient(file, transport=second) as other,
+        make_client(settings(), transport=first) as one,
+        make_client(file, transport=second) as other,
     ):
         before = [await one.get_variation_name("checkout", f"u{n}") for n in range(100)]
         theirs = [await other.get_variation_name("checkout", f"u{n}") for n in range(100)]

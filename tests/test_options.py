@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from vwo_async import GoalType
+from vwo_async._client import fme_options as fme_module
 from vwo_async._client import options as module
+from vwo_async._client.fme_options import FMELaunchOptions, FMEOptions, read_fme_options
 from vwo_async._client.options import LaunchOptions, Options, read_options
 
 README = Path(__file__).parent.parent / "README.md"
 # The derived fields of `Options`, which nobody gives.
 DERIVED = {"flush_callback", "usage"}
 NAMES = {one.name for one in fields(Options)} - DERIVED
+# What means nothing in FME.
+FULLSTACK = {"goal_type_to_track", "should_track_returning_user", "user_id_encoding"}
 # How the README writes what is no literal.
 IN_WORDS: dict[str, Any] = {"none": None, "off": None, "everybody": None, "nothing": frozenset()}
 
@@ -58,21 +62,41 @@ def test_the_readme_has_the_defaults() -> None:
     }
 
 
-def test_every_option_is_explained() -> None:
-    """Each field of the options is followed by a text that says what it means."""
+def test_options_of_fme() -> None:
+    """FMEClient has what both clients have and its own, each of which docs/fme.md names with its default."""
+    own = {one.name for one in fields(FMEOptions)} - NAMES - DERIVED
+    assert FMELaunchOptions.__annotations__.keys() == NAMES - FULLSTACK | own
+    page = (README.parent / "docs" / "fme.md").read_text()
+    said = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE))
+    defaults = FMEOptions()
+    assert {name: read_default(said[name]) for name in own} == {
+        name: getattr(defaults, name) for name in own
+    }
+    given = {name: getattr(defaults, name) for name in FMELaunchOptions.__annotations__}
+    assert read_fme_options(given) == read_fme_options({})
+
+
+def list_explained(path: str, name: str) -> set[str]:
+    """Return the fields of a class that are followed by a text."""
     (body,) = (
         node.body
-        for node in ast.parse(Path(module.__file__).read_text()).body
-        if isinstance(node, ast.ClassDef) and node.name == "Options"
+        for node in ast.parse(Path(path).read_text()).body
+        if isinstance(node, ast.ClassDef) and node.name == name
     )
-    explained = {
+    return {
         field.target.id
         for field, text in pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(text, ast.Expr)
     }
-    assert explained == NAMES | DERIVED
+
+
+def test_every_option_is_explained() -> None:
+    """Each field of the options is followed by a text that says what it means."""
+    assert list_explained(module.__file__, "Options") == NAMES | DERIVED
+    own = {one.name for one in fields(FMEOptions)} - NAMES - DERIVED
+    assert list_explained(fme_module.__file__, "FMEOptions") == own
 
 
 def test_a_default_is_a_value_that_can_be_given() -> None:

@@ -17,7 +17,8 @@ What is here:
 * The client: `VWOClient` (officially `launch`), and `UserHandle`, which is its methods for one user.
 * The client for accounts of VWO FME: `FMEClient`, with `FMEUser`; its flags are a `Flag` with `FlagRule` and
   `FlagVariation`, its settings `fetch_fme_settings`, `parse_fme_settings`, `FMESettings`, and
-  `FMESettingsSource` keeps them fresh.
+  `FMESettingsSource` keeps them fresh; `FlagExplanation` says how a flag came about, `GatewayService` where
+  a gateway is, and `AliasResult` what came of an alias.
 * Settings: `fetch_settings`, `parse_settings`, `Settings`; `SettingsSource` keeps them fresh,
   `verify_webhook` knows VWO's webhook, `compare_settings` tells what changed (`SettingsChange`).
 * What methods return: `TrackResult` with a `CampaignTrack` for each campaign and its `Delivery`, whose
@@ -40,6 +41,7 @@ from ._client.fme_client import FMEClient
 from ._client.fme_user import FMEUser
 from ._client.options import GoalType
 from ._client.user_handle import UserHandle
+from ._delivery.transport.intermediary import GatewayService
 from ._error import (
     ClosedError,
     DeliveryError,
@@ -50,12 +52,13 @@ from ._error import (
     VWOError,
     WrongLoopError,
 )
-from ._explanation import Explanation, Step
+from ._explanation import Explanation, FlagExplanation, Step
 from ._flag import Flag, FlagRule, FlagVariation
 from ._home import rehome as _rehome
 from ._refresh.fetch import fetch_fme_settings, fetch_settings
 from ._refresh.source import FMESettingsSource, SettingsSource
 from ._result import (
+    AliasResult,
     CampaignDecision,
     CampaignTrack,
     CloseReport,
@@ -76,6 +79,7 @@ if _TYPE_CHECKING:
     from ._settings import FMESettings, Settings
 
 __all__ = [
+    "AliasResult",
     "CampaignDecision",
     "CampaignTrack",
     "CloseReport",
@@ -89,9 +93,11 @@ __all__ = [
     "FMESettingsSource",
     "FMEUser",
     "Flag",
+    "FlagExplanation",
     "FlagRule",
     "FlagVariation",
     "FlushReport",
+    "GatewayService",
     "GoalType",
     "InvalidInputError",
     "OutboxError",

@@ -60,6 +60,11 @@ class Reason(StrEnum):
     STORAGE_ERROR = "storage_error"
     """The user storage failed, or could not be asked in time, and the call does not go on without it."""
 
+    ALIASING_OFF = "aliasing_off"
+    """An alias needs the launch options gateway_service and is_aliasing_enabled."""
+    GATEWAY_ERROR = "gateway_error"
+    """The gateway service did not do what was asked of it."""
+
     QUEUE_FULL = "queue_full"
     """The event queue had no room, so nothing was accepted."""
     NOT_DELIVERED = "not_delivered"

@@ -564,6 +564,24 @@ _set_decided_name, _set_decided_reason, _set_is_feature_enabled, _set_variables 
 
 
 @dataclass(frozen=True, slots=True)
+class AliasResult(Value):
+    """Whether an id was made another id of a user; true where it was.
+
+    Attributes:
+        is_set: Whether it was.
+        reason: Why not; None where it was.
+        detail: More about it; never an id.
+    """
+
+    is_set: bool
+    reason: Reason | None = None
+    detail: str = ""
+
+    def __bool__(self) -> bool:
+        return self.is_set
+
+
+@dataclass(frozen=True, slots=True)
 class FlushReport(Value):
     """What became of everything that was pending when ``flush_events`` was called, in the outbox too.
 
@@ -607,6 +625,7 @@ class Statistics(Value):
         requests: Requests made for events, each try counted.
         unknown: Tries that may have arrived although no answer came.
         storage_errors: Calls of the user storage that failed or timed out.
+        gateway_errors: Questions that the gateway service of FME did not answer.
         callback_errors: Calls of the user's functions that raised.
         callbacks_left_out: Calls of the user's async functions that were not made, because 1,000 of the
             same function had not ended.
@@ -622,7 +641,7 @@ class Statistics(Value):
         settings_keep_errors: Times that the settings could not be kept on disk.
         settings_age_s: Seconds since VWO last gave the file in force, None where that is not known.
         settings_origin: Where the file in force is from: ``given`` to the client, ``vwo``, or ``disk``,
-            which is the last known good.
+            which is the last known good; ``empty`` means that there is none yet.
     """
 
     accepted: int
@@ -646,8 +665,9 @@ class Statistics(Value):
     settings_errors: int = 0
     settings_keep_errors: int = 0
     settings_age_s: float | None = None
-    settings_origin: Literal["given", "vwo", "disk"] = "given"
+    settings_origin: Literal["given", "vwo", "disk", "empty"] = "given"
     callbacks_left_out: int = 0
+    gateway_errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from vwo_async.storage import UserStorage
+
+# It runs as a program of its own, beside the tests.
+sys.path.append(str(Path(__file__).parents[1]))
+make_chosen_client = import_module("chosen_product").make_client
 
 TICK_S = 0.01
 
@@ -105,7 +110,7 @@ def make_storage(url: str) -> UserStorage:
 
 def make_client(options: argparse.Namespace) -> VWOClient:
     """Return a client as the command line describes it: quick to try again, and never giving up."""
-    return VWOClient(
+    client: VWOClient = make_chosen_client(
         options.settings.read_bytes(),
         user_storage=make_storage(options.redis) if options.redis else None,
         base_url=options.base_url,
@@ -114,6 +119,7 @@ def make_client(options: argparse.Namespace) -> VWOClient:
         limits=Limits(backoff_base_s=0.05, backoff_cap_s=1.0, max_attempts=1_000_000),
         timeouts=Timeouts(connect_s=1, read_s=2, write_s=2, total_s=3),
     )
+    return client
 
 
 async def track_one(client: VWOClient, options: argparse.Namespace, user: str, wait: bool) -> None:

@@ -37,8 +37,9 @@ from typing import Any, Self
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, it finds its folder alone
 
+from chosen_product import settings
 from database import RedisServer, running
-from sample import ACCOUNT, SECRET, settings
+from sample import ACCOUNT, SECRET
 from simulation import live_through
 from virtual_time import run_virtually
 

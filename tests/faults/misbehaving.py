@@ -333,6 +333,8 @@ def name_events(target: str, body: bytes) -> list[str]:
     endpoint = url.path.rpartition("/")[2]
     if endpoint == "batch-events":
         return [name_item(one) for one in json.loads(body)["ev"]]
+    if endpoint == "batch-events-v2":
+        return [one["d"]["msgId"] for one in json.loads(body)["ev"]]
     if endpoint == "t":
         return [json.loads(body)["d"]["msgId"]]
     if endpoint not in KINDS:

@@ -175,7 +175,7 @@ def fault_server(
 def name_event(event: Event) -> str:
     """Return the name of *event* in the ledger: what its single and its batch form have in common."""
     data = event.dump()
-    if data["kind"] == "arch":
+    if data["kind"] in ("arch", "fme"):
         return f"{data['visitor']}-{data['millis']}"
     parts = (data["kind"], data["seconds"], data.get("campaign", ""), data.get("goal", ""))
     return ":".join(map(str, (data["visitor"], *parts, data.get("tags", ""))))

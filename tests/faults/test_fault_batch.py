@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from chosen_transport import TRANSPORT
 from rig import fault_server, names_of, steady_loop
-from sample import settings
 from simulation import (
     DOWN,
     HANGS,
@@ -30,7 +31,7 @@ from simulation import (
 from virtual_time import run_virtually
 from waiting import until
 
-from vwo_async import DeliveryStatus, VWOClient
+from vwo_async import DeliveryStatus
 from vwo_async._delivery.sender import STUCK_FACTOR
 from vwo_async.transport import Answer, Limits
 
@@ -65,7 +66,7 @@ async def deliver_a_hundred(folder: Path, status: int, style: str) -> list[int]:
     with fault_server(folder) as server:
         async with (
             steady_loop(),
-            VWOClient(
+            make_client(
                 settings(),
                 base_url=server.base_url,
                 limits=QUICK,
@@ -90,6 +91,7 @@ async def deliver_a_hundred(folder: Path, status: int, style: str) -> list[int]:
     return [len(one.events) for one in tries]
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", REFUSALS)
 async def test_row_59_one_refused_of_a_hundred(tmp_path: Path, status: int) -> None:
@@ -99,6 +101,7 @@ async def test_row_59_one_refused_of_a_hundred(tmp_path: Path, status: int) -> N
     assert len(sizes) <= 1 + 2 * math.ceil(math.log2(100))
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("status", "style"),

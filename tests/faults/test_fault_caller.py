@@ -26,12 +26,14 @@ from uuid import NAMESPACE_URL, uuid5
 import mmh3
 import numpy as np
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import fetch, make_client, settings
 from rig import P99_DELAY_S, steady_loop
-from sample import ACCOUNT, KEY, REQUIRED, campaign, settings
+from sample import ACCOUNT, KEY, REQUIRED, campaign
 from server import Received, running_server
 from vector import RecordingStorage
 
-from vwo_async import InvalidInputError, Reason, VWOClient, VWOError, fetch_settings
+from vwo_async import InvalidInputError, Reason, VWOClient, VWOError
 from vwo_async.storage import MemoryUserStorage, StoredDecision
 from vwo_async.testing import RecordingTransport
 
@@ -100,7 +102,7 @@ async def test_row_50_strange_ids_are_users_like_others(name: str) -> None:
         storage = RecordingStorage()
         async with (
             running_server() as server,
-            VWOClient(settings(**more), base_url=server.base_url, user_storage=storage) as client,
+            make_client(settings(**more), base_url=server.base_url, user_storage=storage) as client,
         ):
             variation = await client.activate("checkout", user_id, wait=True)
             assert variation == find_variation(user_id)
@@ -155,7 +157,7 @@ async def test_row_50_refused_ids(name: str) -> None:
     storage = RecordingStorage()
     async with (
         running_server() as server,
-        VWOClient(settings(), base_url=server.base_url, user_storage=storage) as client,
+        make_client(settings(), base_url=server.base_url, user_storage=storage) as client,
     ):
         began = time.thread_time()
         results = await call_everything(client, user_id)
@@ -171,7 +173,7 @@ async def test_row_50_refused_ids(name: str) -> None:
 @pytest.mark.parametrize("name", REFUSED_IDS)
 async def test_row_50_refused_ids_when_strict(name: str) -> None:
     """With strict every method raises, and says nothing of the id."""
-    client: Any = VWOClient(settings(), transport=RecordingTransport(), strict=True)
+    client: Any = make_client(settings(), transport=RecordingTransport(), strict=True)
     user_id = REFUSED_IDS[name]
     calls: list[Callable[[], Any]] = [
         lambda: client.activate("checkout", user_id),
@@ -195,8 +197,8 @@ async def test_row_50_refused_ids_when_strict(name: str) -> None:
 CHILD = """
     import asyncio, json, sys
     sys.path.insert(0, {tests!r})
-    from sample import settings
-    from vwo_async import SettingsError, VWOClient
+    from chosen_product import make_client, settings
+    from vwo_async import SettingsError
     from vwo_async.storage import MemoryUserStorage
     from vwo_async.testing import RecordingTransport
 
@@ -251,7 +253,7 @@ CHILD = """
         for more in ({{}}, {{"isEventArchEnabled": True}}):
             for storage in (None, MemoryUserStorage()):
                 transport = RecordingTransport()
-                client = VWOClient(settings(**more), transport=transport, user_storage=storage)
+                client = make_client(settings(**more), transport=transport, user_storage=storage)
                 async with client:
                     for bad in (BAD, *OTHERS, HUGE):
                         await check(client, bad)
@@ -262,7 +264,7 @@ CHILD = """
         for bad in (settings(sdkKey=BAD), settings(accountId=BAD), settings(collectionPrefix=BAD)):
             for source in (bad, json.dumps(bad)):
                 try:
-                    VWOClient(source)
+                    make_client(source)
                 except SettingsError as error:
                     str(error).encode()
                 else:
@@ -388,6 +390,7 @@ def split_requests(stream: bytes) -> list[tuple[list[bytes], bytes]]:
     return found
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("form", CALLS)
 @pytest.mark.parametrize("name", SMUGGLED)
 async def test_row_52_agents_cannot_write_headers(name: str, form: str) -> None:
@@ -396,7 +399,7 @@ async def test_row_52_agents_cannot_write_headers(name: str, form: str) -> None:
     more, call = CALLS[form]
     async with (
         raw_server() as server,
-        VWOClient(settings(**more), base_url=server.base_url) as client,
+        make_client(settings(**more), base_url=server.base_url) as client,
     ):
         assert await call(client, {"user_agent": text, "user_ip_address": text, "wait": True})
         statistics = client.statistics()
@@ -435,7 +438,7 @@ async def test_row_52_accounts_and_keys_cannot_write_headers(text: str) -> None:
     for account, key in ((text, KEY), (ACCOUNT, text)):
         async with raw_server() as server:
             with pytest.raises(VWOError):
-                await fetch_settings(account, key, base_url=server.base_url)
+                await fetch(account, key, base_url=server.base_url)
         for stream in server.streams:
             ((lines, body),) = split_requests(bytes(stream))
             assert not body
@@ -452,7 +455,7 @@ OURS = ["vwoMeta", "isCustomEvent", "vwo_sdkName", "vwo_sdkVersion", "vwo_envKey
 
 async def send_arch(call: Callable[[VWOClient], Any], file: dict[str, Any]) -> dict[str, Any]:
     """Return the body of the one request that *call* makes on the event architecture."""
-    async with running_server() as server, VWOClient(file, base_url=server.base_url) as client:
+    async with running_server() as server, make_client(file, base_url=server.base_url) as client:
         assert await call(client)
     (request,) = server.requests
     body: dict[str, Any] = json.loads(request.body, object_pairs_hook=without_doubles)
@@ -537,7 +540,7 @@ async def test_row_54_input_does_not_reach_the_log(caplog: pytest.LogCaptureFixt
         {"wait": FORGED},
     ]
     client: Any
-    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+    async with make_client(settings(), transport=RecordingTransport()) as client:
         for place in places:
             given = {"campaign_key": "checkout", "user_id": "Ashley", "goal_identifier": "signup"}
             await client.track(**(given | place))
@@ -553,6 +556,7 @@ async def test_row_54_input_does_not_reach_the_log(caplog: pytest.LogCaptureFixt
     assert "pwned" not in caplog.text
 
 
+@BOTH_PRODUCTS
 async def test_row_54_files_and_storages_do_not_write_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -578,7 +582,7 @@ async def test_row_54_files_and_storages_do_not_write_lines(
         settings(campaign(11, FORGED), campaign(12, FORGED)),
     ]
     async with running_server() as server:
-        client = VWOClient(
+        client = make_client(
             settings(campaign(11, "checkout", FORGED)),
             base_url=server.base_url,
             user_storage=Storage(),
@@ -707,7 +711,7 @@ async def leave_out_quickly(client: Any, **given: Any) -> None:
 
 async def refuse_strictly(**given: Any) -> None:
     """Assert that in development the same arguments are an error, which does not show them."""
-    async with VWOClient(settings(), transport=RecordingTransport(), strict=True) as client:
+    async with make_client(settings(), transport=RecordingTransport(), strict=True) as client:
         with pytest.raises(InvalidInputError):
             await client.track("checkout", "Ashley", "signup", **given)
 
@@ -717,7 +721,7 @@ async def refuse_strictly(**given: Any) -> None:
 async def test_row_81_values_left_out(name: str, place: str) -> None:
     """A variable that is not a plain finite value of bounded size costs itself and not the conversion."""
     given = {place: {"fine": 1, "plan": REFUSED_VALUES[name]}}
-    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+    async with make_client(settings(), transport=RecordingTransport()) as client:
         await leave_out_quickly(client, **given)
         assert client.statistics().accepted == 2
     await refuse_strictly(**given)
@@ -738,11 +742,12 @@ async def test_row_81_values_left_out(name: str, place: str) -> None:
 )
 async def test_row_81_variables_left_out(variables: Any, place: str) -> None:
     """So do too many variables, names that are no texts, and a mapping that cannot be read."""
-    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+    async with make_client(settings(), transport=RecordingTransport()) as client:
         await leave_out_quickly(client, **{place: variables})
     await refuse_strictly(**{place: variables})
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
     "variables",
@@ -751,16 +756,17 @@ async def test_row_81_variables_left_out(variables: Any, place: str) -> None:
 )
 async def test_row_55_refused_variables(variables: Any, place: str) -> None:
     """What is no mapping at all is refused, in no time."""
-    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+    async with make_client(settings(), transport=RecordingTransport()) as client:
         await refuse_quickly(client, **{place: variables})
 
 
+@BOTH_PRODUCTS
 async def test_row_81_segments_that_ask_for_it() -> None:
     """A variable that cannot be used is absent to the segments that ask for it, and is named."""
     tree = {"custom_variable": {"plan": "pro"}}
     file = settings(campaign(11, "checkout", segments=tree), campaign(12, "banner"))
     odd: Any = {"plan": ["pro"], "age": 5}
-    async with VWOClient(file, transport=RecordingTransport()) as client:
+    async with make_client(file, transport=RecordingTransport()) as client:
         assert await client.activate("checkout", "Ashley", custom_variables=odd) is None
         assert await client.activate("banner", "Ashley", custom_variables=odd)
         result = await client.track("banner", "Ashley", "signup", custom_variables=odd)
@@ -807,7 +813,7 @@ async def test_row_81_derived_values(given: Any, plain: Any) -> None:
         transport = RecordingTransport()
         segments = {"custom_variable": {"plan": f"regex(^{str(plain).lower()}$)"}}
         held = settings(campaign(11, "checkout"), campaign(16, "members", segments=segments))
-        async with VWOClient(held, transport=transport) as client:
+        async with make_client(held, transport=transport) as client:
             # One at a time: events that wait together share a request.
             name = await client.activate("members", "u1", custom_variables={"plan": value})
             await client.flush_events()
@@ -823,11 +829,12 @@ async def test_row_81_derived_values(given: Any, plain: Any) -> None:
     assert (await tell(given))[0] != "None"
 
 
+@BOTH_PRODUCTS
 async def test_row_81_a_user_id_of_an_enum() -> None:
     """A user id that prints otherwise than it is goes out, and is stored, as it is."""
     storage = MemoryUserStorage()
     transport = RecordingTransport()
-    async with VWOClient(settings(), transport=transport, user_storage=storage) as client:
+    async with make_client(settings(), transport=transport, user_storage=storage) as client:
         await client.activate("checkout", Plan.PRO)
     stored = await storage.get("pro", "checkout")
     assert stored is not None
@@ -835,10 +842,11 @@ async def test_row_81_a_user_id_of_an_enum() -> None:
     assert not [one for one in transport.requests if "Plan" in one.target]
 
 
+@BOTH_PRODUCTS
 async def test_row_81_log(caplog: pytest.LogCaptureFixture) -> None:
     """What is left out is logged by name, the first, second, fourth... time and never by value."""
     odd: Any = {"plan": ["SECRET"]}
-    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+    async with make_client(settings(), transport=RecordingTransport()) as client:
         for _ in range(100):
             await client.get_variation_name("checkout", "Ashley", custom_variables=odd)
     lines = [record.getMessage() for record in caplog.records if "'plan'" in record.getMessage()]
@@ -846,13 +854,14 @@ async def test_row_81_log(caplog: pytest.LogCaptureFixture) -> None:
     assert "SECRET" not in caplog.text
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("agent", ["Mozilla/5.0 \ud83d", "x" * 5_000, "\udcff", b"Mozilla", 5])
 @pytest.mark.parametrize("is_event_arch", [False, True])
 async def test_row_81_odd_agent(agent: Any, *, is_event_arch: bool) -> None:
     """A user agent that cannot be sent as it is is cleaned or cut, and the conversion counted."""
     transport = RecordingTransport()
     file = settings(isEventArchEnabled=is_event_arch)
-    async with VWOClient(file, transport=transport) as client:
+    async with make_client(file, transport=transport) as client:
         result = await client.track(
             "checkout", "Ashley", "signup", user_agent=agent, user_ip_address=agent, wait=True
         )
@@ -861,6 +870,7 @@ async def test_row_81_odd_agent(agent: Any, *, is_event_arch: bool) -> None:
     assert len(transport.requests) == 1
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     ("value", "operand"),
     [
@@ -879,7 +889,7 @@ async def test_row_81_odd_agent(agent: Any, *, is_event_arch: bool) -> None:
 async def test_row_55_documented_coercion(value: Any, operand: str) -> None:
     """Numbers are compared as numbers whatever their type and spelling; True is the text true."""
     tree = {"custom_variable": {"v": operand}}
-    async with VWOClient(
+    async with make_client(
         settings(campaign(11, "checkout", segments=tree)), transport=RecordingTransport()
     ) as client:
         assert await client.activate("checkout", "Ashley", custom_variables={"v": value})
@@ -889,17 +899,19 @@ async def test_row_55_documented_coercion(value: Any, operand: str) -> None:
         )
 
 
+@BOTH_PRODUCTS
 async def test_row_55_as_much_as_is_allowed() -> None:
     """A thousand variables of 4 kB each, against a thousand operands, are compared in bounded time."""
     variables = {f"v{number}": "1" * 4095 + "x" for number in range(1000)}
     leaves = [{"custom_variable": {f"v{number}": "gt(5)"}} for number in range(1000)]
     file = settings(campaign(11, "checkout", segments={"or": leaves}))
-    async with VWOClient(file, transport=RecordingTransport()) as client, steady_loop():
+    async with make_client(file, transport=RecordingTransport()) as client, steady_loop():
         began = time.thread_time()
         assert await client.activate("checkout", "Ashley", custom_variables=variables) is None
         assert time.thread_time() - began < 4 * P99_DELAY_S
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     "properties",
     [
@@ -921,7 +933,7 @@ async def test_row_55_as_much_as_is_allowed() -> None:
 async def test_row_81_event_properties(properties: Any) -> None:
     """An event property that JSON cannot write, or for which there is no room, costs itself alone."""
     transport = RecordingTransport()
-    async with VWOClient(settings(isEventArchEnabled=True), transport=transport) as client:
+    async with make_client(settings(isEventArchEnabled=True), transport=transport) as client:
         await leave_out_quickly(client, event_properties={"fine": 1, **properties})
     bodies = [json.loads(request.body) for request in transport.requests]
     props = [one["d"]["event"]["props"] for one in bodies if one["d"]["event"]["name"] == "signup"]
@@ -930,11 +942,12 @@ async def test_row_81_event_properties(properties: Any) -> None:
     await refuse_strictly(event_properties=properties)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("properties", [Raising(), deep], ids=["mapping", "list"])
 async def test_row_55_event_properties(properties: Any) -> None:
     """Event properties that are no dict are refused."""
     transport = RecordingTransport()
-    async with VWOClient(settings(isEventArchEnabled=True), transport=transport) as client:
+    async with make_client(settings(isEventArchEnabled=True), transport=transport) as client:
         await refuse_quickly(client, event_properties=properties)
     assert not transport.requests
 
@@ -944,7 +957,7 @@ async def test_row_55_custom_dimensions(name: str) -> None:
     """A custom dimension is sent as its JSON, or refused; nothing is raised, and it takes no time."""
     transport = RecordingTransport()
     client: Any
-    async with VWOClient(settings(), transport=transport) as client:
+    async with make_client(settings(), transport=transport) as client:
         value = REFUSED_VALUES[name]
         began = time.thread_time()
         is_sent = await client.push({"plan": value}, "Ashley", wait=True)
@@ -961,7 +974,7 @@ async def test_row_55_what_is_only_stored(name: str) -> None:
     value = REFUSED_VALUES[name]
     record = {"userId": "Ashley", "campaignKey": "checkout", "variationName": value}
     for storage in (None, MemoryUserStorage()):
-        async with VWOClient(
+        async with make_client(
             settings(), transport=RecordingTransport(), user_storage=storage
         ) as client:
             expected = find_variation("Ashley")
@@ -1005,7 +1018,7 @@ async def test_row_55_any_argument(method: str, value: Any) -> None:
     usable = {"campaign_key": "checkout", "user_id": "Ashley", "goal_identifier": "signup"}
     usable |= {"variable_key": "size", "tag_key": "plan", "tag_value": "pro", "api": "activate"}
     client: Any
-    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+    async with make_client(settings(), transport=RecordingTransport()) as client:
         call = getattr(client, method)
         names = ARGUMENTS[method]
         for name in names:
@@ -1064,7 +1077,7 @@ async def test_row_55_a_container_that_raises(method: str, value: Any) -> None:
     usable |= {"variable_key": "size", "tag_key": "plan", "tag_value": "pro", "api": "activate"}
     client: Any
     file = settings(isEventArchEnabled=True)
-    async with VWOClient(file, transport=RecordingTransport()) as client:
+    async with make_client(file, transport=RecordingTransport()) as client:
         call = getattr(client, method)
         names = ARGUMENTS[method]
         for name in names:
@@ -1117,7 +1130,7 @@ async def test_row_56_calls_do_not_collide() -> None:
     users, keys = ["c", "b:c", "a:b:c", ":c"], ["a:b", "a", "b", ":"]
     file = settings(*(campaign(11 + number, key) for number, key in enumerate(keys)))
     storage = MemoryUserStorage()
-    async with VWOClient(file, transport=RecordingTransport(), user_storage=storage) as client:
+    async with make_client(file, transport=RecordingTransport(), user_storage=storage) as client:
         pairs = list(product(users, keys))
         await asyncio.gather(*(client.activate(key, user) for user, key in pairs))
         for expected in (True, False):

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from app import Ticker
+from both_products import BOTH_PRODUCTS
 from chaos import Child, CollectorProcess, find_visitors, make_arguments
-from sample import settings
+from chosen_product import make_client, settings
 from server import running_server
 
 from vwo_async import VWOClient
@@ -59,6 +60,7 @@ def check_burst(figures: dict[str, Any]) -> None:
     assert figures["unknown"] == 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_26_ten_thousand_at_once(collector: CollectorProcess) -> None:
     """10,000 concurrent calls in the background are all accepted, and arrive, while the loop runs on."""
@@ -69,6 +71,7 @@ async def test_row_26_ten_thousand_at_once(collector: CollectorProcess) -> None:
     assert collector.read_ledger().total() == NUMBER
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 @pytest.mark.timeout(20)
 async def test_row_27_ten_thousand_awaiting(collector: CollectorProcess) -> None:
@@ -93,6 +96,7 @@ async def visit(client: VWOClient, draw: random.Random, user: str) -> bool:
         return False
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_28_random_cancellation(collector: CollectorProcess) -> None:
     """Handlers cancelled at random for ten seconds: what was accepted arrived, and the pool is idle."""
@@ -111,7 +115,7 @@ async def test_row_28_random_cancellation(collector: CollectorProcess) -> None:
             await asyncio.sleep(draw.random() * 0.02)
         return number
 
-    async with VWOClient(settings(), transport=transport) as client:
+    async with make_client(settings(), transport=transport) as client:
         ticker = Ticker()
         visits = sum(await asyncio.gather(*(work(name) for name in range(50))))
         delays = await ticker.stop()
@@ -134,10 +138,11 @@ async def track_and_wait(client: VWOClient, user: str) -> bool:
     return bool(await client.track("checkout", user, "signup", wait=True))
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_29_cancelled_twice(collector: CollectorProcess) -> None:
     """A call that is cancelled twice passes CancelledError on; its event arrives once."""
-    async with VWOClient(settings(), base_url=collector.base_url) as client:
+    async with make_client(settings(), base_url=collector.base_url) as client:
         call = asyncio.create_task(track_and_wait(client, "Ashley"))
         await asyncio.sleep(0)
         call.cancel()
@@ -148,10 +153,11 @@ async def test_row_29_cancelled_twice(collector: CollectorProcess) -> None:
     assert collector.read_ledger().total() == 1
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_29_cancelled_inside_close(collector: CollectorProcess) -> None:
     """Who closes and is cancelled, again and again, does not stop the closing, nor lose an event."""
-    client = VWOClient(settings(), base_url=collector.base_url, limits=Limits(coalesces=False))
+    client = make_client(settings(), base_url=collector.base_url, limits=Limits(coalesces=False))
     await client.open()
     for number in range(50):
         assert await client.track("checkout", f"u{number}", "signup")
@@ -167,10 +173,11 @@ async def test_row_29_cancelled_inside_close(collector: CollectorProcess) -> Non
     assert ledger.total() == len(ledger) == 50
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_29_cancelled_while_closing(collector: CollectorProcess) -> None:
     """Calls that are cancelled while the client closes pass it on; their events arrive once."""
-    async with VWOClient(settings(), base_url=collector.base_url) as client:
+    async with make_client(settings(), base_url=collector.base_url) as client:
         calls = [asyncio.create_task(track_and_wait(client, f"u{number}")) for number in range(50)]
         await asyncio.sleep(0)
         closing = asyncio.create_task(client.aclose())
@@ -186,6 +193,7 @@ async def test_row_29_cancelled_while_closing(collector: CollectorProcess) -> No
     assert len(ledger) == client.statistics().accepted > 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 @pytest.mark.timeout(20)
 async def test_row_29_timeout_around_track(collector: CollectorProcess, tmp_path: Path) -> None:
@@ -197,7 +205,7 @@ async def test_row_29_timeout_around_track(collector: CollectorProcess, tmp_path
     outbox = tmp_path / "outbox.db"
     async with running_server() as server:
         server.default = hang
-        async with VWOClient(settings(), base_url=server.base_url, outbox=outbox) as client:
+        async with make_client(settings(), base_url=server.base_url, outbox=outbox) as client:
             begun = time.monotonic()
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
@@ -205,7 +213,7 @@ async def test_row_29_timeout_around_track(collector: CollectorProcess, tmp_path
             assert time.monotonic() - begun < 0.5
             report = await client.aclose(timeout_s=0)
             assert report.remaining == 1
-    async with VWOClient(settings(), base_url=collector.base_url, outbox=outbox) as client:
+    async with make_client(settings(), base_url=collector.base_url, outbox=outbox) as client:
         async with asyncio.timeout(5):
             while not client.statistics().delivered:
                 await asyncio.sleep(0.01)

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from outbox_file import count_rows
 from rig import FaultServer, fault_server, names_of, steady_loop
-from sample import settings
 from waiting import until
 
 from vwo_async import OutboxError, TrackResult, VWOClient
@@ -65,7 +66,7 @@ async def track_many(client: VWOClient, number: int, prefix: str = "u") -> list[
 
 async def leave_behind(path: Path, number: int, prefix: str = "u") -> list[TrackResult]:
     """Accept events while nobody listens, and close at once."""
-    client = VWOClient(settings(), base_url=DOWN, outbox=path)
+    client = make_client(settings(), base_url=DOWN, outbox=path)
     async with client:
         results = await track_many(client, number, prefix)
         report = await client.aclose(timeout_s=0)
@@ -188,11 +189,12 @@ async def assert_idle() -> None:
     assert time.process_time() - begin < 0.25
 
 
+@BOTH_PRODUCTS
 async def test_row_36_disk_full_at_insert(
     vwo: FaultServer, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While the disk is full events go on from memory and are counted; it heals when there is room."""
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         results = [await track(client, "before", wait=True)]
         await disk.fill()
@@ -228,6 +230,7 @@ async def fail_deletes(
     return results
 
 
+@BOTH_PRODUCTS
 async def test_row_37_disk_full_at_delete(
     vwo: FaultServer,
     disk: Disk,
@@ -236,7 +239,7 @@ async def test_row_37_disk_full_at_delete(
 ) -> None:
     """What was sent and cannot be removed is not sent again by this process, and leaves once there is room."""
     monkeypatch.setattr(restorer, "LOOK_INTERVAL_S", 0.02)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         results = await fail_deletes(vwo, disk, client, caplog)
         await assert_idle()
@@ -249,16 +252,17 @@ async def test_row_37_disk_full_at_delete(
     assert_books(vwo, client, results)
 
 
+@BOTH_PRODUCTS
 async def test_row_37_room_before_closing(
     vwo: FaultServer, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What could not be removed is removed at the latest by closing, so that nobody sends it again."""
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         results = await fail_deletes(vwo, disk, client, caplog)
         await disk.free()
     assert count_rows(disk.path) == 0
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=disk.path) as second:
+    async with make_client(settings(), base_url=vwo.base_url, outbox=disk.path) as second:
         await asyncio.sleep(0.2)
         assert second.statistics().restored == 0
     assert_books(vwo, client, results)
@@ -305,6 +309,7 @@ DAMAGES = {
 }
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", DAMAGES)
 async def test_row_38_damaged_file(
     vwo: FaultServer, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
@@ -314,7 +319,7 @@ async def test_row_38_damaged_file(
     await leave_behind(path, 100)
     damaged = DAMAGES[name](bytearray(path.read_bytes()))
     path.write_bytes(damaged)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
     async with client, steady_loop():
         assert len(errors_of(caplog)) == 1
         (aside,) = tmp_path.glob("outbox.db.corrupt-*")
@@ -330,6 +335,7 @@ async def test_row_38_damaged_file(
     assert count_rows(path) == 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", ["header", "page", "no database"])
 async def test_row_38_damaged_while_open(
     vwo: FaultServer, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
@@ -338,7 +344,7 @@ async def test_row_38_damaged_while_open(
     path = tmp_path / "outbox.db"
     await leave_behind(path, 100, "earlier")
     await vwo.answer(503)
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON) as client:
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path, limits=SOON) as client:
         async with steady_loop():
             await until(lambda: client.statistics().restored == 100)
             damaged = DAMAGES[name](bytearray(path.read_bytes()))
@@ -377,6 +383,7 @@ POISONS: dict[str, dict[str, Any]] = {
 }
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", POISONS)
 async def test_row_39_poisoned_row(vwo: FaultServer, tmp_path: Path, name: str) -> None:
     """A row that cannot be read is skipped, counted and removed; those after it are delivered."""
@@ -386,7 +393,7 @@ async def test_row_39_poisoned_row(vwo: FaultServer, tmp_path: Path, name: str) 
         for column, value in POISONS[name].items():
             connection.execute(f"UPDATE events SET {column} = ? WHERE id = 1", (value,))
         connection.commit()
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
         await until(lambda: vwo.ledger().total() >= 9, 5)
         await client.flush_events()
         statistics = client.statistics()
@@ -400,6 +407,7 @@ async def test_row_39_poisoned_row(vwo: FaultServer, tmp_path: Path, name: str) 
     assert count_rows(path) == 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("version", [0, 99])
 async def test_row_39_another_schema(
     vwo: FaultServer, tmp_path: Path, version: int, caplog: pytest.LogCaptureFixture
@@ -412,7 +420,7 @@ async def test_row_39_another_schema(
         connection.execute(f"PRAGMA user_version = {version}")
         connection.commit()
     content = path.read_bytes()
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
         results = [await track(client, f"new{number}", wait=True) for number in range(3)]
         assert client.statistics().outbox_errors == 0
     (aside,) = tmp_path.glob("outbox.db.corrupt-*")
@@ -446,6 +454,7 @@ def open_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("kind", ["file", "folder", "lock", "path is a folder"])
 async def test_row_39_unusable_path(vwo: FaultServer, open_folder: Path, kind: str) -> None:
     """A path that cannot be used is a clear error at open, without the path; no thread stays."""
@@ -458,7 +467,7 @@ async def test_row_39_unusable_path(vwo: FaultServer, open_folder: Path, kind: s
         one = path if kind == "file" else path.with_name("outbox.db.lock")
         one.touch()
         one.chmod(0o000)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path)
     with as_nobody(), pytest.raises(OutboxError) as caught:
         await client.open()
     expected = "directory" if kind == "path is a folder" else "Permission denied"
@@ -468,12 +477,13 @@ async def test_row_39_unusable_path(vwo: FaultServer, open_folder: Path, kind: s
     await until(lambda: all(one.name != "vwo_async outbox" for one in threading.enumerate()), 5)
 
 
+@BOTH_PRODUCTS
 async def test_row_39_unusable_path_without_open(vwo: FaultServer, open_folder: Path) -> None:
     """Where nobody called open, events go on from memory, each counted."""
     path = open_folder / "outbox.db"
     path.touch()
     path.chmod(0o000)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path)
     with as_nobody():
         results = [await track(client, f"u{number}", wait=True) for number in range(5)]
         assert client.statistics().outbox_errors == 5
@@ -481,13 +491,14 @@ async def test_row_39_unusable_path_without_open(vwo: FaultServer, open_folder: 
     assert_books(vwo, client, results)
 
 
+@BOTH_PRODUCTS
 async def test_row_39_orphan_that_cannot_be_read(vwo: FaultServer, tmp_path: Path) -> None:
     """What another process left is taken over also where something beside it cannot be."""
     path = tmp_path / "outbox.db"
     left = await leave_behind(path, 5)
     path.rename(tmp_path / "outbox.db.2")
     (tmp_path / "outbox.db.1").mkdir()
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client, steady_loop():
         await until(lambda: vwo.ledger().total() == 5, 5)
         await client.flush_events()
     assert_books(vwo, client, left)
@@ -507,11 +518,12 @@ def lose(folder: Path) -> Callable[[Path], None]:
     return unmount if os.path.ismount(folder) else unlink
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("kind", ["deleted", "volume gone"])
 async def test_row_40_file_gone_while_open(vwo: FaultServer, disk: Disk, kind: str) -> None:
     """With its file or volume gone the client goes on: every event is delivered, once."""
     folder = disk.path.parent
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         results = [await track(client, "before", wait=True)]
         await vwo.answer(503)
@@ -525,12 +537,13 @@ async def test_row_40_file_gone_while_open(vwo: FaultServer, disk: Disk, kind: s
     assert_books(vwo, client, results)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("kind", ["deleted", "volume gone"])
 async def test_row_40_what_is_kept_can_be_found(vwo: FaultServer, disk: Disk, kind: str) -> None:
     """What closing reports as kept the next client finds; what went with the file is not called kept."""
     folder = disk.path.parent
     await vwo.answer(503)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=disk.outbox, limits=SOON)
     async with client, steady_loop():
         await track_many(client, 10, "pending")
         (unlink if kind == "deleted" else lose(folder))(folder)
@@ -538,7 +551,7 @@ async def test_row_40_what_is_kept_can_be_found(vwo: FaultServer, disk: Disk, ki
         report = await client.aclose(timeout_s=0)
     assert report.remaining + report.dropped.get("closed", 0) == 20
     await vwo.answer(200)
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=disk.path) as second:
+    async with make_client(settings(), base_url=vwo.base_url, outbox=disk.path) as second:
         await asyncio.sleep(0.3)
         await second.flush_events()
         assert second.statistics().restored == report.remaining
@@ -567,11 +580,12 @@ class SlowOutbox(SqliteOutbox):
         super()._remove(ids)
 
 
+@BOTH_PRODUCTS
 async def test_row_41_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     """A disk that takes 500 ms to sync blocks no loop; calls that come together wait once."""
     path = tmp_path / "outbox.db"
     outbox = SlowOutbox(path, 0.5)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=vwo.base_url, outbox=outbox, storage_timeout_s=3, close_timeout_s=5
     )
     async with client, steady_loop():
@@ -585,11 +599,12 @@ async def test_row_41_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     assert_books(vwo, client, results)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 async def test_row_41_too_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     """Where the disk takes longer than calls may, they go on without it, counted, and nothing is sent twice."""
     path = tmp_path / "outbox.db"
-    client = VWOClient(
+    client = make_client(
         settings(),
         base_url=vwo.base_url,
         outbox=SlowOutbox(path, 0.5),
@@ -606,11 +621,12 @@ async def test_row_41_too_slow_disk(vwo: FaultServer, tmp_path: Path) -> None:
     assert_books(vwo, client, results)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 async def test_row_41_stuck_disk_does_not_hold_close(vwo: FaultServer, tmp_path: Path) -> None:
     """A disk that does not answer holds closing no longer than closing may take."""
     outbox = SlowOutbox(tmp_path / "outbox.db", 0)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=outbox, storage_timeout_s=0.1)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=outbox, storage_timeout_s=0.1)
     async with client, steady_loop():
         results = [await track(client, "before", wait=True)]
         outbox.delay_s = 3

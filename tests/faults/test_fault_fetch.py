@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 import trustme
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, make_source, settings
 from chosen_transport import TRANSPORT
 from port import find_free_port
-from sample import ACCOUNT, KEY, campaign, settings
+from sample import ACCOUNT, KEY, campaign
 from waiting import until
 
 import vwo_async
-from vwo_async import DeliveryError, SettingsChange, SettingsSource, VWOClient
+from vwo_async import DeliveryError, SettingsChange
 from vwo_async.collector import Collector, serve
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Timeouts
@@ -28,6 +30,7 @@ from vwo_async.transport import Timeouts
 pytestmark = pytest.mark.anyio
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     ("statuses", "tries"),
     [([503], 2), ([500, 429, 503], 4), ([401], 1), ([403], 1), ([404], 1), ([302], 1)],
@@ -38,7 +41,7 @@ async def test_row_82_load_tries_again(statuses: list[int], tries: int) -> None:
     for status in statuses:
         collector.answer_next(status)
     async with serve(collector) as base_url:
-        source = SettingsSource(ACCOUNT, KEY, poll_interval_s=None, base_url=base_url)
+        source = make_source(ACCOUNT, KEY, poll_interval_s=None, base_url=base_url)
         if tries > len(statuses):
             assert (await source.load()).account_id == ACCOUNT
         else:
@@ -47,12 +50,13 @@ async def test_row_82_load_tries_again(statuses: list[int], tries: int) -> None:
     assert collector.totals().requests == tries
 
 
+@BOTH_PRODUCTS
 async def test_row_82_load_within_its_time() -> None:
     """However often it tries, loading takes no longer than one request may."""
     collector = Collector(settings())
     collector.answer_next(503, times=100)
     async with serve(collector) as base_url:
-        source = SettingsSource(
+        source = make_source(
             ACCOUNT, KEY, poll_interval_s=None, base_url=base_url, timeouts=Timeouts(total_s=0.5)
         )
         began = time.monotonic()
@@ -167,7 +171,7 @@ async def test_row_82_each_fault_has_its_words_in_the_log(
     """An event that is not delivered for such a fault says the same in the log, on each transport."""
     del cause
     async with fault(kind) as options:
-        client = VWOClient(settings(), transport=TRANSPORT, close_timeout_s=0.1, **options)
+        client = make_client(settings(), transport=TRANSPORT, close_timeout_s=0.1, **options)
         async with client:
             await client.track("checkout", "Ashley", "signup")
             await until(lambda: "VWO did not take events" in caplog.text, timeout_s=10)
@@ -182,6 +186,7 @@ async def test_row_82_hung_up() -> None:
             await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=f"http://127.0.0.1:{port}")
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -209,7 +214,7 @@ async def test_row_82_callback_that_refreshes() -> None:
     collector = Collector(settings())
     number = 0
     async with serve(collector) as base_url:
-        source = SettingsSource(
+        source = make_source(
             ACCOUNT, KEY, poll_interval_s=None, base_url=base_url, min_refresh_interval_s=0.2
         )
         settings_ = await source.load()
@@ -220,7 +225,7 @@ async def test_row_82_callback_that_refreshes() -> None:
             collector.set_settings(settings(campaign(11, f"checkout-{number}")))
             await client.get_and_update_settings_file()
 
-        client = VWOClient(
+        client = make_client(
             settings_,
             settings_source=source,
             on_settings_change=hear,

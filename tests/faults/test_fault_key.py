@@ -16,13 +16,15 @@ from typing import Any
 
 import pytest
 import sentry_sdk
-from sample import ACCOUNT, KEY, settings
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, make_source, settings
+from sample import ACCOUNT, KEY
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 from waiting import until
 
 import vwo_async
-from vwo_async import InvalidInputError, SettingsError, SettingsSource, VWOClient, VWOError
+from vwo_async import InvalidInputError, SettingsError, VWOError
 from vwo_async.collector import Collector, serve
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Failure, Request
@@ -69,9 +71,10 @@ async def fetch(answer: bytes | int, call: str, **options: Any) -> None:
         if call == "fetch_settings":
             await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=base_url, **options)
         else:
-            await SettingsSource(ACCOUNT, KEY, base_url=base_url, **options).load()
+            await make_source(ACCOUNT, KEY, base_url=base_url, **options).load()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("call", ["fetch_settings", "SettingsSource.load"])
 @pytest.mark.parametrize(
     "answer",
@@ -93,12 +96,13 @@ async def test_row_79_failed_fetch(answer: bytes | int, call: str) -> None:
     assert_hidden(caught.value)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("call", ["fetch_settings", "SettingsSource.load"])
 async def test_row_79_no_answer(call: str, tmp_path: Path) -> None:
     """Nor where nobody answers, and the last known good file does not help."""
     bad = tmp_path / "vwo.json"
     bad.write_text("{}")
-    source = SettingsSource(ACCOUNT, KEY, base_url="http://127.0.0.1:1", last_known_good=bad)
+    source = make_source(ACCOUNT, KEY, base_url="http://127.0.0.1:1", last_known_good=bad)
     is_source = call == "SettingsSource.load"
     with pytest.raises(VWOError) as caught:
         await (
@@ -109,19 +113,20 @@ async def test_row_79_no_answer(call: str, tmp_path: Path) -> None:
     assert_hidden(caught.value)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: VWOClient(BROKEN),
-        lambda: VWOClient(BROKEN.encode()),
-        lambda: VWOClient(json.loads(BROKEN)),
+        lambda: make_client(BROKEN),
+        lambda: make_client(BROKEN.encode()),
+        lambda: make_client(json.loads(BROKEN)),
         lambda: vwo_async.launch(BROKEN),
         lambda: vwo_async.parse_settings(BROKEN),
-        lambda: VWOClient(GOOD, proxy=f"ftp://u:{PASSWORD}@h:1", workers=-1),
+        lambda: make_client(GOOD, proxy=f"ftp://u:{PASSWORD}@h:1", workers=-1),
         lambda: vwo_async.launch(GOOD, proxy=f"http://u:{PASSWORD}@h:1\n"),
-        lambda: SettingsSource(ACCOUNT, f"{KEY}\n"),
-        lambda: SettingsSource(True, KEY),
-        lambda: SettingsSource(ACCOUNT, KEY, max_age_s=-1),
+        lambda: make_source(ACCOUNT, f"{KEY}\n"),
+        lambda: make_source(True, KEY),
+        lambda: make_source(ACCOUNT, KEY, max_age_s=-1),
     ],
 )
 def test_row_79_failed_construction(make: Any) -> None:
@@ -142,6 +147,7 @@ class Capturing(Transport):
         self.texts += [str(item.payload.get_bytes()) for item in envelope.items]
 
 
+@BOTH_PRODUCTS
 async def test_row_79_sentry() -> None:
     """A report that Sentry makes with its defaults of a failed fetch does not hold the key."""
     reports = Capturing()
@@ -154,7 +160,7 @@ async def test_row_79_sentry() -> None:
         except VWOError as error:
             scope.capture_exception(error)
         try:
-            VWOClient(BROKEN)
+            make_client(BROKEN)
         except VWOError as error:
             scope.capture_exception(error)
     client.close()
@@ -195,7 +201,7 @@ async def test_row_79_sentry_in_a_transport(reports_itself: bool) -> None:
     scope.set_client(client)
     try:
         transport = Reporting(reports_itself)
-        async with VWOClient(settings(), transport=transport, close_timeout_s=0.1) as vwo:
+        async with make_client(settings(), transport=transport, close_timeout_s=0.1) as vwo:
             await vwo.track("checkout", "Ashley", "signup")
             await until(lambda: bool(reports.texts))
     finally:
@@ -230,7 +236,7 @@ def test_row_79_pickled_settings(source: Any) -> None:
     again = pickle.loads(pickled)
     assert again.account_id == parsed.account_id
     with pytest.raises(InvalidInputError, match="left out of pickles"):
-        VWOClient(again)
+        make_client(again)
     assert KEY not in repr(parsed)
     assert KEY not in parsed.model_dump_json()
     assert KEY not in repr(parsed.model_dump())
@@ -249,7 +255,7 @@ def test_row_79_key() -> None:
     assert key is not None
     assert (str(key), repr(key)) == ("**********", "SdkKey('**********')")
     assert len({key, copy.deepcopy(key)}) == 1
-    client = VWOClient(settings(), transport=RecordingTransport())
+    client = make_client(settings(), transport=RecordingTransport())
     assert KEY not in repr(client)
 
 
@@ -263,10 +269,9 @@ TRACED = """
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-    from sample import settings
+    from chosen_product import make_client, settings
     from sentry_sdk.transport import Transport
     from server import running_server
-    from vwo_async import VWOClient
 
     class Capturing(Transport):
         texts = []
@@ -286,7 +291,7 @@ TRACED = """
 
     async def main():
         async with running_server() as server:
-            client = VWOClient(settings(), base_url=server.base_url, transport={transport!r})
+            client = make_client(settings(), base_url=server.base_url, transport={transport!r})
             with sentry_sdk.start_transaction(name="request"):
                 async with client:
                     for user in ("Ashley", "Billy"):

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample import settings
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 
-from vwo_async import ClosedError, Reason, VWOClient
+from vwo_async import ClosedError, Reason
 from vwo_async.outbox import Row
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Request
@@ -41,10 +42,11 @@ class Hanging:
         await asyncio.Event().wait()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("method", ["track", "activate", "decide_all", "explain"])
 async def test_row_77_close_while_the_storage_hangs(method: str) -> None:
     """A call that waits for a storage when the client is closed ends as closed, or without a record."""
-    client = VWOClient(
+    client = make_client(
         settings(), user_storage=Hanging(), transport=RecordingTransport(), storage_timeout_s=30
     )
     await client.open()
@@ -63,6 +65,7 @@ async def test_row_77_close_while_the_storage_hangs(method: str) -> None:
     assert not call.cancelled()
 
 
+@BOTH_PRODUCTS
 async def test_row_77_close_while_consent_hangs() -> None:
     """A call that waits for the consent function when the client is closed ends, refused."""
 
@@ -71,7 +74,7 @@ async def test_row_77_close_while_consent_hangs() -> None:
         return True
 
     transport = RecordingTransport()
-    client = VWOClient(settings(), consent=hang, transport=transport, storage_timeout_s=30)
+    client = make_client(settings(), consent=hang, transport=transport, storage_timeout_s=30)
     await client.open()
     calls = [
         asyncio.create_task(client.track("checkout", "Ashley", "signup")),
@@ -89,6 +92,7 @@ async def test_row_77_close_while_consent_hangs() -> None:
 # Row 78
 
 
+@BOTH_PRODUCTS
 async def test_row_78_hanging_integration() -> None:
     """Calls of an async function that hangs are bounded; those that were not made are counted."""
     called = 0
@@ -98,7 +102,7 @@ async def test_row_78_hanging_integration() -> None:
         called += 1
         await asyncio.Event().wait()
 
-    async with VWOClient(
+    async with make_client(
         settings(), integrations=hang, transport=RecordingTransport(), close_timeout_s=0.1
     ) as client:
         for number in range(3_000):
@@ -109,14 +113,15 @@ async def test_row_78_hanging_integration() -> None:
         assert client.statistics().callback_errors == 0
 
 
+@BOTH_PRODUCTS
 async def test_row_78_memory_of_a_hanging_integration() -> None:
     """The memory that a hanging integration holds does not grow with the callers."""
 
     async def hang(event: dict[str, Any]) -> None:
         await asyncio.Event().wait()
 
-    async with VWOClient(
-        settings(), integrations=hang, transport=RecordingTransport(), close_timeout_s=0.1
+    async with make_client(
+        settings(), integrations=hang, development_mode=True, close_timeout_s=0.1
     ) as client:
         for number in range(2_000):
             await client.activate("checkout", f"user {number}")
@@ -159,11 +164,12 @@ class SlowOutbox:
         return "nowhere"
 
 
+@BOTH_PRODUCTS
 async def test_row_78_cancelled_open(tmp_path: Path) -> None:
     """Opening that is cancelled leaves no task, thread or file lock, and a client that is closed."""
     before = asyncio.all_tasks()
     outbox = SlowOutbox()
-    client = VWOClient(settings(), outbox=outbox, transport=RecordingTransport())
+    client = make_client(settings(), outbox=outbox, transport=RecordingTransport())
     opening = asyncio.create_task(client.open())
     await asyncio.sleep(0.05)
     opening.cancel()
@@ -175,7 +181,7 @@ async def test_row_78_cancelled_open(tmp_path: Path) -> None:
         await client.activate("checkout", "Ashley")
     threads = {one.name for one in threading.enumerate()}
     for _ in range(5):
-        client = VWOClient(
+        client = make_client(
             settings(), outbox=tmp_path / "outbox.db", transport=RecordingTransport()
         )
         opening = asyncio.create_task(client.open())
@@ -185,7 +191,7 @@ async def test_row_78_cancelled_open(tmp_path: Path) -> None:
             await opening
         await client.aclose()
     assert {one.name for one in threading.enumerate()} <= threads
-    async with VWOClient(
+    async with make_client(
         settings(), outbox=tmp_path / "outbox.db", transport=RecordingTransport()
     ) as client:
         assert await client.activate("checkout", "Ashley")
@@ -205,10 +211,11 @@ class ContextTransport:
         pass
 
 
+@BOTH_PRODUCTS
 async def test_row_78_no_callers_context_in_workers() -> None:
     """What the client does on its own runs in no request's context, also not in that which came first."""
     transport = ContextTransport()
-    client = VWOClient(settings(), transport=transport)
+    client = make_client(settings(), transport=transport)
 
     async def handle(name: str) -> None:
         REQUEST.set(name)
@@ -226,14 +233,14 @@ async def test_row_78_no_callers_context_in_workers() -> None:
 FORKING = """
     import asyncio, os, sys
     sys.path.insert(0, {tests!r})
-    from sample import settings
-    from vwo_async import ClosedError, VWOClient
+    from chosen_product import make_client, settings
+    from vwo_async import ClosedError
     from vwo_async.storage import MemoryUserStorage
     from vwo_async.testing import RecordingTransport
 
     # As a module that is imported before the workers are forked.
     transport = RecordingTransport()
-    client = VWOClient(
+    client = make_client(
         settings(), transport=transport, user_storage=MemoryUserStorage(), outbox={outbox!r}
     )
 
@@ -265,6 +272,7 @@ FORKING = """
 """
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
 def test_row_80_client_made_before_a_fork(tmp_path: Path, *, has_outbox: bool) -> None:
     """A client that was made and never opened works in every process that is forked after that."""

@@ -17,9 +17,10 @@ from types import coroutine
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from outbox_file import count_rows
 from rig import SLACK_S, FaultServer, child, fault_server, names_of, say, steady_loop
-from sample import settings
 from waiting import until
 
 from vwo_async import DeliveryStatus, FlushReport, OutboxError, TrackResult, VWOClient
@@ -74,7 +75,7 @@ async def track_many(client: VWOClient, number: int, prefix: str) -> list[TrackR
 async def leave_behind(path: Path, number: int, prefix: str = "left", **file: Any) -> list[Any]:
     """Accept events while nobody listens, and close at once."""
     limits = Limits(max_events=100_000, max_bytes=1_000_000_000)
-    client = VWOClient(settings(**file), base_url=DOWN, outbox=path, limits=limits)
+    client = make_client(settings(**file), base_url=DOWN, outbox=path, limits=limits)
     async with client:
         results = await track_many(client, number, prefix)
         report = await client.aclose(timeout_s=0)
@@ -99,11 +100,12 @@ def fill(path: Path, number: int, **row: Any) -> None:
 # Row 64: a start that only drains
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("number", [1, 40, 3000])
 async def test_row_64_a_start_that_only_drains(vwo: FaultServer, path: Path, number: int) -> None:
     """Open, flush, close: what an earlier process left is delivered, and both reports count it."""
     left = await leave_behind(path, number)
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client:
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client:
         report = await client.flush_events()
         closed = await client.aclose()
     assert vwo.ledger() == names_of(*left)
@@ -112,19 +114,21 @@ async def test_row_64_a_start_that_only_drains(vwo: FaultServer, path: Path, num
     assert count_rows(path) == 0
 
 
+@BOTH_PRODUCTS
 async def test_row_64_what_another_process_left(vwo: FaultServer, path: Path) -> None:
     """That is so too where it lies in the file of another process on the path."""
     left = await leave_behind(path, 20)
     path.rename(f"{path}.3")
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client:
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client:
         assert await client.flush_events() == FlushReport(20, 20, 0, 0, 0)
     assert vwo.ledger() == names_of(*left)
 
 
+@BOTH_PRODUCTS
 async def test_row_64_nothing_can_be_sent(path: Path) -> None:
     """Where the server is down, flush ends with its time and says what still waits in the file."""
     await leave_behind(path, 30)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=DOWN, outbox=path, wait_timeout_s=0.5, limits=Limits(max_events=40)
     )
     async with client:
@@ -140,19 +144,21 @@ async def test_row_64_nothing_can_be_sent(path: Path) -> None:
     assert closed.kept_in == str(path)
 
 
+@BOTH_PRODUCTS
 async def test_row_64_close_alone_counts_the_file(path: Path) -> None:
     """Closing at once loses nothing, and reports every row that is in the file."""
     await leave_behind(path, 700)
-    async with VWOClient(settings(), base_url=DOWN, outbox=path) as client:
+    async with make_client(settings(), base_url=DOWN, outbox=path) as client:
         report = await client.aclose(timeout_s=0)
     assert not report and report.remaining == count_rows(path) == 700
 
 
+@BOTH_PRODUCTS
 async def test_row_64_an_outbox_that_cannot_be_read(vwo: FaultServer, path: Path) -> None:
     """A flush that could not look into the file is no success."""
     await leave_behind(path, 5)
     with locked(path):
-        client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, wait_timeout_s=0.4)
+        client = make_client(settings(), base_url=vwo.base_url, outbox=path, wait_timeout_s=0.4)
         async with client:
             report = await client.flush_events()
             assert not report and not report.is_outbox_read
@@ -280,11 +286,12 @@ LOSSES: dict[str, Callable[[Path], Callable[[], None]]] = {
 }
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", LOSSES)
 async def test_row_65_the_file_goes_and_comes(vwo: FaultServer, path: Path, name: str) -> None:
     """Whatever becomes of the file, calls go on, and soon it holds again all that is pending."""
     await vwo.answer(503)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
     async with client, steady_loop():
         writer = find_writer()
         results = await track_many(client, 20, "before")
@@ -299,17 +306,18 @@ async def test_row_65_the_file_goes_and_comes(vwo: FaultServer, path: Path, name
         report = await client.aclose(timeout_s=0)
         assert report.remaining == 60
     await vwo.answer(200)
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as second:
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as second:
         assert await second.flush_events()
     assert not names_of(*results) - vwo.ledger()
     # What lay in a file that was away, and was kept again meanwhile, is in none of them twice.
     assert vwo.ledger() == names_of(*results)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", LOSSES)
 async def test_row_65_with_a_healthy_server(vwo: FaultServer, path: Path, name: str) -> None:
     """With the server up every event is delivered, once, and nothing is left behind."""
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
     async with client, steady_loop():
         results = await track_many(client, 20, "before")
         bring_back = LOSSES[name](path)
@@ -325,7 +333,7 @@ async def test_row_65_with_a_healthy_server(vwo: FaultServer, path: Path, name: 
 async def shared_memory_cut(path: str) -> None:
     """Be a client that has the file of shared memory cut under it."""
     file = Path(path)
-    async with VWOClient(settings(), base_url=DOWN, outbox=file) as client:
+    async with make_client(settings(), base_url=DOWN, outbox=file) as client:
         for number in range(5):
             await track(client, f"a{number}")
         part = file.with_name(f"{file.name}-shm")
@@ -343,12 +351,13 @@ async def test_row_65_shared_memory_cut(path: Path) -> None:
         assert await process.hear() == 10
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("is_lazy", [False, True], ids=["open", "lazy"])
 async def test_row_65_locked_at_the_start(vwo: FaultServer, path: Path, is_lazy: bool) -> None:
     """A file that another tool has locked when the client starts is used once it is free."""
     await leave_behind(path, 5)
     await vwo.answer(503)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
     try:
         with locked(path):
             if not is_lazy:
@@ -366,6 +375,7 @@ async def test_row_65_locked_at_the_start(vwo: FaultServer, path: Path, is_lazy:
         await client.aclose()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("is_lazy", [False, True], ids=["open", "lazy"])
 async def test_row_65_no_room_at_the_start(
     vwo: FaultServer, path: Path, is_lazy: bool, monkeypatch: pytest.MonkeyPatch
@@ -380,7 +390,7 @@ async def test_row_65_no_room_at_the_start(
 
     monkeypatch.setattr(os, "open", refuse)
     await vwo.answer(503)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
     try:
         if not is_lazy:
             await client.open()
@@ -396,11 +406,12 @@ async def test_row_65_no_room_at_the_start(
         await client.aclose()
 
 
+@BOTH_PRODUCTS
 async def test_row_65_folder_made_later(vwo: FaultServer, path: Path) -> None:
     """A client that opened with its first call finds the folder when there is one."""
     path.parent.rmdir()
     await vwo.answer(503)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path, limits=SOON)
     try:
         await assert_quick(client, 10, "none")
         path.parent.mkdir()
@@ -422,11 +433,12 @@ class StuckOutbox(SqliteOutbox):
         return super()._append(rows)
 
 
+@BOTH_PRODUCTS
 async def test_row_65_stuck_disk(vwo: FaultServer, path: Path) -> None:
     """While the disk does not answer one call waits, not each; then it holds what is still pending."""
     await vwo.answer(503)
     outbox = StuckOutbox(path)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=vwo.base_url, outbox=outbox, limits=SOON, storage_timeout_s=0.5
     )
     async with client, steady_loop():
@@ -442,10 +454,11 @@ async def test_row_65_stuck_disk(vwo: FaultServer, path: Path) -> None:
         await client.aclose(timeout_s=0)
 
 
+@BOTH_PRODUCTS
 async def test_row_65_kept_is_what_is_in_the_file(path: Path) -> None:
     """What a disk that hangs at the end did not take is not called kept."""
     outbox = StuckOutbox(path)
-    client = VWOClient(settings(), base_url=DOWN, outbox=outbox, storage_timeout_s=0.2)
+    client = make_client(settings(), base_url=DOWN, outbox=outbox, storage_timeout_s=0.2)
     async with client:
         kept = [await track(client, f"kept{number}") for number in range(5)]
         outbox.answers.clear()
@@ -465,7 +478,7 @@ async def test_row_66_event_architecture_rows_in_batches(path: Path) -> None:
     await leave_behind(path, 10, isEventArchEnabled=True)
     told: list[Any] = []
     transport = RecordingTransport()
-    client = VWOClient(
+    client = make_client(
         settings(),
         transport=transport,
         outbox=path,
@@ -502,6 +515,7 @@ STRANGE: dict[str, dict[str, Any]] = {
 }
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", STRANGE)
 async def test_row_66_rows_of_another_version(path: Path, name: str) -> None:
     """Whatever a row holds, it ends delivered, rejected, dropped or counted as an error; others are sent."""
@@ -511,7 +525,7 @@ async def test_row_66_rows_of_another_version(path: Path, name: str) -> None:
         strange = json.dumps({**json.loads(payload), **STRANGE[name]}).encode()
         connection.execute("UPDATE events SET payload = ? WHERE id = 4", (strange,))
     heard: list[Any] = []
-    client = VWOClient(
+    client = make_client(
         settings(),
         transport=RecordingTransport(),
         outbox=path,
@@ -531,12 +545,13 @@ async def test_row_66_rows_of_another_version(path: Path, name: str) -> None:
     assert count_rows(path) == 0
 
 
+@BOTH_PRODUCTS
 async def test_row_66_rows_of_another_key(
     vwo: FaultServer, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Rows of a rotated SDK key are kept, counted and said once; the key's own client sends them."""
     left = await leave_behind(path, 12, sdkKey="f" * 32)
-    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client:
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client:
         assert await client.flush_events()
         assert client.statistics().outbox_foreign == 12
         assert client.statistics().outbox_waiting == 0
@@ -547,11 +562,12 @@ async def test_row_66_rows_of_another_key(
     assert "f" * 32 not in caplog.text
     assert vwo.ledger().total() == 1
     file = settings(sdkKey="f" * 32)
-    async with VWOClient(file, base_url=vwo.base_url, outbox=path) as client:
+    async with make_client(file, base_url=vwo.base_url, outbox=path) as client:
         assert await client.flush_events() == FlushReport(12, 12, 0, 0, 0)
     assert vwo.ledger().total() == 13 and len(left) == 12
 
 
+@BOTH_PRODUCTS
 async def test_row_66_old_rows_of_another_key_end(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -562,7 +578,7 @@ async def test_row_66_old_rows_of_another_key_end(
         connection.execute("UPDATE events SET wall_s = wall_s - 100000 WHERE id % 2")
         (old,) = connection.execute("SELECT count(*) FROM events WHERE id % 2").fetchone()
     transport = RecordingTransport()
-    async with VWOClient(settings(), transport=transport, outbox=path) as client:
+    async with make_client(settings(), transport=transport, outbox=path) as client:
         await until(lambda: client.statistics().outbox_expired == old)
         assert client.statistics().outbox_foreign == 12_006 - old
         assert "were too old" in caplog.text
@@ -573,12 +589,13 @@ async def test_row_66_old_rows_of_another_key_end(
 # Row 67: a backlog
 
 
+@BOTH_PRODUCTS
 async def test_row_67_a_backlog_leaves_room(vwo: FaultServer, path: Path) -> None:
     """While a backlog far larger than the queue is sent, live events find room, and all arrive."""
     await leave_behind(path, 1)
     fill(path, 20_000)
     limits = Limits(max_events=2000)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path, limits=limits)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path, limits=limits)
     async with client, steady_loop():
         for number in range(1500):
             await track(client, f"live{number}")
@@ -589,12 +606,13 @@ async def test_row_67_a_backlog_leaves_room(vwo: FaultServer, path: Path) -> Non
         assert client.statistics().delivered == 21_501
 
 
+@BOTH_PRODUCTS
 async def test_row_67_a_backlog_with_the_server_down(path: Path) -> None:
     """A backlog that cannot be sent takes a share of the queue, by count and by bytes, and no more."""
     await leave_behind(path, 1)
     fill(path, 3000)
     limits = Limits(max_events=400, max_bytes=400 * 600)
-    client = VWOClient(settings(), base_url=DOWN, outbox=path, limits=limits)
+    client = make_client(settings(), base_url=DOWN, outbox=path, limits=limits)
     async with client:
         await until(lambda: client.statistics().restored > 50)
         await asyncio.sleep(0.3)
@@ -606,6 +624,7 @@ async def test_row_67_a_backlog_with_the_server_down(path: Path) -> None:
     assert report.remaining == count_rows(path) == 3251
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(120)
 async def test_row_67_a_million_rows(path: Path) -> None:
     """A million rows are restored in a stream: bounded memory, a free loop, and new events served meanwhile."""
@@ -620,7 +639,7 @@ async def test_row_67_a_million_rows(path: Path) -> None:
         async def aclose(self) -> None:
             pass
 
-    client = VWOClient(settings(), transport=Quick(), outbox=path)
+    client = make_client(settings(), transport=Quick(), outbox=path)
     before_kb = read_rss_kb()
     async with client, steady_loop():
         waits: list[float] = []
@@ -697,12 +716,13 @@ TRANSPORT_FAULTS = {
 }
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", TRANSPORT_FAULTS)
 @pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
 async def test_row_68_transport(path: Path, name: str, has_outbox: bool) -> None:
     """Whatever a transport does is a failure of that try: every worker lives, and the event is sent again."""
     transport = Moody(*[TRANSPORT_FAULTS[name]] * 12)
-    client = VWOClient(
+    client = make_client(
         settings(), transport=transport, outbox=path if has_outbox else None, limits=SOON
     )
     async with client:
@@ -715,10 +735,11 @@ async def test_row_68_transport(path: Path, name: str, has_outbox: bool) -> None
         assert len(workers) == 4
 
 
+@BOTH_PRODUCTS
 async def test_row_68_workers_cancelled_from_outside(path: Path) -> None:
     """Workers that somebody cancelled, even while they send, are replaced with the next use, and counted."""
     transport = Moody(lambda: asyncio.sleep(60))
-    client = VWOClient(settings(), transport=transport, outbox=path, limits=SOON)
+    client = make_client(settings(), transport=transport, outbox=path, limits=SOON)
     async with client:
         first = await track(client, "first")
         await until(lambda: transport.requests == 1)
@@ -734,7 +755,7 @@ async def test_row_68_workers_cancelled_from_outside(path: Path) -> None:
 
 async def test_row_68_a_hook_that_breaks_the_end_of_events(path: Path) -> None:
     """What is told of the end of an event may raise anything: the others are told, and work goes on."""
-    client = VWOClient(settings(), transport=RecordingTransport(), outbox=path)
+    client = make_client(settings(), transport=RecordingTransport(), outbox=path)
     async with client:
         results = [await track(client, f"u{number}") for number in range(3)]
 
@@ -780,6 +801,7 @@ class OddOutbox(SqliteOutbox):
         super()._tick()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     "error",
     [ValueError(), MemoryError(), SystemExit(), Odd(), StopIteration(), asyncio.CancelledError()],
@@ -793,7 +815,7 @@ async def test_row_68_writer(
     monkeypatch.setattr(restorer, "LOOK_INTERVAL_S", 0.02)
     await vwo.answer(503)
     outbox = OddOutbox(path, error)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=outbox, limits=SOON)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=outbox, limits=SOON)
     async with client, steady_loop():
         writer = find_writer()
         results = []
@@ -852,14 +874,15 @@ class ForeignOutbox:
 
 def fingerprint_of() -> str:
     """Return the fingerprint of the sample account."""
-    client = VWOClient(settings())
+    client = make_client(settings())
     return fingerprint(client._engine.snapshot.event_factory.account)
 
 
+@BOTH_PRODUCTS
 async def test_row_68_outbox_of_ones_own() -> None:
     """An outbox of one's own that lets a CancelledError out has failed; no call and no task ends of it."""
     outbox = ForeignOutbox()
-    client = VWOClient(settings(), base_url=DOWN, outbox=outbox)
+    client = make_client(settings(), base_url=DOWN, outbox=outbox)
     async with client:
         for number in range(5):
             await track(client, f"u{number}")
@@ -886,12 +909,13 @@ class OwnOutbox(ForeignOutbox):
         setattr(self, method, burst)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("method", ["load", "append", "remove", "find", "aclose"])
 @pytest.mark.parametrize("error", [Odd(), GeneratorExit()], ids=lambda one: type(one).__name__)
 async def test_row_68_an_outbox_that_raises_no_exception(method: str, error: BaseException) -> None:
     """What is no `Exception` fails that one use of an outbox; events go on being kept and removed."""
     outbox = OwnOutbox(method, error)
-    client = VWOClient(settings(), transport=RecordingTransport(), outbox=outbox)
+    client = make_client(settings(), transport=RecordingTransport(), outbox=outbox)
     async with client:
         for number in range(5):
             assert await track(client, f"u{number}")
@@ -904,16 +928,18 @@ async def test_row_68_an_outbox_that_raises_no_exception(method: str, error: Bas
     assert not outbox.rows or method == "remove"
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("error", [Odd(), GeneratorExit(), ValueError()])
 async def test_row_68_an_outbox_that_cannot_open(error: BaseException) -> None:
     """Whatever `open` of an outbox raises, the client says that the outbox cannot be used."""
     outbox = OwnOutbox("open", error)
-    client = VWOClient(settings(), transport=RecordingTransport(), outbox=outbox)
+    client = make_client(settings(), transport=RecordingTransport(), outbox=outbox)
     with pytest.raises(OutboxError, match=f"open raised {type(error).__name__}") as raised:
         await client.open()
     assert raised.value.__cause__ is error
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("error", [Odd, GeneratorExit])
 @pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])
 async def test_row_68_hooks_that_raise_no_exception(
@@ -928,11 +954,11 @@ async def test_row_68_hooks_that_raise_no_exception(
         raise error
 
     hook: Any = plain if is_plain else burst
-    client = VWOClient(settings(), transport=RecordingTransport(), integrations=hook)
+    client = make_client(settings(), transport=RecordingTransport(), integrations=hook)
     async with client:
         assert await client.track("checkout", "Ashley", "signup", wait=True)
         await until(lambda: client.statistics().callback_errors == 1)
-    async with VWOClient(settings(), transport=RecordingTransport(), consent=hook) as client:
+    async with make_client(settings(), transport=RecordingTransport(), consent=hook) as client:
         assert not await client.track("checkout", "Ashley", "signup")
 
 
@@ -963,6 +989,7 @@ def test_row_68_what_ends_a_coroutine_is_no_failure() -> None:
     assert judged == [True, False]
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_row_68_what_ends_the_process_passes(error: type[BaseException]) -> None:
     """A hook may end the process: KeyboardInterrupt and SystemExit are nobody's failure."""
@@ -971,13 +998,14 @@ def test_row_68_what_ends_the_process_passes(error: type[BaseException]) -> None
         raise error
 
     async def ask() -> None:
-        async with VWOClient(settings(), transport=RecordingTransport(), consent=burst) as client:
+        async with make_client(settings(), transport=RecordingTransport(), consent=burst) as client:
             await client.track("checkout", "Ashley", "signup")
 
     with pytest.raises(error):
         asyncio.run(ask())
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])
 async def test_row_68_consent_and_integrations(is_plain: bool) -> None:
     """A CancelledError that consent or an integration lets out is its failure, and ends no call."""
@@ -990,9 +1018,9 @@ async def test_row_68_consent_and_integrations(is_plain: bool) -> None:
         raise asyncio.CancelledError
 
     hook: Any = plain if is_plain else burst
-    client = VWOClient(settings(), transport=RecordingTransport(), integrations=hook)
+    client = make_client(settings(), transport=RecordingTransport(), integrations=hook)
     async with client:
         assert await client.track("checkout", "Ashley", "signup", wait=True)
         await until(lambda: client.statistics().callback_errors == 1)
-    async with VWOClient(settings(), transport=RecordingTransport(), consent=hook) as client:
+    async with make_client(settings(), transport=RecordingTransport(), consent=hook) as client:
         assert not await client.track("checkout", "Ashley", "signup")

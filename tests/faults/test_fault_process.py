@@ -24,9 +24,10 @@ from typing import Any
 
 import httpx
 import pytest
+from both_products import BOTH_PRODUCTS
 from chaos import Child, CollectorProcess, Nursery, find_visitors, make_arguments, wait_until
+from chosen_product import make_client, settings
 from outbox_file import count_rows
-from sample import settings
 from server import running_server
 
 from vwo_async import ClosedError, CloseReport, OutboxError, VWOClient, WrongLoopError
@@ -69,6 +70,7 @@ def find_missing(collector: CollectorProcess, accepted: Sequence[str]) -> set[st
 # 15, 16: killed without warning
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("is_down", [False, True], ids=["well", "down"])
 def test_row_15_kill_9_without_outbox(collector: CollectorProcess, is_down: bool) -> None:
@@ -84,6 +86,7 @@ def test_row_15_kill_9_without_outbox(collector: CollectorProcess, is_down: bool
     assert "| kill -9, out of memory | what is pending is lost |" in README.read_text()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(90)
 def test_row_16_kill_9_with_outbox(collector: CollectorProcess, tmp_path: Path) -> None:
     """Two processes, killed 50 times at random moments: every accepted conversion arrives, few twice."""
@@ -151,6 +154,7 @@ def visit_until_refused(base_url: str, numbers: Iterator[int]) -> None:
             web.post(f"/signup?user=u{number}")
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_17_sigterm_under_uvicorn(collector: CollectorProcess) -> None:
     """A service that is told to end delivers all it accepted within its close time-out."""
@@ -171,6 +175,7 @@ def test_row_17_sigterm_under_uvicorn(collector: CollectorProcess) -> None:
     assert collector.read_ledger().total() == child.said("closed")[-1]["delivered"] >= 220
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_18_sigterm_with_outbox(collector: CollectorProcess, tmp_path: Path) -> None:
     """Under a bare asyncio.run nothing runs at SIGTERM, and nothing is lost all the same."""
@@ -185,6 +190,7 @@ def test_row_18_sigterm_with_outbox(collector: CollectorProcess, tmp_path: Path)
     assert not find_missing(collector, child.accepted())
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_18_sigterm_without_outbox(collector: CollectorProcess) -> None:
     """Without an outbox what is pending is lost with the process."""
@@ -204,6 +210,7 @@ async def hang(*_: object) -> None:
     await asyncio.sleep(3600)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
@@ -215,7 +222,9 @@ async def test_row_19_close_while_the_server_hangs(
     users = [f"u{number}" for number in range(50)]
     async with running_server() as server:
         server.default = hang
-        client = VWOClient(settings(), base_url=server.base_url, outbox=outbox, close_timeout_s=0.5)
+        client = make_client(
+            settings(), base_url=server.base_url, outbox=outbox, close_timeout_s=0.5
+        )
         async with client:
             for user in users:
                 assert await client.track("checkout", user, "signup")
@@ -229,6 +238,7 @@ async def test_row_19_close_while_the_server_hangs(
     assert collector.read_ledger().total() == 50
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("timeout_s", [0.0, 1.0])
@@ -238,7 +248,7 @@ async def test_row_19_close_while_calls_are_under_way(
     """Calls that have not returned when closing begins are kept too, where they say accepted."""
     outbox = tmp_path / "outbox.db"
     users = [f"u{number}" for number in range(50)]
-    async with VWOClient(settings(), base_url="http://127.0.0.1:9", outbox=outbox) as client:
+    async with make_client(settings(), base_url="http://127.0.0.1:9", outbox=outbox) as client:
         calls = [asyncio.create_task(client.track("checkout", one, "signup")) for one in users]
         await asyncio.sleep(0)
         await client.aclose(timeout_s=timeout_s)
@@ -252,12 +262,13 @@ async def test_row_19_close_while_calls_are_under_way(
     assert not accepted or not find_missing(collector, accepted)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 async def test_row_20_close_again_and_from_everywhere() -> None:
     """Twice, at the same time and from other tasks: no error, and one drain."""
     async with running_server() as server:
-        client = VWOClient(settings(), base_url=server.base_url)
+        client = make_client(settings(), base_url=server.base_url)
         async with client:
             assert await client.track("checkout", "Ashley", "signup")
             reports = await asyncio.gather(*(client.aclose() for _ in range(5)))
@@ -266,11 +277,12 @@ async def test_row_20_close_again_and_from_everywhere() -> None:
         assert len(server.requests) == 1
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 async def test_row_20_close_after_a_failed_open(tmp_path: Path) -> None:
     """A client that could not be opened can be closed, often, and says that it is closed."""
-    client = VWOClient(settings(), transport=RecordingTransport(), outbox=tmp_path)
+    client = make_client(settings(), transport=RecordingTransport(), outbox=tmp_path)
     with pytest.raises(OutboxError):
         await client.open()
     await asyncio.gather(client.aclose(), client.aclose())
@@ -278,11 +290,12 @@ async def test_row_20_close_after_a_failed_open(tmp_path: Path) -> None:
         await client.open()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 async def test_row_21_track_before_open_and_after_close() -> None:
     """Before open a call opens the client; after close it says so; neither hangs."""
-    client = VWOClient(settings(), transport=RecordingTransport())
+    client = make_client(settings(), transport=RecordingTransport())
     async with asyncio.timeout(2):
         assert await client.track("checkout", "Ashley", "signup", wait=True)
         await client.aclose()
@@ -303,13 +316,14 @@ class SlowStorage:
         """Keep nothing."""
 
 
+@BOTH_PRODUCTS
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("wait", [False, True])
 async def test_row_21_track_while_closing(wait: bool) -> None:
     """A call that waits for the storage while the client closes ends soon, and never with a false yes."""
     transport = RecordingTransport()
-    client = VWOClient(settings(), transport=transport, user_storage=SlowStorage())
+    client = make_client(settings(), transport=transport, user_storage=SlowStorage())
     async with client:
         call = asyncio.create_task(client.track("checkout", "Ashley", "signup", wait=wait))
         await asyncio.sleep(0.02)
@@ -322,13 +336,14 @@ async def test_row_21_track_while_closing(wait: bool) -> None:
     assert statistics.accepted == statistics.delivered + sum(statistics.dropped.values())
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_22_loop_ends_with_the_client_open() -> None:
     """A client that was not closed warns with its counts when it goes, and does nothing else."""
     transport = RecordingTransport()
 
     async def forget() -> None:
-        client = VWOClient(settings(), transport=transport)
+        client = make_client(settings(), transport=transport)
         assert await client.track("checkout", "Ashley", "signup")
 
     with warnings.catch_warnings(record=True) as caught:
@@ -342,6 +357,7 @@ def test_row_22_loop_ends_with_the_client_open() -> None:
     assert len(transport.requests) <= 1
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_23_second_loop() -> None:
     """In a second loop a client says at once that it belongs to another."""
@@ -355,7 +371,7 @@ def test_row_23_second_loop() -> None:
                 await call
 
     def use_twice() -> None:
-        client = VWOClient(settings(), transport=RecordingTransport())
+        client = make_client(settings(), transport=RecordingTransport())
         asyncio.run(use(client))
         asyncio.run(misuse(client))
         del client
@@ -368,6 +384,7 @@ def test_row_23_second_loop() -> None:
 # 24: fork
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
 def test_row_24_fork(collector: CollectorProcess, tmp_path: Path, has_outbox: bool) -> None:
@@ -388,6 +405,7 @@ def test_row_24_fork(collector: CollectorProcess, tmp_path: Path, has_outbox: bo
         assert sum(count_rows(one) for one in (outbox, *files)) == 0
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_24_child_outlives_its_parent(collector: CollectorProcess, tmp_path: Path) -> None:
     """A child that lives on does not hold what its dead parent left: the next process delivers it."""
@@ -415,6 +433,7 @@ def _start_four(collector: CollectorProcess, outbox: Path, stack: ExitStack) -> 
     ]
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(30)
 def test_row_25_four_processes_on_one_path(collector: CollectorProcess, tmp_path: Path) -> None:
     """Each of four processes has a file of its own; what a dead one left is sent once, by the others."""
@@ -443,6 +462,7 @@ def test_row_25_four_processes_on_one_path(collector: CollectorProcess, tmp_path
     assert ledger.total() - len(ledger) <= 4 * MAX_IN_FLIGHT
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(30)
 def test_row_25_orphans_are_adopted_once(collector: CollectorProcess, tmp_path: Path) -> None:
     """What a dead process left is taken over by one of those that open at the same time."""

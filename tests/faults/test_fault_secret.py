@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import fetch, make_client, make_source, parse, settings
 from redact import (
     ADDRESS,
     AGENT,
@@ -31,7 +33,7 @@ from redact import (
     find_secrets,
     listening,
 )
-from sample import ACCOUNT, KEY, SECRET, campaign, settings
+from sample import ACCOUNT, KEY, SECRET, campaign
 from server import Received, Reply, answer, running_server
 
 from vwo_async import (
@@ -40,12 +42,8 @@ from vwo_async import (
     FlushReport,
     InvalidInputError,
     SettingsError,
-    SettingsSource,
-    VWOClient,
     VWOError,
     compare_settings,
-    fetch_settings,
-    parse_settings,
 )
 from vwo_async.storage import MemoryUserStorage, StoredDecision
 from vwo_async.testing import RecordingTransport
@@ -183,6 +181,8 @@ ECHOES: dict[str, Reply] = {
 both_forms = pytest.mark.parametrize("arch", [False, True], ids=["classic", "arch"])
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", ANSWERS)
 @both_forms
@@ -191,6 +191,8 @@ async def test_row_57_logs_of_delivery(name: str, transport: Any, *, arch: bool)
     await deliver_in_silence(ANSWERS[name], transport, arch=arch)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", ECHOES)
 @both_forms
@@ -203,7 +205,7 @@ async def deliver_in_silence(reply: Reply, transport: Any, *, arch: bool) -> Non
     """Call everything while VWO answers so, and assert that nobody tells."""
     async with running_server() as server:
         server.default = reply
-        client = VWOClient(
+        client = make_client(
             settings(isEventArchEnabled=arch),
             base_url=server.base_url,
             transport=transport,
@@ -242,12 +244,14 @@ async def plain_port() -> AsyncIterator[int]:
     await listener.wait_closed()
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_row_57_logs_without_a_connection(transport: Any, scheme: str) -> None:
     """Nor where nobody listens, or who listens does not speak TLS."""
     async with plain_port() as port, telling_all():
-        client = VWOClient(
+        client = make_client(
             settings(),
             base_url=f"{scheme}://127.0.0.1:{port if scheme == 'https' else 1}",
             transport=transport,
@@ -294,13 +298,15 @@ class LeakyStorage(MemoryUserStorage):
         await super().release_goal(user_id, campaign_key, goal_identifier)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("hangs", [False, True], ids=["raises", "hangs"])
 @pytest.mark.parametrize("method", ["get", "set", "claim_goal", "release_goal"])
 async def test_row_57_logs_of_storage(method: str, *, hangs: bool) -> None:
     """Nor where a user storage fails and says whom it was asked about, or is cut short."""
     async with running_server() as server, telling_all():
         server.default = answer(400)
-        client = VWOClient(
+        client = make_client(
             settings(),
             base_url=server.base_url,
             user_storage=LeakyStorage(method, hangs=hangs),
@@ -330,13 +336,17 @@ class PlainStorage:
         raise LeakError
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 async def test_row_57_logs_of_plain_storage() -> None:
     """Nor where a storage of plain functions is asked in threads."""
-    client = VWOClient(settings(), transport=RecordingTransport(), user_storage=PlainStorage())
+    client = make_client(settings(), transport=RecordingTransport(), user_storage=PlainStorage())
     async with telling_all(), client:
         await call_everything(client)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 @pytest.mark.parametrize("batches", [False, True], ids=["single", "batch"])
 async def test_row_57_logs_of_callbacks(*, is_async: bool, batches: bool) -> None:
@@ -356,7 +366,7 @@ async def test_row_57_logs_of_callbacks(*, is_async: bool, batches: bool) -> Non
     async with running_server() as server, telling_all():
         server.default = answer(400)
         batching: Any = {"events_per_request": 3, "flush_callback": tell} if batches else None
-        client = VWOClient(
+        client = make_client(
             settings(),
             base_url=server.base_url,
             integrations=tell,
@@ -371,7 +381,7 @@ async def test_row_57_logs_of_callbacks(*, is_async: bool, batches: bool) -> Non
             if not is_async:
                 result.delivery.add_done_callback(tell)
             await client.flush_events()
-        consenting = VWOClient(settings(), base_url=server.base_url, consent=tell)
+        consenting = make_client(settings(), base_url=server.base_url, consent=tell)
         async with consenting:
             await call_everything(consenting)
     assert find_secrets(repr(told))
@@ -397,13 +407,14 @@ def encode(body: Any) -> bytes:
     return (body if isinstance(body, str) else json.dumps(body)).encode()
 
 
+@BOTH_PRODUCTS
 async def test_row_57_logs_of_settings(tmp_path: Path) -> None:
     """Nor where the settings that VWO gives are bad, foreign, or new."""
     async with running_server() as server, telling_all() as listener:
-        source = SettingsSource(
+        source = make_source(
             ACCOUNT, KEY, base_url=server.base_url, last_known_good=tmp_path / "settings.json"
         )
-        client = VWOClient(settings(), base_url=server.base_url, settings_source=source)
+        client = make_client(settings(), base_url=server.base_url, settings_source=source)
         async with client:
             for body in BAD_BODIES.values():
                 server.replies.append(answer(200, body=encode(body)))
@@ -413,7 +424,7 @@ async def test_row_57_logs_of_settings(tmp_path: Path) -> None:
             await client.refresh_settings()
         assert client.settings.version == 3
         with pytest.raises(VWOError):
-            await SettingsSource(ACCOUNT, f"{SECRET}3", base_url=server.base_url).load()
+            await make_source(ACCOUNT, f"{SECRET}3", base_url=server.base_url).load()
         assert (await source.load()).version == 3
     assert listener.count > 50
 
@@ -430,6 +441,8 @@ def silent_error(kind: type[BaseException]) -> Iterator[None]:
         assert not find_secrets(text)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", [name for name in BAD_BODIES if not name.startswith("good")])
 async def test_row_57_errors_of_settings(name: str) -> None:
     """A refused settings file is in no error: neither as text, nor as its cause, nor by a request."""
@@ -437,13 +450,14 @@ async def test_row_57_errors_of_settings(name: str) -> None:
     async with running_server() as server:
         server.default = answer(200, body=encode(body))
         with silent_error(SettingsError):
-            await fetch_settings(ACCOUNT, KEY, base_url=server.base_url)
+            await fetch(ACCOUNT, KEY, base_url=server.base_url)
     if not name.startswith("another"):
         for source in (body, encode(body)):
             with silent_error(SettingsError):
-                VWOClient(source)
+                make_client(source)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", [*ANSWERS, *ECHOES, "nobody"])
 async def test_row_57_errors_of_fetching(name: str) -> None:
     """Nor is the key in the error where VWO fails to give the settings."""
@@ -451,12 +465,13 @@ async def test_row_57_errors_of_fetching(name: str) -> None:
         server.default = {**ANSWERS, **ECHOES}.get(name, answer(200))
         url = "http://127.0.0.1:1" if name == "nobody" else server.base_url
         with silent_error(SettingsError if name == "200" else DeliveryError):
-            await fetch_settings(ACCOUNT, KEY, base_url=url, timeouts=HURRIED)
+            await fetch(ACCOUNT, KEY, base_url=url, timeouts=HURRIED)
 
 
+@BOTH_PRODUCTS
 async def test_row_57_errors_of_calls() -> None:
     """With strict, and after the end, every method says what is wrong without the value."""
-    client: Any = VWOClient(settings(), transport=RecordingTransport(), strict=True)
+    client: Any = make_client(settings(), transport=RecordingTransport(), strict=True)
     bad = [f"{USER_ID}\ud800", USER_ID * 1000, [USER_ID], {USER_ID: ADDRESS}]
     async with client:
         for one in bad:
@@ -484,6 +499,7 @@ async def test_row_57_errors_of_calls() -> None:
         await client.track("checkout", USER_ID, "signup", **WHO)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     "options",
     [
@@ -503,12 +519,14 @@ async def test_row_57_errors_of_calls() -> None:
 def test_row_57_errors_of_options(options: dict[str, Any]) -> None:
     """Wrong launch options are named, and what they hold is not shown."""
     with silent_error(InvalidInputError):
-        VWOClient(settings(), **options)
+        make_client(settings(), **options)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 async def test_row_57_errors_of_an_outbox(tmp_path: Path) -> None:
     """An outbox that cannot be opened is named, without whose it is."""
-    client = VWOClient(settings(), transport=RecordingTransport(), outbox=tmp_path)
+    client = make_client(settings(), transport=RecordingTransport(), outbox=tmp_path)
     with silent_error(VWOError):
         await client.open()
 
@@ -516,11 +534,12 @@ async def test_row_57_errors_of_an_outbox(tmp_path: Path) -> None:
 # Row 57: what is printed
 
 
+@BOTH_PRODUCTS
 async def test_row_57_reprs(tmp_path: Path) -> None:
     """No public object shows the key or the visitor when it is printed; what explains a decision may."""
     storage = MemoryUserStorage()
     transport = RecordingTransport()
-    client = VWOClient(
+    client = make_client(
         settings(isEventArchEnabled=True),
         transport=transport,
         user_storage=storage,
@@ -542,10 +561,10 @@ async def test_row_57_reprs(tmp_path: Path) -> None:
         explained = await client.explain("checkout", "Ashley", **DECIDING)
         assert not {SECRET} & set(find_secrets(f"{explained!r} {explained}"))
     shown += [client, await client.aclose(), *transport.requests]
-    shown += [parse_settings(settings()), HttpxTransport(proxy=f"http://user:{SECRET}@127.0.0.1:1")]
+    shown += [parse(settings()), HttpxTransport(proxy=f"http://user:{SECRET}@127.0.0.1:1")]
     shown += [
-        SettingsSource(ACCOUNT, KEY),
-        compare_settings(parse_settings(settings()), parse_settings(settings(sdkKey="other"))),
+        make_source(ACCOUNT, KEY),
+        compare_settings(parse(settings()), parse(settings(sdkKey="other"))),
     ]
     shown += [StoredDecision(USER_ID, "checkout", "Control", meta_data=VARIABLES)]
     shown += [
@@ -556,11 +575,13 @@ async def test_row_57_reprs(tmp_path: Path) -> None:
         assert not find_secrets(f"{one!r} {one}"), type(one)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 async def test_row_57_warnings() -> None:
     """A client that is not closed warns of it, in numbers."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        client = VWOClient(settings(), transport=RecordingTransport())
+        client = make_client(settings(), transport=RecordingTransport())
         await client.track("checkout", USER_ID, "signup", **WHO)
         client.__del__()
         await client.aclose()
@@ -569,9 +590,11 @@ async def test_row_57_warnings() -> None:
     assert not any(find_secrets(text) for text in texts)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 def test_row_57_clients_do_not_travel() -> None:
     """A client cannot be pickled, which would write the key wherever the pickle goes."""
-    client = VWOClient(settings(), transport=RecordingTransport())
+    client = make_client(settings(), transport=RecordingTransport())
     with pytest.raises(Exception) as caught:  # noqa: PT011 - what pickle raises differs
         pickle.dumps(client)
     for text in describe_error(caught.value):
@@ -583,10 +606,9 @@ CHILD = """
     sys.path[:0] = {paths!r}
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     from redact import USER_ID
-    from sample import settings
+    from chosen_product import make_client, settings
     from server import answer, running_server
     from test_fault_secret import ANSWERS, HURRIED, QUICK, WHO, call_everything
-    from vwo_async import VWOClient
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -594,16 +616,16 @@ CHILD = """
         async with running_server() as server:
             for name in ("200", "400", "500", "hangs up"):
                 server.default = ANSWERS[name]
-                client = VWOClient(
+                client = make_client(
                     settings(), base_url=server.base_url, limits=QUICK, timeouts=HURRIED,
                     wait_timeout_s=0.1, close_timeout_s=0.1, outbox=sys.argv[1],
                 )
                 async with client:
                     await call_everything(client)
-        forgotten = VWOClient(settings(), base_url=server.base_url, close_timeout_s=0.1)
+        forgotten = make_client(settings(), base_url=server.base_url, close_timeout_s=0.1)
         await forgotten.track("checkout", USER_ID, "signup", **WHO)
         print("alive", flush=True)
-        strict = VWOClient(settings(), base_url=server.base_url, strict=True)
+        strict = make_client(settings(), base_url=server.base_url, strict=True)
         async with strict:
             await strict.track("checkout", USER_ID + "\\ud800", "signup", **WHO)
 
@@ -667,6 +689,8 @@ def assert_at_rest(folder: Path) -> None:
             assert form not in content, path
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 @both_forms
 async def test_row_58_outbox_at_rest(tmp_path: Path, *, arch: bool) -> None:
     """The outbox is its owner's alone, whatever the umask; the key is added when an event is sent."""
@@ -678,7 +702,7 @@ async def test_row_58_outbox_at_rest(tmp_path: Path, *, arch: bool) -> None:
         async with running_server() as server:
             server.default = answer(503)
             for number in range(2):
-                client = VWOClient(
+                client = make_client(
                     file,
                     base_url=server.base_url,
                     outbox=folder / "events.db",
@@ -694,7 +718,7 @@ async def test_row_58_outbox_at_rest(tmp_path: Path, *, arch: bool) -> None:
                 assert_at_rest(folder)
             server.default = answer(200)
             server.requests.clear()
-            async with VWOClient(
+            async with make_client(
                 file, base_url=server.base_url, outbox=folder / "events.db"
             ) as client:
                 await asyncio.sleep(0.2)
@@ -708,6 +732,8 @@ async def test_row_58_outbox_at_rest(tmp_path: Path, *, arch: bool) -> None:
         os.umask(before)
 
 
+@BOTH_PRODUCTS
+@BOTH_PRODUCTS
 async def test_row_58_damaged_outbox_at_rest(tmp_path: Path) -> None:
     """Neither is it in what is set aside of a damaged file, nor in what takes its place."""
     folder = tmp_path / "outbox"
@@ -717,7 +743,7 @@ async def test_row_58_damaged_outbox_at_rest(tmp_path: Path) -> None:
         path = folder / "events.db"
         path.write_bytes(b"no database" * 1000)
         path.chmod(0o600)
-        client = VWOClient(settings(), transport=RecordingTransport(), outbox=path)
+        client = make_client(settings(), transport=RecordingTransport(), outbox=path)
         async with client:
             await client.track("checkout", USER_ID, "signup", **WHO)
         assert len(files_in(folder)) >= 2
@@ -726,6 +752,7 @@ async def test_row_58_damaged_outbox_at_rest(tmp_path: Path) -> None:
         os.umask(before)
 
 
+@BOTH_PRODUCTS
 async def test_row_58_last_known_good_at_rest(tmp_path: Path) -> None:
     """The settings that are kept for a start without VWO are kept without their key."""
     folder = tmp_path / "settings"
@@ -735,7 +762,7 @@ async def test_row_58_last_known_good_at_rest(tmp_path: Path) -> None:
         async with running_server() as server:
             server.default = answer(200, body=json.dumps(settings()).encode())
             path = folder / "settings.json"
-            source = SettingsSource(ACCOUNT, KEY, base_url=server.base_url, last_known_good=path)
+            source = make_source(ACCOUNT, KEY, base_url=server.base_url, last_known_good=path)
             assert (await source.load()).sdk_key is not None
             assert_at_rest(folder)
             server.default = answer(500)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from chosen_transport import TRANSPORT
 from rig import (
     SLACK_S,
@@ -29,7 +31,7 @@ from rig import (
     say,
     steady_loop,
 )
-from sample import SECRET, settings
+from sample import SECRET
 from waiting import until
 
 from vwo_async import DeliveryStatus, Reason, TrackResult, VWOClient
@@ -44,7 +46,7 @@ SINGLY = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S, coalesces=False)
 
 def client_of(server: FaultServer, limits: Limits = QUICK, **options: Any) -> VWOClient:
     options.setdefault("transport", TRANSPORT)
-    return VWOClient(settings(), base_url=server.base_url, limits=limits, **options)
+    return make_client(settings(), base_url=server.base_url, limits=limits, **options)
 
 
 async def track_users(client: VWOClient, number: int, first: int = 0) -> list[TrackResult]:
@@ -67,6 +69,7 @@ def assert_balanced(client: VWOClient) -> None:
 # Row 1
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("arch", [False, True], ids=["classic", "arch"])
 @pytest.mark.parametrize(("status", "times"), [(500, 3), (503, 3), (503, 7)])
 async def test_row_01_failure_then_200(
@@ -78,7 +81,9 @@ async def test_row_01_failure_then_200(
     with fault_server(tmp_path) as server:
         async with (
             steady_loop(),
-            VWOClient(file, base_url=server.base_url, limits=limits, transport=TRANSPORT) as client,
+            make_client(
+                file, base_url=server.base_url, limits=limits, transport=TRANSPORT
+            ) as client,
         ):
             await server.answer(status, times=times)
             result = await client.track("checkout", "Ashley", "signup")
@@ -90,6 +95,7 @@ async def test_row_01_failure_then_200(
         assert server.ledger() == names_of(result)
 
 
+@BOTH_PRODUCTS
 async def test_row_01_failure_of_many(tmp_path: Path) -> None:
     """Many events that fail are all delivered once the server works again, each once."""
     with fault_server(tmp_path) as server:
@@ -110,6 +116,7 @@ def in_seconds(seconds: float) -> str:
     return formatdate(time.time() + seconds, usegmt=True)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     ("header", "least_s", "most_s"),
     [
@@ -165,6 +172,7 @@ async def test_row_02_retry_after_is_capped(tmp_path: Path, header: Callable[[],
 # Row 3
 
 
+@BOTH_PRODUCTS
 async def test_row_03_one_bad_event_of_a_hundred(tmp_path: Path) -> None:
     """One event that the server refuses takes none of the 99 others of its request along."""
     with fault_server(tmp_path) as server:
@@ -188,6 +196,7 @@ async def test_row_03_one_bad_event_of_a_hundred(tmp_path: Path) -> None:
 # Row 4
 
 
+@BOTH_PRODUCTS
 async def test_row_04_too_large(tmp_path: Path) -> None:
     """What is too large is halved down to single events; only one that is too large alone is dropped."""
     with fault_server(tmp_path) as server:
@@ -209,6 +218,7 @@ async def test_row_04_too_large(tmp_path: Path) -> None:
         assert_balanced(client)
 
 
+@BOTH_PRODUCTS
 async def test_row_04_everything_too_large(tmp_path: Path) -> None:
     """A server that finds even single events too large is not asked for ever."""
     with fault_server(tmp_path) as server:
@@ -258,6 +268,7 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timeout(60)  # 50 000 calls take a busy machine a while
 async def test_row_06_down_for_long(tmp_path: Path) -> None:
     """While the server is down memory is bounded and calls are quick; all that was kept arrives after."""
@@ -300,6 +311,7 @@ async def have_ended(server: FaultServer) -> bool:
     return all(one.ended_at is not None for one in await server.tries())
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("style", ["hang", "hang_after_headers", "drip", "drip_headers"])
 async def test_row_07_hanging_server(tmp_path: Path, style: str) -> None:
     """A try ends at its total limit, also where a byte comes often enough for the read time-out.
@@ -327,6 +339,7 @@ async def test_row_07_hanging_server(tmp_path: Path, style: str) -> None:
         assert_balanced(client)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 async def test_row_07_close_while_hanging(tmp_path: Path) -> None:
     """A server that hangs does not hold up closing."""
@@ -346,6 +359,7 @@ async def test_row_07_close_while_hanging(tmp_path: Path) -> None:
 # Row 8
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("style", ["read_then_reset", "reset_after_headers"])
 @pytest.mark.parametrize("arch", [False, True], ids=["classic", "arch"])
 async def test_row_08_read_then_reset(tmp_path: Path, style: str, *, arch: bool) -> None:
@@ -358,7 +372,9 @@ async def test_row_08_read_then_reset(tmp_path: Path, style: str, *, arch: bool)
     with fault_server(tmp_path) as server:
         async with (
             steady_loop(),
-            VWOClient(file, base_url=server.base_url, limits=QUICK, transport=TRANSPORT) as client,
+            make_client(
+                file, base_url=server.base_url, limits=QUICK, transport=TRANSPORT
+            ) as client,
         ):
             await server.misbehave(style, times=2)
             result = await client.track("checkout", "Ashley", "signup")
@@ -371,6 +387,7 @@ async def test_row_08_read_then_reset(tmp_path: Path, style: str, *, arch: bool)
         assert server.ledger() == {name: unknown + 1}
 
 
+@BOTH_PRODUCTS
 async def test_row_08_a_batch_read_then_reset(tmp_path: Path) -> None:
     """The same for a whole request of events, and none is lost from it."""
     with fault_server(tmp_path) as server:
@@ -389,6 +406,7 @@ async def test_row_08_a_batch_read_then_reset(tmp_path: Path) -> None:
 # Row 9
 
 
+@BOTH_PRODUCTS
 async def test_row_09_idle_connection_closed(tmp_path: Path) -> None:
     """The first event after the server closed an idle connection arrives at the first try."""
     with fault_server(tmp_path) as server:
@@ -404,6 +422,7 @@ async def test_row_09_idle_connection_closed(tmp_path: Path) -> None:
         assert server.ledger() == names_of(*results)
 
 
+@BOTH_PRODUCTS
 async def test_row_09_closed_while_sending(tmp_path: Path) -> None:
     """A connection that is closed just when an event is on its way costs a retry, not the event."""
     with fault_server(tmp_path) as server:
@@ -450,7 +469,7 @@ async def track_with_bad_dns(base_url: str, failure: str, times: str) -> None:
     chosen = {"fails": fail_to_resolve, "hangs": hang_for_long}[failure]
     socket.getaddrinfo = Resolver(chosen, int(times))
     timeouts = Timeouts(connect_s=0.2, total_s=2)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=base_url, limits=QUICK, timeouts=timeouts, transport=TRANSPORT
     )
     results = await track_users(client, 5)
@@ -466,6 +485,7 @@ async def track_with_bad_dns(base_url: str, failure: str, times: str) -> None:
     os._exit(0)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("failure", ["fails", "hangs"])
 async def test_row_10_dns_comes_back(tmp_path: Path, failure: str) -> None:
     """A name that cannot be resolved for a while is a connection to try again, and nothing is lost."""
@@ -479,6 +499,7 @@ async def test_row_10_dns_comes_back(tmp_path: Path, failure: str) -> None:
         assert server.ledger() == accepted
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     ("base_url", "failure", "times"),
     [
@@ -501,6 +522,7 @@ async def test_row_10_close_without_dns(base_url: str, failure: str, times: str)
 # Row 11
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("case", ["expired", "wrong host", "unknown authority", "plain http"])
 async def test_row_11_bad_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture, case: str) -> None:
     """Nothing is sent to a server that cannot prove who it is; once it can, all that waited arrives."""
@@ -529,6 +551,7 @@ async def test_row_11_bad_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture, 
 # Row 12
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_row_12_redirect(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int
@@ -553,6 +576,7 @@ async def test_row_12_redirect(
 # Row 13
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("style", ["gzip_bomb", "endless"])
 async def test_row_13_huge_answer(tmp_path: Path, style: str) -> None:
     """An answer that would fill the memory is neither unpacked nor read to its end; its status counts."""
@@ -587,12 +611,13 @@ async def test_row_13_huge_answer(tmp_path: Path, style: str) -> None:
 
 async def track_some(base_url: str) -> None:
     """In a child: track, say what was accepted, and close."""
-    client = VWOClient(settings(), base_url=base_url, limits=QUICK, transport=TRANSPORT)
+    client = make_client(settings(), base_url=base_url, limits=QUICK, transport=TRANSPORT)
     results = await track_users(client, 5)
     report = await client.aclose()
     say([names_of(*results), report.delivered])
 
 
+@BOTH_PRODUCTS
 async def test_row_14_proxy_of_the_environment(tmp_path: Path) -> None:
     """Proxy variables of the environment are not read: a dead proxy there changes nothing."""
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -610,6 +635,7 @@ async def test_row_14_proxy_of_the_environment(tmp_path: Path) -> None:
         assert not await proxy.tries()
 
 
+@BOTH_PRODUCTS
 async def test_row_14_dead_proxy(tmp_path: Path) -> None:
     """A proxy that was asked for and is dead is a connection to try again, through it and never around."""
     with (

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import fetch, make_client, settings
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 from rig import P99_DELAY_S, FaultServer, fault_server, steady_loop
-from sample import ACCOUNT, KEY, SECRET, campaign, settings, variation
+from sample import ACCOUNT, KEY, SECRET, campaign, variation
 from search_effort import examples
 
-from vwo_async import Reason, Settings, SettingsError, VWOClient, fetch_settings
+from vwo_async import Reason, Settings, SettingsError, VWOClient
 from vwo_async.testing import RecordingTransport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -86,7 +88,7 @@ def with_operands(*operands: str) -> dict[str, Any]:
 
 
 def client_of(file: Any, **options: Any) -> VWOClient:
-    return VWOClient(file, transport=RecordingTransport(), **options)
+    return make_client(file, transport=RecordingTransport(), **options)
 
 
 async def hold(client: VWOClient, value: str) -> float:
@@ -103,6 +105,7 @@ async def hold_briefly(client: VWOClient, value: str) -> None:
     assert min([await hold(client, value), await hold(client, value)]) < P99_DELAY_S
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", RUNAWAYS)
 async def test_row_44_runaway_patterns(name: str) -> None:
     """A pattern that would run away holds the loop for no time to speak of, and the decision is given."""
@@ -118,6 +121,7 @@ async def test_row_44_runaway_patterns(name: str) -> None:
                 await asyncio.sleep(0.01)
 
 
+@BOTH_PRODUCTS
 async def test_row_44_many_patterns() -> None:
     """Many patterns in one segment hold the loop no longer together than one may alone."""
     file = with_operands(*(f"regex(a+a{{20}}{letter})" for letter in "bcdefghijklmnopqrst"))
@@ -127,6 +131,7 @@ async def test_row_44_many_patterns() -> None:
             await asyncio.sleep(0.01)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("operand", ["gt(5)", "5", "regex(5)", "lower(5)", "wildcard(5*)"])
 async def test_row_44_numbers(operand: str) -> None:
     """A text that is almost a number, however long, is compared with one at once."""
@@ -163,6 +168,7 @@ async def test_row_44_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
             assert (name is not None) is is_in
 
 
+@BOTH_PRODUCTS
 async def test_row_44_re2() -> None:
     """With the extra, a pattern that would be refused is in force and nothing is listed."""
     pytest.importorskip("re2")
@@ -200,6 +206,7 @@ patterns = st.one_of(
 )
 
 
+@BOTH_PRODUCTS
 @given(
     patterns, st.sampled_from(["a", "ab", "b", "\n", "word "]), st.sampled_from(["", "!", "\u00e9"])
 )
@@ -215,6 +222,7 @@ def test_row_44_any_pattern(pattern: str, unit: str, end: str) -> None:
     asyncio.run(run())
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     ("operand", "hit"),
     [
@@ -280,7 +288,7 @@ async def test_row_45_deep_enough(vwo: FaultServer, place: str, depth: int) -> N
     """A tree as deep as the bound allows is evaluated by every method, and fetched like any other."""
     body = nested_file(depth, place)
     await vwo.answer(body=body.decode())
-    async with VWOClient(body, base_url=vwo.base_url) as client, steady_loop():
+    async with make_client(body, base_url=vwo.base_url) as client, steady_loop():
         for _ in range(2):
             name, *_, every = await call_everything(client)
             expected = (depth % 2 == 0) if place == "campaign" else True
@@ -289,6 +297,7 @@ async def test_row_45_deep_enough(vwo: FaultServer, place: str, depth: int) -> N
             assert isinstance(await client.get_and_update_settings_file(), Settings)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("place", ["campaign", "variation"])
 @pytest.mark.parametrize("depth", [51, 199, 201, 900, 5000, 100_000])
 async def test_row_45_too_deep(place: str, depth: int) -> None:
@@ -296,21 +305,22 @@ async def test_row_45_too_deep(place: str, depth: int) -> None:
     body = nested_file(depth, place)
     for source in (body, body.decode()):
         with pytest.raises(SettingsError):
-            VWOClient(source)
+            make_client(source)
     mapping = json.loads(nested_file(0, place))
     owner = mapping["campaigns"][0]
     owner = owner if place == "campaign" else owner["variations"][1]
     owner["segments"] = nest(depth, {"user": "Ashley"})
     with pytest.raises(SettingsError) as caught:
-        VWOClient(mapping)
+        make_client(mapping)
     assert caught.value.faults[0].startswith("campaigns.0.")
     assert "deeper than 50" in str(caught.value)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("depth", [51, 5000])
 async def test_row_45_too_deep_from_vwo(vwo: FaultServer, depth: int) -> None:
     """Such a file from VWO changes nothing: calls go on under the one before."""
-    async with VWOClient(settings(), base_url=vwo.base_url) as client, steady_loop():
+    async with make_client(settings(), base_url=vwo.base_url) as client, steady_loop():
         before = await call_everything(client)
         await vwo.answer(body=nested_file(depth).decode())
         await client.get_and_update_settings_file()
@@ -360,15 +370,16 @@ def bounded_memory(most: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
+@BOTH_PRODUCTS
 async def test_row_46_endless_body(vwo: FaultServer) -> None:
     """Of a body without end no more than ten megabytes are read, and no more is held."""
     await vwo.misbehave("endless", times=None)
-    async with VWOClient(settings(), base_url=vwo.base_url) as client, steady_loop():
+    async with make_client(settings(), base_url=vwo.base_url) as client, steady_loop():
         before = client.settings
         with bounded_memory(30_000_000):
             assert await client.get_and_update_settings_file() is before
             with pytest.raises(SettingsError):
-                await fetch_settings(ACCOUNT, KEY, base_url=vwo.base_url)
+                await fetch(ACCOUNT, KEY, base_url=vwo.base_url)
     written = [one.written for one in await vwo.tries()]
     assert len(written) == 2
     # The system reads ahead by some megabytes.
@@ -378,21 +389,22 @@ async def test_row_46_endless_body(vwo: FaultServer) -> None:
 async def test_row_46_half_a_gigabyte(tmp_path: Path) -> None:
     """A file of 500 MB is refused after its first ten, and those are not kept."""
     with file_server(tmp_path, 500_000_000) as base_url:
-        async with VWOClient(settings(), base_url=base_url) as client, steady_loop():
+        async with make_client(settings(), base_url=base_url) as client, steady_loop():
             before = client.settings
             with bounded_memory(30_000_000):
                 assert await client.get_and_update_settings_file() is before
                 with pytest.raises(SettingsError, match="10000000 bytes"):
-                    await fetch_settings(ACCOUNT, KEY, base_url=base_url)
+                    await fetch(ACCOUNT, KEY, base_url=base_url)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("form", [bytes, str])
 def test_row_46_too_large_in_memory(form: type) -> None:
     """What is given to a client is bounded too, and refused before it is parsed."""
     source = b" " * 11_000_000 if form is bytes else " " * 11_000_000
     began = time.thread_time()
     with pytest.raises(SettingsError, match="10000000 bytes"):
-        VWOClient(source)
+        make_client(source)
     assert time.thread_time() - began < 0.2
 
 
@@ -400,7 +412,7 @@ async def test_row_46_large_file(tmp_path: Path) -> None:
     """A file of 5.5 MB is put in force while the loop runs on, and calls are answered meanwhile."""
     with file_server(tmp_path, make_large(5_500_000)) as base_url:
         async with (
-            VWOClient(settings(), base_url=base_url, development_mode=True) as client,
+            make_client(settings(), base_url=base_url, development_mode=True) as client,
             steady_loop(),
         ):
             update = asyncio.create_task(client.get_and_update_settings_file())
@@ -515,7 +527,7 @@ async def test_row_47_bad_file_from_vwo(
 ) -> None:
     """A bad file that VWO gives changes nothing, and the log says what is wrong with it."""
     body, path = bad_file(name)
-    async with VWOClient(settings(), base_url=vwo.base_url) as client:
+    async with make_client(settings(), base_url=vwo.base_url) as client:
         before, decided = client.settings, await client.decide_all("Ashley")
         await vwo.answer(body=body)
         assert await client.get_and_update_settings_file() is before
@@ -525,7 +537,7 @@ async def test_row_47_bad_file_from_vwo(
         lines = [one.getMessage() for one in caplog.records if one.name == "vwo_async"]
         assert [line for line in lines if "the settings stay as they are" in line and path in line]
         with pytest.raises(SettingsError) as caught:
-            await fetch_settings(ACCOUNT, KEY, base_url=vwo.base_url)
+            await fetch(ACCOUNT, KEY, base_url=vwo.base_url)
         assert caught.value.faults[0].startswith(path)
 
 
@@ -538,11 +550,12 @@ def test_row_47_bad_file_at_launch(name: str) -> None:
         sources.append(json.loads(body))
     for source in sources:
         with pytest.raises(SettingsError) as caught:
-            VWOClient(source)
+            make_client(source)
         assert caught.value.faults[0].startswith(path)
         assert SECRET not in str(caught.value)
 
 
+@BOTH_PRODUCTS
 async def test_row_47_overlapping_weights() -> None:
     """Weights that add up to more than all of the traffic overlap nowhere: the first variation has it."""
     everything = [variation(1, "Control", 100), variation(2, "Variation-1", 100)]
@@ -554,6 +567,7 @@ async def test_row_47_overlapping_weights() -> None:
 # Row 48
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize(
     "more",
     [{"accountId": 999999}, {"accountId": "888889"}, {"sdkKey": "another"}, {"sdkKey": KEY[:-1]}],
@@ -562,15 +576,15 @@ async def test_row_47_overlapping_weights() -> None:
 async def test_row_48_another_account(vwo: FaultServer, more: dict[str, Any]) -> None:
     """The settings of another account or environment are refused; those in force stay."""
     await vwo.answer(body=json.dumps(settings(version=2, **more)))
-    async with VWOClient(settings(), base_url=vwo.base_url) as client:
+    async with make_client(settings(), base_url=vwo.base_url) as client:
         before = client.settings
         assert await client.get_and_update_settings_file() is before
         assert not await client.refresh_settings()
         assert client.settings is before
     with pytest.raises(SettingsError, match=next(iter(more))):
-        await fetch_settings(ACCOUNT, KEY, base_url=vwo.base_url)
+        await fetch(ACCOUNT, KEY, base_url=vwo.base_url)
     await vwo.answer(body=json.dumps(settings(version=2)))
-    assert (await fetch_settings(ACCOUNT, KEY, base_url=vwo.base_url)).version == 2
+    assert (await fetch(ACCOUNT, KEY, base_url=vwo.base_url)).version == 2
 
 
 # Row 49
@@ -590,13 +604,14 @@ def add_fields(node: Any) -> None:
             add_fields(child)
 
 
+@BOTH_PRODUCTS
 async def test_row_49_unknown_fields(vwo: FaultServer) -> None:
     """Fields that nobody knows yet change no decision and no event, wherever they are."""
     plain, file = settings(), settings()
     add_fields(file)
     decided = []
     for source in (plain, file):
-        async with VWOClient(source, base_url=vwo.base_url) as client:
+        async with make_client(source, base_url=vwo.base_url) as client:
             decided.append(await client.decide_all("Ashley"))
             assert client.settings_warnings == ()
             assert await client.track(None, "Ashley", "signup", wait=True)
@@ -611,7 +626,7 @@ async def test_row_49_unknown_campaign_type(vwo: FaultServer, kind: str) -> None
     file = settings(campaign(11, "checkout"), campaign(12, "future", kind))
     file["campaigns"][1]["goals"][0]["type"] = "SCROLL_DEPTH"
     await vwo.answer(body=json.dumps(file))
-    async with VWOClient(settings(), base_url=vwo.base_url) as client:
+    async with make_client(settings(), base_url=vwo.base_url) as client:
         await client.get_and_update_settings_file()
         (note,) = client.settings_warnings
         assert note.startswith("campaigns.1.type: ")
@@ -624,6 +639,7 @@ async def test_row_49_unknown_campaign_type(vwo: FaultServer, kind: str) -> None
         assert every and every["checkout"].tracked and not every["future"].tracked
 
 
+@BOTH_PRODUCTS
 async def test_row_49_unknown_segments_and_statuses(vwo: FaultServer) -> None:
     """Segments of a kind that nobody knows let nobody in; a status that nobody knows is not running."""
     file = settings(
@@ -632,7 +648,7 @@ async def test_row_49_unknown_segments_and_statuses(vwo: FaultServer) -> None:
         campaign(13, "archived", status="ARCHIVED"),
         campaign(14, "odd", segments={"custom_variable": {"plan": {"from": "tomorrow"}}}),
     )
-    async with VWOClient(file, base_url=vwo.base_url) as client:
+    async with make_client(file, base_url=vwo.base_url) as client:
         reasons = {key: one.reason for key, one in (await client.decide_all("Ashley")).items()}
         assert reasons == {
             "checkout": Reason.ASSIGNED,

@@ -18,12 +18,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from database import RedisServer, running_redis
 from pooler import pooling
 from port import find_free_port
 from postgres import PostgresServer
 from redis import Redis as SyncRedis
-from sample import settings
 from server import Server, running_server
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -71,7 +72,7 @@ def row(user_id: str = "Ashley", **more: Any) -> dict[str, Any]:
 def client_with(storage: Any, **options: Any) -> VWOClient:
     options.setdefault("transport", RecordingTransport())
     options.setdefault("storage_timeout_s", TIMEOUT_S)
-    return VWOClient(settings(), user_storage=storage, **options)
+    return make_client(settings(), user_storage=storage, **options)
 
 
 def reason_of(result: TrackResult) -> Reason:
@@ -111,7 +112,9 @@ async def test_row_69_thousands_of_claims_are_given_back(redis_server: RedisServ
     fill(redis_server, users)
     async with RedisUserStorage.from_url(redis_server.url) as storage:
         nowhere = f"http://127.0.0.1:{find_free_port()}"
-        client = VWOClient(settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=10)
+        client = make_client(
+            settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=10
+        )
         async with client:
             assert await track_all(client, users) == {Reason.TRACKED: 5000}
             assert count_claims(redis_server) == 5000
@@ -134,7 +137,7 @@ async def test_row_69_what_stays_claimed_is_told(
     fill(redis_server, users)
     async with RedisUserStorage.from_url(redis_server.url) as storage:
         nowhere = f"http://127.0.0.1:{find_free_port()}"
-        client = VWOClient(settings(), user_storage=storage, base_url=nowhere)
+        client = make_client(settings(), user_storage=storage, base_url=nowhere)
         async with client:
             assert await track_all(client, users) == {Reason.TRACKED: 50}
             redis_server.kill()
@@ -175,7 +178,7 @@ async def test_row_69_storages_of_ones_own(caplog: pytest.LogCaptureFixture) -> 
     users = [f"u{number}" for number in range(1000)]
     storage = Claiming([row(user) for user in users])
     nowhere = f"http://127.0.0.1:{find_free_port()}"
-    client = VWOClient(settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=10)
+    client = make_client(settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=10)
     async with client:
         assert await track_all(client, users) == {Reason.TRACKED: 1000}
         assert len(storage.claims) == 1000
@@ -825,7 +828,9 @@ async def test_row_75_unknown_fields_are_kept(
         if asyncio.iscoroutine(written):
             await written
         nowhere = f"http://127.0.0.1:{find_free_port()}"
-        client = VWOClient(settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=5)
+        client = make_client(
+            settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=5
+        )
         async with client:
             assert await client.track("checkout", user, "signup")
             assert await read(storage, user) == known
@@ -835,6 +840,7 @@ async def test_row_75_unknown_fields_are_kept(
         assert await read(storage, user) == {**known, "metaData": {"plan": "free"}}
 
 
+@BOTH_PRODUCTS
 async def test_row_75_a_record_that_was_not_read_is_not_written_over(
     redis_server: RedisServer,
 ) -> None:

@@ -9,6 +9,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from chosen_product import make_client, settings
 from rig import (
     SLACK_S,
     assert_same_bytes,
@@ -21,10 +22,8 @@ from rig import (
     say,
     steady_loop,
 )
-from sample import settings
 from waiting import until
 
-from vwo_async import VWOClient
 from vwo_async._delivery.queue import Batching
 from vwo_async.transport import Limits
 
@@ -135,7 +134,9 @@ async def test_row_43_few_failures_before_ten_minutes(tmp_path: Path) -> None:
 
 async def track_until_told(base_url: str) -> None:
     """In a child: track, say what was accepted, and close when told to."""
-    async with VWOClient(settings(), base_url=base_url, limits=PATIENT, workers=WORKERS) as client:
+    async with make_client(
+        settings(), base_url=base_url, limits=PATIENT, workers=WORKERS
+    ) as client:
         results = [
             await client.track("checkout", f"user {number}", "signup") for number in range(50)
         ]

@@ -15,9 +15,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, settings
 from database import RedisServer, running_redis
 from rig import FaultServer, fault_server, names_of, steady_loop
-from sample import SECRET, campaign, settings, variation
+from sample import SECRET, campaign, variation
 from server import Received, Server, answer, running_server
 from waiting import until
 
@@ -193,7 +195,7 @@ async def test_row_30_settings_refreshed_during_decides() -> None:
 
     async with running_server() as server, steady_loop():
         serve_alternating(server)
-        client = VWOClient(
+        client = make_client(
             make_version(2), base_url=server.base_url, user_storage=PonderingStorage()
         )
         async with client:
@@ -280,7 +282,7 @@ FOREIGN = {
 async def test_row_31_get_fails(vwo: FaultServer, fault: Callable[[], Awaitable[Any]]) -> None:
     """A storage that hangs or raises: a decision all the same, in bounded time, noted and counted."""
     storage = FaultyStorage([row()], on_get=fault)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=vwo.base_url, user_storage=storage, storage_timeout_s=TIMEOUT_S
     )
     async with client, steady_loop():
@@ -301,7 +303,7 @@ async def test_row_31_get_fails(vwo: FaultServer, fault: Callable[[], Awaitable[
 async def test_row_31_hanging_get_does_not_add_up(vwo: FaultServer) -> None:
     """Twenty calls for one user at once wait for a hanging storage together, not one after the other."""
     storage = FaultyStorage([row()], on_get=hang)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=vwo.base_url, user_storage=storage, storage_timeout_s=TIMEOUT_S
     )
     async with client, steady_loop():
@@ -321,7 +323,7 @@ async def test_row_31_slow_get_is_used(vwo: FaultServer) -> None:
         return row()
 
     storage = FaultyStorage([], on_get=think)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=vwo.base_url, user_storage=storage, storage_timeout_s=TIMEOUT_S
     )
     async with client, steady_loop():
@@ -331,11 +333,12 @@ async def test_row_31_slow_get_is_used(vwo: FaultServer) -> None:
     assert vwo.ledger() == names_of(result)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", GARBAGE)
 async def test_row_31_get_returns_garbage(vwo: FaultServer, name: str) -> None:
     """What is no record counts as none: no call raises, and a decision is given."""
     storage = FaultyStorage([], on_get=returning(GARBAGE[name]))
-    client = VWOClient(settings(), base_url=vwo.base_url, user_storage=storage)
+    client = make_client(settings(), base_url=vwo.base_url, user_storage=storage)
     async with client, steady_loop():
         assert await client.activate("checkout", "Ashley", wait=True) in ("Control", "Variation-1")
         result = await client.track("checkout", "Ashley", "signup", wait=True)
@@ -350,7 +353,7 @@ async def test_row_31_get_returns_garbage(vwo: FaultServer, name: str) -> None:
 async def test_row_31_get_returns_the_record_of_another(vwo: FaultServer, name: str) -> None:
     """The record of another user or campaign is refused and noted, and decides nothing."""
     storage = FaultyStorage([], on_get=returning(FOREIGN[name]))
-    client = VWOClient(settings(), base_url=vwo.base_url, user_storage=storage)
+    client = make_client(settings(), base_url=vwo.base_url, user_storage=storage)
     async with client, steady_loop():
         assert await client.activate("checkout", "Ashley", wait=True) == "Control"
         result = await client.track("checkout", "Ashley", "signup", wait=True)
@@ -366,7 +369,7 @@ async def test_row_31_get_returns_the_record_of_another(vwo: FaultServer, name: 
 async def test_row_32_set_fails(vwo: FaultServer, fault: Callable[[], Awaitable[Any]]) -> None:
     """A write that hangs or raises is counted and noted; the event is on its way before it."""
     storage = FaultyStorage([row()], on_set=fault)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=vwo.base_url, user_storage=storage, storage_timeout_s=TIMEOUT_S
     )
     async with client, steady_loop():
@@ -388,7 +391,7 @@ async def test_row_32_set_fails(vwo: FaultServer, fault: Callable[[], Awaitable[
 async def test_row_32_event_leaves_before_the_write_ends(vwo: FaultServer) -> None:
     """While a write hangs, VWO already has the event."""
     storage = FaultyStorage([row()], on_set=hang)
-    client = VWOClient(
+    client = make_client(
         settings(), base_url=vwo.base_url, user_storage=storage, storage_timeout_s=5, workers=1
     )
     async with client, steady_loop():
@@ -402,11 +405,14 @@ async def test_row_32_event_leaves_before_the_write_ends(vwo: FaultServer) -> No
     assert vwo.ledger().total() == 1
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 async def test_row_32_hanging_set_does_not_hold_close(vwo: FaultServer) -> None:
     """A write that hangs holds closing no longer than closing may take."""
     storage = FaultyStorage([row()], on_set=hang)
-    client = VWOClient(settings(), base_url=vwo.base_url, user_storage=storage, storage_timeout_s=5)
+    client = make_client(
+        settings(), base_url=vwo.base_url, user_storage=storage, storage_timeout_s=5
+    )
     async with steady_loop():
         await client.open()
         call = asyncio.create_task(client.track("checkout", "Ashley", "signup"))
@@ -486,7 +492,7 @@ async def have_visitors(visit: Visit, done: Callable[..., object], number: int =
 
 def misbehaving_client(vwo: FaultServer, callback: Callable[..., object]) -> VWOClient:
     """Return a client with *callback* in every place."""
-    return VWOClient(
+    return make_client(
         settings(),
         base_url=vwo.base_url,
         integrations=callback,
@@ -500,6 +506,7 @@ def misbehaving_client(vwo: FaultServer, callback: Callable[..., object]) -> VWO
     )
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", ACTS)
 async def test_row_33_callbacks_misbehave(
     vwo: FaultServer, name: str, caplog: pytest.LogCaptureFixture
@@ -535,6 +542,7 @@ async def test_row_33_callbacks_misbehave(
         assert len(once) < 25
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 @pytest.mark.parametrize("place", ["integrations", "flush_callback", "on_drop", "done"])
 async def test_row_33_callback_closes(vwo: FaultServer, place: str, is_async: bool) -> None:
@@ -555,7 +563,7 @@ async def test_row_33_callback_closes(vwo: FaultServer, place: str, is_async: bo
 
     # Refused batches of five, one for each worker, are divided until their events are refused alone.
     await vwo.answer(307, times=16)
-    client = VWOClient(
+    client = make_client(
         settings(),
         base_url=vwo.base_url,
         integrations=calling("integrations"),
@@ -579,6 +587,7 @@ async def test_row_33_callback_closes(vwo: FaultServer, place: str, is_async: bo
     assert not client.statistics().dropped
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("wait", [False, True])
 @pytest.mark.parametrize("place", ["storage", "consent"])
 async def test_row_33_closed_in_mid_call(vwo: FaultServer, place: str, wait: bool) -> None:
@@ -594,7 +603,7 @@ async def test_row_33_closed_in_mid_call(vwo: FaultServer, place: str, wait: boo
         return True
 
     storage = FaultyStorage([], on_get=close if place == "storage" else returning(row()))
-    client = VWOClient(
+    client = make_client(
         settings(),
         base_url=vwo.base_url,
         user_storage=storage,
@@ -612,6 +621,7 @@ async def test_row_33_closed_in_mid_call(vwo: FaultServer, place: str, wait: boo
     visit.assert_books(vwo)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.timed
 @pytest.mark.parametrize("place", ["integrations", "flush_callback"])
 async def test_row_33_hanging_callback_costs_no_event_at_close(
@@ -626,10 +636,10 @@ async def test_row_33_hanging_callback_costs_no_event_at_close(
     batching: dict[str, Any] = {"events_per_request": 100}
     if place == "flush_callback":
         batching["flush_callback"] = never
-    client = VWOClient(
+    client = make_client(
         settings(),
         base_url=vwo.base_url,
-        batch_events=batching,  # type: ignore[arg-type]
+        batch_events=batching,
         close_timeout_s=1,
         **options,
     )
@@ -697,7 +707,7 @@ async def test_row_33_log_handler_misbehaves(vwo: FaultServer, act: Callable[[],
     """A log handler that raises or blocks: no call raises, no worker ends, nothing is lost."""
     await vwo.answer(503, times=15)
     storage = FaultyStorage([row(f"u{user}") for user in range(12)] + [row("later")], on_set=fail)
-    client = VWOClient(
+    client = make_client(
         settings(),
         base_url=vwo.base_url,
         user_storage=storage,
@@ -721,6 +731,7 @@ async def test_row_33_log_handler_misbehaves(vwo: FaultServer, act: Callable[[],
     assert client.statistics().delivered == vwo.ledger().total()
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("deed", ["track", "aclose"])
 async def test_row_33_log_handler_calls_back(vwo: FaultServer, deed: str) -> None:
     """A log handler that tracks or closes does not deadlock, and costs no event."""
@@ -730,7 +741,7 @@ async def test_row_33_log_handler_calls_back(vwo: FaultServer, deed: str) -> Non
             visit.soon(visit.track("logged") if deed == "track" else client.aclose())
 
     await vwo.answer(503, times=1)
-    client = VWOClient(settings(), base_url=vwo.base_url, workers=1)
+    client = make_client(settings(), base_url=vwo.base_url, workers=1)
     visit = Visit(client)
     async with client, steady_loop():
         with rude_logging(act) as handler:
@@ -742,11 +753,12 @@ async def test_row_33_log_handler_calls_back(vwo: FaultServer, deed: str) -> Non
     visit.assert_books(vwo)
 
 
+@BOTH_PRODUCTS
 async def test_row_33_log_handler_raises_in_the_outbox(vwo: FaultServer, tmp_path: Path) -> None:
     """A log handler that raises in the outbox's thread costs neither the thread nor an event."""
     path = tmp_path / "outbox.db"
     path.write_bytes(b"this is no database" * 100)
-    client = VWOClient(settings(), base_url=vwo.base_url, outbox=path)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=path)
     visit = Visit(client)
     with rude_logging(raise_error) as handler:
         async with client, steady_loop():
@@ -815,7 +827,7 @@ def client_with(bomb: Bomb, place: str, vwo: FaultServer) -> VWOClient:
         options["integrations"] = bomb.later
     elif place != "done":
         options[place] = bomb
-    return VWOClient(settings(), base_url=vwo.base_url, workers=1, **options)
+    return make_client(settings(), base_url=vwo.base_url, workers=1, **options)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -849,6 +861,7 @@ def test_row_34_interrupts_pass(tmp_path: Path, place: str, error: type[BaseExce
         visit.assert_books(vwo)
 
 
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("error", [asyncio.CancelledError, Stop, GeneratorExit])
 @pytest.mark.parametrize("place", PLACES)
 async def test_row_34_workers_survive(
@@ -879,7 +892,7 @@ class Service:
     """A client on a Redis storage, whose every answer is timed."""
 
     def __init__(self, vwo: FaultServer, storage: RedisUserStorage) -> None:
-        self.client = VWOClient(
+        self.client = make_client(
             settings(),
             base_url=vwo.base_url,
             user_storage=storage,

@@ -185,6 +185,20 @@ def test_a_file_of_the_other_product() -> None:
         assert error.value.faults == (
             "the file is a settings file of VWO FullStack: give it to VWOClient",
         )
+    nothing = {**fullstack, "campaigns": []}
+    others = (
+        {**nothing, "isNB": False},
+        {**nothing, "isEventArchEnabled": True},
+        make_fullstack_file(campaign(1, "a", "A_KIND_TO_COME")),
+        parse_settings(fullstack),
+    )
+    for other in others:
+        with pytest.raises(SettingsError, match="give it to VWOClient"):
+            parse_fme_settings(other)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="give it to FMEClient"):
+        parse_settings(parse_fme_settings(FILE))  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="give it to FMEClient"):
+        parse_settings({**nothing, "holdouts": []})
     empty = make_file([], [])
     for file in (FILE, empty, {**FILE, "features": GONE}):
         named = {key: value for key, value in file.items() if value is not GONE}

@@ -17,6 +17,7 @@ from .options import Options
 
 EngineT = TypeVar("EngineT", bound=ClientEngine[Any])
 SettingsT = TypeVar("SettingsT")
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class Client(Generic[EngineT]):
@@ -199,9 +200,9 @@ class Client(Generic[EngineT]):
 def read_launch(
     parse: Callable[[Any], SettingsT],
     settings: object,
-    read: Callable[[Mapping[str, Any]], Options],
+    read: Callable[[Mapping[str, Any]], OptionsT],
     options: Mapping[str, Any],
-) -> tuple[SettingsT, Options]:
+) -> tuple[SettingsT, OptionsT]:
     """Return the settings file and the options of a launch, both checked.
 
     No frame of an error keeps them: the file holds the SDK key, and a proxy's URL a password.

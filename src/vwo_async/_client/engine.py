@@ -154,6 +154,16 @@ class ClientEngine(Generic[SnapshotT]):
     def on_started(self) -> None:
         """Do what a client of this product does first; it must not raise."""
 
+    def on_updated(self) -> None:
+        """Take note that another settings file is in force; it must not raise."""
+
+    async def close_lookups(self) -> None:
+        """Ask nobody any more what is asked for calls; it must not take long."""
+
+    def count_lookups(self) -> int:
+        """Return how many of these questions were not answered."""
+        return 0
+
     def make_fetcher(self) -> Fetcher:
         """Return a transport for settings files, as the options describe it."""
         return make_fetcher(self.options.transport_config)
@@ -180,6 +190,7 @@ class ClientEngine(Generic[SnapshotT]):
     async def _close(self, timeout_s: float) -> None:
         ends_at = time.monotonic() + timeout_s
         self.settings_refresh.stop()
+        await self.close_lookups()
         # At the same time, so that a callback or storage that hangs costs no event its delivery.
         await asyncio.gather(
             self.reporter.close(ends_at - self._reserve(timeout_s)),
@@ -206,6 +217,7 @@ class ClientEngine(Generic[SnapshotT]):
     def statistics(self) -> Statistics:
         """Return the ledger."""
         return Statistics(
+            gateway_errors=self.count_lookups(),
             storage_errors=0 if self.storage is None else self.storage.errors,
             callback_errors=sum(callback.errors for callback in self._callbacks()),
             callbacks_left_out=sum(callback.left_out for callback in self._callbacks()),

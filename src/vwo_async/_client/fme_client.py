@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from .._error import InvalidInputError
+from .._explanation import FlagExplanation
 from .._flag import Flag
 from .._reason import Reason
-from .._result import TrackResult
+from .._result import AliasResult, TrackResult
 from .._settings import parse_fme_settings
 from .arguments import check_name
 from .base_client import Client, read_launch
-from .fme_decide import get_flag, get_flags
+from .fme_decide import explain_flag, explain_refusal, get_flag, get_flags
 from .fme_engine import FmeEngine
+from .fme_options import FMELaunchOptions, read_fme_options
 from .fme_track import read_attributes, read_event_properties, set_attributes, track_event
-from .fme_user import AnyUser, CallUser, read_user
-from .options import FMELaunchOptions, read_fme_options
+from .fme_user import AnyUser, CallUser, read_alias, read_user
 
 if TYPE_CHECKING:
     from .._settings import FMESettings
@@ -98,6 +99,24 @@ class FMEClient(Client[FmeEngine]):
             self._refuse("get_flags", error)
             return {}
         return await get_flags(engine, called)
+
+    async def explain(self, feature_key: str, user: AnyUser) -> FlagExplanation:
+        """Return how a flag is decided for a user, step by step; report and store nothing.
+
+        Args:
+            feature_key: The feature.
+            user: See the class.
+        """
+        engine = self._engine
+        if engine.enter():
+            await engine.next_turn()
+        try:
+            check_name(feature_key, "feature_key")
+            called = self._read_user("explain", user)
+        except InvalidInputError as error:
+            self._refuse("explain", error)
+            return explain_refusal("", Reason.INVALID_INPUT, str(error))
+        return await explain_flag(engine, feature_key, called)
 
     async def track_event(
         self,
@@ -183,6 +202,32 @@ class FMEClient(Client[FmeEngine]):
             self._refuse("set_attribute", error)
             return False
         return await set_attributes(engine, text, called, waits=waits)
+
+    async def set_alias(self, user: AnyUser, alias_id: str) -> AliasResult:
+        """Make *alias_id* another id of a user: calls for it are about him from then on.
+
+        Needs the launch options ``gateway_service`` and ``is_aliasing_enabled``. What other clients know of
+        the alias may be up to a minute old.
+
+        Args:
+            user: See the class; only his id counts.
+            alias_id: The other id.
+
+        Returns:
+            A result that is true where the gateway service set the alias, else with a reason.
+        """
+        engine = self._engine
+        if engine.enter():
+            await engine.next_turn()
+        try:
+            named = self._read_user("set_alias", user)
+            user_id, alias = read_alias(named.id, alias_id)
+        except InvalidInputError as error:
+            self._refuse("set_alias", error)
+            return AliasResult(False, Reason.INVALID_INPUT, str(error))
+        if await engine.find_user(named) is None:
+            return AliasResult(False, Reason.OPTED_OUT)
+        return await engine.make_lookup().set_alias(user_id, alias)
 
     def _read_user(self, name: str, user: object) -> CallUser:
         called = read_user(user)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 from .._core.decision import Stored
 from .._core.fme.decision import decide_feature
-from .._core.fme.evaluation import NOTHING, Known, Needs
-from .._core.fme.plan import FlagDecision, Variation
-from .._core.fme.record import FeatureRecord, read_record
+from .._core.fme.evaluation import NOTHING, Known, Needs, Records, join_needs
+from .._core.fme.plan import FlagDecision, FmePlan, Variation
+from .._core.fme.record import read_record
+from .._core.fme.trace import trace_feature
 from .._delivery.event import Event
+from .._explanation import FlagExplanation, Step
 from .._flag import Flag, FlagRule, FlagVariation
 from .._reason import Reason
 from .._result import NO_DELIVERY, Delivery
@@ -23,6 +26,7 @@ from ..storage.rounds import AssignVariation
 from .fairness import MAX_HOLD_S
 from .fme_engine import FmeEngine
 from .fme_integration import make_flag_payload
+from .fme_lookup import Lookup
 from .fme_snapshot import FmeSnapshot
 from .fme_user import CallUser
 from .reporter import delivery_of
@@ -34,53 +38,92 @@ NO_VARIATION = "none"
 
 async def get_flag(engine: FmeEngine, feature_key: str, user: CallUser, *, waits: bool) -> Flag:
     """Decide one flag, and report and store the decision."""
-    if engine.consent.is_asked and await engine.consent.refuses(user.id):
-        return Flag(feature_key, Reason.OPTED_OUT)
-    snapshot = engine.snapshot
-    if engine.storage is None:
-        decision = decide_feature(snapshot.plan, feature_key, user, NOTHING)
-        assert isinstance(decision, FlagDecision)
-        delivery = _report(engine, snapshot, decision, user)
-        if engine.has_outbox:
-            await engine.reporter.wait_until_kept(delivery)
-        flag = make_flag(feature_key, decision, delivery, user.notes)
+    if engine.has_quick_path:
+        flag = await _get_flag_at_once(engine, feature_key, user)
     else:
-        flag = await _get_stored_flag(engine, snapshot, feature_key, user)
+        flag = await _get_flag_by_asking(engine, feature_key, user)
     if waits:
         await engine.reporter.wait_for(flag.delivery)
     return flag
 
 
-async def _get_stored_flag(
-    engine: FmeEngine, snapshot: FmeSnapshot, feature_key: str, user: CallUser
-) -> Flag:
+async def _get_flag_at_once(engine: FmeEngine, feature_key: str, user: CallUser) -> Flag:
+    """Decide one flag where there is nobody to ask."""
+    if engine.consent.is_asked and await engine.consent.refuses(user.id):
+        return Flag(feature_key, Reason.OPTED_OUT)
+    snapshot = engine.snapshot
+    decision = decide_feature(snapshot.plan, feature_key, user, NOTHING)
+    assert isinstance(decision, FlagDecision)
+    delivery = _report(engine, snapshot, decision, user)
+    if engine.has_outbox:
+        await engine.reporter.wait_until_kept(delivery)
+    return make_flag(feature_key, decision, delivery, user.notes)
+
+
+async def _get_flag_by_asking(engine: FmeEngine, feature_key: str, named: CallUser) -> Flag:
+    """Decide one flag by what the user storage and the gateway say."""
+    lookup = engine.make_lookup()
+    user = await engine.find_user(named, lookup)
+    if user is None:
+        return Flag(feature_key, Reason.OPTED_OUT)
+    snapshot = engine.snapshot
     with engine.make_stored_records(user, None) as stored_records:
-        decision = await _decide(snapshot, feature_key, user, stored_records)
+        (decision,) = await _decide(snapshot, [feature_key], user, stored_records, lookup)
         if stored_records.has_failed and engine.refuses:
-            notes = (*user.notes, *stored_records.notes)
+            notes = (*user.notes, *lookup.notes, *stored_records.notes)
             return Flag(feature_key, Reason.STORAGE_ERROR, notes=notes)
         # First the event: what is stored would never be reported again.
         delivery = _report(engine, snapshot, decision, user)
         await _store(engine, decision, user, stored_records)
         if engine.has_outbox:
             await engine.reporter.wait_until_kept(delivery)
-        notes = (*user.notes, *stored_records.notes)
+        notes = (*user.notes, *lookup.notes, *stored_records.notes)
     return make_flag(feature_key, decision, delivery, notes)
 
 
 async def _decide(
-    snapshot: FmeSnapshot, feature_key: str, user: CallUser, stored_records: StoredRecords
-) -> FlagDecision:
-    """Decide one flag; each round of reading asks for all that is needed next."""
+    snapshot: FmeSnapshot,
+    feature_keys: Sequence[str],
+    user: CallUser,
+    stored_records: StoredRecords,
+    lookup: Lookup,
+) -> list[FlagDecision]:
+    """Decide flags; each round of asking brings all that any of them needs next."""
     while True:
-        known = Known(_read_records(stored_records.known or {}))
-        found = decide_feature(snapshot.plan, feature_key, user, known)
-        if not isinstance(found, Needs):
-            return found
-        await stored_records.read(found.keys)
+        known = lookup.make_known(_read_records(stored_records.known))
+        found = await _decide_in_turns(snapshot.plan, feature_keys, user, known)
+        needs = join_needs(one for one in found if isinstance(one, Needs))
+        if needs == Needs():
+            return [one for one in found if isinstance(one, FlagDecision)]
+        await _ask(needs, user, stored_records, lookup)
 
 
-def _read_records(known: Mapping[str, Stored | None]) -> dict[str, FeatureRecord | None]:
+async def _ask(needs: Needs, user: CallUser, stored_records: StoredRecords, lookup: Lookup) -> None:
+    """Find out what a decision needs."""
+    if needs.keys:
+        await stored_records.read(needs.keys)
+    began_at = monotonic()
+    await lookup.find(needs, user)
+    stored_records.extend(monotonic() - began_at)
+
+
+async def _decide_in_turns(
+    plan: FmePlan, feature_keys: Sequence[str], user: CallUser, known: Known
+) -> list[FlagDecision | Needs]:
+    """Decide flags as far as is known, and let others have the event loop in between."""
+    found = []
+    ends_at = monotonic() + MAX_HOLD_S
+    for key in feature_keys:
+        found.append(decide_feature(plan, key, user, known))
+        if monotonic() >= ends_at:
+            await asyncio.sleep(0)
+            ends_at = monotonic() + MAX_HOLD_S
+    return found
+
+
+def _read_records(known: Mapping[str, Stored | None] | None) -> Records | None:
+    if known is None:
+        return None
     return {key: None if one is None else read_record(one.rest) for key, one in known.items()}
 
 
@@ -148,30 +191,61 @@ def _is_new(row: Mapping[str, Any], stored_records: StoredRecords) -> bool:
     return before is None or read_record(before.rest) != read_record(row)
 
 
-async def get_flags(engine: FmeEngine, user: CallUser) -> dict[str, Flag]:
+async def get_flags(engine: FmeEngine, named: CallUser) -> dict[str, Flag]:
     """Decide every flag, in one round of the storage; report and store nothing."""
-    if engine.consent.is_asked and await engine.consent.refuses(user.id):
+    lookup = engine.make_lookup()
+    user = await engine.find_user(named, lookup)
+    if user is None:
         return {}
-    plan = engine.snapshot.plan
+    snapshot = engine.snapshot
+    plan = snapshot.plan
     stored_records = engine.make_stored_records(user, None)
     if engine.storage is not None:
         keys = [key for one in plan.features.values() for key in plan.list_record_keys(one)]
         await stored_records.read(dict.fromkeys(keys))
         if stored_records.has_failed and engine.refuses:
-            notes = (*user.notes, *stored_records.notes)
+            notes = (*user.notes, *lookup.notes, *stored_records.notes)
             return {key: Flag(key, Reason.STORAGE_ERROR, notes=notes) for key in plan.features}
-    records = None if stored_records.known is None else _read_records(stored_records.known)
-    notes = (*user.notes, *stored_records.notes)
-    flags: dict[str, Flag] = {}
-    ends_at = monotonic() + MAX_HOLD_S
-    for key in plan.features:
-        decision = decide_feature(plan, key, user, Known(records))
-        assert isinstance(decision, FlagDecision)
-        flags[key] = make_flag(key, decision, NO_DELIVERY, notes)
-        if monotonic() >= ends_at:
-            await asyncio.sleep(0)
-            ends_at = monotonic() + MAX_HOLD_S
-    return flags
+    decisions = await _decide(snapshot, list(plan.features), user, stored_records, lookup)
+    notes = (*user.notes, *lookup.notes, *stored_records.notes)
+    return {
+        key: make_flag(key, decision, NO_DELIVERY, notes)
+        for key, decision in zip(plan.features, decisions, strict=True)
+    }
+
+
+async def explain_flag(engine: FmeEngine, feature_key: str, named: CallUser) -> FlagExplanation:
+    """Return how a flag is decided; report and store nothing."""
+    lookup = engine.make_lookup()
+    user = await engine.find_user(named, lookup)
+    if user is None:
+        return explain_refusal(
+            feature_key, Reason.OPTED_OUT, "nothing may be decided about the user"
+        )
+    plan = engine.snapshot.plan
+    stored_records = engine.make_stored_records(user, None)
+    while True:
+        known = lookup.make_known(_read_records(stored_records.known))
+        found = trace_feature(plan, feature_key, user, known)
+        if stored_records.has_failed and engine.refuses:
+            return explain_refusal(
+                feature_key, Reason.STORAGE_ERROR, "the record could not be read"
+            )
+        if not isinstance(found, Needs):
+            break
+        await _ask(found, user, stored_records, lookup)
+    asides = [
+        ("arguments", user.notes),
+        ("gateway", lookup.notes),
+        ("storage", stored_records.notes),
+    ]
+    steps = [Step(name, False, note) for name, notes in asides for note in notes]
+    return replace(found, steps=(*steps, *found.steps)) if steps else found
+
+
+def explain_refusal(feature_key: str, reason: Reason, text: str) -> FlagExplanation:
+    """Return the explanation of what was refused before any decision."""
+    return FlagExplanation(feature_key, False, None, reason, (Step("feature", False, text),))
 
 
 def make_flag(

@@ -6,11 +6,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .._refresh.gil_pause import GilPause
+from .._refresh.source import EMPTY
 from .._settings.endpoint import FME
 from .._storage.fme_record import read_feature_row
 from .engine import ClientEngine
+from .fme_lookup import AliasCache, Lookup
+from .fme_options import FMEOptions
 from .fme_snapshot import FmeSnapshot
-from .options import Options
+from .fme_user import CallUser
+from .gateway import Gateway
 
 if TYPE_CHECKING:
     from .._settings import FMESettings
@@ -22,25 +26,81 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
     Args:
         settings: The v2 settings file in force at first.
         options: Launch options.
+
+    Attributes:
+        has_aliases: Whether the id of a user may be an alias.
+        has_quick_path: Whether deciding has nothing to wait for.
     """
 
     endpoint = FME
 
-    def __init__(self, settings: FMESettings, options: Options) -> None:
+    def __init__(self, settings: FMESettings, options: FMEOptions) -> None:
         source = options.settings_source
         plan = None if source is None else source.take_plan(settings)
         snapshot = FmeSnapshot(settings, options, time.time, plan=plan)
         super().__init__(snapshot, options, read_feature_row)
+        self._fme_options = options
+        self._gateway: Gateway | None = None
+        if options.gateway_service is not None:
+            self._gateway = Gateway(options.transport_config, options.gateway_timeout_s)
+        self._aliases = AliasCache() if options.is_aliasing_enabled else None
+        self._is_start_reported = False
+        self.has_aliases = self._aliases is not None
+        self.has_quick_path = self.storage is None and self._gateway is None
 
     def compile(self, settings: FMESettings, pause: GilPause) -> FmeSnapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
-        return FmeSnapshot(settings, self.options, time.time, pause=pause)
+        return FmeSnapshot(settings, self._fme_options, time.time, pause=pause)
+
+    def make_lookup(self) -> Lookup:
+        """Return what one call asks the gateway by; it asks nothing by itself."""
+        return Lookup(
+            self._gateway,
+            self.snapshot.settings.account_id,
+            self.snapshot.account,
+            self._aliases,
+            self._fme_options.gateway_timeout_s,
+        )
+
+    async def find_user(self, user: CallUser, lookup: Lookup | None = None) -> CallUser | None:
+        """Return the user about whom a call is, by his own id; None where he may not be decided about.
+
+        Args:
+            user: The user as the caller names him.
+            lookup: The call's; only without aliases it may be missing.
+        """
+        consent = self.consent
+        if consent.is_asked and await consent.refuses(user.id):
+            return None
+        if lookup is None or not self.has_aliases:
+            return user
+        own = await lookup.name_user(user)
+        if own is not user and consent.is_asked and await consent.refuses(own.id):
+            return None
+        return own
+
+    async def close_lookups(self) -> None:
+        """Ask the gateway nothing any more."""
+        if self._gateway is not None:
+            await self._gateway.aclose()
+
+    def count_lookups(self) -> int:
+        """Return how many questions the gateway did not answer."""
+        return 0 if self._gateway is None else self._gateway.errors
 
     def on_started(self) -> None:
-        """Report that a client has started, unless VWO knows the SDKs of this account."""
+        """Report that a client has started, once it has settings, unless VWO knows the SDKs of this account."""
+        if self._is_start_reported or self.settings_refresh.settings_update.origin == EMPTY:
+            return
+        self._is_start_reported = True
         snapshot = self.snapshot
         if not snapshot.settings.sdk_meta_info.was_initialized_earlier:
             self.reporter.put([snapshot.event_factory.make_initialized()])
+
+    def on_updated(self) -> None:
+        """Report the start now, if there were no settings before."""
+        if self.loop is not None:
+            self.on_started()
 
     def tell_integration(self, payload: dict[str, Any]) -> None:
         """Tell the integrations callback of a decision or an event."""

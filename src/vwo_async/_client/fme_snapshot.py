@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .._core.fme.plan import FmePlan, compile_fme_plan
 from .._delivery.fme_event import FmeAccount
 from .._delivery.fme_event_factory import FmeEventFactory
-from .options import Options
+from .fme_options import FMEOptions
 
 if TYPE_CHECKING:
     from .._settings import FMESettings
@@ -37,7 +37,7 @@ class FmeSnapshot:
     def __init__(
         self,
         settings: FMESettings,
-        options: Options,
+        options: FMEOptions,
         wall_clock: Callable[[], float],
         *,
         plan: FmePlan | None = None,
@@ -57,6 +57,7 @@ class FmeSnapshot:
             collection_prefix=settings.collection_prefix,
             sdk_name=options.sdk_name,
             sdk_version=options.sdk_version,
+            goes_to_gateway=options.gateway_service is not None,
         )
         self.event_factory = FmeEventFactory(
             account,

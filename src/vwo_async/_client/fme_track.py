@@ -22,15 +22,19 @@ from .track import await_delivery
 async def track_event(
     engine: FmeEngine,
     event_name: str,
-    user: CallUser,
+    named: CallUser,
     properties: str,
     notes: tuple[str, ...],
     *,
     waits: bool,
 ) -> TrackResult:
-    """Report that *user* did what a metric counts, under the rules in force."""
-    if engine.consent.is_asked and await engine.consent.refuses(user.id):
+    """Report that a user did what a metric counts, under the rules in force."""
+    lookup = engine.make_lookup() if engine.has_aliases else None
+    user = await engine.find_user(named, lookup)
+    if user is None:
         return TrackResult.refused(event_name, Reason.OPTED_OUT)
+    if lookup is not None and lookup.notes:
+        notes = (*notes, *lookup.notes)
     snapshot = engine.snapshot
     if event_name not in snapshot.event_names:
         return TrackResult.refused(event_name, Reason.EVENT_NOT_FOUND)
@@ -67,10 +71,11 @@ def read_event_properties(properties: object, notes: list[str]) -> str:
 
 
 async def set_attributes(
-    engine: FmeEngine, attributes: str, user: CallUser, *, waits: bool
+    engine: FmeEngine, attributes: str, named: CallUser, *, waits: bool
 ) -> bool:
-    """Report attributes of *user*; true where they were accepted, or with *waits* received."""
-    if engine.consent.is_asked and await engine.consent.refuses(user.id):
+    """Report attributes of a user; true where they were accepted, or with *waits* received."""
+    user = await engine.find_user(named, engine.make_lookup() if engine.has_aliases else None)
+    if user is None:
         return False
     factory = engine.snapshot.event_factory
     event = factory.make_attributes(user, attributes, session_id=user.session_id)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from .._core.fme.user import FmeUser
 from .._core.fme.visitor import is_web_id
 from .._error import InvalidInputError
-from .._user import Variables, copy_mapping, find_text_fault
+from .._user import Variables, copy_mapping, encode_id, find_text_fault
+from .arguments import check_name
 
 _MAX_SESSION = 2**53
 _MAX_NAMES = 1000
@@ -89,6 +91,14 @@ class CallUser(FmeUser):
     session_id: int = 0
     reported_variables: Sequence[str] = ()
 
+    def rename(self, user_id: str) -> Self:
+        """Return the same user under another id, which can be hashed."""
+        user = copy(self)
+        user.id, user.id_bytes = user_id, user_id.encode()
+        if not self.has_seed:
+            user.hash_bytes = user.id_bytes
+        return user
+
 
 def read_user(user: object) -> CallUser:
     """Return the user that a caller gave.
@@ -104,6 +114,22 @@ def read_user(user: object) -> CallUser:
         notes: list[str] = []
         return _read_fields(_read_context(user, notes), notes)
     return CallUser(_read_id(user))
+
+
+def read_alias(user_id: str, alias_id: object) -> tuple[str, str]:
+    """Return a user id and an alias of it, without blanks at the ends, as the official SDKs send them.
+
+    Raises:
+        InvalidInputError: One of them is no id, or they are the same.
+    """
+    check_name(alias_id, "alias_id")
+    assert isinstance(alias_id, str)
+    own, alias = user_id.strip(), alias_id.strip()
+    encode_id(own)
+    encode_id(alias)
+    if own == alias:
+        raise InvalidInputError("alias_id must differ from the id of the user")
+    return own, alias
 
 
 def _read_context(context: Mapping[Any, Any], notes: list[str]) -> dict[str, Any]:

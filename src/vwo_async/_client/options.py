@@ -13,6 +13,7 @@ from .._delivery.outbox.protocol import Outbox
 from .._delivery.queue import Batching, Limits
 from .._delivery.transport.by_name import TransportName, check_transport_name
 from .._delivery.transport.config import TransportConfig
+from .._delivery.transport.intermediary import Destination
 from .._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport, check_base_url
 from .._delivery.transport.proxy import read_proxy
 from .._delivery.transport.tls import check_ssl_context
@@ -193,7 +194,7 @@ def _read_transport(value: object) -> object:
     return value
 
 
-def _option(reader: Reader, default: Any, *, is_shown: bool = True) -> Any:
+def option(reader: Reader, default: Any, *, is_shown: bool = True) -> Any:
     """Return the field of a launch option.
 
     Args:
@@ -204,8 +205,8 @@ def _option(reader: Reader, default: Any, *, is_shown: bool = True) -> Any:
     return field(default=default, repr=is_shown, metadata={"reader": reader})
 
 
-class FMELaunchOptions(TypedDict, total=False):
-    """The keyword arguments of `FMEClient`, for type checkers: those of both clients.
+class SharedLaunchOptions(TypedDict, total=False):
+    """The keyword arguments that both clients have, for type checkers.
 
     What each one means stands at the field of that name in `Options`.
     """
@@ -236,7 +237,7 @@ class FMELaunchOptions(TypedDict, total=False):
     transport: Transport | TransportName | None
 
 
-class LaunchOptions(FMELaunchOptions, total=False):
+class LaunchOptions(SharedLaunchOptions, total=False):
     """The keyword arguments of `VWOClient` and `launch`, for type checkers."""
 
     goal_type_to_track: GoalType | str
@@ -248,97 +249,97 @@ class LaunchOptions(FMELaunchOptions, total=False):
 class Options:
     """Launch options, checked: each with its type, reader, default and meaning."""
 
-    user_storage: UserStorage | PlainUserStorage | None = _option(
+    user_storage: UserStorage | PlainUserStorage | None = option(
         optional(object_with("get", "set")), None
     )
     """Keeps users in their variation, and each conversion counted once."""
 
-    on_storage_error: OnStorageError = _option(one_of("decide", "refuse"), "decide")
+    on_storage_error: OnStorageError = option(one_of("decide", "refuse"), "decide")
     """What to do where the user storage fails or does not answer: ``decide`` as if it held no record, and
     count a conversion of which only the claim failed; or ``refuse``, which gives no variation and tracks
     nothing, so that no user can change variation and no conversion can count twice. With either, ``track``
     answers ``Reason.STORAGE_ERROR`` for a user whose record could not be read."""
 
-    return_promise_for: frozenset[str] = _option(_read_return_promise_for, frozenset())
+    return_promise_for: frozenset[str] = option(_read_return_promise_for, frozenset())
     """The API methods whose calls await delivery: ``{"all": True}``, ``{"track": True}``, or a set of
     names, the official or this package's."""
 
-    goal_type_to_track: GoalType = _option(read_goal_type, GoalType.ALL)
+    goal_type_to_track: GoalType = option(read_goal_type, GoalType.ALL)
     """Which goals a track call means unless it says otherwise."""
 
-    should_track_returning_user: bool = _option(read_bool, False)
+    should_track_returning_user: bool = option(read_bool, False)
     """Report users and conversions again although the storage knows them."""
 
-    integrations: Integration | None = _option(optional(read_callable), None)
+    integrations: Integration | None = option(optional(read_callable), None)
     """Called with a dict for each decision that gave a variation."""
 
-    batch_events: Batching | None = _option(optional(_read_batch_events), None)
+    batch_events: Batching | None = option(optional(_read_batch_events), None)
     """Collect events and send many in one request, see `BatchEvents`."""
 
-    outbox: Outbox | None = _option(optional(_read_outbox), None)
+    outbox: Outbox | None = option(optional(_read_outbox), None)
     """A path, or an `Outbox`: accepted events are kept there until they have ended, and survive the
     process."""
 
-    on_drop: DropHook | None = _option(optional(read_callable), None)
+    on_drop: DropHook | None = option(optional(read_callable), None)
     """Called with the outcome and a description of each event that did not reach VWO."""
 
-    consent: ConsentHook | None = _option(optional(read_callable), None)
+    consent: ConsentHook | None = option(optional(read_callable), None)
     """Asked with the user id on every call; where it does not answer true, nothing is decided, stored or
     sent."""
 
-    settings_source: SettingsSource | None = _option(optional(instance_of(SettingsSource)), None)
+    settings_source: SettingsSource | None = option(optional(instance_of(SettingsSource)), None)
     """Keeps the settings fresh while the client is open, see `SettingsSource`."""
 
-    on_settings_change: SettingsHook | None = _option(optional(read_callable), None)
+    on_settings_change: SettingsHook | None = option(optional(read_callable), None)
     """Called with a `SettingsChange` when settings were put in force that differ in meaning from those
     before."""
 
-    user_id_encoding: UserIdEncoding = _option(one_of("utf-8", "node"), "utf-8")
+    user_id_encoding: UserIdEncoding = option(one_of("utf-8", "node"), "utf-8")
     """``utf-8``, or ``node`` to bucket ids outside ASCII as the Node SDK does."""
 
-    development_mode: bool = _option(read_bool, False)
+    development_mode: bool = option(read_bool, False)
     """Decide and store as usual, send nothing."""
 
-    strict: bool = _option(read_bool, False)
+    strict: bool = option(read_bool, False)
     """Raise `InvalidInputError` out of API methods instead of returning a falsy result."""
 
-    base_url: str = _option(_read_base_url, VWO_BASE_URL)
+    base_url: str = option(_read_base_url, VWO_BASE_URL)
     """Where VWO is: https, or http on a loopback host."""
 
-    sdk_name: str = _option(read_text, PACKAGE_NAME)
+    sdk_name: str = option(read_text, PACKAGE_NAME)
     """The name under which VWO's servers see this SDK."""
 
-    sdk_version: str = _option(read_text, __version__)
+    sdk_version: str = option(read_text, __version__)
     """Its version there."""
 
-    storage_timeout_s: float = _option(read_seconds, 1.0)
+    storage_timeout_s: float = option(read_seconds, 1.0)
     """How long one call waits for the user storage at most, for all that it reads and writes together. Time
     in which other code holds the event loop does not count."""
 
-    wait_timeout_s: float | None = _option(optional(read_seconds), 5.0)
+    wait_timeout_s: float | None = option(optional(read_seconds), 5.0)
     """How long a call that awaits delivery waits at most; None for as long as it takes. While VWO is known
     to be down or to refuse the account it does not wait at all. The event stays on its way after that."""
 
-    close_timeout_s: float = _option(read_seconds, 5.0)
+    close_timeout_s: float = option(read_seconds, 5.0)
     """How long `aclose` drains by default."""
 
-    timeouts: Timeouts = _option(bounds_of(Timeouts), Timeouts())
+    timeouts: Timeouts = option(bounds_of(Timeouts), Timeouts())
     """Limits of one request."""
 
-    limits: Limits = _option(bounds_of(Limits), Limits())
+    limits: Limits = option(bounds_of(Limits), Limits())
     """Bounds of the event queue."""
 
-    workers: int = _option(whole_number(1, 20), 4)
+    workers: int = option(whole_number(1, 20), 4)
     """How many requests may be on their way at once."""
 
-    ssl_context: ssl.SSLContext | None = _option(optional(_read_ssl_context), None)
+    ssl_context: ssl.SSLContext | None = option(optional(_read_ssl_context), None)
     """To trust other certificates; verification cannot be turned off."""
 
-    proxy: str | None = _option(optional(_read_proxy), None, is_shown=False)
+    proxy: str | None = option(optional(_read_proxy), None, is_shown=False)
     """URL of an HTTP proxy, ``http://user:password@host:3128``; the default transport can use one of SOCKS
     too. Proxy variables of the environment are not read."""
 
-    transport: Transport | TransportName = _option(_read_transport, "httpx")
+    transport: Transport | TransportName = option(_read_transport, "httpx")
     """``httpx``, the default; ``httpx2`` or ``aiohttp``, extras that cost less time of the processor; or an
     object with `Transport`'s methods."""
 
@@ -351,34 +352,47 @@ class Options:
     """Which options were given at all, as the official SDKs report it."""
 
     @property
+    def destination(self) -> Destination:
+        """Where requests go."""
+        return Destination(self.base_url)
+
+    @property
     def transport_config(self) -> TransportConfig:
         """What a built-in transport is made from."""
         user_agent = f"{self.sdk_name}/{self.sdk_version}"
+        base_url, allows_http = self.destination
         return TransportConfig(
-            self.base_url, self.timeouts, user_agent, self.ssl_context, self.proxy
+            base_url, self.timeouts, user_agent, self.ssl_context, self.proxy, allows_http
         )
 
 
-_READERS: Mapping[str, Reader] = {
-    one.name: one.metadata["reader"] for one in fields(Options) if "reader" in one.metadata
-}
-
-
 def read_options(given: Mapping[str, Any]) -> Options:
-    """Return checked options.
+    """Return checked options of a `VWOClient`.
 
     Raises:
         InvalidInputError: One text that names every wrong option.
         TypeError: An option is not known.
     """
-    unknown = given.keys() - _READERS.keys()
+    unknown = given.keys() - LaunchOptions.__annotations__.keys()
     if unknown:
         raise TypeError(f"unknown launch options: {', '.join(sorted(unknown))}")
+    return Options(**read_values(Options, given))
+
+
+def read_values(kind: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of *kind* by name, checked, with those that follow from what was given.
+
+    Raises:
+        InvalidInputError: One text that names every wrong option.
+    """
+    readers: Mapping[str, Reader] = {
+        one.name: one.metadata["reader"] for one in fields(kind) if "reader" in one.metadata
+    }
     values: dict[str, Any] = {}
     faults = []
     for name, value in given.items():
         try:
-            values[name] = _READERS[name](value)
+            values[name] = readers[name](value)
         except InvalidInputError as error:
             faults.append(f"{name}: {error}")
     if not faults and values.get("proxy") is not None:
@@ -386,20 +400,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
     if faults:
         raise InvalidInputError("; ".join(faults))
     flush_callback = (given.get("batch_events") or {}).get("flush_callback")
-    return Options(**values, flush_callback=flush_callback, usage=count_usage(given))
-
-
-def read_fme_options(given: Mapping[str, Any]) -> Options:
-    """Return checked options of an `FMEClient`.
-
-    Raises:
-        InvalidInputError: One text that names every wrong option.
-        TypeError: An option is not known, or is one of FullStack alone.
-    """
-    unknown = given.keys() - FMELaunchOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unknown launch options of FMEClient: {', '.join(sorted(unknown))}")
-    return read_options(given)
+    return {**values, "flush_callback": flush_callback, "usage": count_usage(given)}
 
 
 def _find_proxy_fault(proxy: str, transport: object) -> list[str]:

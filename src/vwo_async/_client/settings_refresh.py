@@ -9,7 +9,7 @@ from .._delivery.transport.protocol import Fetcher
 from .._error import InvalidInputError
 from .._refresh.fetch import fetch_body
 from .._refresh.poller import Poller
-from .._refresh.source import SettingsSource
+from .._refresh.source import EMPTY, SettingsSource
 from .._sdk_key import SdkKey
 from .callback import Callback
 from .options import Options
@@ -53,8 +53,8 @@ class SettingsRefresh:
         self._transport: Fetcher | None = None
 
     def start(self) -> None:
-        """Start polling, if the settings source has a poll interval."""
-        self._poller.start()
+        """Start polling, if the settings source has a poll interval or there are no settings yet."""
+        self._poller.start(lacks_settings=self.settings_update.origin == EMPTY)
 
     async def refresh(self) -> bool:
         """Refresh the settings soon, as a call of VWO's webhook asks; tell whether that succeeded.

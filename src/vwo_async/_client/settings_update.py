@@ -54,6 +54,9 @@ class SnapshotHolder(Protocol):
         """Return the snapshot of *settings*; called in a thread."""
         ...
 
+    def on_updated(self) -> None:
+        """Take note that another file is in force; it must not raise."""
+
 
 class _Prepared(NamedTuple):
     digest: bytes
@@ -71,7 +74,7 @@ class SettingsUpdate:
 
     Attributes:
         updates: How many files were put in force.
-        origin: Where the file in force came from: ``given``, ``vwo`` or ``disk``.
+        origin: Where the file in force came from: ``given``, ``vwo``, ``disk``, or ``empty`` for none.
     """
 
     def __init__(
@@ -152,6 +155,7 @@ class SettingsUpdate:
             return self._digest
         self._digest, self._holder.snapshot = prepared.digest, prepared.snapshot
         self.updates += 1
+        self._holder.on_updated()
         log_info("a settings file of %s is in force", prepared.snapshot.summary)
         if self._hook is not None and prepared.change:
             self._hook.call_soon(prepared.change)

@@ -83,6 +83,12 @@ class StoredRecords:
             self.user_call.__exit__(*raised)
             self.user_call = None
 
+    def extend(self, seconds: float) -> None:
+        """Give the storage so much more time: the call waited for something else meanwhile."""
+        self.ends_at += seconds
+        if self.user_call is not None:
+            self.user_call.ends_at = self.ends_at
+
     def exclusive(self) -> AbstractAsyncContextManager[None]:
         """Wait until the calls ahead that are about the same user have ended; see `UserCall`."""
         return nullcontext() if self.user_call is None else self.user_call.exclusive()

@@ -142,8 +142,8 @@ def find_fault(tree: Any, variables: Mapping[str, Any]) -> str:
         faults = [find_fault(child, variables) for child in failing]
         return faults[0] if kind == "and" and faults else f"none of ({' | '.join(faults)})"
     if kind == "not":
-        return f"not ({_describe(content)}), which holds"
-    return _describe(tree, variables)
+        return f"not ({describe_part(content)}), which holds"
+    return describe_part(tree, variables)
 
 
 def _holds(tree: Any, variables: Mapping[str, Any]) -> bool:
@@ -151,7 +151,8 @@ def _holds(tree: Any, variables: Mapping[str, Any]) -> bool:
     return predicate is not None and predicate(variables, None)
 
 
-def _describe(tree: Any, variables: Mapping[str, Any] | None = None) -> str:
+def describe_part(tree: Any, variables: Mapping[str, Any] | None = None) -> str:
+    """Describe a part of a segment, with the value of its variable where *variables* are given."""
     kind, content = next(iter(tree.items()), ("", None)) if isinstance(tree, dict) else ("", None)
     if kind != "custom_variable" or not isinstance(content, dict) or not content:
         return f"a part of kind {kind!a}"

@@ -24,9 +24,11 @@ class FmeAccount(Account):
         collection_prefix: Stands before the path of each request.
         sdk_name: The name under which VWO sees this SDK.
         sdk_version: Its version there.
+        goes_to_gateway: Whether requests go to a gateway service, which takes each event alone and knows no
+            prefix.
     """
 
-    __slots__ = ("sdk_query",)
+    __slots__ = ("sdk_query", "takes_batches")
 
     def __init__(
         self,
@@ -36,11 +38,13 @@ class FmeAccount(Account):
         collection_prefix: str,
         sdk_name: str,
         sdk_version: str,
+        goes_to_gateway: bool = False,
     ) -> None:
+        self.takes_batches = not goes_to_gateway
         super().__init__(
             account_id=account_id,
             sdk_key=sdk_key,
-            collection_prefix=collection_prefix,
+            collection_prefix="" if goes_to_gateway else collection_prefix,
             sdk_name=sdk_name,
             sdk_version=sdk_version,
             usage={},
@@ -70,7 +74,12 @@ class FmeEvent(NamedEvent):
     """
 
     __slots__ = ("_names_environment", "_session_id", "is_batch_only")
-    is_batchable = True
+
+    @property
+    def is_batchable(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]  # never set
+        """Whether it has a batch form where it goes."""
+        account = self.account
+        return not isinstance(account, FmeAccount) or account.takes_batches
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from .._delivery.request import Request
 from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.fault import describe_fault
+from .._delivery.transport.intermediary import GatewayService, find_destination
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._sdk_key import SdkKey
@@ -75,18 +76,22 @@ async def fetch_fme_settings(
     timeouts: Timeouts | None = None,
     ssl_context: ssl.SSLContext | None = None,
     proxy: str | None = None,
+    gateway_service: GatewayService | None = None,
+    proxy_url: str | None = None,
 ) -> FMESettings:
     """Return the v2 settings file that VWO FME holds for an account and environment, for an `FMEClient`.
 
-    See `fetch_settings` for the arguments and errors. Accounts of Wingify have theirs at
+    See `fetch_settings` for the arguments and errors, and the launch options for ``gateway_service`` and
+    ``proxy_url``, which take the place of ``base_url``. Accounts of Wingify have their files at
     ``base_url="https://edge.wingify.net"``.
     """
     try:
+        base_url, allows_http = find_destination(base_url, gateway_service, proxy_url)
         return await _fetch_checked(
             FME,
             account_id,
             sdk_key,
-            TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy),
+            TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy, allows_http),
             via_webhook=via_webhook,
         )
     finally:

@@ -15,6 +15,9 @@ JITTER = 0.1
 # The longest wait between polls after failures, unless the poll interval itself is longer.
 MAX_BACK_OFF_S = 600.0
 _MAX_DOUBLINGS = 20
+# The waits of a client that has no settings yet.
+FIRST_WAIT_S = 1.0
+MAX_WAIT_S = 30.0
 
 
 class Poller:
@@ -53,26 +56,46 @@ class Poller:
         self._via_webhook = False
         self._is_stopped = False
 
-    def start(self) -> None:
-        """Start polling, if there is a poll interval; the first poll is one interval away."""
-        if self._poll_interval_s is not None and not self._is_stopped:
-            polling = self._poll(self._poll_interval_s)
-            self._polling = asyncio.create_task(polling, name="vwo_async settings poll")
+    def start(self, *, lacks_settings: bool = False) -> None:
+        """Start polling, if there is a poll interval; the first poll is one interval away.
 
-    async def _poll(self, interval_s: float) -> None:
+        Args:
+            lacks_settings: Whether there are no settings at all yet: then they are asked for soon and often,
+                until there are.
+        """
+        if self._is_stopped or (self._poll_interval_s is None and not lacks_settings):
+            return
+        polling = self._run(lacks_settings=lacks_settings)
+        self._polling = asyncio.create_task(polling, name="vwo_async settings poll")
+
+    async def _run(self, *, lacks_settings: bool) -> None:
+        if lacks_settings:
+            await self._poll(FIRST_WAIT_S, MAX_WAIT_S, until_one=True)
+        interval_s = self._poll_interval_s
+        if interval_s is not None:
+            await self._poll(interval_s, max(interval_s, MAX_BACK_OFF_S))
+
+    async def _poll(self, interval_s: float, max_s: float, *, until_one: bool = False) -> None:
+        """Refresh at intervals, which grow with each failure; with *until_one* until one succeeds."""
         failures = 0
         while True:
-            wait_s = interval_s * 2.0 ** min(failures, _MAX_DOUBLINGS)
-            wait_s = min(wait_s, max(interval_s, MAX_BACK_OFF_S))
+            wait_s = min(interval_s * 2.0 ** min(failures, _MAX_DOUBLINGS), max_s)
             await self._sleep(wait_s * self._draw(1 - JITTER, 1 + JITTER))
-            try:
-                succeeded = await self.refresh(via_webhook=False)
-            except BaseException as error:
-                if not is_failure(error):
-                    raise
-                log_error("a settings poll raised %s", type(error).__name__)
-                succeeded = False
-            failures = 0 if succeeded else failures + 1
+            if await self._try_refresh():
+                failures = 0
+                if until_one:
+                    return
+            else:
+                failures += 1
+
+    async def _try_refresh(self) -> bool:
+        try:
+            return await self.refresh(via_webhook=False)
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            log_error("a settings poll raised %s", type(error).__name__)
+            return False
 
     async def refresh(self, *, via_webhook: bool) -> bool:
         """Wait for a refresh that starts after this call; tell whether it succeeded.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import ssl
 import threading
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, Unpack
 
 from anyio import to_thread
 
@@ -21,6 +22,11 @@ from .._core.fme.plan import compile_fme_plan
 from .._core.lazy_plan import compile_plan
 from .._delivery.transport.by_name import make_fetcher
 from .._delivery.transport.config import TransportConfig
+from .._delivery.transport.intermediary import (
+    Destination,
+    GatewayService,
+    find_destination,
+)
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._log import FailureLog, log_warning
@@ -34,7 +40,7 @@ from .gil_pause import GilPause
 if TYPE_CHECKING:
     from .._settings import FMESettings, Settings
 
-GIVEN, VWO, DISK = "given", "vwo", "disk"
+GIVEN, VWO, DISK, EMPTY = "given", "vwo", "disk", "empty"
 DAY_S = 86_400.0
 MIN_POLL_INTERVAL_S = 1.0
 # A disk that hangs must not delay a start or the next refresh.
@@ -48,18 +54,32 @@ RETRY_WAITS_S = (0.2, 0.4, 0.8)
 _ResultT = TypeVar("_ResultT")
 
 
+class SourceOptions(TypedDict, total=False):
+    """The keyword arguments of `SettingsSource`, for type checkers."""
+
+    poll_interval_s: float | None
+    last_known_good: str | os.PathLike[str] | None
+    max_age_s: float
+    min_refresh_interval_s: float
+    base_url: str
+    timeouts: Timeouts | None
+    ssl_context: ssl.SSLContext | None
+    proxy: str | None
+    wall_clock: Callable[[], float]
+
+
 class Loaded(NamedTuple):
     """Where loaded settings came from.
 
     Attributes:
-        origin: ``vwo`` or ``disk``.
-        digest: Digest of the file as VWO sent it; empty if it came from disk.
-        fetched_at: When VWO sent it, in monotonic seconds.
+        origin: ``vwo``, ``disk`` or ``empty``.
+        digest: Digest of the file as VWO sent it; empty if it came from elsewhere.
+        fetched_at: When VWO sent it, in monotonic seconds; None if it did not.
     """
 
     origin: str
     digest: bytes
-    fetched_at: float
+    fetched_at: float | None
 
 
 class SettingsSource:
@@ -97,6 +117,7 @@ class SettingsSource:
 
     # What differs between the products.
     endpoint: SettingsEndpoint[Any] = FULLSTACK
+    _destination: Destination | None = None
 
     def __init__(
         self,
@@ -137,33 +158,52 @@ class SettingsSource:
                 max_age_s=max_age_s,
                 wall_clock=wall_clock,
             )
-        self._transport_config = TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy)
+        address, allows_http = self._destination or Destination(base_url)
+        self._transport_config = TransportConfig(
+            address, timeouts, USER_AGENT, ssl_context, proxy, allows_http
+        )
         # So that a bad argument raises here and not at the first request.
         self.make_transport()
         self._loaded: tuple[weakref.ref[Any], Loaded] | None = None
         self._plan: Any = None
         self._kept: tuple[bytes, float] | None = None
 
-    async def load(self) -> Settings:
+    async def load(self, *, or_empty: bool = False) -> Settings:
         """Return the settings from VWO or, if that fails, the last known good ones.
 
         What may pass (no answer, 429, 5xx, an answer that is no settings file) is tried up to four times
         within ``timeouts.total_s``.
+
+        Args:
+            or_empty: Whether a service starts without any settings too: where there are none, those returned
+                hold nothing. A client with them and this source finds nothing that it could decide, asks
+                VWO again and again, from a second on up to half a minute, and comes to life with the first
+                good answer.
 
         Raises:
             DeliveryError: VWO could not be reached, or refused, and there is no last known good file.
             SettingsError: VWO's answer is not a settings file of this account and key, and there is no
                 last known good file.
         """
-        settings: Settings = await self._load_checked()
+        settings: Settings = await self._load_checked(or_empty=or_empty)
         return settings
 
-    async def _load_checked(self) -> Any:
+    async def _load_checked(self, *, or_empty: bool) -> Any:
         try:
             return await self._load()
         except VWOError as error:
             failure = error
-        raise without_frames(failure)
+        if not or_empty:
+            raise without_frames(failure)
+        log_warning("%s: nothing is decided until VWO gives a settings file", failure)
+        return await self._make_empty()
+
+    async def _make_empty(self) -> Any:
+        """Return settings that hold nothing but the account."""
+        file: dict[str, Any] = {"version": 1, "accountId": self.account_id, "campaigns": []}
+        settings = await self._read(json.dumps(file).encode(), lacks_key=True)
+        self._loaded = weakref.ref(settings), Loaded(EMPTY, b"", None)
+        return settings
 
     async def _load(self) -> Any:
         started_at = time.monotonic()
@@ -301,14 +341,38 @@ class SettingsSource:
 
 
 class FMESettingsSource(SettingsSource):
-    """A `SettingsSource` for the v2 settings files of VWO FME, with the same arguments.
+    """A `SettingsSource` for the v2 settings files of VWO FME.
 
     Accounts of Wingify have theirs at ``base_url="https://edge.wingify.net"``.
+
+    Args:
+        account_id: As for `SettingsSource`, like all that are not named here.
+        sdk_key: The key of the environment.
+        gateway_service: Where a gateway service is, in place of ``base_url``; see the launch option.
+        proxy_url: Where a proxy is, in place of ``base_url``; see the launch option.
+        **options: See `SettingsSource`.
     """
 
     endpoint = FME
 
-    async def load(self) -> FMESettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
+    def __init__(
+        self,
+        account_id: int | str,
+        sdk_key: str,
+        *,
+        gateway_service: GatewayService | None = None,
+        proxy_url: str | None = None,
+        **options: Unpack[SourceOptions],
+    ) -> None:
+        try:
+            if gateway_service is not None or proxy_url is not None:
+                self._destination = find_destination("", gateway_service, proxy_url)
+            super().__init__(account_id, sdk_key, **options)
+        finally:
+            # As in `SettingsSource`; a proxy's URL may hold a password.
+            del sdk_key, options
+
+    async def load(self, *, or_empty: bool = False) -> FMESettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
         """Return the settings from VWO or, if that fails, the last known good ones; see `SettingsSource.load`.
 
         Raises:
@@ -316,7 +380,7 @@ class FMESettingsSource(SettingsSource):
             SettingsError: VWO's answer is not a v2 settings file of this account and key, and there is no
                 last known good file.
         """
-        settings: FMESettings = await self._load_checked()
+        settings: FMESettings = await self._load_checked(or_empty=or_empty)
         return settings
 
     def _compile(self, settings: Any, pause: GilPause) -> Any:

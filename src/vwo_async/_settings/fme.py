@@ -34,7 +34,7 @@ from .field_type import (
     to_optional_list,
 )
 from .model import Goal
-from .product import check_fme_type
+from .product import check_fme_type, refuse_fullstack
 
 _MAX_POLL_MS = 2**53
 
@@ -111,6 +111,8 @@ RequiredTree: TypeAlias = Annotated[Json, AfterValidator(_check_given)]
 Whole: TypeAlias = Annotated[int, Strict(), Field(ge=-MAX_ID, le=MAX_ID)]
 # Metrics serve reporting alone, and have the fields of FullStack's goals.
 Metrics: TypeAlias = tuple[Goal, ...]
+# What only files of the other product have.
+Foreign: TypeAlias = Annotated[None, PlainValidator(refuse_fullstack)]
 
 
 class Variable(SettingsModel):
@@ -147,6 +149,8 @@ class Campaign(SettingsModel):
     is_forced_variation_enabled: Bool = Field(default=False, alias="isForcedVariationEnabled")
     is_user_list_enabled: Flag = Field(default=False, alias="isUserListEnabled")
     salt: Salt = ""
+    # As in `FMESettings`.
+    goals: Foreign = Field(None, repr=False, exclude=True)
 
 
 class Rule(SettingsModel):
@@ -242,6 +246,12 @@ class FMESettings(SettingsModel):
         bool, PlainValidator(lambda value: value is not False)
     ] = Field(default=True, alias="isWebConnectivityEnabled")
     is_mau: Flag = Field(default=False, alias="isMAU")
+    # Files of this product have none of these: they are here to be refused.
+    is_nb: Foreign = Field(None, alias="isNB", repr=False, exclude=True)
+    is_nbv2: Foreign = Field(None, alias="isNBv2", repr=False, exclude=True)
+    is_event_arch_enabled: Foreign = Field(
+        None, alias="isEventArchEnabled", repr=False, exclude=True
+    )
 
 
 def find_fme_duplicates(settings: FMESettings) -> Iterator[str]:

@@ -141,8 +141,9 @@ class Settings(SettingsModel):
     is_nbv2: Flag = Field(default=False, alias="isNBv2")
     is_event_arch_enabled: Flag = Field(default=False, alias="isEventArchEnabled")
     collection_prefix: Prefix = Field("", alias="collectionPrefix")
-    # Files of this product have none: it is here to be refused.
+    # Files of this product have none of these: they are here to be refused.
     features: Annotated[None, PlainValidator(refuse_fme)] = Field(None, repr=False, exclude=True)
+    holdouts: Annotated[None, PlainValidator(refuse_fme)] = Field(None, repr=False, exclude=True)
 
 
 class CampaignList(SettingsModel):

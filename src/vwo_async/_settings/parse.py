@@ -14,7 +14,7 @@ from .large_file import read_large
 from .large_fme_file import read_large_fme
 from .lazy_campaigns import CampaignTexts
 from .model import Settings
-from .product import keep_wrong_product
+from .product import FME_FILE, FULLSTACK_FILE, keep_wrong_product
 from .size_limit import MAX_SETTINGS_BYTES
 from .wrong_file import describe_path, describe_wrong_file
 
@@ -41,7 +41,11 @@ class _Product(NamedTuple, Generic[_SettingsT]):
 
 def read_any(source: Settings | bytes | bytearray | str | Mapping[str, Any]) -> Settings:
     """Return the settings that *source* describes, see `vwo_async.parse_settings`."""
-    return source if isinstance(source, Settings) else parse_with_pauses(source, lambda: None)
+    if isinstance(source, Settings):
+        return source
+    if isinstance(source, FMESettings):
+        raise SettingsError([FME_FILE])
+    return parse_with_pauses(source, lambda: None)
 
 
 def parse_with_pauses(
@@ -59,6 +63,8 @@ def read_any_fme(source: FMESettings | bytes | bytearray | str | Mapping[str, An
     """Return the v2 settings that *source* describes, see `parse_fme_settings`."""
     if isinstance(source, FMESettings):
         return source
+    if isinstance(source, Settings):
+        raise SettingsError([FULLSTACK_FILE])
     return parse_fme_with_pauses(source, lambda: None)
 
 

@@ -10,14 +10,24 @@ FME_FILE = "the file is a v2 settings file of VWO FME: give it to FMEClient"
 FULLSTACK_FILE = "the file is a settings file of VWO FullStack: give it to VWOClient"
 
 
-def refuse_fme(features: object) -> None:
-    """Refuse a list of features, which only files of FME have.
+def refuse_fme(value: object) -> None:
+    """Refuse what only files of FME have, such as features.
 
     Raises:
-        ValueError: There is one.
+        ValueError: It is there.
     """
-    if features is not None:
+    if value is not None:
         raise ValueError(FME_FILE)
+
+
+def refuse_fullstack(value: object) -> None:
+    """Refuse what only files of FullStack have, such as a campaign's goals.
+
+    Raises:
+        ValueError: It is there.
+    """
+    if value is not None:
+        raise ValueError(FULLSTACK_FILE)
 
 
 def check_fullstack_type(campaign_type: str) -> str:

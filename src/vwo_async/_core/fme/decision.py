@@ -246,13 +246,13 @@ def _judge(
     if stored is None and not evaluation.passes(rule):
         return rule.not_in_segment
     winner = stored or find_winner(feature, group, evaluation) or _NOBODY
-    if _is_winner(rule, winner):
+    if is_winner(rule, winner):
         return None
     winners[group.id] = winner
     return rule.not_winner
 
 
-def _is_winner(rule: Rule, winner: Member) -> bool:
+def is_winner(rule: Rule, winner: Member) -> bool:
     """Tell whether *winner* is the rule; of a testing rule the variation does not count."""
     if rule.type == PERSONALIZE:
         return winner == rule.member

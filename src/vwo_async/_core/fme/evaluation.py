@@ -6,7 +6,7 @@ something that is not known yet ends the decision with `NeedError`; it is made a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from .plan import Feature, FmePlan, Group, Rule
@@ -52,6 +52,16 @@ class Needs(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Needs {len(self.keys)} records, details: {self.details}, {len(self.lists)} lists>"
+
+
+def join_needs(several: Iterable[Needs]) -> Needs:
+    """Return all that *several* decisions need, each thing once."""
+    given = list(several)
+    return Needs(
+        tuple(dict.fromkeys(key for one in given for key in one.keys)),
+        any(one.details for one in given),
+        tuple(dict.fromkeys(pair for one in given for pair in one.lists)),
+    )
 
 
 class NeedError(Exception):

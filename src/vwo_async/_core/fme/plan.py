@@ -212,17 +212,23 @@ class Rule:
         member: What it is in its group.
         names: The texts that name it in a group.
         segment: Pre-segmentation, None if everybody passes.
+        segment_tree: The same as in the file.
         bucketer: Decides by the user's hash alone.
+        percent_traffic: 0..100.
+        bucket_prefix: Prefix of the hashed bytes in the seed of the bucket.
+        ranges: The owners of the bucket values.
         not_in_segment: The step of a user who does not pass the segment.
         not_winner: The step of a user whom another rule of the group has.
         whitelist: (predicate, step) for each variation that can be forced.
-        whitelist_prefix: Prefix of the hashed bytes in the seed that chooses among forced variations.
+        whitelist_prefix: Prefix of the hashed bytes in the seed of the traffic, which also chooses among
+            forced variations.
         group_id: The id of its group, if any.
         group: The group; None without one, and if it is not there.
         python_key: The key of its campaign as the Python SDK writes it in stored records.
     """
 
     __slots__ = (
+        "bucket_prefix",
         "bucketer",
         "campaign_id",
         "campaign_key",
@@ -233,8 +239,11 @@ class Rule:
         "names",
         "not_in_segment",
         "not_winner",
+        "percent_traffic",
         "python_key",
+        "ranges",
         "segment",
+        "segment_tree",
         "type",
         "variations",
         "whitelist",
@@ -297,6 +306,7 @@ class Rule:
         shares = zip((one.weight for one in campaign.variations), steps, strict=True)
         seed, bucket_seed = f"{name}_".encode(), f"{name}_{settings.account_id}_".encode()
         self._set_bucketer(seed, campaign.percent_traffic or 0, bucket_seed, Ranges(shares))
+        self.segment_tree = campaign.segments
         self.segment = compile_fme_segment(
             campaign.segments, hashes_user_list=campaign.is_user_list_enabled
         )
@@ -306,6 +316,7 @@ class Rule:
         step = Step(self, self.variations[0], Reason.ASSIGNED)
         seed = f"{first.salt or campaign.id}_".encode()
         self._set_bucketer(seed, first.weight, seed, Ranges([(100, step)]))
+        self.segment_tree = first.segments
         self.segment = compile_fme_segment(
             first.segments, hashes_user_list=campaign.is_user_list_enabled
         )
@@ -314,6 +325,8 @@ class Rule:
         self, seed: bytes, traffic: float, bucket_seed: bytes, ranges: Ranges[Step]
     ) -> None:
         self.whitelist_prefix = seed
+        self.percent_traffic, self.bucket_prefix = traffic, bucket_seed
+        self.ranges = ranges
         self.bucketer: Bucketer[Step] = Bucketer(
             seed,
             traffic,
@@ -347,6 +360,8 @@ class Holdout:
         needs_details: Whether the segment asks what only a gateway knows of the user.
         watched_ids: Ids of the features whose records the segment asks about.
         bucketer: Tells whether the user is in its share; it is given the user id, never the seed.
+        percent_traffic: Its share.
+        seed_prefix: Prefix of the user id in the hashed seed.
     """
 
     __slots__ = (
@@ -355,6 +370,8 @@ class Holdout:
         "id",
         "is_global",
         "needs_details",
+        "percent_traffic",
+        "seed_prefix",
         "segment",
         "watched_ids",
     )
@@ -368,6 +385,7 @@ class Holdout:
         self.needs_details = needs_gateway(holdout.segments)
         self.watched_ids = frozenset(find_feature_ids(holdout.segments))
         prefix = f"{settings.account_id}_{holdout.id}_".encode()
+        self.percent_traffic, self.seed_prefix = holdout.percent_traffic, prefix
         self.bucketer: Bucketer[bool] = Bucketer(
             prefix,
             holdout.percent_traffic,

@@ -34,11 +34,13 @@ class FmeUser(User):
 
     Attributes:
         hash_bytes: What is hashed for bucketing: the bucketing seed where one is given, else the id.
+        has_seed: Whether that is a bucketing seed.
         details: The details that the caller gave, None if he gave none.
         web_testing_campaigns: For each web testing campaign of the user his variation, None if not given.
     """
 
     # Most users have neither: then nothing is set.
+    has_seed = False
     details: Details | None = None
     web_testing_campaigns: Texts | None = None
 
@@ -76,7 +78,9 @@ class FmeUser(User):
         if bucketing_seed is None and web_testing_campaigns is None and details is None:
             return
         notes = list(self.notes)
-        self.hash_bytes = _read_seed(bucketing_seed, notes) or self.id_bytes
+        seed = _read_seed(bucketing_seed, notes)
+        if seed:
+            self.has_seed, self.hash_bytes = True, seed
         self.web_testing_campaigns = _read_campaigns(web_testing_campaigns, notes)
         self.details = None if details is None else read_details(details, notes)
         self.notes = tuple(notes)

@@ -91,6 +91,7 @@ class AiohttpTransport:
         user_agent: The header of every request.
         ssl_context: To trust other certificates than the system's; verification cannot be turned off.
         proxy: URL of an HTTP proxy, see `read_proxy`; the environment's proxy variables are not read.
+        allows_http: Whether *base_url* may be plain HTTP to any host.
     """
 
     def __init__(
@@ -101,8 +102,9 @@ class AiohttpTransport:
         user_agent: str = "vwo_async",
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | None = None,
+        allows_http: bool = False,
     ) -> None:
-        url = check_base_url(base_url)
+        url = check_base_url(base_url, allows_http=allows_http)
         self._origin = f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode().rstrip('/')}"
         self._host, self._is_tls = url.host, url.scheme == "https"
         limits = timeouts or Timeouts()

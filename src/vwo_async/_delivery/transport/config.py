@@ -21,6 +21,7 @@ class TransportConfig:
         user_agent: The header of every request.
         ssl_context: To trust other certificates than the system's; verification cannot be turned off.
         proxy: URL of a proxy, see `read_proxy`; the environment's proxy variables are not read.
+        allows_http: Whether *base_url* may be plain HTTP to any host, see `intermediary`.
     """
 
     base_url: str = VWO_BASE_URL
@@ -29,6 +30,7 @@ class TransportConfig:
     ssl_context: ssl.SSLContext | None = None
     # It may hold a password.
     proxy: str | None = field(default=None, repr=False)
+    allows_http: bool = False
 
     def as_arguments(self) -> dict[str, Any]:
         """Return the fields by name."""

@@ -53,6 +53,7 @@ class HttpxTransport:
         ssl_context: To trust other certificates than the system's; verification cannot be turned off.
         proxy: URL of an HTTP or SOCKS proxy, see `read_proxy`; the environment's proxy variables are not
             read.
+        allows_http: Whether *base_url* may be plain HTTP to any host.
         core: The engine: ``httpcore``, or its successor's module with the same classes.
     """
 
@@ -64,11 +65,12 @@ class HttpxTransport:
         user_agent: str = "vwo_async",
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | None = None,
+        allows_http: bool = False,
         core: ModuleType = httpcore,
     ) -> None:
         self._core: Any = core
         silence_logger(core.__name__)
-        self._url = check_base_url(base_url)
+        self._url = check_base_url(base_url, allows_http=allows_http)
         self._path = self._url.raw_path.decode().rstrip("/")
         self._timeouts = timeouts or Timeouts()
         self._certificates = Certificates(ssl_context)

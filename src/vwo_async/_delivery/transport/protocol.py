@@ -101,8 +101,8 @@ def read_answer(answer: Answer, told: int | None, *, is_from_proxy: bool) -> Ans
     return Answer(told, None, answer.retry_after)
 
 
-def check_base_url(base_url: str) -> URL:
-    """Return the parsed *base_url*: https, or http on a loopback host.
+def check_base_url(base_url: str, *, allows_http: bool = False) -> URL:
+    """Return the parsed *base_url*: https, or http on a loopback host, or with *allows_http* on any.
 
     Raises:
         InvalidInputError: It is not such a URL, or holds a user name, query or fragment.
@@ -120,7 +120,8 @@ def check_base_url(base_url: str) -> URL:
         or url.fragment
     ):
         raise InvalidInputError("base_url must be scheme, host and at most a port and a path")
-    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
+    is_http_fit = allows_http or is_loopback(url.host)
+    if url.scheme != "https" and not (url.scheme == "http" and is_http_fit):
         raise InvalidInputError("base_url must be https, or http on a loopback host")
     return url
 

@@ -1,0 +1,74 @@
+"""Launch options of `FMEClient`: those of both clients, and its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .._delivery.transport.intermediary import (
+    Destination,
+    GatewayService,
+    read_gateway_service,
+    read_proxy_url,
+)
+from .._error import InvalidInputError
+from .._log import log_warning
+from .option_readers import optional, read_bool, read_seconds
+from .options import Options, SharedLaunchOptions, option, read_values
+
+
+class FMELaunchOptions(SharedLaunchOptions, total=False):
+    """The keyword arguments of `FMEClient`, for type checkers."""
+
+    gateway_service: GatewayService | None
+    gateway_timeout_s: float
+    is_aliasing_enabled: bool
+    proxy_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FMEOptions(Options):
+    """Launch options of `FMEClient`, checked."""
+
+    gateway_service: Destination | None = option(optional(read_gateway_service), None)
+    """Where VWO's gateway service runs: ``{"url": ..., "protocol": ..., "port": ...}``. It is asked what only
+    it knows of a user, and takes all events and requests for settings."""
+
+    gateway_timeout_s: float = option(read_seconds, 1.0)
+    """How long one call waits for the gateway service at most, for all that it asks there."""
+
+    is_aliasing_enabled: bool = option(read_bool, False)
+    """Whether the id of each user may be an alias, of which the gateway service knows the user."""
+
+    proxy_url: Destination | None = option(optional(read_proxy_url), None)
+    """URL of a proxy that takes requests in VWO's place and passes them on; a path in it does not count. With
+    a gateway service it is not used. An ordinary HTTP proxy is the option ``proxy``."""
+
+    @property
+    def destination(self) -> Destination:
+        """Where requests go."""
+        return self.gateway_service or self.proxy_url or Destination(self.base_url)
+
+
+def read_fme_options(given: Mapping[str, Any]) -> FMEOptions:
+    """Return checked options of an `FMEClient`.
+
+    Raises:
+        InvalidInputError: One text that names every wrong option.
+        TypeError: An option is not known, or is one of FullStack alone.
+    """
+    unknown = given.keys() - FMELaunchOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"unknown launch options of FMEClient: {', '.join(sorted(unknown))}")
+    options = FMEOptions(**read_values(FMEOptions, given))
+    if options.gateway_service is None:
+        if options.is_aliasing_enabled:
+            raise InvalidInputError("is_aliasing_enabled: needs gateway_service")
+        return options
+    if options.proxy_url is not None:
+        log_warning("proxy_url is not used, since there is a gateway_service")
+    if options.batch_events is not None:
+        log_warning("batch_events is not used: the gateway service makes batches itself")
+        return replace(options, batch_events=None)
+    return options

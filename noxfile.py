@@ -105,7 +105,7 @@ def mutants(session: nox.Session) -> None:
 
     Without arguments a fifth of them is tried; ``"*"`` is all, ``"*segment*"`` those of one module.
     """
-    install(session, "test", "demo", "mutants")
+    install(session, "test", "mutants")
     names = session.posargs or ["*[27]"]
     session.run("mutmut", "run", *names, env={"CI": "true"})
     session.run("mutmut", "results")
@@ -156,7 +156,7 @@ def parity(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Run the failure matrix: every fault that delivery is promised to survive."""
-    install(session, "test", "demo")
+    install(session, "test")
     session.run(*PYTEST, "tests/faults", "-v", *session.posargs)
 
 

@@ -28,9 +28,13 @@ register_profiles()
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """Every async test runs on asyncio, in debug mode where Python is in development mode (-X dev)."""
-    return "asyncio", {"debug": sys.flags.dev_mode}
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Every async test runs on asyncio, in debug mode where Python is in development mode (-X dev).
+
+    Tests that are marked ``no_debug`` have a loop as services run it.
+    """
+    is_plain = request.node.get_closest_marker("no_debug") is not None
+    return "asyncio", {"debug": sys.flags.dev_mode and not is_plain}
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -28,19 +28,13 @@ from vwo_async._delivery.outbox import restorer
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(20)]
 
 DOWN = "http://127.0.0.1:9"
 NOBODY = 65534
 # A row of several pages, so that a small disk is soon full.
 LARGE = "x" * 4000
 SOON = Limits(backoff_base_s=0.02, backoff_cap_s=0.05)
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
-    return "asyncio", {"debug": False}
 
 
 @pytest.fixture

@@ -31,16 +31,10 @@ from vwo_async.outbox import SqliteOutbox
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(30)]
 
 DOWN = "http://127.0.0.1:9"
 SOON = Limits(backoff_base_s=0.02, backoff_cap_s=0.05)
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
-    return "asyncio", {"debug": False}
 
 
 @pytest.fixture

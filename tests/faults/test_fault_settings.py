@@ -25,13 +25,7 @@ from search_effort import examples
 from vwo_async import Reason, Settings, SettingsError, VWOClient, fetch_settings
 from vwo_async.testing import RecordingTransport
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
-    return "asyncio", {"debug": False}
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(60)]
 
 
 @pytest.fixture

@@ -38,17 +38,11 @@ from vwo_async.storage.sql import SqlUserStorage
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(60)]
 
 TIMEOUT_S = 0.3
 # By how much a noisy machine may be late with what a test has timed.
 SLACK_S = 0.3
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
-    return "asyncio", {"debug": False}
 
 
 @pytest.fixture

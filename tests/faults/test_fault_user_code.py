@@ -26,16 +26,10 @@ from vwo_async.storage import MemoryUserStorage, StoredDecision
 from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(20)]
 
 SLACK_S = 0.3
 TIMEOUT_S = 0.2
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
-    return "asyncio", {"debug": False}
 
 
 @pytest.fixture

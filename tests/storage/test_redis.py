@@ -40,7 +40,7 @@ from vwo_async.storage import GoalClaims, ManyReader, UserStorage
 from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.testing import RecordingTransport
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(30)]
 
 OLD_REDIS = find_old_redis()
 # Far more than a server on loopback needs, and less than any time-out of a client here.
@@ -87,12 +87,6 @@ class Place:
             for key in keys:
                 pipeline.pttl(key)
             return dict(zip(keys, pipeline.execute(), strict=True))
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: in debug mode hundreds of calls at once take seconds."""
-    return "asyncio", {"debug": False}
 
 
 @pytest.fixture(scope="module")

@@ -22,15 +22,9 @@ from vwo_async.storage.rounds import (
 )
 from vwo_async.testing import RecordingTransport
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug]
 
 TIMEOUT_S = 0.3
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it."""
-    return "asyncio", {"debug": False}
 
 
 def row(user_id: str) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 from outbox_file import count_rows
-from rig import SLACK_S, FaultServer, child, fault_server, names_of, say, steady_loop
+from rig import SLACK_S, FaultServer, child, names_of, say, steady_loop
 from sample import settings
+from tracking import DOWN, leave_behind, track, track_many
 from waiting import until
 
 from vwo_async import DeliveryStatus, FlushReport, OutboxError, TrackResult, VWOClient
@@ -33,15 +34,7 @@ from vwo_async.transport import Answer, Limits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(30)]
 
-DOWN = "http://127.0.0.1:9"
 SOON = Limits(backoff_base_s=0.02, backoff_cap_s=0.05)
-
-
-@pytest.fixture
-def vwo(tmp_path: Path) -> Iterator[FaultServer]:
-    """A server in a process of its own, with a ledger on disk."""
-    with fault_server(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture
@@ -50,30 +43,6 @@ def path(tmp_path: Path) -> Path:
     folder = tmp_path / "folder"
     folder.mkdir()
     return folder / "outbox.db"
-
-
-async def track(client: VWOClient, user_id: str, **options: Any) -> TrackResult:
-    """Track a conversion, which must be accepted."""
-    result = await client.track("checkout", user_id, "signup", **options)
-    assert result
-    return result
-
-
-async def track_many(client: VWOClient, number: int, prefix: str) -> list[TrackResult]:
-    """Track conversions of *number* users at once."""
-    calls = [track(client, f"{prefix}{user}") for user in range(number)]
-    return list(await asyncio.gather(*calls))
-
-
-async def leave_behind(path: Path, number: int, prefix: str = "left", **file: Any) -> list[Any]:
-    """Accept events while nobody listens, and close at once."""
-    limits = Limits(max_events=100_000, max_bytes=1_000_000_000)
-    client = VWOClient(settings(**file), base_url=DOWN, outbox=path, limits=limits)
-    async with client:
-        results = await track_many(client, number, prefix)
-        report = await client.aclose(timeout_s=0)
-        assert report.remaining == number
-    return results
 
 
 def fill(path: Path, number: int, **row: Any) -> None:
@@ -456,7 +425,7 @@ async def test_row_65_kept_is_what_is_in_the_file(path: Path) -> None:
 
 async def test_row_66_event_architecture_rows_in_batches(path: Path) -> None:
     """Rows of the event architecture are delivered where batches and a flush callback were asked for."""
-    await leave_behind(path, 10, isEventArchEnabled=True)
+    await leave_behind(path, 10, file=settings(isEventArchEnabled=True))
     told: list[Any] = []
     transport = RecordingTransport()
     client = VWOClient(
@@ -529,7 +498,7 @@ async def test_row_66_rows_of_another_key(
     vwo: FaultServer, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Rows of a rotated SDK key are kept, counted and said once; the key's own client sends them."""
-    left = await leave_behind(path, 12, sdkKey="f" * 32)
+    left = await leave_behind(path, 12, file=settings(sdkKey="f" * 32))
     async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as client:
         assert await client.flush_events()
         assert client.statistics().outbox_foreign == 12
@@ -550,7 +519,7 @@ async def test_row_66_old_rows_of_another_key_end(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Foreign rows end with the age at which one's own would, and are counted and said."""
-    await leave_behind(path, 6, sdkKey="f" * 32)
+    await leave_behind(path, 6, file=settings(sdkKey="f" * 32))
     fill(path, 12_000)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE events SET wall_s = wall_s - 100000 WHERE id % 2")
@@ -908,6 +877,16 @@ async def test_row_68_an_outbox_that_cannot_open(error: BaseException) -> None:
     assert raised.value.__cause__ is error
 
 
+async def assert_hook_fails_alone(hook: Any) -> None:
+    """Assert that a hook which fails is counted, and as consent says no, while calls go on."""
+    client = VWOClient(settings(), transport=RecordingTransport(), integrations=hook)
+    async with client:
+        assert await client.track("checkout", "Ashley", "signup", wait=True)
+        await until(lambda: client.statistics().callback_errors == 1)
+    async with VWOClient(settings(), transport=RecordingTransport(), consent=hook) as client:
+        assert not await client.track("checkout", "Ashley", "signup")
+
+
 @pytest.mark.parametrize("error", [Odd, GeneratorExit])
 @pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])
 async def test_row_68_hooks_that_raise_no_exception(
@@ -921,13 +900,7 @@ async def test_row_68_hooks_that_raise_no_exception(
     def plain(*_: object) -> bool:
         raise error
 
-    hook: Any = plain if is_plain else burst
-    client = VWOClient(settings(), transport=RecordingTransport(), integrations=hook)
-    async with client:
-        assert await client.track("checkout", "Ashley", "signup", wait=True)
-        await until(lambda: client.statistics().callback_errors == 1)
-    async with VWOClient(settings(), transport=RecordingTransport(), consent=hook) as client:
-        assert not await client.track("checkout", "Ashley", "signup")
+    await assert_hook_fails_alone(plain if is_plain else burst)
 
 
 async def _judge(work: Any, judged: list[bool]) -> None:
@@ -983,10 +956,4 @@ async def test_row_68_consent_and_integrations(is_plain: bool) -> None:
     def plain(*_: object) -> bool:
         raise asyncio.CancelledError
 
-    hook: Any = plain if is_plain else burst
-    client = VWOClient(settings(), transport=RecordingTransport(), integrations=hook)
-    async with client:
-        assert await client.track("checkout", "Ashley", "signup", wait=True)
-        await until(lambda: client.statistics().callback_errors == 1)
-    async with VWOClient(settings(), transport=RecordingTransport(), consent=hook) as client:
-        assert not await client.track("checkout", "Ashley", "signup")
+    await assert_hook_fails_alone(plain if is_plain else burst)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
-from rig import P99_DELAY_S, FaultServer, fault_server, steady_loop
+from rig import P99_DELAY_S, FaultServer, steady_loop
 from sample import ACCOUNT, KEY, SECRET, campaign, settings, variation
 from search_effort import examples
 
@@ -26,13 +26,6 @@ from vwo_async import Reason, Settings, SettingsError, VWOClient, fetch_settings
 from vwo_async.testing import RecordingTransport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(60)]
-
-
-@pytest.fixture
-def vwo(tmp_path: Path) -> Iterator[FaultServer]:
-    """A server in a process of its own."""
-    with fault_server(tmp_path) as server:
-        yield server
 
 
 # Row 44

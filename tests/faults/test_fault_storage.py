@@ -23,7 +23,7 @@ from pooler import pooling
 from port import find_free_port
 from postgres import PostgresServer
 from redis import Redis as SyncRedis
-from sample import settings
+from sample import row, settings
 from server import Server, running_server
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -50,16 +50,6 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis server to hurt."""
     with running_redis(tmp_path / "redis") as server:
         yield server
-
-
-def row(user_id: str = "Ashley", **more: Any) -> dict[str, Any]:
-    """Return a record of the variation that bucketing gives to neither Ashley nor most others."""
-    return {
-        "userId": user_id,
-        "campaignKey": "checkout",
-        "variationName": "Variation-1",
-        **more,
-    }
 
 
 def client_with(storage: Any, **options: Any) -> VWOClient:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from database import RedisServer, running_redis
 from rig import FaultServer, fault_server, names_of, steady_loop
-from sample import SECRET, campaign, settings, variation
+from sample import SECRET, campaign, row, settings, variation
 from server import Received, Server, answer, running_server
 from waiting import until
 
@@ -30,13 +30,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(20)]
 
 SLACK_S = 0.3
 TIMEOUT_S = 0.2
-
-
-@pytest.fixture
-def vwo(tmp_path: Path) -> Iterator[FaultServer]:
-    """A server in a process of its own, with a ledger on disk."""
-    with fault_server(tmp_path) as server:
-        yield server
 
 
 class Visit:
@@ -78,16 +71,6 @@ def spin(seconds: float) -> None:
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
         pass
-
-
-def row(user_id: str = "Ashley", **more: Any) -> dict[str, Any]:
-    """Return a stored record in the variation that bucketing would not give Ashley."""
-    return {
-        "userId": user_id,
-        "campaignKey": "checkout",
-        "variationName": "Variation-1",
-        **more,
-    }
 
 
 # Row 30
@@ -412,9 +395,6 @@ async def test_row_32_hanging_set_does_not_hold_close(vwo: FaultServer) -> None:
 
 
 # Row 33
-
-
-Act = Callable[[Visit], "Coroutine[Any, Any, object] | None"]
 
 
 def act_raise(visit: Visit) -> None:

@@ -32,7 +32,7 @@ from database import (
 from redis import Redis as SyncRedis
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.sentinel import Sentinel
-from sample import settings
+from sample import row, settings
 
 from vwo_async import Reason, VWOClient
 from vwo_async._error import InvalidInputError, StorageError
@@ -111,16 +111,6 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisServer
     """A cluster of two masters."""
     with running_cluster(tmp_path_factory.mktemp("cluster"), 2) as cluster:
         yield cluster
-
-
-def row(user_id: str, campaign_key: str = "checkout", **more: Any) -> dict[str, Any]:
-    """Return a record."""
-    return {
-        "userId": user_id,
-        "campaignKey": campaign_key,
-        "variationName": "Variation-1",
-        **more,
-    }
 
 
 def write_officially(url: str, record: dict[str, Any]) -> str:

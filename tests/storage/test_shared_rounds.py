@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from sample import settings
+from sample import row, settings
 
 from vwo_async import Reason, TrackResult, VWOClient
 from vwo_async.storage import MemoryUserStorage
@@ -25,10 +25,6 @@ from vwo_async.testing import RecordingTransport
 pytestmark = [pytest.mark.anyio, pytest.mark.no_debug]
 
 TIMEOUT_S = 0.3
-
-
-def row(user_id: str) -> dict[str, Any]:
-    return {"userId": user_id, "campaignKey": "checkout", "variationName": "Variation-1"}
 
 
 class Rounds:

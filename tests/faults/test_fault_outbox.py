@@ -285,6 +285,39 @@ async def test_row_65_with_a_healthy_server(vwo: FaultServer, path: Path, name: 
     assert count_rows(path) == 0
 
 
+class SlowToClose(RecordingTransport):
+    """A transport that nothing gets through, and that closes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__([Answer(503)] * 100)
+        self.is_asked = asyncio.Event()
+        self.may_close = asyncio.Event()
+
+    async def aclose(self) -> None:
+        self.is_asked.set()
+        await self.may_close.wait()
+
+
+async def test_row_65_the_file_goes_while_closing(
+    vwo: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What closing has counted as kept already is kept again where the file goes before all is closed."""
+    monkeypatch.setattr(sqlite, "CHECK_INTERVAL_S", 0.02)
+    transport = SlowToClose()
+    client = VWOClient(settings(), transport=transport, outbox=path, limits=SOON)
+    async with client, steady_loop():
+        results = await track_many(client, 10)
+        closing_client = asyncio.create_task(client.aclose(timeout_s=0.2))
+        await transport.is_asked.wait()
+        delete(path)
+        await until(lambda: path.exists() and count_rows(path) == 10, 5)
+        transport.may_close.set()
+        assert (await closing_client).remaining == 10
+    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as second:
+        assert await second.flush_events()
+    assert vwo.ledger() == names_of(*results)
+
+
 async def shared_memory_cut(path: str) -> None:
     """Be a client that has the file of shared memory cut under it."""
     file = Path(path)

@@ -81,8 +81,11 @@ def quick(session: nox.Session) -> None:
     """Run the tests of decisions, queue, track and API with few examples; arguments go to pytest."""
     install_once(session, "test", "demo")
     paths = session.posargs or QUICK_TESTS
+    # What was compiled is kept, also where the environment says otherwise: it saves a third of the time.
+    compiled = Path(session.virtualenv.location, "compiled").resolve()
+    env = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(compiled)}
     # Without Python's development mode, which takes half of the time.
-    session.run("pytest", "-q", *IN_PARALLEL, "--hypothesis-profile=quick", *paths)
+    session.run("pytest", "-q", *IN_PARALLEL, "--hypothesis-profile=quick", *paths, env=env)
 
 
 @nox.session

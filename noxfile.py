@@ -81,8 +81,11 @@ def quick(session: nox.Session) -> None:
     """Run the tests of decisions, queue, track and API with few examples; arguments go to pytest."""
     install_once(session, "test", "demo")
     paths = session.posargs or QUICK_TESTS
+    # What was compiled is kept, also where the environment says otherwise: it saves a third of the time.
+    compiled = Path(session.virtualenv.location, "compiled").resolve()
+    env = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(compiled)}
     # Without Python's development mode, which takes half of the time.
-    session.run("pytest", "-q", *IN_PARALLEL, "--hypothesis-profile=quick", *paths)
+    session.run("pytest", "-q", *IN_PARALLEL, "--hypothesis-profile=quick", *paths, env=env)
 
 
 @nox.session
@@ -105,7 +108,7 @@ def mutants(session: nox.Session) -> None:
 
     Without arguments a fifth of them is tried; ``"*"`` is all, ``"*segment*"`` those of one module.
     """
-    install(session, "test", "demo", "mutants")
+    install(session, "test", "mutants")
     names = session.posargs or ["*[27]"]
     session.run("mutmut", "run", *names, env={"CI": "true"})
     session.run("mutmut", "results")
@@ -156,7 +159,7 @@ def parity(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Run the failure matrix: every fault that delivery is promised to survive."""
-    install(session, "test", "demo")
+    install(session, "test")
     session.run(*PYTEST, "tests/faults", "-v", *session.posargs)
 
 

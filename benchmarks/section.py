@@ -245,19 +245,7 @@ def _write_storages(results: Results) -> Iterator[str]:
         "writes it down. By hand: three plain calls of the client library that do the same, without any "
         "event. Servers on this machine, with their own defaults.\n"
     )
-    for case in results.cases("storage"):
-        rows = [
-            [
-                label,
-                _show(results, case, label, "p50_us"),
-                _show_middle(results, case, label, "p99_us"),
-                _show(results, case, label, "events_per_s"),
-                _show(results, case, label, "cpu_us"),
-            ]
-            for label in results.labels(case)
-        ]
-        head = [_count(case, "caller"), "p50, µs", "p99, µs"]
-        yield make_table([*head, "calls/s", "CPU, µs/call"], rows)
+    yield from _write_kept(results, "storage", "call")
 
 
 def _write_outboxes(results: Results) -> Iterator[str]:
@@ -266,7 +254,11 @@ def _write_outboxes(results: Results) -> Iterator[str]:
         "until the server has it and the row is removed. By hand: one commit of as many rows as there are "
         "callers, and nothing else.\n"
     )
-    for case in results.cases("outbox"):
+    yield from _write_kept(results, "outbox", "event")
+
+
+def _write_kept(results: Results, topic: str, unit: str) -> Iterator[str]:
+    for case in results.cases(topic):
         rows = [
             [
                 label,
@@ -278,7 +270,7 @@ def _write_outboxes(results: Results) -> Iterator[str]:
             for label in results.labels(case)
         ]
         head = [_count(case, "caller"), "p50, µs", "p99, µs"]
-        yield make_table([*head, "events/s", "CPU, µs/event"], rows)
+        yield make_table([*head, f"{unit}s/s", f"CPU, µs/{unit}"], rows)
 
 
 _WRITERS: tuple[tuple[str, str, Callable[[Results], Iterator[str]]], ...] = (

@@ -9,7 +9,8 @@ import inspect
 import linecache
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -25,13 +26,29 @@ from search_effort import register_profiles
 import vwo_async._settings.parse
 import vwo_async.transport  # noqa: F401
 
+if TYPE_CHECKING:
+    from rig import FaultServer
+
 register_profiles()
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """Every async test runs on asyncio, in debug mode where Python is in development mode (-X dev)."""
-    return "asyncio", {"debug": sys.flags.dev_mode}
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Every async test runs on asyncio, in debug mode where Python is in development mode (-X dev).
+
+    Tests that are marked ``no_debug`` have a loop as services run it.
+    """
+    is_plain = request.node.get_closest_marker("no_debug") is not None
+    return "asyncio", {"debug": sys.flags.dev_mode and not is_plain}
+
+
+@pytest.fixture
+def vwo(tmp_path: Path) -> Iterator[FaultServer]:
+    """A server in a process of its own, with a ledger on disk; for the failure matrix."""
+    from rig import fault_server
+
+    with fault_server(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,15 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
+
+from vwo_async._delivery.transport.by_name import (
+    TransportName,
+    check_transport_name,
+    load_transport,
+    make_transport,
+)
+from vwo_async._delivery.transport.config import TransportConfig
+from vwo_async.transport import Request, Timeouts, Transport
 
 TRANSPORTS = ("httpx", "httpx2", "aiohttp")
 UNKNOWN = "unknown"
 NEXT_STATUS = 299
 NEXT = b"HTTP/1.1 299 Next\r\nContent-Length: 0\r\n\r\n"
 PAUSE_S = 0.02
+POST = Request("POST", "/server-side/batch-events?a=b", (), b'{"ev":[]}')
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+# Importing what a transport needs takes longer than a loop may be held, so that no test is to be the first.
+for _name in TRANSPORTS:
+    load_transport(check_transport_name(_name))
 
 
 @dataclass(frozen=True)
@@ -197,11 +214,9 @@ class RawServer:
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                await self._serve(reader, writer)
+            await self._serve(reader, writer)
         finally:
             self.is_done.set()
-            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await self._read(reader):
@@ -228,20 +243,25 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(server: RawServer | None = None) -> AsyncIterator[RawServer]:
-    """Run *server*, or a new one, on loopback."""
-    server = server or RawServer()
+async def listening(serve: Serve) -> AsyncIterator[int]:
+    """Serve connections on a free port of loopback, and close them in the end."""
     tasks: set[asyncio.Task[None]] = set()
 
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await serve(reader, writer)
+        finally:
+            writer.close()
+
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(server.connected(reader, writer))
+        task = asyncio.create_task(run(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
     listener = await asyncio.start_server(accept, "127.0.0.1", 0)
-    server.base_url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     try:
-        yield server
+        yield listener.sockets[0].getsockname()[1]
     finally:
         listener.close()
         for task in tasks:
@@ -249,6 +269,27 @@ async def raw_server(server: RawServer | None = None) -> AsyncIterator[RawServer
         await asyncio.gather(*tasks, return_exceptions=True)
         # A closed connection is gone in the turn after.
         await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def raw_server(server: RawServer | None = None) -> AsyncIterator[RawServer]:
+    """Run *server*, or a new one, on loopback."""
+    server = server or RawServer()
+    async with listening(server.connected) as port:
+        server.base_url = f"http://127.0.0.1:{port}"
+        yield server
+
+
+@asynccontextmanager
+async def transport_to(
+    name: TransportName, base_url: str, timeouts: Timeouts, **options: Any
+) -> AsyncIterator[Transport]:
+    """Send to *base_url* by the transport of that name, and close it in the end."""
+    transport = make_transport(name, TransportConfig(base_url, timeouts, **options))
+    try:
+        yield transport
+    finally:
+        await transport.aclose()
 
 
 def cut(raw: bytes, draw: random.Random) -> list[bytes]:

@@ -53,6 +53,16 @@ def settings(*campaigns: dict[str, Any], **more: Any) -> dict[str, Any]:
     )
 
 
+def row(user_id: str = "Ashley", campaign_key: str = "checkout", **more: Any) -> dict[str, Any]:
+    """Return a stored record, of the variation that bucketing gives to neither Ashley nor most others."""
+    return {
+        "userId": user_id,
+        "campaignKey": campaign_key,
+        "variationName": "Variation-1",
+        **more,
+    }
+
+
 # What each API method must be given.
 REQUIRED = {
     "activate": ("campaign_key", "user_id"),

@@ -6,11 +6,11 @@ The bounds are about twice what is needed, so that Python versions fit and a sli
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from counted import count_awaited_calls
 from sample import campaign, settings
 
 from vwo_async import VWOClient
@@ -26,27 +26,6 @@ SEGMENT = {
     ]
 }
 VARIABLES = {"plan": "team", "age": 33, "country": "DE", "language": "De"}
-
-
-async def count_calls(call: Callable[[], Awaitable[Any]]) -> int:
-    """Return how many functions, of Python and of C, one *call* runs in this thread at least."""
-    calls = 0
-
-    def note(frame: Any, event: str, argument: Any) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    # The first call fills caches, and each may be the first in a turn of the loop, which costs more.
-    counts = []
-    for _ in range(4):
-        calls = 0
-        sys.setprofile(note)
-        try:
-            await call()
-        finally:
-            sys.setprofile(None)
-        counts.append(calls)
-    return min(counts)
 
 
 def run_counted(body: Callable[[VWOClient], Awaitable[int]], file: Any, **options: Any) -> int:
@@ -67,7 +46,7 @@ def file_of(number: int, **more: Any) -> dict[str, Any]:
 
 def count_decision(number: int, variables: dict[str, Any] | None = None, **more: Any) -> int:
     async def body(client: VWOClient) -> int:
-        return await count_calls(
+        return await count_awaited_calls(
             lambda: client.get_variation_name("checkout", "Ashley", custom_variables=variables)
         )
 
@@ -90,7 +69,7 @@ def test_a_conversion(options: dict[str, Any], bound: int) -> None:
     """A conversion in the background does little in its caller's time."""
 
     async def body(client: VWOClient) -> int:
-        return await count_calls(lambda: client.track("checkout", "Ashley", "often"))
+        return await count_awaited_calls(lambda: client.track("checkout", "Ashley", "often"))
 
     if options:
         row = {"userId": "Ashley", "campaignKey": "checkout", "variationName": "Control"}
@@ -112,7 +91,7 @@ def test_a_conversion_of_a_known_user() -> None:
 
     async def body(client: VWOClient) -> int:
         waiting = iter(users)
-        return await count_calls(lambda: client.track("checkout", next(waiting), "signup"))
+        return await count_awaited_calls(lambda: client.track("checkout", next(waiting), "signup"))
 
     assert run_counted(body, file_of(1), user_storage=known(*users)) <= 200
 
@@ -121,7 +100,7 @@ def test_a_known_user_who_is_activated() -> None:
     """With a storage in memory, a user who is known is looked up by about a hundred functions."""
 
     async def body(client: VWOClient) -> int:
-        return await count_calls(lambda: client.activate("checkout", "Ashley"))
+        return await count_awaited_calls(lambda: client.activate("checkout", "Ashley"))
 
     assert run_counted(body, file_of(1), user_storage=known("Ashley")) <= 250
 
@@ -154,8 +133,8 @@ def test_a_conversion_of_many_at_once() -> None:
             calls = [client.track("checkout", next(waiting), "signup") for _ in range(number)]
             await asyncio.gather(*calls)
 
-        few = await count_calls(lambda: track(50))
-        many = await count_calls(lambda: track(150))
+        few = await count_awaited_calls(lambda: track(50))
+        many = await count_awaited_calls(lambda: track(150))
         return (many - few) // 100
 
     assert run_counted(body, file_of(1), user_storage=Rounds(known(*users))) <= 430
@@ -170,7 +149,7 @@ def test_delivery() -> None:
                 await client.track("checkout", f"u{user}", "often")
             await client.flush_events()
 
-        return await count_calls(flush)
+        return await count_awaited_calls(flush)
 
     few = run_counted(lambda client: count_flush(client, 50), file_of(1))
     many = run_counted(lambda client: count_flush(client, 150), file_of(1))
@@ -184,7 +163,7 @@ def test_opening() -> None:
         async def open_client() -> None:
             VWOClient(file_of(number, segments=SEGMENT), transport=RecordingTransport())
 
-        return asyncio.run(count_calls(open_client))
+        return asyncio.run(count_awaited_calls(open_client))
 
     few, many = count(20), count(200)
     assert (many - few) / 180 <= 1300

@@ -15,8 +15,9 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from sample import campaign, settings, variation
-from server import Received, Server, answer, running_server
+from sample import campaign, row, settings, variation
+from server import Received, answer
+from serving import serving
 from vector import RecordingStorage, impressions
 
 import vwo_async
@@ -40,18 +41,6 @@ async def recording(
         yield client, transport
 
 
-@asynccontextmanager
-async def serving(
-    file: dict[str, Any] | None = None, **options: Any
-) -> AsyncIterator[tuple[VWOClient, Server]]:
-    """A client that talks to a real server on loopback."""
-    async with (
-        running_server() as server,
-        VWOClient(file or settings(), base_url=server.base_url, **options) as client,
-    ):
-        yield client, server
-
-
 class Answering(RecordingStorage):
     """A storage whose every read has the same answer."""
 
@@ -64,11 +53,6 @@ class Answering(RecordingStorage):
         if isinstance(self.row, Exception):
             raise self.row
         return self.row
-
-
-def row(key: str = "checkout", name: str = "Variation-1", **more: Any) -> dict[str, Any]:
-    """Return a record of Ashley, in the variation that bucketing would not give: 4986 is Control."""
-    return {"userId": "Ashley", "campaignKey": key, "variationName": name, **more}
 
 
 def leaf(operand: str) -> dict[str, Any]:
@@ -166,7 +150,7 @@ async def test_04_track_overwrites_goals() -> None:
         {"id": 1, "identifier": "bought", "type": "CUSTOM_GOAL"},
         {"id": 2, "identifier": "paid", "type": "CUSTOM_GOAL"},
     ]
-    storage = RecordingStorage([row(name="Control")])
+    storage = RecordingStorage([row(variationName="Control")])
     file = settings(campaign(11, "checkout", goals=goals))
     async with recording(file, user_storage=storage) as (client, transport):
         answers = [
@@ -311,11 +295,11 @@ async def test_12_returning_user_flag() -> None:
 
 async def test_13_eventarch_dedupes_goals() -> None:
     """On the event architecture too a goal is stored, and refused once it is."""
-    storage = RecordingStorage([row(name="Control")])
+    storage = RecordingStorage([row(variationName="Control")])
     file = settings(isEventArchEnabled=True)
     async with recording(file, user_storage=storage) as (client, transport):
         assert await client.track("checkout", "Ashley", "signup", wait=True)
-        assert storage.sets == [row(name="Control", goalIdentifier="signup")]
+        assert storage.sets == [row(variationName="Control", goalIdentifier="signup")]
         again = await client.track("checkout", "Ashley", "signup", wait=True)
         assert again.as_dict() == {"checkout": False}
         assert len(transport.requests) == 1
@@ -367,7 +351,7 @@ async def test_16_feature_flag_raw() -> None:
 
 async def test_17_user_storage_data() -> None:
     """A record given with the call is used and the storage is not asked."""
-    storage = RecordingStorage([row(name="Control")])
+    storage = RecordingStorage([row(variationName="Control")])
     async with recording(user_storage=storage) as (client, _):
         assert await client.activate("checkout", "Ashley", user_storage_data=row()) == "Variation-1"
         result = await client.track("checkout", "Ashley", "signup", user_storage_data=row())
@@ -611,7 +595,7 @@ async def test_35_meta_data() -> None:
     storage = RecordingStorage()
     async with recording(user_storage=storage) as (client, _):
         await client.activate("checkout", "Ashley", meta_data={"browser": "x"})
-        assert storage.sets == [row(name="Control", metaData={"browser": "x"})]
+        assert storage.sets == [row(variationName="Control", metaData={"browser": "x"})]
 
 
 async def test_36_track_dup_keys_repeat() -> None:
@@ -626,18 +610,23 @@ async def test_36_track_dup_keys_repeat() -> None:
 
 async def test_37_stale_storage_is_tracked() -> None:
     """A user whose stored variation was removed is decided afresh, reported and stored anew."""
-    storage = RecordingStorage([row(name="Removed"), row("search", "Removed")])
+    storage = RecordingStorage(
+        [row(variationName="Removed"), row(campaign_key="search", variationName="Removed")]
+    )
     async with recording(user_storage=storage) as (client, transport):
         assert await client.activate("checkout", "Ashley", wait=True) == "Control"
         await client.is_feature_enabled("search", "Ashley", wait=True)
         expected = [["track-user", 11, 1], ["track-user", 12, 1]]
         assert impressions(transport.requests) == expected
-        assert storage.sets == [row(name="Control"), row("search", "Control")]
+        assert storage.sets == [
+            row(variationName="Control"),
+            row(campaign_key="search", variationName="Control"),
+        ]
 
 
 @pytest.mark.parametrize(
     "stored",
-    [{"userId": "Ashley"}, {"userId": "Ashley", "campaignKey": "checkout"}, row(name="")],
+    [{"userId": "Ashley"}, {"userId": "Ashley", "campaignKey": "checkout"}, row(variationName="")],
     ids=["id alone", "no variation", "empty variation"],
 )
 async def test_38_storage_activated(stored: dict[str, Any]) -> None:
@@ -653,7 +642,7 @@ async def test_38_storage_activated(stored: dict[str, Any]) -> None:
 
 async def test_39_storage_match() -> None:
     """A record of another campaign is ignored, although it names a variation that exists here."""
-    storage = Answering(row("search"))
+    storage = Answering(row(campaign_key="search"))
     async with recording(user_storage=storage) as (client, transport):
         assert await client.activate("checkout", "Ashley", wait=True) == "Control"
         assert impressions(transport.requests) == [["track-user", 11, 1]]
@@ -729,7 +718,7 @@ async def test_45_meg_other_storage() -> None:
     """A record of another member counts only while the variation that it names exists."""
     file = group_file({"et": 1})
     for name, keys in (("Removed", ["A"]), ("Control", ["B"])):
-        storage = RecordingStorage([row("B", name)])
+        storage = RecordingStorage([row(campaign_key="B", variationName=name)])
         assert await holders(file, "Ashley", user_storage=storage) == keys
 
 
@@ -1010,7 +999,7 @@ async def test_push_of_a_blank() -> None:
 async def test_hook_of_nothing() -> None:
     """The integrations callback hears of no decision without a variation, and of no goal counted before."""
     heard: list[dict[str, Any]] = []
-    storage = RecordingStorage([row(name="Control", goalIdentifier="signup")])
+    storage = RecordingStorage([row(variationName="Control", goalIdentifier="signup")])
     async with recording(user_storage=storage, integrations=heard.append) as (client, _):
         assert not await client.track("checkout", "Ashley", "signup")
     file = settings(campaign(7, "half", percentTraffic=50), campaign(8, "none", percentTraffic=0))
@@ -1054,7 +1043,7 @@ async def test_keys_are_case_sensitive() -> None:
         campaign(11, "checkout"),
         campaign(13, "banner", "FEATURE_ROLLOUT", variables=variables),
     )
-    storage = RecordingStorage([row(name="VARIATION-1")])
+    storage = RecordingStorage([row(variationName="VARIATION-1")])
     async with recording(file, user_storage=storage) as (client, _):
         assert await client.activate("Checkout", "Ashley") is None
         assert await client.activate("checkout", "Ashley") == "Control"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from sample import campaign, settings
+from sample import campaign, row, settings
 from vector import RecordingStorage
 
 from vwo_async import Reason, VWOClient
@@ -19,16 +19,6 @@ pytestmark = pytest.mark.anyio
 
 def client_with(storage: Any, **options: Any) -> VWOClient:
     return VWOClient(settings(), user_storage=storage, transport=RecordingTransport(), **options)
-
-
-def row(**more: Any) -> dict[str, Any]:
-    """Return a stored record of Ashley, in the variation that bucketing would not give."""
-    return {
-        "userId": "Ashley",
-        "campaignKey": "checkout",
-        "variationName": "Variation-1",
-        **more,
-    }
 
 
 @pytest.mark.parametrize("spelling", ["goalIdentifier", "goalIdentifiers"])

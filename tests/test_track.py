@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sample import campaign, settings, variation
-from server import Reply, Server, answer, running_server
+from server import Reply, Server, answer
+from serving import serving
 from waiting import until
 
 from vwo_async import (
@@ -30,18 +29,6 @@ from vwo_async.storage import MemoryUserStorage
 from vwo_async.transport import Limits
 
 pytestmark = pytest.mark.anyio
-
-
-@asynccontextmanager
-async def serving(
-    file: dict[str, Any] | None = None, **options: Any
-) -> AsyncIterator[tuple[VWOClient, Server]]:
-    """A client that talks to a real server on loopback."""
-    async with (
-        running_server() as server,
-        VWOClient(file or settings(), base_url=server.base_url, **options) as client,
-    ):
-        yield client, server
 
 
 def sent(server: Server) -> list[dict[str, str]]:

@@ -12,11 +12,11 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from raw_answer import NEXT_STATUS, ROWS, TRANSPORTS, RawServer, cut, raw_server
+from raw_answer import NEXT_STATUS, POST, ROWS, TRANSPORTS, RawServer, cut, raw_server, transport_to
 from rig import PLAN
 from sample import ACCOUNT, KEY
 
@@ -27,12 +27,11 @@ from vwo_async._delivery.sender import Sender
 from vwo_async._delivery.transport.by_name import (
     TransportName,
     check_transport_name,
-    load_transport,
     make_transport,
 )
 from vwo_async._delivery.transport.config import TransportConfig
 from vwo_async._user import User
-from vwo_async.transport import Answer, Failure, Request, Timeouts, Transport
+from vwo_async.transport import Answer, Failure, Timeouts, Transport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20 * 60)]
 
@@ -40,7 +39,6 @@ ROUNDS = int(os.environ.get("ANSWER_FUZZ_ROUNDS", "30"))
 # The same answers in each run, so that a run tells what a change did; other seeds are for longer runs.
 SEED = int(os.environ.get("ANSWER_FUZZ_SEED", "1"))
 LIMITS = Timeouts(connect_s=1, read_s=0.3, total_s=1)
-POST = Request("POST", "/server-side/batch-events?a=b", (), b'{"ev":[]}')
 PIECES = [
     b"HTTP/1.1 200 OK\r\n",
     b"HTTP/1.0 204 No\r\n",
@@ -65,9 +63,6 @@ PIECES = [
     b"\xff\xfe",
 ]
 
-for _name in TRANSPORTS:
-    load_transport(check_transport_name(_name))
-
 
 def draw_answer(draw: random.Random) -> bytes:
     """Return an answer of the table with a few faults in it, or one put together from pieces."""
@@ -90,14 +85,12 @@ def draw_answer(draw: random.Random) -> bytes:
 
 @asynccontextmanager
 async def transports_to(server: RawServer) -> AsyncIterator[dict[TransportName, Transport]]:
-    config = TransportConfig(server.base_url, LIMITS)
     names = [check_transport_name(name) for name in TRANSPORTS]
-    made = {name: make_transport(name, config) for name in names}
-    try:
-        yield made
-    finally:
-        for one in made.values():
-            await one.aclose()
+    async with AsyncExitStack() as stack:
+        yield {
+            name: await stack.enter_async_context(transport_to(name, server.base_url, LIMITS))
+            for name in names
+        }
 
 
 async def test_row_63_any_answer() -> None:
@@ -134,26 +127,21 @@ class Taker(RawServer):
         self.taken: Counter[str] = Counter()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                line = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0].decode()
-                self.fuzzed -= 1
-                raw = (
-                    draw_answer(self.draw)
-                    if self.fuzzed >= 0
-                    else b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-                )
-                if raw.startswith(b"HTTP/1.1 200 OK\r\n"):
-                    self.taken[line] += 1
-                for piece in cut(raw, self.draw):
-                    writer.write(piece)
-                    await asyncio.sleep(0)
-                if self.fuzzed >= 0:
-                    return
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        while True:
+            line = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0].decode()
+            self.fuzzed -= 1
+            raw = (
+                draw_answer(self.draw)
+                if self.fuzzed >= 0
+                else b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+            )
+            if raw.startswith(b"HTTP/1.1 200 OK\r\n"):
+                self.taken[line] += 1
+            for piece in cut(raw, self.draw):
+                writer.write(piece)
+                await asyncio.sleep(0)
+            if self.fuzzed >= 0:
+                return
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)

@@ -7,8 +7,7 @@ import socket
 import struct
 import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,13 @@ import pytest
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
 from chosen_transport import TRANSPORT
-from raw_answer import TRANSPORTS
+from raw_answer import TRANSPORTS, Serve, listening, transport_to
 from rig import Authority, fault_server, names_of, steady_loop
 from waiting import until
 
-from vwo_async import InvalidInputError, Reason, SettingsSource, fetch_settings
-from vwo_async._delivery.transport.by_name import (
-    TransportName,
-    check_transport_name,
-    load_transport,
-    make_transport,
-)
-from vwo_async._delivery.transport.config import TransportConfig
-from vwo_async.transport import Answer, Failure, Limits, Request, Timeouts, Transport
+from vwo_async import InvalidInputError, Reason, SettingsSource, VWOClient, fetch_settings
+from vwo_async._delivery.transport.by_name import TransportName, check_transport_name
+from vwo_async.transport import Answer, Failure, Limits, Request, Timeouts
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
 
@@ -39,52 +32,6 @@ GET = Request("GET", "/server-side/track-user?u=1&sId=1")
 SMALL = Request("POST", "/server-side/batch-events?a=b", (), b"x" * 100)
 LARGE = Request("POST", "/server-side/batch-events?a=b", (), b"x" * 5_000_000)
 PASSWORD = "pässwört-日本"
-
-for _name in TRANSPORTS:
-    load_transport(check_transport_name(_name))
-
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def listening(serve: Serve) -> AsyncIterator[int]:
-    """Serve connections on a free port of loopback, and close them in the end."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                await serve(reader, writer)
-        finally:
-            writer.close()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(run(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def transport_to(
-    name: TransportName, base_url: str, **options: Any
-) -> AsyncIterator[Transport]:
-    transport = make_transport(name, TransportConfig(base_url, LIMITS, **options))
-    try:
-        yield transport
-    finally:
-        await transport.aclose()
-
 
 # Row 62
 
@@ -121,7 +68,7 @@ async def test_row_62_an_early_answer(name: TransportName, status: int, ending: 
     """A server that answers before it has read a large body is heard, whatever it does with the rest."""
     async with (
         listening(answer_early(status, ending)) as port,
-        transport_to(name, f"http://127.0.0.1:{port}") as transport,
+        transport_to(name, f"http://127.0.0.1:{port}", LIMITS) as transport,
     ):
         begun = time.monotonic()
         for _ in range(3):
@@ -135,7 +82,7 @@ async def test_row_62_an_early_answer_to_little(name: TransportName, ending: str
     """The same where the body is small and on its way already."""
     async with (
         listening(answer_early(403, ending)) as port,
-        transport_to(name, f"http://127.0.0.1:{port}") as transport,
+        transport_to(name, f"http://127.0.0.1:{port}", LIMITS) as transport,
     ):
         for _ in range(20):
             assert await transport.send(SMALL) == Answer(403)
@@ -155,7 +102,7 @@ async def test_row_62_an_interim_answer_is_not_the_end(name: TransportName) -> N
 
     async with (
         listening(serve) as port,
-        transport_to(name, f"http://127.0.0.1:{port}") as transport,
+        transport_to(name, f"http://127.0.0.1:{port}", LIMITS) as transport,
     ):
         assert await transport.send(LARGE) == Answer(201)
     assert received == [len(LARGE.body)]
@@ -236,7 +183,9 @@ async def test_row_63_not_sent_through_a_proxy(
     host = "127.0.0.1:9" if scheme == "http" else "vwo.invalid"
     async with (
         listening(serve) as port,
-        transport_to(name, f"{scheme}://{host}", proxy=f"http://127.0.0.1:{port}") as transport,
+        transport_to(
+            name, f"{scheme}://{host}", LIMITS, proxy=f"http://127.0.0.1:{port}"
+        ) as transport,
     ):
         assert await transport.send(GET) == Answer(failure=Failure.NOT_SENT)
 
@@ -251,7 +200,7 @@ async def test_row_63_refused_as_by_a_proxy(name: TransportName) -> None:
 
     async with (
         listening(serve) as port,
-        transport_to(name, f"http://127.0.0.1:{port}") as transport,
+        transport_to(name, f"http://127.0.0.1:{port}", LIMITS) as transport,
     ):
         assert await transport.send(GET) == Answer(407)
 
@@ -266,7 +215,7 @@ async def test_row_63_not_sent_in_a_handshake(name: TransportName) -> None:
 
     async with (
         listening(serve) as port,
-        transport_to(name, f"https://127.0.0.1:{port}") as transport,
+        transport_to(name, f"https://127.0.0.1:{port}", LIMITS) as transport,
     ):
         assert await transport.send(GET) == Answer(failure=Failure.NOT_SENT)
 
@@ -284,7 +233,7 @@ async def test_row_63_a_proxy_password(name: TransportName, scheme: str) -> None
     host = "127.0.0.1:9" if scheme == "http" else "vwo.invalid"
     async with listening(serve) as port:
         proxy = f"http://us%40er:{PASSWORD}@127.0.0.1:{port}"
-        async with transport_to(name, f"{scheme}://{host}", proxy=proxy) as transport:
+        async with transport_to(name, f"{scheme}://{host}", LIMITS, proxy=proxy) as transport:
             await transport.send(GET)
     assert heard == [f"us@er:{PASSWORD}"]
 
@@ -307,6 +256,7 @@ async def test_row_63_a_tunnel(tmp_path: Path, name: TransportName) -> None:
             transport_to(
                 name,
                 server.base_url,
+                LIMITS,
                 proxy=f"http://127.0.0.1:{port}",
                 ssl_context=authority.trusting,
             ) as transport,
@@ -421,6 +371,14 @@ def test_row_77_a_context_that_verifies_nothing() -> None:
 # Row 84
 
 
+async def see_vwo_down(client: VWOClient) -> None:
+    """Track until the client knows that VWO is down."""
+    for number in range(8):
+        await client.track("checkout", f"early {number}", "signup")
+        await asyncio.sleep(0.02)
+    await until(lambda: client._engine.reporter.queue.is_halted)
+
+
 @BOTH_PRODUCTS
 @pytest.mark.parametrize("style", ["stopped", "503", "403"])
 async def test_row_84_waiting_while_vwo_is_down(tmp_path: Path, style: str) -> None:
@@ -433,10 +391,7 @@ async def test_row_84_waiting_while_vwo_is_down(tmp_path: Path, style: str) -> N
                 await server.stop()
             else:
                 await server.answer(int(style))
-            for number in range(8):
-                await client.track("checkout", f"early {number}", "signup")
-                await asyncio.sleep(0.02)
-            await until(lambda: client._engine.reporter.queue.is_halted)
+            await see_vwo_down(client)
             begun = time.monotonic()
             results = [
                 await client.track("checkout", f"user {number}", "signup", wait=True)
@@ -486,10 +441,7 @@ async def test_row_84_the_first_call_after_an_outage(tmp_path: Path) -> None:
         async with make_client(
             settings(), base_url=server.base_url, transport=TRANSPORT, limits=QUICK
         ) as client:
-            for number in range(8):
-                await client.track("checkout", f"early {number}", "signup")
-                await asyncio.sleep(0.02)
-            await until(lambda: client._engine.reporter.queue.is_halted)
+            await see_vwo_down(client)
             await server.answer(200)
             await until(lambda: not client.statistics().pending)
             assert await client.track("checkout", "late", "signup", wait=True)

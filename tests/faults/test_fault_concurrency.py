@@ -19,16 +19,10 @@ from server import running_server
 from vwo_async import VWOClient
 from vwo_async.transport import HttpxTransport, Limits
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug]
 
 NUMBER = 10_000
 MAX_GROWN_KB = 100_000
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """Delays are measured here, so the loop is not in debug mode."""
-    return "asyncio", {"debug": False}
 
 
 @pytest.fixture

@@ -14,14 +14,17 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tracking
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
 from outbox_file import count_rows
-from rig import FaultServer, fault_server, names_of, steady_loop
+from rig import FaultServer, names_of, steady_loop
+from tracking import track
 from waiting import until
 
 from vwo_async import OutboxError, TrackResult, VWOClient
@@ -29,49 +32,17 @@ from vwo_async._delivery.outbox import restorer
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(20)]
 
-DOWN = "http://127.0.0.1:9"
 NOBODY = 65534
 # A row of several pages, so that a small disk is soon full.
 LARGE = "x" * 4000
 SOON = Limits(backoff_base_s=0.02, backoff_cap_s=0.05)
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
-    return "asyncio", {"debug": False}
-
-
-@pytest.fixture
-def vwo(tmp_path: Path) -> Iterator[FaultServer]:
-    """A server in a process of its own, with a ledger on disk."""
-    with fault_server(tmp_path) as server:
-        yield server
-
-
-async def track(client: VWOClient, user_id: str, **options: Any) -> TrackResult:
-    """Track a conversion, which must be accepted."""
-    result = await client.track("checkout", user_id, "signup", **options)
-    assert result
-    return result
-
-
-async def track_many(client: VWOClient, number: int, prefix: str = "u") -> list[TrackResult]:
-    """Track conversions of *number* users at once."""
-    calls = [track(client, f"{prefix}{user}", user_agent=LARGE) for user in range(number)]
-    return list(await asyncio.gather(*calls))
-
-
-async def leave_behind(path: Path, number: int, prefix: str = "u") -> list[TrackResult]:
-    """Accept events while nobody listens, and close at once."""
-    client = make_client(settings(), base_url=DOWN, outbox=path)
-    async with client:
-        results = await track_many(client, number, prefix)
-        report = await client.aclose(timeout_s=0)
-        assert report.remaining == number
-    return results
+# Events are large, so that few of them fill a disk.
+track_many = partial(tracking.track_many, user_agent=LARGE)
+leave_behind = partial(tracking.leave_behind, user_agent=LARGE)
 
 
 def assert_books(vwo: FaultServer, client: VWOClient, results: list[TrackResult]) -> None:

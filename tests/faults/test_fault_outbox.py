@@ -20,7 +20,8 @@ import pytest
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
 from outbox_file import count_rows
-from rig import SLACK_S, FaultServer, child, fault_server, names_of, say, steady_loop
+from rig import SLACK_S, FaultServer, child, names_of, say, steady_loop
+from tracking import DOWN, leave_behind, track, track_many
 from waiting import until
 
 from vwo_async import DeliveryStatus, FlushReport, OutboxError, TrackResult, VWOClient
@@ -32,23 +33,9 @@ from vwo_async.outbox import SqliteOutbox
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(30)]
 
-DOWN = "http://127.0.0.1:9"
 SOON = Limits(backoff_base_s=0.02, backoff_cap_s=0.05)
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
-    return "asyncio", {"debug": False}
-
-
-@pytest.fixture
-def vwo(tmp_path: Path) -> Iterator[FaultServer]:
-    """A server in a process of its own, with a ledger on disk."""
-    with fault_server(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture
@@ -57,30 +44,6 @@ def path(tmp_path: Path) -> Path:
     folder = tmp_path / "folder"
     folder.mkdir()
     return folder / "outbox.db"
-
-
-async def track(client: VWOClient, user_id: str, **options: Any) -> TrackResult:
-    """Track a conversion, which must be accepted."""
-    result = await client.track("checkout", user_id, "signup", **options)
-    assert result
-    return result
-
-
-async def track_many(client: VWOClient, number: int, prefix: str) -> list[TrackResult]:
-    """Track conversions of *number* users at once."""
-    calls = [track(client, f"{prefix}{user}") for user in range(number)]
-    return list(await asyncio.gather(*calls))
-
-
-async def leave_behind(path: Path, number: int, prefix: str = "left", **file: Any) -> list[Any]:
-    """Accept events while nobody listens, and close at once."""
-    limits = Limits(max_events=100_000, max_bytes=1_000_000_000)
-    client = make_client(settings(**file), base_url=DOWN, outbox=path, limits=limits)
-    async with client:
-        results = await track_many(client, number, prefix)
-        report = await client.aclose(timeout_s=0)
-        assert report.remaining == number
-    return results
 
 
 def fill(path: Path, number: int, **row: Any) -> None:
@@ -330,6 +293,39 @@ async def test_row_65_with_a_healthy_server(vwo: FaultServer, path: Path, name: 
     assert count_rows(path) == 0
 
 
+class SlowToClose(RecordingTransport):
+    """A transport that nothing gets through, and that closes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__([Answer(503)] * 100)
+        self.is_asked = asyncio.Event()
+        self.may_close = asyncio.Event()
+
+    async def aclose(self) -> None:
+        self.is_asked.set()
+        await self.may_close.wait()
+
+
+async def test_row_65_the_file_goes_while_closing(
+    vwo: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What closing has counted as kept already is kept again where the file goes before all is closed."""
+    monkeypatch.setattr(sqlite, "CHECK_INTERVAL_S", 0.02)
+    transport = SlowToClose()
+    client = VWOClient(settings(), transport=transport, outbox=path, limits=SOON)
+    async with client, steady_loop():
+        results = await track_many(client, 10)
+        closing_client = asyncio.create_task(client.aclose(timeout_s=0.2))
+        await transport.is_asked.wait()
+        delete(path)
+        await until(lambda: path.exists() and count_rows(path) == 10, 5)
+        transport.may_close.set()
+        assert (await closing_client).remaining == 10
+    async with VWOClient(settings(), base_url=vwo.base_url, outbox=path) as second:
+        assert await second.flush_events()
+    assert vwo.ledger() == names_of(*results)
+
+
 async def shared_memory_cut(path: str) -> None:
     """Be a client that has the file of shared memory cut under it."""
     file = Path(path)
@@ -475,7 +471,7 @@ async def test_row_65_kept_is_what_is_in_the_file(path: Path) -> None:
 
 async def test_row_66_event_architecture_rows_in_batches(path: Path) -> None:
     """Rows of the event architecture are delivered where batches and a flush callback were asked for."""
-    await leave_behind(path, 10, isEventArchEnabled=True)
+    await leave_behind(path, 10, file=settings(isEventArchEnabled=True))
     told: list[Any] = []
     transport = RecordingTransport()
     client = make_client(
@@ -550,7 +546,7 @@ async def test_row_66_rows_of_another_key(
     vwo: FaultServer, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Rows of a rotated SDK key are kept, counted and said once; the key's own client sends them."""
-    left = await leave_behind(path, 12, sdkKey="f" * 32)
+    left = await leave_behind(path, 12, file=settings(sdkKey="f" * 32))
     async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client:
         assert await client.flush_events()
         assert client.statistics().outbox_foreign == 12
@@ -572,7 +568,7 @@ async def test_row_66_old_rows_of_another_key_end(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Foreign rows end with the age at which one's own would, and are counted and said."""
-    await leave_behind(path, 6, sdkKey="f" * 32)
+    await leave_behind(path, 6, file=settings(sdkKey="f" * 32))
     fill(path, 12_000)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE events SET wall_s = wall_s - 100000 WHERE id % 2")
@@ -939,6 +935,16 @@ async def test_row_68_an_outbox_that_cannot_open(error: BaseException) -> None:
     assert raised.value.__cause__ is error
 
 
+async def assert_hook_fails_alone(hook: Any) -> None:
+    """Assert that a hook which fails is counted, and as consent says no, while calls go on."""
+    client = make_client(settings(), transport=RecordingTransport(), integrations=hook)
+    async with client:
+        assert await client.track("checkout", "Ashley", "signup", wait=True)
+        await until(lambda: client.statistics().callback_errors == 1)
+    async with make_client(settings(), transport=RecordingTransport(), consent=hook) as client:
+        assert not await client.track("checkout", "Ashley", "signup")
+
+
 @BOTH_PRODUCTS
 @pytest.mark.parametrize("error", [Odd, GeneratorExit])
 @pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])
@@ -953,13 +959,7 @@ async def test_row_68_hooks_that_raise_no_exception(
     def plain(*_: object) -> bool:
         raise error
 
-    hook: Any = plain if is_plain else burst
-    client = make_client(settings(), transport=RecordingTransport(), integrations=hook)
-    async with client:
-        assert await client.track("checkout", "Ashley", "signup", wait=True)
-        await until(lambda: client.statistics().callback_errors == 1)
-    async with make_client(settings(), transport=RecordingTransport(), consent=hook) as client:
-        assert not await client.track("checkout", "Ashley", "signup")
+    await assert_hook_fails_alone(plain if is_plain else burst)
 
 
 async def _judge(work: Any, judged: list[bool]) -> None:
@@ -1017,10 +1017,4 @@ async def test_row_68_consent_and_integrations(is_plain: bool) -> None:
     def plain(*_: object) -> bool:
         raise asyncio.CancelledError
 
-    hook: Any = plain if is_plain else burst
-    client = make_client(settings(), transport=RecordingTransport(), integrations=hook)
-    async with client:
-        assert await client.track("checkout", "Ashley", "signup", wait=True)
-        await until(lambda: client.statistics().callback_errors == 1)
-    async with make_client(settings(), transport=RecordingTransport(), consent=hook) as client:
-        assert not await client.track("checkout", "Ashley", "signup")
+    await assert_hook_fails_alone(plain if is_plain else burst)

@@ -20,27 +20,14 @@ from chosen_product import fetch, make_client, settings
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
-from rig import P99_DELAY_S, FaultServer, fault_server, steady_loop
+from rig import P99_DELAY_S, FaultServer, steady_loop
 from sample import ACCOUNT, KEY, SECRET, campaign, variation
 from search_effort import examples
 
 from vwo_async import Reason, Settings, SettingsError, VWOClient
 from vwo_async.testing import RecordingTransport
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
-    return "asyncio", {"debug": False}
-
-
-@pytest.fixture
-def vwo(tmp_path: Path) -> Iterator[FaultServer]:
-    """A server in a process of its own."""
-    with fault_server(tmp_path) as server:
-        yield server
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(60)]
 
 
 # Row 44

@@ -25,6 +25,7 @@ from pooler import pooling
 from port import find_free_port
 from postgres import PostgresServer
 from redis import Redis as SyncRedis
+from sample import row
 from server import Server, running_server
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -39,7 +40,7 @@ from vwo_async.storage.sql import SqlUserStorage
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(60)]
 
 TIMEOUT_S = 0.3
 # By how much a noisy machine may be late with what a test has timed.
@@ -47,26 +48,10 @@ SLACK_S = 0.3
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
-    return "asyncio", {"debug": False}
-
-
-@pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis server to hurt."""
     with running_redis(tmp_path / "redis") as server:
         yield server
-
-
-def row(user_id: str = "Ashley", **more: Any) -> dict[str, Any]:
-    """Return a record of the variation that bucketing gives to neither Ashley nor most others."""
-    return {
-        "userId": user_id,
-        "campaignKey": "checkout",
-        "variationName": "Variation-1",
-        **more,
-    }
 
 
 def client_with(storage: Any, **options: Any) -> VWOClient:

@@ -19,7 +19,7 @@ from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
 from database import RedisServer, running_redis
 from rig import FaultServer, fault_server, names_of, steady_loop
-from sample import SECRET, campaign, variation
+from sample import SECRET, campaign, row, variation
 from server import Received, Server, answer, running_server
 from waiting import until
 
@@ -28,23 +28,10 @@ from vwo_async.storage import MemoryUserStorage, StoredDecision
 from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.transport import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(20)]
 
 SLACK_S = 0.3
 TIMEOUT_S = 0.2
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: debug mode takes longer than what is timed here."""
-    return "asyncio", {"debug": False}
-
-
-@pytest.fixture
-def vwo(tmp_path: Path) -> Iterator[FaultServer]:
-    """A server in a process of its own, with a ledger on disk."""
-    with fault_server(tmp_path) as server:
-        yield server
 
 
 class Visit:
@@ -86,16 +73,6 @@ def spin(seconds: float) -> None:
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
         pass
-
-
-def row(user_id: str = "Ashley", **more: Any) -> dict[str, Any]:
-    """Return a stored record in the variation that bucketing would not give Ashley."""
-    return {
-        "userId": user_id,
-        "campaignKey": "checkout",
-        "variationName": "Variation-1",
-        **more,
-    }
 
 
 # Row 30
@@ -426,9 +403,6 @@ async def test_row_32_hanging_set_does_not_hold_close(vwo: FaultServer) -> None:
 # Row 33
 
 
-Act = Callable[[Visit], "Coroutine[Any, Any, object] | None"]
-
-
 def act_raise(visit: Visit) -> None:
     """Raise."""
     raise RuntimeError(SECRET)
@@ -523,7 +497,7 @@ async def test_row_33_callbacks_misbehave(
             act(visit)
 
     # A refused batch is divided until its events stand alone: enough for some of them to be refused.
-    await vwo.answer(307, times=12)
+    await vwo.answer(307, times=24)
     client = misbehaving_client(vwo, callback)
     visit = Visit(client)
     async with client, steady_loop():

@@ -86,6 +86,17 @@ def make_flag(*campaigns: JsonObject, **fields: Any) -> JsonObject:
     return make_file([make_feature(1, *campaigns)], list(campaigns), **fields)
 
 
+def make_large_file(number: int) -> JsonObject:
+    """Return a file of so many features, each with a rollout and a test."""
+    features: list[JsonObject] = []
+    campaigns: list[JsonObject] = []
+    for one in range(1, number + 1):
+        own = (make_campaign(2 * one, "r"), make_campaign(2 * one + 1))
+        campaigns += own
+        features.append(make_feature(one, *own))
+    return make_file(features, campaigns)
+
+
 @st.composite
 def campaigns_of(draw: st.DrawFn, number: int, kind: str) -> JsonObject:
     """A campaign with random traffic, segments, salts and whitelist."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,16 @@ GATEWAY = {
 LISTS = {"L1": {"gold", "10", "silver"}, "L2": {"us", "true"}}
 
 
+@cache
 def load(name: str) -> Any:
-    """Return the content of a vector file."""
+    """Return the content of a vector file, which several tests read and none may change."""
     return json.loads(lzma.decompress((VECTORS / f"{name}.json.xz").read_bytes()))
+
+
+@cache
+def compile_cases(name: str) -> Sequence[FmePlan]:
+    """Return the plans of the cases of a vector file, in order; several tests replay the same ones."""
+    return [compile_file(case["settings"]) for case in load(name)["cases"]]
 
 
 def compile_file(file: Any) -> FmePlan:

@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import Any
+import asyncio
 
-from fme_file import make_campaign, make_feature, make_file
+import pytest
+from counted import count_awaited_calls, count_calls
+from fme_file import make_large_file
 from replay import compile_file
 
+from vwo_async import FMEClient
 from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.evaluation import Known
 from vwo_async._core.fme.user import FmeUser
-
-
-def count_calls(call: Callable[[], Any]) -> int:
-    """Return how many functions, of Python and of C, one *call* runs."""
-    calls = 0
-
-    def note(frame: Any, event: str, argument: Any) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    call()
-    sys.setprofile(note)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
-    return calls
-
-
-def file_of(number: int) -> dict[str, Any]:
-    """Return a file of so many features, each with a rollout and a test."""
-    features: list[dict[str, Any]] = []
-    campaigns: list[dict[str, Any]] = []
-    for one in range(1, number + 1):
-        own = (make_campaign(2 * one, "r"), make_campaign(2 * one + 1))
-        campaigns += own
-        features.append(make_feature(one, *own))
-    return make_file(features, campaigns)
+from vwo_async.testing import RecordingTransport
 
 
 def test_a_decision() -> None:
     """A decision runs a handful of functions, as many with 1,000 features as with one."""
 
     def count(number: int) -> int:
-        plan = compile_file(file_of(number))
+        plan = compile_file(make_large_file(number))
         return count_calls(lambda: decide_feature(plan, f"f{number}", FmeUser("Ashley")))
 
     assert count(1) <= 40
@@ -55,7 +29,7 @@ def test_a_decision() -> None:
 
 def test_a_decision_with_a_record() -> None:
     """Noting what has to be stored takes a few calls more."""
-    plan = compile_file(file_of(1))
+    plan = compile_file(make_large_file(1))
     user = FmeUser("Ashley")
     assert count_calls(lambda: decide_feature(plan, "f1", user, Known({"f1": None}))) <= 130
 
@@ -64,8 +38,29 @@ def test_compiling() -> None:
     """Reading and compiling a file takes time in proportion to its features."""
 
     def count(number: int) -> int:
-        file = file_of(number)
+        file = make_large_file(number)
         return count_calls(lambda: compile_file(file))
 
     few, many = count(20), count(200)
     assert (many - few) / 180 <= 2 * few / 20
+
+
+@pytest.mark.parametrize(("is_flag", "bound"), [(True, 160), (False, 100)], ids=["flag", "event"])
+def test_a_call_of_a_client(*, is_flag: bool, bound: int) -> None:
+    """A flag and an event run a bounded number of functions, as many with 200 features as with one."""
+
+    async def call(client: FMEClient) -> None:
+        if is_flag:
+            await client.get_flag("f1", "u1")
+        else:
+            await client.track_event("purchase", "u1")
+
+    async def main(number: int) -> int:
+        async with FMEClient(make_large_file(number), transport=RecordingTransport()) as client:
+            return await count_awaited_calls(lambda: call(client))
+
+    def count(number: int) -> int:
+        return asyncio.run(main(number), debug=False)
+
+    assert count(1) <= bound
+    assert count(200) == count(1)

@@ -87,7 +87,8 @@ def test_a_rollout_rule_in_a_group() -> None:
     file = group_of(make_campaign(11, "r"), **{"11": 5})
     file["groups"]["5"]["campaigns"].append("11")
     for key in ("f1", "f2"):
-        Caller(compile_file(file)).decide(key, ASHLEY)
+        decision = Caller(compile_file(file)).decide(key, ASHLEY)
+        assert decision.reason is Reason.NOT_GROUP_WINNER
 
 
 def test_an_empty_node() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from replay import (
     Caller,
+    compile_cases,
     compile_file,
     list_impressions,
     load,
@@ -45,6 +46,8 @@ STORAGES = (
 FORGOTTEN = {"storage_holdouts": 51, "storage_meg_holdouts": 22}
 """How many calls of a file show that the official SDKs forget what is on record."""
 KINDS = ("rollout", "experiment")
+# Several tests replay them: one process does, so that their plans are compiled once.
+STORAGE_CASES = [pytest.param(one, marks=pytest.mark.xdist_group(one)) for one in STORAGES]
 
 
 def holds_compound(variables: Mapping[str, Any] | None) -> bool:
@@ -52,13 +55,12 @@ def holds_compound(variables: Mapping[str, Any] | None) -> bool:
     return any(isinstance(value, (list, dict)) for value in (variables or {}).values())
 
 
-@pytest.mark.parametrize("name", [*DECISIONS, *STORAGES])
+@pytest.mark.parametrize("name", [*DECISIONS, *STORAGE_CASES])
 def test_decisions(name: str) -> None:
     """Each call answers and reports what both official SDKs answer and report."""
     file = load(name)
     calls = differing = 0
-    for case in file["cases"]:
-        plan = compile_file(case["settings"])
+    for case, plan in zip(file["cases"], compile_cases(name), strict=True):
         caller = Caller(plan, case.get("storage"))
         for call in case["calls"]:
             calls += 1
@@ -85,12 +87,12 @@ def sdk_rows(call: Mapping[str, Any]) -> list[dict[str, Any]]:
     return call.get("sets") or call.get("sets_node") or call.get("sets_python") or []
 
 
-@pytest.mark.parametrize("name", STORAGES)
+@pytest.mark.parametrize("name", STORAGE_CASES)
 def test_rows(name: str) -> None:
     """Each call writes the rows of both official SDKs, in Node's form; what they forget is kept."""
     forgotten = 0
-    for case in load(name)["cases"]:
-        caller = Caller(compile_file(case["settings"]), case["storage"])
+    for case, plan in zip(load(name)["cases"], compile_cases(name), strict=True):
+        caller = Caller(plan, case["storage"])
         for call in case["calls"]:
             user = make_user(call["context"])
             found = caller.decide(call["feature"], user).make_rows(user.id)
@@ -147,11 +149,10 @@ def keeps_more(found: dict[str, Any], wanted: dict[str, Any], caller: Caller) ->
     return True
 
 
-@pytest.mark.parametrize("name", STORAGES)
+@pytest.mark.parametrize("name", STORAGE_CASES)
 def test_reads(name: str) -> None:
     """Every record that the official SDKs read is asked for, none but those announced, in two rounds at most."""
-    for case in load(name)["cases"]:
-        plan = compile_file(case["settings"])
+    for case, plan in zip(load(name)["cases"], compile_cases(name), strict=True):
         caller = Caller(plan, case["storage"])
         for call in case["calls"]:
             caller.decide(call["feature"], make_user(call["context"]))

@@ -21,19 +21,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "faults"))
 
 from rig import Pulse, steady_loop
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(180)]
 
 CAMPAIGNS = 7700
 # What one service asks for of them.
 USED = 40
 CALLS_PER_TICK = 50
 TICK_S = 0.005
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """The event loop without debug mode, which would take longer than the times that are measured here."""
-    return "asyncio", {"debug": False}
 
 
 class Sink:

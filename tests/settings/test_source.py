@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from port import find_free_port
 from sample import ACCOUNT, KEY, campaign, settings
 from server import Received, Server, answer, running_server
 from waiting import until
@@ -55,7 +55,7 @@ def dump(file: Any) -> bytes:
 
 def make_source(server: Server | None = None, **changes: Any) -> SettingsSource:
     """Return a source without a minimum interval; without a server its port is closed."""
-    base_url = find_closed_port() if server is None else server.base_url
+    base_url = f"http://127.0.0.1:{find_free_port()}" if server is None else server.base_url
     options: dict[str, Any] = {
         "poll_interval_s": None,
         "min_refresh_interval_s": 0.0,
@@ -63,12 +63,6 @@ def make_source(server: Server | None = None, **changes: Any) -> SettingsSource:
         "timeouts": QUICK,
     }
     return SettingsSource(ACCOUNT, KEY, **{**options, **changes})
-
-
-def find_closed_port() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{one.getsockname()[1]}"
 
 
 def make_client(found: Any, source: SettingsSource | None, **options: Any) -> VWOClient:
@@ -195,7 +189,9 @@ async def test_start_with_nothing(
     options = {"account_id": ACCOUNT, "sdk_key": KEY, "last_known_good": path, **changes}
     if isinstance(options["last_known_good"], str):
         options["last_known_good"] = tmp_path / options["last_known_good"]
-    source = SettingsSource(base_url=find_closed_port(), timeouts=QUICK, **options)
+    source = SettingsSource(
+        base_url=f"http://127.0.0.1:{find_free_port()}", timeouts=QUICK, **options
+    )
     with pytest.raises(DeliveryError):
         await source.load()
     lines = [one.getMessage() for one in caplog.records if one.name == "vwo_async"]

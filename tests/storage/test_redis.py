@@ -32,7 +32,7 @@ from database import (
 from redis import Redis as SyncRedis
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.sentinel import Sentinel
-from sample import settings
+from sample import row, settings
 
 from vwo_async import Reason, VWOClient
 from vwo_async._error import InvalidInputError, StorageError
@@ -40,7 +40,7 @@ from vwo_async.storage import GoalClaims, ManyReader, UserStorage
 from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.testing import RecordingTransport
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(30)]
 
 OLD_REDIS = find_old_redis()
 # Far more than a server on loopback needs, and less than any time-out of a client here.
@@ -89,12 +89,6 @@ class Place:
             return dict(zip(keys, pipeline.execute(), strict=True))
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it: in debug mode hundreds of calls at once take seconds."""
-    return "asyncio", {"debug": False}
-
-
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server for all tests that leave it alive."""
@@ -117,16 +111,6 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisServer
     """A cluster of two masters."""
     with running_cluster(tmp_path_factory.mktemp("cluster"), 2) as cluster:
         yield cluster
-
-
-def row(user_id: str, campaign_key: str = "checkout", **more: Any) -> dict[str, Any]:
-    """Return a record."""
-    return {
-        "userId": user_id,
-        "campaignKey": campaign_key,
-        "variationName": "Variation-1",
-        **more,
-    }
 
 
 def write_officially(url: str, record: dict[str, Any]) -> str:

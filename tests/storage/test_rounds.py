@@ -27,7 +27,7 @@ from vwo_async.storage.rounds import (
 )
 from vwo_async.storage.sql import SqlUserStorage
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(60)]
 
 KINDS = [
     "memory",
@@ -41,12 +41,6 @@ KINDS = [
     "psycopg",
     "psycopg of the caller",
 ]
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it."""
-    return "asyncio", {"debug": False}
 
 
 @pytest.fixture(scope="module")

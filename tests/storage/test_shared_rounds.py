@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from sample import settings
+from sample import row, settings
 
 from vwo_async import Reason, TrackResult, VWOClient
 from vwo_async.storage import MemoryUserStorage
@@ -22,19 +22,9 @@ from vwo_async.storage.rounds import (
 )
 from vwo_async.testing import RecordingTransport
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.no_debug]
 
 TIMEOUT_S = 0.3
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """A loop as services run it."""
-    return "asyncio", {"debug": False}
-
-
-def row(user_id: str) -> dict[str, Any]:
-    return {"userId": user_id, "campaignKey": "checkout", "variationName": "Variation-1"}
 
 
 class Rounds:

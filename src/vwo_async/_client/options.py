@@ -17,6 +17,7 @@ from .._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport, ch
 from .._delivery.transport.proxy import read_proxy
 from .._delivery.transport.tls import check_ssl_context
 from .._error import DeliveryError, InvalidInputError
+from .._plain import to_plain
 from .._refresh.source import SettingsSource
 from .._result import Outcome
 from .._settings.change import SettingsChange
@@ -111,8 +112,9 @@ def read_goal_type(value: object) -> GoalType:
     Raises:
         InvalidInputError: It names none.
     """
-    if isinstance(value, str) and value in tuple(GoalType):
-        return GoalType(value)
+    plain = to_plain(value)
+    if type(plain) is str and plain in tuple(GoalType):
+        return GoalType(plain)
     raise InvalidInputError(f"must be one of {', '.join(GoalType)}")
 
 

@@ -484,8 +484,18 @@ async def test_events_survive_a_kill(tmp_path: Path) -> None:
         FMEClient(sample(), base_url=server.base_url, outbox=path) as client,
     ):
         assert await client.flush_events()
+        # The start of the process that was killed, too.
+        assert client.statistics().restored == 21
     found = [one for one in list_events(server.requests) if one["event"]["name"] == "purchase"]
     assert len({one["msgId"] for one in found}) == len(found) == 20
+
+
+async def test_the_report_of_the_start_is_kept(tmp_path: Path) -> None:
+    """Once a client is open, the outbox holds what says so, as any event that was accepted."""
+    path = tmp_path / "outbox.db"
+    async with FMEClient(sample(), base_url=DOWN, outbox=path) as client:
+        assert ["vwo_fmeSdkInit" in str(one) for one in read_payloads(path)] == [True]
+        await client.aclose(timeout_s=0)
 
 
 async def test_the_other_product_does_not_take_events_from_an_outbox(tmp_path: Path) -> None:

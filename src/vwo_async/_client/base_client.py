@@ -46,7 +46,7 @@ class Client(Generic[EngineT]):
         was_open = engine.loop is not None
         engine.enter()
         try:
-            await engine.reporter.opened()
+            await engine.opened()
         except BaseException as error:
             # Whoever fails to open it has no client to close; one that others use stays as it is.
             if isinstance(error, OutboxError) or not was_open:

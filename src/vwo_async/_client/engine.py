@@ -154,6 +154,14 @@ class ClientEngine(Generic[SnapshotT]):
     def on_started(self) -> None:
         """Do what a client of this product does first; it must not raise."""
 
+    async def opened(self) -> None:
+        """Wait until the outbox is open, and has what `on_started` put.
+
+        Raises:
+            OutboxError: It cannot be opened.
+        """
+        await self.reporter.opened()
+
     def make_fetcher(self) -> Fetcher:
         """Return a transport for settings files, as the options describe it."""
         return make_fetcher(self.options.transport_config)

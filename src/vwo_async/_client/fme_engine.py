@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from .._refresh.gil_pause import GilPause
@@ -31,6 +33,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         plan = None if source is None else source.take_plan(settings)
         snapshot = FmeSnapshot(settings, options, time.time, plan=plan)
         super().__init__(snapshot, options, read_feature_row)
+        self._start_kept: Awaitable[bool] | None = None
 
     def compile(self, settings: FMESettings, pause: GilPause) -> FmeSnapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
@@ -40,7 +43,20 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         """Report that a client has started, unless VWO knows the SDKs of this account."""
         snapshot = self.snapshot
         if not snapshot.settings.sdk_meta_info.was_initialized_earlier:
-            self.reporter.put([snapshot.event_factory.make_initialized()])
+            receipts = self.reporter.put([snapshot.event_factory.make_initialized()])
+            self._start_kept = self.reporter.keep(receipts)
+
+    async def opened(self) -> None:
+        """Wait until the outbox is open, and has the report of the start.
+
+        Raises:
+            OutboxError: It cannot be opened.
+        """
+        await super().opened()
+        if self._start_kept is not None:
+            # Whoever else opens it waits for the same.
+            await asyncio.shield(self._start_kept)
+            self._start_kept = None
 
     def tell_integration(self, payload: dict[str, Any]) -> None:
         """Tell the integrations callback of a decision or an event."""

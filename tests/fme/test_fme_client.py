@@ -394,12 +394,26 @@ async def test_a_file_of_the_other_product() -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["goal_type_to_track", "should_track_returning_user", "user_id_encoding", "typo"]
+    "option", ["goal_type_to_track", "should_track_returning_user", "user_id_encoding"]
 )
 async def test_options_of_fullstack_alone(option: str) -> None:
-    """An option that means nothing here is refused by name."""
-    with pytest.raises(TypeError, match=option):
-        FMEClient(sample(), **{option: None})  # type: ignore[arg-type]
+    """An option that means nothing here is refused by name, together with what else is wrong."""
+    with pytest.raises(InvalidInputError) as caught:
+        FMEClient(sample(), **{option: None, "strict": 1, "worker": 2})  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        f"{option}: is an option of VWOClient alone; strict: must be a bool;"
+        " worker: FMEClient has no such option, perhaps 'workers' is meant"
+    )
+
+
+async def test_methods_of_fullstack_alone() -> None:
+    """The methods that are to await delivery are those of this client."""
+    with pytest.raises(InvalidInputError) as caught:
+        FMEClient(sample(), return_promise_for={"track": True, "trackEvnt": True})
+    assert str(caught.value) == (
+        "return_promise_for: 'track' is a method of VWOClient, 'trackEvnt' is no API method, perhaps"
+        " 'track_event' is meant: choose of get_flag, set_attribute, track_event"
+    )
 
 
 async def test_two_products_in_one_process_share_nothing() -> None:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 from .._delivery.outbox.protocol import Outbox
 from .._delivery.queue import Batching, Limits
@@ -23,6 +23,7 @@ from .._result import Outcome
 from .._settings.change import SettingsChange
 from .._version import PACKAGE_NAME, __version__
 from ..storage.protocol import PlainUserStorage, UserStorage
+from .api_names import FME, FULLSTACK, awaiting_methods, find_nearest, to_snake
 from .consent import ConsentHook
 from .option_readers import (
     Reader,
@@ -49,40 +50,6 @@ class GoalType(StrEnum):
 
 
 Integration: TypeAlias = Callable[[dict[str, Any]], object]
-
-# The official names, and this package's, of the API methods that may await delivery.
-_SENDING = {
-    "activate": "activate",
-    "track": "track",
-    "push": "push",
-    "is_feature_enabled": "is_feature_enabled",
-    "isFeatureEnabled": "is_feature_enabled",
-    "get_flag": "get_flag",
-    "getFlag": "get_flag",
-    "track_event": "track_event",
-    "trackEvent": "track_event",
-    "set_attribute": "set_attribute",
-    "setAttribute": "set_attribute",
-}
-# These send nothing, so that waiting for delivery changes nothing; they are names all the same.
-_SILENT = frozenset(
-    {
-        "get_variation",
-        "getVariation",
-        "get_variation_name",
-        "getVariationName",
-        "get_feature_variable_value",
-        "getFeatureVariableValue",
-        "flush_events",
-        "flushEvents",
-        "get_and_update_settings_file",
-        "getAndUpdateSettingsFile",
-        "set_opt_out",
-        "setOptOut",
-    }
-)
-_ALL = "all"
-
 
 DropHook: TypeAlias = Callable[[Outcome, dict[str, Any]], object]
 FlushCallback: TypeAlias = Callable[[DeliveryError | None, list[dict[str, Any]]], object]
@@ -116,25 +83,6 @@ def read_goal_type(value: object) -> GoalType:
     if type(plain) is str and plain in tuple(GoalType):
         return GoalType(plain)
     raise InvalidInputError(f"must be one of {', '.join(GoalType)}")
-
-
-def _read_return_promise_for(value: object) -> frozenset[str]:
-    """Return this package's names of the API methods that await delivery."""
-    if value is None:
-        return frozenset()
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise InvalidInputError("must be a mapping from API names to bool, or a set of API names")
-    if isinstance(value, Mapping) and not all(
-        isinstance(wanted, bool) for wanted in value.values()
-    ):
-        raise InvalidInputError("must map API names to bool")
-    wanted = {name for name in value if not isinstance(value, Mapping) or value[name]}
-    unknown = [name for name in value if name not in _SENDING.keys() | _SILENT | {_ALL}]
-    if unknown:
-        raise InvalidInputError(f"has names that are not API methods: {len(unknown)}")
-    if _ALL in wanted:
-        return frozenset(_SENDING.values())
-    return frozenset(_SENDING[name] for name in wanted if name in _SENDING)
 
 
 def _read_batch_events(value: object) -> Batching:
@@ -261,9 +209,11 @@ class Options:
     nothing, so that no user can change variation and no conversion can count twice. With either, ``track``
     answers ``Reason.STORAGE_ERROR`` for a user whose record could not be read."""
 
-    return_promise_for: frozenset[str] = _option(_read_return_promise_for, frozenset())
+    return_promise_for: frozenset[str] = _option(awaiting_methods(FULLSTACK, FME), frozenset())
     """The API methods whose calls await delivery: ``{"all": True}``, ``{"track": True}``, or a set of
-    names, the official or this package's."""
+    names, the official or this package's. Those of `VWOClient` that send are ``activate``,
+    ``is_feature_enabled``, ``track`` and ``push``; those of `FMEClient` ``get_flag``, ``track_event`` and
+    ``set_attribute``."""
 
     goal_type_to_track: GoalType = _option(read_goal_type, GoalType.ALL)
     """Which goals a track call means unless it says otherwise."""
@@ -361,26 +311,67 @@ class Options:
         )
 
 
+class _Launch(NamedTuple):
+    """What one client is launched with.
+
+    Attributes:
+        client: Its class.
+        readers: What reads each of its options.
+        foreign: The options that only the client of the other product has.
+    """
+
+    client: str
+    readers: Mapping[str, Reader]
+    foreign: Mapping[str, str]
+
+
 _READERS: Mapping[str, Reader] = {
     one.name: one.metadata["reader"] for one in fields(Options) if "reader" in one.metadata
+}
+_FME_READERS: Mapping[str, Reader] = {
+    **{name: _READERS[name] for name in FMELaunchOptions.__annotations__},
+    "return_promise_for": awaiting_methods(FME, FULLSTACK),
+}
+_FULLSTACK_LAUNCH = _Launch(FULLSTACK.client, _READERS, {})
+_FME_LAUNCH = _Launch(
+    FME.client, _FME_READERS, dict.fromkeys(_READERS.keys() - _FME_READERS, FULLSTACK.client)
+)
+# What the official SDKs call otherwise.
+_OFFICIAL_NAMES = {
+    "is_development_mode": "development_mode",
+    "poll_interval": "settings_source",
+    "user_storage_service": "user_storage",
 }
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
-    """Return checked options.
+    """Return checked options of a `VWOClient`.
 
     Raises:
-        InvalidInputError: One text that names every wrong option.
-        TypeError: An option is not known.
+        InvalidInputError: One text that names every wrong option, and what may be meant by one that is
+            not known.
     """
-    unknown = given.keys() - _READERS.keys()
-    if unknown:
-        raise TypeError(f"unknown launch options: {', '.join(sorted(unknown))}")
+    return _read_launch(given, _FULLSTACK_LAUNCH)
+
+
+def read_fme_options(given: Mapping[str, Any]) -> Options:
+    """Return checked options of an `FMEClient`.
+
+    Raises:
+        InvalidInputError: See `read_options`; also for options of FullStack alone.
+    """
+    return _read_launch(given, _FME_LAUNCH)
+
+
+def _read_launch(given: Mapping[str, Any], launch: _Launch) -> Options:
     values: dict[str, Any] = {}
     faults = []
     for name, value in given.items():
+        reader = launch.readers.get(name)
         try:
-            values[name] = _READERS[name](value)
+            if reader is None:
+                raise InvalidInputError(_describe_unknown(name, launch))
+            values[name] = reader(to_plain(value))
         except InvalidInputError as error:
             faults.append(f"{name}: {error}")
     if not faults and values.get("proxy") is not None:
@@ -391,17 +382,13 @@ def read_options(given: Mapping[str, Any]) -> Options:
     return Options(**values, flush_callback=flush_callback, usage=count_usage(given))
 
 
-def read_fme_options(given: Mapping[str, Any]) -> Options:
-    """Return checked options of an `FMEClient`.
-
-    Raises:
-        InvalidInputError: One text that names every wrong option.
-        TypeError: An option is not known, or is one of FullStack alone.
-    """
-    unknown = given.keys() - FMELaunchOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unknown launch options of FMEClient: {', '.join(sorted(unknown))}")
-    return read_options(given)
+def _describe_unknown(name: str, launch: _Launch) -> str:
+    """Return what is wrong with an option that the client does not know."""
+    if name in launch.foreign:
+        return f"is an option of {launch.foreign[name]} alone"
+    near = _OFFICIAL_NAMES.get(to_snake(name)) or find_nearest(name, launch.readers)
+    hint = f", perhaps {near!r} is meant" if near else ""
+    return f"{launch.client} has no such option{hint}"
 
 
 def _find_proxy_fault(proxy: str, transport: object) -> list[str]:

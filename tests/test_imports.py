@@ -16,6 +16,7 @@ VALUES = {
     "_cancellation",
     "_error",
     "_explanation",
+    "_extra",
     "_flag",
     "_home",
     "_log",
@@ -56,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
 # One value may be needed by another.
 VALUE_IMPORTS = {
     "_explanation": {"_reason", "_value"},
+    "_extra": {"_error"},
     "_flag": {"_reason", "_result", "_value"},
     "_plain": {"_error"},
     "_result": {"_cancellation", "_error", "_log", "_plain", "_reason", "_value"},

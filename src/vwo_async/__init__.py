@@ -25,7 +25,7 @@ What is here:
   All are values: they can be pickled, and ``as_json()`` gives each as JSON can hold it.
 * Words: `Reason`, `DeliveryStatus`, `GoalType`.
 * Errors, all of them `VWOError`: `InvalidInputError`, `SettingsError`, `ClosedError`,
-  `WrongLoopError`, `DeliveryError`, `OutboxError`, `StorageError`.
+  `WrongLoopError`, `DeliveryError`, `OutboxError`, `StorageError`, `MissingExtraError`.
 
 Other doors: `vwo_async.storage` (users keep their variation), `vwo_async.outbox` (events survive the
 process), `vwo_async.transport` (how events are sent), `vwo_async.testing` and `vwo_async.collector`
@@ -44,6 +44,7 @@ from ._error import (
     ClosedError,
     DeliveryError,
     InvalidInputError,
+    MissingExtraError,
     OutboxError,
     SettingsError,
     StorageError,
@@ -94,6 +95,7 @@ __all__ = [
     "FlushReport",
     "GoalType",
     "InvalidInputError",
+    "MissingExtraError",
     "OutboxError",
     "Outcome",
     "Reason",

@@ -16,7 +16,7 @@ from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport, check_base_url
 from .._delivery.transport.proxy import read_proxy
 from .._delivery.transport.tls import check_ssl_context
-from .._error import DeliveryError, InvalidInputError
+from .._error import DeliveryError, InvalidInputError, MissingExtraError
 from .._plain import to_plain
 from .._refresh.source import SettingsSource
 from .._result import Outcome
@@ -350,6 +350,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
     Raises:
         InvalidInputError: One text that names every wrong option, and what may be meant by one that is
             not known.
+        MissingExtraError: All is well but for an extra that is not installed.
     """
     return _read_launch(given, _FULLSTACK_LAUNCH)
 
@@ -365,7 +366,7 @@ def read_fme_options(given: Mapping[str, Any]) -> Options:
 
 def _read_launch(given: Mapping[str, Any], launch: _Launch) -> Options:
     values: dict[str, Any] = {}
-    faults = []
+    faults: dict[str, InvalidInputError] = {}
     for name, value in given.items():
         reader = launch.readers.get(name)
         try:
@@ -373,11 +374,14 @@ def _read_launch(given: Mapping[str, Any], launch: _Launch) -> Options:
                 raise InvalidInputError(_describe_unknown(name, launch))
             values[name] = reader(to_plain(value))
         except InvalidInputError as error:
-            faults.append(f"{name}: {error}")
+            faults[name] = error
     if not faults and values.get("proxy") is not None:
-        faults.extend(_find_proxy_fault(values["proxy"], values.get("transport")))
+        faults = _find_proxy_fault(values["proxy"], values.get("transport"))
     if faults:
-        raise InvalidInputError("; ".join(faults))
+        # Installing something mends it, or not.
+        is_missing = all(isinstance(error, MissingExtraError) for error in faults.values())
+        kind = MissingExtraError if is_missing else InvalidInputError
+        raise kind("; ".join(f"{name}: {error}" for name, error in faults.items()))
     flush_callback = (given.get("batch_events") or {}).get("flush_callback")
     return Options(**values, flush_callback=flush_callback, usage=count_usage(given))
 
@@ -391,13 +395,13 @@ def _describe_unknown(name: str, launch: _Launch) -> str:
     return f"{launch.client} has no such option{hint}"
 
 
-def _find_proxy_fault(proxy: str, transport: object) -> list[str]:
+def _find_proxy_fault(proxy: str, transport: object) -> dict[str, InvalidInputError]:
     """Return why this transport cannot use this proxy, if it cannot."""
     try:
         read_proxy(proxy, has_socks=transport != "aiohttp")
     except InvalidInputError as error:
-        return [f"proxy: {error}"]
-    return []
+        return {"proxy": error}
+    return {}
 
 
 def _is_polled(source: SettingsSource | None) -> bool:

@@ -15,7 +15,21 @@ import pytest
 from sample import campaign, settings
 from sample import variation as make_variation
 
-from vwo_async import FMEClient, FMEUser, InvalidInputError, Reason, VWOClient
+from vwo_async import (
+    DeliveryError,
+    FMEClient,
+    FMEUser,
+    InvalidInputError,
+    Reason,
+    SettingsError,
+    SettingsSource,
+    VWOClient,
+    fetch_settings,
+    launch,
+    parse_fme_settings,
+    parse_settings,
+)
+from vwo_async._client.options import LaunchOptions
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import RecordingTransport
 
@@ -284,6 +298,42 @@ async def test_opting_out() -> None:
             for choose in (client.opt_out_user, client.opt_in_user):
                 with pytest.raises(InvalidInputError, match="user_id"):
                     choose(value)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_no_file_lets_their_error_out(name: str) -> None:
+    """What is no settings file, or holds what raises, is a SettingsError, whoever reads it."""
+    value = VALUES[name]
+    for read in (parse_settings, parse_fme_settings, VWOClient, FMEClient):
+        with pytest.raises(SettingsError):
+            read(value)
+
+
+@pytest.mark.parametrize("derive", [str, str.encode, lambda text: bytearray(text.encode())])
+def test_a_file_of_a_derived_class(derive: Callable[[str], Any]) -> None:
+    """A text or bytes of a derived class is the file that it holds."""
+    plain = derive(json.dumps(settings()))
+    parsed = parse_settings(hostile(type(plain))(plain))
+    assert parsed == parse_settings(settings())
+
+
+@pytest.mark.parametrize("option", sorted(LaunchOptions.__annotations__))
+def test_no_option_lets_their_error_out(option: str) -> None:
+    """A launch option that raises is one that cannot be used."""
+    for value in VALUES.values():
+        for make_one in (VWOClient, launch):
+            with suppress(InvalidInputError):
+                make_one(settings(), **{option: value})
+
+
+@pytest.mark.parametrize("name", VALUES)
+async def test_no_source_lets_their_error_out(name: str) -> None:
+    """An account or key that cannot be used is bad input before anything is sent."""
+    for arguments in ((VALUES[name], "key"), (1, VALUES[name])):
+        with suppress(InvalidInputError):
+            SettingsSource(*arguments)
+        with suppress(InvalidInputError, DeliveryError):
+            await fetch_settings(*arguments, base_url="http://127.0.0.1:9")
 
 
 ROWS: list[Callable[[], Any]] = [

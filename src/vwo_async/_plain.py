@@ -53,6 +53,14 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def to_bytes(value: Any) -> bytes | None:
+    """Return the bytes that *value*, a bytes or bytearray, holds; None for anything else."""
+    for base in (bytes, bytearray):
+        if is_kind(value, base):
+            return bytes(base.__getitem__(value, slice(None)))
+    return None
+
+
 def is_plain(value: object) -> bool:
     """Tell whether *value* is a str, number, bool or None of Python's own types."""
     return type(value) in _PLAIN

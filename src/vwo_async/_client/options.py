@@ -16,7 +16,7 @@ from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport, check_base_url
 from .._delivery.transport.proxy import read_proxy
 from .._delivery.transport.tls import check_ssl_context
-from .._error import DeliveryError, InvalidInputError, MissingExtraError
+from .._error import DeliveryError, InvalidInputError, MissingExtraError, VWOError
 from .._plain import to_plain
 from .._refresh.source import SettingsSource
 from .._result import Outcome
@@ -372,7 +372,7 @@ def _read_launch(given: Mapping[str, Any], launch: _Launch) -> Options:
         try:
             if reader is None:
                 raise InvalidInputError(_describe_unknown(name, launch))
-            values[name] = reader(to_plain(value))
+            values[name] = _read_value(reader, value)
         except InvalidInputError as error:
             faults[name] = error
     if not faults and values.get("proxy") is not None:
@@ -384,6 +384,21 @@ def _read_launch(given: Mapping[str, Any], launch: _Launch) -> Options:
         raise kind("; ".join(f"{name}: {error}" for name, error in faults.items()))
     flush_callback = (given.get("batch_events") or {}).get("flush_callback")
     return Options(**values, flush_callback=flush_callback, usage=count_usage(given))
+
+
+def _read_value(reader: Reader, value: object) -> object:
+    """Return what *reader* makes of a value, of whatever class of the caller's own it is.
+
+    Raises:
+        InvalidInputError: It cannot be used.
+    """
+    try:
+        return reader(to_plain(value))
+    except VWOError:
+        raise
+    except Exception as error:  # noqa: BLE001 - such a class may raise anything
+        kind = type(error).__name__
+    raise InvalidInputError(f"reading it raised {kind}")
 
 
 def _describe_unknown(name: str, launch: _Launch) -> str:

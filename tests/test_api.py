@@ -640,3 +640,46 @@ async def test_delivery_outcome_of_dropped_events() -> None:
         result = await client.track("checkout", "Ashley", "signup", wait=True)
         outcome = await result.delivery
         assert (outcome.status, outcome.reason) == (DeliveryStatus.DROPPED, "too_large")
+
+
+FEATURE_METHODS = "is_feature_enabled, get_feature_variable_value"
+NOTHING_FOR = [
+    (
+        "activate",
+        "search",
+        f"of type FEATURE_TEST: call get_variation_name, {FEATURE_METHODS}, track",
+    ),
+    ("activate", "banner", f"of type FEATURE_ROLLOUT: call {FEATURE_METHODS}"),
+    (
+        "is_feature_enabled",
+        "checkout",
+        "of type VISUAL_AB: call activate, get_variation_name, track",
+    ),
+    ("activate", "mab", "a multi-armed bandit, without a user storage"),
+    ("get_variation_name", "chekout", "a key that no campaign has"),
+]
+
+
+@pytest.mark.parametrize(("method", "key", "text"), NOTHING_FOR)
+async def test_a_method_that_does_not_apply_says_so(
+    method: str, key: str, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A method that answers nothing for a reason that lies with the service logs it, and seldom again."""
+    kinds = [campaign(11, "checkout"), campaign(12, "search", "FEATURE_TEST")]
+    rollout = campaign(13, "banner", "FEATURE_ROLLOUT", variations=[variation(1, "website", 100)])
+    file = settings(*kinds, rollout, campaign(14, "mab", isMAB=True))
+    async with VWOClient(file, transport=RecordingTransport()) as client:
+        for number in range(1, 9):
+            assert not await getattr(client, method)(key, f"user {number}")
+    lines = [one for one in caplog.messages if one.startswith("campaigns: ")]
+    assert all(line.endswith(f"{text} ({2**step} times so far)") for step, line in enumerate(lines))
+    assert len(lines) == 4
+    assert all(line.startswith(f"campaigns: {method} ") for line in lines)
+
+
+async def test_a_method_that_applies_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is told of a campaign that is paused, or of a user who is not in one."""
+    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+        for key in ("paused", "closed", "members"):
+            assert await client.activate(key, "Ashley") is None
+    assert not [one for one in caplog.records if one.name == "vwo_async"]

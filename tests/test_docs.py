@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,7 @@ import fastapi
 import pytest
 from database import any_redis
 from sample import ACCOUNT, KEY, campaign, settings, variation
+from server import answer, running_server
 from test_imports import ALLOWED
 
 import vwo_async
@@ -35,6 +37,8 @@ PAGES = (
 )
 # Where a page may say that a file is.
 ROOTS = (ROOT, PACKAGE, TESTS, ROOT / "docs")
+# Those whose examples are run, and not compiled alone.
+RUNNING = ("README.md", "docs/delivery.md", "docs/fme.md", "docs/reference.md", "docs/storage.md")
 LAST_ROW = 88
 
 
@@ -82,7 +86,7 @@ def compile_block(block: Block, text: str | None = None) -> CodeType:
 
 def test_pages_have_blocks() -> None:
     """The blocks are found: that of every page which has one."""
-    assert {one.page for one in PYTHON} >= {"README.md", "docs/storage.md", "docs/reference.md"}
+    assert {one.page for one in PYTHON} >= {*RUNNING}
     assert len(PYTHON) >= 25
 
 
@@ -98,7 +102,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-FME_FILE = {"version": 1, "accountId": ACCOUNT, "sdkKey": KEY, "features": [], "campaigns": []}
+FME_FILE = json.loads((ROOT / "examples" / "fme_settings.json").read_bytes()) | {"sdkKey": KEY}
 
 
 def shop_settings() -> dict[str, Any]:
@@ -119,10 +123,14 @@ def shop_settings() -> dict[str, Any]:
 async def a_readers_names(base_url: str) -> AsyncIterator[dict[str, Any]]:
     """Give the names that the pages take for granted: what a service has of its own."""
     file = shop_settings()
-    async with VWOClient(file, base_url=base_url) as client:
+    async with (
+        VWOClient(file, base_url=base_url) as client,
+        vwo_async.FMEClient(FME_FILE, transport=RecordingTransport()) as fme,
+    ):
         yield {
             "ACCOUNT_ID": ACCOUNT,
-            "FMEClient": partial(vwo_async.FMEClient, transport=RecordingTransport()),
+            "FMEClient": vwo_async.FMEClient,
+            "FMEUser": vwo_async.FMEUser,
             "FastAPI": fastapi.FastAPI,
             "MemoryUserStorage": MemoryUserStorage,
             "RecordingTransport": RecordingTransport,
@@ -138,6 +146,8 @@ async def a_readers_names(base_url: str) -> AsyncIterator[dict[str, Any]]:
             "app": fastapi.FastAPI(),
             "asynccontextmanager": asynccontextmanager,
             "client": client,
+            "fme": fme,
+            "fme_settings_file": FME_FILE,
             "fme_settings": vwo_async.parse_fme_settings(FME_FILE),
             "ip": "203.0.113.7",
             "result": await client.track("checkout", "user 1", "signup", wait=True),
@@ -168,7 +178,7 @@ def point_at(monkeypatch: pytest.MonkeyPatch, base_url: str) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("page", ["README.md", "docs/storage.md", "docs/reference.md"])
+@pytest.mark.parametrize("page", RUNNING)
 async def test_blocks_run(
     page: str, tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,11 +186,16 @@ async def test_blocks_run(
     places = {
         "/var/lib/shop": str(tmp_path),
         "redis://localhost": redis_url,
+        "examples/fme_settings.json": str(ROOT / "examples" / "fme_settings.json"),
         "postgresql://shop@localhost/shop": f"sqlite:///{tmp_path}/users.db",
     }
     names: dict[str, Any] = {"__name__": "reader"}
-    async with serve(Collector(shop_settings())) as base_url:
+    async with serve(Collector(shop_settings())) as base_url, running_server() as fme:
+        fme.default = answer(body=json.dumps(FME_FILE).encode())
         point_at(monkeypatch, base_url)
+        for name in ("fetch_fme_settings", "FMEClient"):
+            asks = partial(getattr(vwo_async, name), base_url=fme.base_url)
+            monkeypatch.setattr(vwo_async, name, asks)
         for block in (one for one in PYTHON if one.page == page):
             text = block.text
             for place, ours in places.items():

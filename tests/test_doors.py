@@ -89,8 +89,10 @@ def test_help_names_everything() -> None:
     """The page of the package begins with a map that has each of its names, and shows no private error."""
     page = pydoc.plain(pydoc.render_doc(vwo_async))
     head = page.partition("PACKAGE CONTENTS")[0]
-    for name in set(vwo_async.__all__) - {"__version__", "Step"}:
-        assert f"`{name}`" in head or f".{name}(" in head, name
+    for name in set(vwo_async.__all__) - {"__version__"}:
+        assert f"`{name}`" in head, name
+    # It prints each class of `__all__` with all that the class inherits, so what comes first must do.
+    assert len(head.splitlines()) <= 45
     assert "class Settings(" in page
 
 

@@ -16,9 +16,11 @@ VALUES = {
     "_cancellation",
     "_error",
     "_explanation",
+    "_extra",
     "_flag",
     "_home",
     "_log",
+    "_plain",
     "_reason",
     "_result",
     "_sdk_key",
@@ -55,10 +57,12 @@ ALLOWED: dict[str, set[str]] = {
 # One value may be needed by another.
 VALUE_IMPORTS = {
     "_explanation": {"_reason", "_value"},
+    "_extra": {"_error"},
     "_flag": {"_reason", "_result", "_value"},
-    "_result": {"_cancellation", "_error", "_log", "_reason", "_value"},
-    "_sdk_key": {"_error"},
-    "_user": {"_error"},
+    "_plain": {"_error"},
+    "_result": {"_cancellation", "_error", "_log", "_plain", "_reason", "_value"},
+    "_sdk_key": {"_error", "_plain"},
+    "_user": {"_error", "_plain"},
 }
 
 # Modules by which the core could wait, know the time, draw lots, speak or reach outside.

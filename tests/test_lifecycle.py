@@ -294,11 +294,60 @@ def test_wrong_options_are_all_named(options: dict[str, Any], names: list[str]) 
         assert f"{name}: " in str(caught.value)
 
 
-@BOTH_PRODUCTS
-def test_unknown_option() -> None:
-    """An option that does not exist is a TypeError, as for any function."""
-    with pytest.raises(TypeError, match="polling"):
-        make_client(settings(), polling=5)
+UNKNOWN = [
+    ("user_storge", "perhaps 'user_storage' is meant"),
+    ("userStorageService", "perhaps 'user_storage' is meant"),
+    ("storage", "no such option"),
+    ("pollInterval", "perhaps 'settings_source' is meant"),
+    ("isDevelopmentMode", "perhaps 'development_mode' is meant"),
+    ("shouldTrackReturningUser", "perhaps 'should_track_returning_user' is meant"),
+    ("goal_type_to_trak", "perhaps 'goal_type_to_track' is meant"),
+    ("xyz", "VWOClient has no such option;"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), UNKNOWN)
+@pytest.mark.parametrize("make", [VWOClient, launch])
+def test_an_unknown_option_is_named_with_the_others(make: Any, name: str, text: str) -> None:
+    """An option that does not exist stands in the one error, with what may be meant, whoever launches."""
+    with pytest.raises(InvalidInputError) as caught:
+        make(settings(), **{name: None, "strict": 1, "workers": 0})
+    assert [part.partition(":")[0] for part in str(caught.value).split("; ")] == [
+        name,
+        "strict",
+        "workers",
+    ]
+    assert f"{name}: " in str(caught.value)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ({"trak": True}, "'trak' is no API method, perhaps 'track' is meant"),
+        (["get_flag"], "'get_flag' is a method of FMEClient"),
+        ({"getFlag": False}, "'getFlag' is a method of FMEClient"),
+        ({"isFeatureEnable"}, "perhaps 'is_feature_enabled' is meant"),
+        (["x", "y", 5], "3 of the names are no API methods"),
+        ({"track": True, "trackEvent": True}, "'trackEvent' is a method of FMEClient"),
+    ],
+)
+def test_what_cannot_await_delivery_is_named(names: Any, text: str) -> None:
+    """A wrong name of return_promise_for is told with what may be meant, and with the right names."""
+    with pytest.raises(InvalidInputError) as caught:
+        VWOClient(settings(), return_promise_for=names)
+    assert text in str(caught.value)
+    assert str(caught.value).endswith("choose of activate, is_feature_enabled, push, track")
+
+
+def test_what_awaits_delivery() -> None:
+    """Official names and this package's choose the same; those that send nothing change nothing."""
+    for names in (
+        {"isFeatureEnabled": True, "push": False},
+        ["is_feature_enabled", "getVariationName", "decide_all"],
+    ):
+        client = VWOClient(settings(), return_promise_for=names)
+        assert client._options.return_promise_for == {"is_feature_enabled"}
 
 
 @BOTH_PRODUCTS

@@ -15,7 +15,7 @@ from outbox_file import read_payloads
 from sample import SECRET, campaign, settings
 from server import answer, running_server
 
-from vwo_async import DeliveryStatus, OutboxError, VWOClient
+from vwo_async import DeliveryStatus, InvalidInputError, OutboxError, VWOClient
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import RecordingTransport
@@ -45,6 +45,26 @@ async def drained(client: VWOClient) -> None:
     async with asyncio.timeout(10):
         while client.statistics().restored == 0 or client.statistics().pending:
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("NORMAL", 1), ("FULL", 2)])
+async def test_what_a_commit_waits_for(tmp_path: Path, synchronous: str, level: int) -> None:
+    """With FULL, SQLite is told to wait for the disk with each event, also after events were removed."""
+    outbox = SqliteOutbox(tmp_path / "outbox.db", synchronous=synchronous)
+    async with VWOClient(settings(), transport=RecordingTransport(), outbox=outbox) as client:
+        assert await client.track("checkout", "Ashley", "signup", wait=True)
+        assert await client.track("checkout", "Ben", "signup", wait=True)
+        thread, file = outbox._thread, outbox._file
+        assert thread is not None
+        assert file is not None
+        asked = thread.do(lambda: file._connection.execute("PRAGMA synchronous").fetchone())
+        assert await asked == (level,)
+
+
+def test_a_level_that_does_not_exist(tmp_path: Path) -> None:
+    """Anything but the two levels is bad input."""
+    with pytest.raises(InvalidInputError, match="synchronous must be NORMAL or FULL"):
+        SqliteOutbox(tmp_path / "outbox.db", synchronous="OFF")
 
 
 @pytest.mark.parametrize("is_arch", [False, True])

@@ -1,31 +1,29 @@
-"""The asyncio-native SDK for VWO: FullStack (A/B tests, feature tests, rollouts) and FME (feature flags).
+"""The asyncio-native SDK for VWO's two products: FME (feature flags) and FullStack (A/B tests, rollouts).
 
 One client for each event loop, opened once and used by every request::
 
-    settings = await vwo_async.fetch_settings(account_id, sdk_key)
+    settings = await vwo_async.fetch_fme_settings(account_id, sdk_key)
+    async with vwo_async.FMEClient(settings) as client:
+        flag = await client.get_flag("search", user_id)
+        await client.track_event("purchase", user_id, {"revenue": 49.9})
 
+    settings = await vwo_async.fetch_settings(account_id, sdk_key)
     async with vwo_async.VWOClient(settings) as client:
         variation = await client.activate("checkout", user_id)
-        if await client.is_feature_enabled("search", user_id):
-            ...
         result = await client.track("checkout", user_id, "purchase", revenue_value=49.9)
-        if not result:
-            print(result["checkout"].reason)
 
-What is here:
+What is here. Each name has a page of its own, as ``help(vwo_async.VWOClient)``; this one shows all in full.
 
-* The client: `VWOClient` (officially `launch`), and `UserHandle`, which is its methods for one user.
-* The client for accounts of VWO FME: `FMEClient`, with `FMEUser`; its flags are a `Flag` with `FlagRule` and
-  `FlagVariation`, its settings `fetch_fme_settings`, `parse_fme_settings`, `FMESettings`, and
-  `FMESettingsSource` keeps them fresh; `FlagExplanation` says how a flag came about, `GatewayService` where
-  a gateway is, and `AliasResult` what came of an alias.
-* Settings: `fetch_settings`, `parse_settings`, `Settings`; `SettingsSource` keeps them fresh,
-  `verify_webhook` knows VWO's webhook, `compare_settings` tells what changed (`SettingsChange`).
-* What methods return: `TrackResult` with a `CampaignTrack` for each campaign and its `Delivery`, whose
-  end is an `Outcome`; `CampaignDecision`, `Explanation`, `FlushReport`, `CloseReport`, `Statistics`.
-  All are values: they can be pickled, and ``as_json()`` gives each as JSON can hold it.
-* Words: `Reason`, `DeliveryStatus`, `GoalType`.
-* Errors, all of them `VWOError`: `InvalidInputError`, `SettingsError`, `ClosedError`,
+* FME: `FMEClient`, `FMEUser`; a `Flag` has a `FlagRule` and a `FlagVariation`; `FlagExplanation`;
+  `GatewayService` and `AliasResult`. Settings: `fetch_fme_settings`, `parse_fme_settings`, `FMESettings`,
+  `FMESettingsSource`.
+* FullStack: `VWOClient`, officially `launch`; `UserHandle`, its methods for one user; `GoalType`.
+  Settings: `fetch_settings`, `parse_settings`, `Settings`, `SettingsSource`.
+* Both: `verify_webhook`; `compare_settings` and `SettingsChange`, what changed in a file.
+* Results: `TrackResult` of `CampaignTrack`; `Delivery`, whose end is an `Outcome`; `CampaignDecision`;
+  `Explanation` of each `Step`; `FlushReport`, `CloseReport`, `Statistics`; the words `Reason` and
+  `DeliveryStatus`. All are values, can be pickled, and have ``as_json()``.
+* Errors, each a `VWOError`: `InvalidInputError`, `MissingExtraError`, `SettingsError`, `ClosedError`,
   `WrongLoopError`, `DeliveryError`, `OutboxError`, `StorageError`.
 
 Other doors: `vwo_async.storage` (users keep their variation), `vwo_async.outbox` (events survive the
@@ -46,6 +44,7 @@ from ._error import (
     ClosedError,
     DeliveryError,
     InvalidInputError,
+    MissingExtraError,
     OutboxError,
     SettingsError,
     StorageError,
@@ -100,6 +99,7 @@ __all__ = [
     "GatewayService",
     "GoalType",
     "InvalidInputError",
+    "MissingExtraError",
     "OutboxError",
     "Outcome",
     "Reason",

@@ -16,6 +16,14 @@ class InvalidInputError(VWOError, ValueError):
     """
 
 
+class MissingExtraError(InvalidInputError, ImportError):
+    """What was asked for needs a library that is not installed: install the extra that the text names.
+
+    Raised where a module such as `vwo_async.storage.redis` is imported, and where a transport or a database
+    is chosen by name.
+    """
+
+
 class SettingsError(VWOError, ValueError):
     """A settings file cannot be used: fetch or repair it.
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from ._cancellation import PROCESS_ENDS
 from ._error import DeliveryError
 from ._log import log_error
+from ._plain import is_kind, to_plain
 from ._reason import Reason
 from ._value import Value, setters_of
 
@@ -472,10 +473,9 @@ _KEY_LISTS: tuple[Any, ...] = (list, tuple, set, frozenset)
 
 def _read_keys(asked: object) -> list[str]:
     """Return the campaign keys that can be read from *asked*, and run none of the caller's code for it."""
-    kind = next((one for one in _KEY_LISTS if isinstance(asked, one)), None)
+    kind = next((one for one in _KEY_LISTS if is_kind(asked, one)), None)
     found = [asked] if kind is None else [*kind.__iter__(asked)]
-    # A text of a class of the caller's own becomes a plain one.
-    return [str.__str__(key) for key in found if isinstance(key, str)]
+    return [key for key in map(to_plain, found) if type(key) is str]
 
 
 class SingleTrack(TrackResult):

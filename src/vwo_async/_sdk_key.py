@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from typing import Self
+from typing import Any, Self
 
 from ._error import InvalidInputError
+from ._plain import is_kind, to_plain
 
 _HIDDEN = "**********"
 _LEFT_OUT = "the SDK key is left out of pickles: parse or fetch the settings in each process"
@@ -27,16 +28,18 @@ class SdkKey:
         self._text: str | None = text
 
     @classmethod
-    def read(cls, text: object) -> Self:
+    def read(cls, text: Any) -> Self:
         """Return the key that a caller gave.
 
         Raises:
             InvalidInputError: It is no non-empty text of printable ASCII.
         """
         try:
-            if isinstance(text, cls):
-                return text
-            if not (isinstance(text, str) and text and text.isascii() and text.isprintable()):
+            if is_kind(text, cls):
+                key: Self = text
+                return key
+            text = to_plain(text)
+            if type(text) is not str or not (text and text.isascii() and text.isprintable()):
                 raise InvalidInputError("sdk_key must be a non-empty text of printable ASCII")
             return cls(text)
         finally:

@@ -8,19 +8,17 @@ given such a text, and writing one raises an exception.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from itertools import islice
 from math import isfinite
-from numbers import Integral, Real
-from types import NoneType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from ._error import InvalidInputError
+from ._plain import copy_mapping, is_kind, is_plain, to_plain
 
 Scalar: TypeAlias = str | int | float | bool | Decimal | None
 Variables: TypeAlias = Mapping[str, Scalar]
-_T = TypeVar("_T")
 
 MAX_USER_ID_BYTES = 4096
 MAX_TEXT_BYTES = 4096
@@ -29,14 +27,6 @@ MAX_VARIABLES = 1000
 MAX_INT_BITS = 1023
 
 _MAX_ORDINARY_NUMBER = 2**63
-_PLAIN = frozenset({str, int, float, bool, Decimal, NoneType})
-# By the methods of the class itself, whatever one derived from it makes of them.
-_BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
-    (str, str.__str__),
-    (int, int.__int__),
-    (float, float.__float__),
-    (Decimal, Decimal),
-)
 _NO_VARIABLES: Variables = {}
 # What may stand in a log as the name of a variable: an identifier is the developer's, anything else could be
 # what a visitor sent.
@@ -44,12 +34,12 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
 def encode_id(user_id: object) -> bytes:
-    """Return the UTF-8 bytes of a user id.
+    """Return the UTF-8 bytes of a user id, which is plain, see `to_plain`.
 
     Raises:
         InvalidInputError: *user_id* is not a non-empty text of at most 4096 encodable bytes.
     """
-    if not isinstance(user_id, str) or not user_id:
+    if type(user_id) is not str or not user_id:
         raise InvalidInputError("user_id must be a non-empty str")
     # Raised outside the except block: the codec's error holds the text and would become our __context__.
     try:
@@ -63,15 +53,30 @@ def encode_id(user_id: object) -> bytes:
     return encoded
 
 
-def check_text(value: object, name: str, max_bytes: int = MAX_TEXT_BYTES) -> None:
-    """Check that *value* is a text of at most *max_bytes* that can be encoded.
+def read_id(user_id: object) -> str:
+    """Return a user id as a plain str.
 
     Raises:
-        InvalidInputError: It is not. The error holds *name* and never the value.
+        InvalidInputError: See `encode_id`.
     """
-    fault = find_text_fault(value, max_bytes)
+    plain = to_plain(user_id)
+    encode_id(plain)
+    assert isinstance(plain, str)
+    return plain
+
+
+def read_text(value: object, name: str, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """Return a text of at most *max_bytes* that can be encoded, as a plain str.
+
+    Raises:
+        InvalidInputError: *value* is none. The error holds *name* and never the value.
+    """
+    text = to_plain(value)
+    fault = find_text_fault(text, max_bytes)
     if fault:
         raise InvalidInputError(f"{name} {fault}")
+    assert isinstance(text, str)
+    return text
 
 
 def read_variables(variables: object, name: str, notes: list[str]) -> Variables:
@@ -93,7 +98,7 @@ def read_variables(variables: object, name: str, notes: list[str]) -> Variables:
     try:
         found = copy_mapping(variables, name)
     except InvalidInputError as error:
-        if not isinstance(variables, Mapping):
+        if not is_kind(variables, Mapping):
             raise
         notes.append(f"{error}: they are left out")
         return _NO_VARIABLES
@@ -117,53 +122,27 @@ def read_variables(variables: object, name: str, notes: list[str]) -> Variables:
 
 def _keep_usable(variables: Mapping[Any, Any], name: str, notes: list[str]) -> Variables:
     usable: dict[str, Scalar] = {}
-    for key, value in variables.items():
+    for key, value in ((to_plain(key), to_plain(one)) for key, one in variables.items()):
         fault = find_text_fault(key)
         if fault:
             notes.append(f"a key of {name} {fault}: it is left out")
             continue
-        plain = to_plain(value)
-        fault = find_scalar_fault(plain)
+        fault = find_scalar_fault(value)
         if fault:
             notes.append(f"{name}: {show_key(key)} {fault}: it is left out")
         else:
-            usable[key] = plain
+            usable[key] = value
     return usable
 
 
 def show_key(key: object) -> str:
     """Return the name of a variable as it may stand in a log: one that looks like a name, or none."""
-    return repr(key) if isinstance(key, str) and _PLAIN_KEY.fullmatch(key) else "a variable"
-
-
-def to_plain(value: Any) -> Any:
-    """Return the str, bool, number or None that *value* is; anything else as it is.
-
-    A value of a class derived from these (of an enum, for one) may print as anything, and a number of another
-    library (numpy, for one) is of no class that others know.
-    """
-    if type(value) in _PLAIN:
-        return value
-    try:
-        for kind, convert in _BASES:
-            if isinstance(value, kind):
-                return convert(value)
-        if isinstance(value, Integral):
-            return int(value)
-        if isinstance(value, Real):
-            return float(value)
-        # numpy's bool is no number to Python.
-        if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-            return value.item()
-    except Exception:  # noqa: BLE001 - the caller's own class may raise anything
-        # A value that cannot be read is left out like any other.
-        return value
-    return value
+    return repr(key) if type(key) is str and _PLAIN_KEY.fullmatch(key) else "a variable"
 
 
 def find_text_fault(value: object, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """Return what is wrong with a text, empty where it is encodable and of bounded length."""
-    if not isinstance(value, str):
+    """Return what is wrong with a plain text, empty where it is encodable and of bounded length."""
+    if type(value) is not str:
         return "must be a str"
     # isascii() is a flag of the object: most texts are settled without encoding them.
     if value.isascii() and len(value) <= max_bytes:
@@ -175,52 +154,19 @@ def find_text_fault(value: object, max_bytes: int = MAX_TEXT_BYTES) -> str:
     return f"is longer than {max_bytes} bytes in UTF-8" if size > max_bytes else ""
 
 
-def find_scalar_fault(value: object) -> str:
-    """Return what is wrong with the value of a variable, empty where it is plain and finite."""
+def find_scalar_fault(value: Any) -> str:
+    """Return what is wrong with the plain value of a variable, empty where it can be used."""
+    if not is_plain(value):
+        return f"is of type {type(value).__name__}, not str, int, float, bool, Decimal or None"
     if isinstance(value, str):
         return find_text_fault(value)
     if isinstance(value, int):
         return "is too large a number" if value.bit_length() > MAX_INT_BITS else ""
-    if isinstance(value, (float, Decimal)):
-        # A signalling NaN cannot even be made a float.
-        if (isinstance(value, Decimal) and value.is_snan()) or not isfinite(value):
-            return "is not finite"
-        return ""
     if value is None:
         return ""
-    return f"is of type {type(value).__name__}, not str, int, float, bool, Decimal or None"
-
-
-def copy_mapping(value: object, name: str) -> dict[Any, Any]:
-    """Return what is in a mapping: a dict as it is, any other copied, so that its own code runs once, here.
-
-    Raises:
-        InvalidInputError: It is no mapping, or reading it raised an error.
-    """
-    if type(value) is dict:
-        return value
-    if not isinstance(value, Mapping):
-        raise InvalidInputError(f"{name} must be a mapping")
-    return read_foreign(lambda: dict(value.items()), name)
-
-
-def read_foreign(read: Callable[[], _T], name: str) -> _T:
-    """Return what *read* returns, which runs code of the caller's own classes and so may raise anything.
-
-    Args:
-        read: Reads the value.
-        name: What the caller calls it.
-
-    Raises:
-        InvalidInputError: It raised an error, of which the text names the class alone.
-    """
-    # Raised outside the except block: the error of the caller's may hold the value and would become our
-    # __context__.
-    try:
-        return read()
-    except Exception as error:  # noqa: BLE001 - see above
-        kind = type(error).__name__
-    raise InvalidInputError(f"reading {name} raised {kind}")
+    # A signalling NaN cannot even be made a float.
+    is_signal = isinstance(value, Decimal) and value.is_snan()
+    return "is not finite" if is_signal or not isfinite(value) else ""
 
 
 def read_header(value: object, name: str, notes: list[str]) -> str:
@@ -234,13 +180,13 @@ def read_header(value: object, name: str, notes: list[str]) -> str:
         name: What the caller calls it.
         notes: Takes a text that says what was done to it.
     """
-    value = to_plain(value)
-    fault = "" if value is None else find_text_fault(value)
-    if not fault:
-        return value if isinstance(value, str) else ""
-    if not isinstance(value, str):
+    value = "" if value is None else to_plain(value)
+    fault = find_text_fault(value)
+    if type(value) is not str:
         notes.append(f"{name} {fault}: it is left out")
         return ""
+    if not fault:
+        return value
     notes.append(f"{name} {fault}: it is cleaned or cut")
     # Cutting may split the last character, which is then left out.
     encoded = value[:MAX_TEXT_BYTES].encode("utf-8", "replace")[:MAX_TEXT_BYTES]
@@ -291,8 +237,8 @@ class User:
             # The quick check, enough for nearly every id.
             self.id_bytes = self.hash_bytes = user_id.encode()
         else:
-            self.id_bytes = self.hash_bytes = encode_id(user_id)
             user_id = to_plain(user_id)
+            self.id_bytes = self.hash_bytes = encode_id(user_id)
         if encoding == "node":
             # The Node SDK hashes the low byte of each UTF-16 unit; the visitor id is UTF-8 there too.
             self.hash_bytes = user_id.encode("utf-16-le")[::2]

@@ -394,12 +394,26 @@ async def test_a_file_of_the_other_product() -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["goal_type_to_track", "should_track_returning_user", "user_id_encoding", "typo"]
+    "option", ["goal_type_to_track", "should_track_returning_user", "user_id_encoding"]
 )
 async def test_options_of_fullstack_alone(option: str) -> None:
-    """An option that means nothing here is refused by name."""
-    with pytest.raises(TypeError, match=option):
-        FMEClient(sample(), **{option: None})  # type: ignore[arg-type]
+    """An option that means nothing here is refused by name, together with what else is wrong."""
+    with pytest.raises(InvalidInputError) as caught:
+        FMEClient(sample(), **{option: None, "strict": 1, "worker": 2})  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        f"{option}: is an option of VWOClient alone; strict: must be a bool;"
+        " worker: FMEClient has no such option, perhaps 'workers' is meant"
+    )
+
+
+async def test_methods_of_fullstack_alone() -> None:
+    """The methods that are to await delivery are those of this client."""
+    with pytest.raises(InvalidInputError) as caught:
+        FMEClient(sample(), return_promise_for={"track": True, "trackEvnt": True})
+    assert str(caught.value) == (
+        "return_promise_for: 'track' is a method of VWOClient, 'trackEvnt' is no API method, perhaps"
+        " 'track_event' is meant: choose of get_flag, set_attribute, track_event"
+    )
 
 
 async def test_two_products_in_one_process_share_nothing() -> None:
@@ -484,8 +498,18 @@ async def test_events_survive_a_kill(tmp_path: Path) -> None:
         FMEClient(sample(), base_url=server.base_url, outbox=path) as client,
     ):
         assert await client.flush_events()
+        # The start of the process that was killed, too.
+        assert client.statistics().restored == 21
     found = [one for one in list_events(server.requests) if one["event"]["name"] == "purchase"]
     assert len({one["msgId"] for one in found}) == len(found) == 20
+
+
+async def test_the_report_of_the_start_is_kept(tmp_path: Path) -> None:
+    """Once a client is open, the outbox holds what says so, as any event that was accepted."""
+    path = tmp_path / "outbox.db"
+    async with FMEClient(sample(), base_url=DOWN, outbox=path) as client:
+        assert ["vwo_fmeSdkInit" in str(one) for one in read_payloads(path)] == [True]
+        await client.aclose(timeout_s=0)
 
 
 async def test_the_other_product_does_not_take_events_from_an_outbox(tmp_path: Path) -> None:

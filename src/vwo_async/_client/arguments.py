@@ -12,7 +12,8 @@ from .._core.api_method import Api
 from .._core.goal import Revenue
 from .._delivery.event_factory import dump_properties
 from .._error import InvalidInputError
-from .._user import User, check_text, copy_mapping, read_foreign, to_plain
+from .._plain import copy_mapping, is_kind, is_plain, read_fields, read_foreign, to_plain
+from .._user import User, read_text
 from .options import GoalType, read_goal_type
 
 MAX_CAMPAIGN_KEYS = 1000
@@ -89,16 +90,16 @@ class TrackCall(NamedTuple):
         return (*self.user.notes, *self.properties.notes)
 
 
-def check_name(value: object, name: str) -> None:
-    """Refuse what cannot be the key of a campaign or variable, or the identifier of a goal.
+def read_name(value: object, name: str) -> str:
+    """Return the key of a campaign or variable, or the identifier of a goal, as a plain str.
 
     Raises:
         InvalidInputError: It is no non-empty str that can be sent.
     """
-    # An object of the caller's own may answer anything, or raise, when asked whether it is true.
-    if not isinstance(value, str) or not value:
+    plain = to_plain(value)
+    if type(plain) is not str or not plain:
         raise InvalidInputError(f"{name} must be a non-empty str")
-    check_text(value, name)
+    return read_text(plain, name)
 
 
 def read_flag(value: bool | None, default: bool, name: str) -> bool:
@@ -109,7 +110,8 @@ def read_flag(value: bool | None, default: bool, name: str) -> bool:
     """
     if value is None:
         return default
-    if not isinstance(value, bool):
+    # A class cannot be derived from bool.
+    if type(value) is not bool:
         raise InvalidInputError(f"{name} must be a bool")
     return value
 
@@ -120,7 +122,7 @@ def read_record(value: Any) -> Mapping[str, Any] | None:
     Raises:
         InvalidInputError: It is no mapping.
     """
-    return None if value is None else copy_mapping(value, "user_storage_data") or None
+    return None if value is None else read_fields(value, "user_storage_data") or None
 
 
 def read_meta_data(value: Any) -> Mapping[str, Any]:
@@ -141,23 +143,21 @@ def read_campaign_keys(specifier: object) -> Sequence[str] | None:
     Raises:
         InvalidInputError: It is no non-empty str, no list, tuple or set of str, and not None.
     """
-    if isinstance(specifier, str):
-        if specifier:
-            check_text(specifier, "campaign_key")
-            return (specifier,)
-    elif specifier is None:
+    if specifier is None:
         return None
-    elif isinstance(specifier, (list, tuple, set, frozenset)):
-        return _read_key_list(read_foreign(lambda: list(specifier), "campaign_key"))
+    if is_kind(specifier, list, tuple, set, frozenset):
+        keys: Any = specifier
+        return _read_key_list(read_foreign(lambda: list(keys), "campaign_key"))
+    plain = to_plain(specifier)
+    if type(plain) is str and plain:
+        return (read_text(plain, "campaign_key"),)
     raise InvalidInputError("campaign_key must be a non-empty str, a list of str, or None")
 
 
 def _read_key_list(keys: list[Any]) -> Sequence[str]:
     if len(keys) > MAX_CAMPAIGN_KEYS:
         raise InvalidInputError(f"campaign_key names more than {MAX_CAMPAIGN_KEYS} campaigns")
-    for key in keys:
-        check_text(key, "a campaign key")
-    return keys
+    return [read_text(key, "a campaign key") for key in keys]
 
 
 def read_goal_choice(value: object, default: GoalType) -> GoalType:
@@ -174,7 +174,7 @@ def read_goal_choice(value: object, default: GoalType) -> GoalType:
         raise InvalidInputError(f"goal_type_to_track {error}") from None
 
 
-def read_revenue(value: object) -> Revenue:
+def read_revenue(value: Any) -> Revenue:
     """Return *value* as revenue; None, 0, False and an empty text mean none, and True is 1.
 
     Numbers of other libraries, and values of derived classes, count as the plain ones that they are.
@@ -183,22 +183,22 @@ def read_revenue(value: object) -> Revenue:
         InvalidInputError: It is not a finite int, float or Decimal, nor a text of at most 100 characters
             that spells a number: VWO would refuse it, and with it the conversion.
     """
-    value = to_plain(value)
-    if value is None or isinstance(value, bool):
-        return 1 if value else None
-    if isinstance(value, str):
-        return _read_amount(value)
-    if not isinstance(value, (int, float, Decimal)):
+    plain: Any = to_plain(value)
+    if plain is None or type(plain) is bool:
+        return 1 if plain else None
+    if type(plain) is str:
+        return _read_amount(plain)
+    if not is_plain(plain):
         raise InvalidInputError("revenue_value must be an int, float, Decimal or str")
-    if not _is_printable(value):
+    if not _is_printable(plain):
         raise InvalidInputError("revenue_value must be finite, with at most 100 digits")
-    return value
+    number: Revenue = plain
+    return number
 
 
 def _read_amount(text: str) -> str:
     """Return a text that spells an amount, without the blanks around it."""
-    check_text(text, "revenue_value", 100)
-    amount = text.strip()
+    amount = read_text(text, "revenue_value", 100).strip()
     if amount and _AMOUNT.fullmatch(amount) is None:
         raise InvalidInputError(
             "revenue_value must spell a number such as 49.90: a full stop before the fraction,"
@@ -225,8 +225,8 @@ def read_properties(properties: object) -> EventProperties:
     """
     if properties is None:
         return NO_PROPERTIES
-    if not isinstance(properties, dict):
+    if not is_kind(properties, dict):
         raise InvalidInputError("event_properties must be a dict")
     notes: list[str] = []
-    given = copy_mapping(properties, "event_properties")
-    return EventProperties(given, dump_properties(given, notes), tuple(notes))
+    text = dump_properties(copy_mapping(properties, "event_properties"), notes)
+    return EventProperties(read_fields(properties, "event_properties"), text, tuple(notes))

@@ -10,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 from .._error import ClosedError, InvalidInputError, OutboxError, VWOError, without_frames
 from .._log import FailureLog, log_warning
 from .._result import CloseReport, FlushReport, Statistics
-from .._user import encode_id
+from .._user import read_id
 from .arguments import read_flag
 from .engine import ClientEngine
 from .options import Options
@@ -47,7 +47,7 @@ class Client(Generic[EngineT]):
         was_open = engine.loop is not None
         engine.enter()
         try:
-            await engine.reporter.opened()
+            await engine.opened()
         except BaseException as error:
             # Whoever fails to open it has no client to close; one that others use stays as it is.
             if isinstance(error, OutboxError) or not was_open:
@@ -167,12 +167,15 @@ class Client(Generic[EngineT]):
         Raises:
             InvalidInputError: The id cannot be a user's.
         """
-        encode_id(user_id)
-        self._engine.consent.opt_out(user_id)
+        self._engine.consent.opt_out(read_id(user_id))
 
     def opt_in_user(self, user_id: str) -> None:
-        """Undo `opt_out_user`."""
-        self._engine.consent.opt_in(user_id)
+        """Undo `opt_out_user`.
+
+        Raises:
+            InvalidInputError: As there.
+        """
+        self._engine.consent.opt_in(read_id(user_id))
 
     # What the methods share
 

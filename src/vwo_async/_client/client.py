@@ -11,6 +11,7 @@ from .._core.feature_variable import is_enabled, read_variable
 from .._core.plan import Decision
 from .._error import InvalidInputError
 from .._explanation import Explanation
+from .._plain import is_kind, to_plain
 from .._reason import Reason
 from .._result import (
     CampaignDecision,
@@ -22,11 +23,11 @@ from .arguments import (
     NO_META_DATA,
     DecideCall,
     TrackCall,
-    check_name,
     read_campaign_keys,
     read_flag,
     read_goal_choice,
     read_meta_data,
+    read_name,
     read_properties,
     read_record,
     read_revenue,
@@ -239,7 +240,7 @@ class VWOClient(Client[Engine]):
         Follows the official ``getFeatureVariableValue``.
         """
         try:
-            check_name(variable_key, "variable_key")
+            variable_key = read_name(variable_key, "variable_key")
         except InvalidInputError as error:
             self._engine.enter()
             self._refuse(apis.GET_FEATURE_VARIABLE_VALUE.name, error)
@@ -306,8 +307,9 @@ class VWOClient(Client[Engine]):
         """
         self._engine.enter()
         try:
-            check_name(campaign_key, "campaign_key")
-            if not isinstance(api, str) or api not in _APIS:
+            campaign_key = read_name(campaign_key, "campaign_key")
+            api = to_plain(api)
+            if type(api) is not str or api not in _APIS:
                 raise InvalidInputError(f"api must be one of {', '.join(_APIS)}")
             user = self._read_user(user_id, custom_variables, variation_targeting_variables)
             self._note("explain", user.notes)
@@ -401,7 +403,7 @@ class VWOClient(Client[Engine]):
                     result = await track_stored(engine, user, *quick)
                 if result is not None:
                     return await await_delivery(engine, result) if waits else result
-            check_name(goal_identifier, "goal_identifier")
+            goal_identifier = read_name(goal_identifier, "goal_identifier")
             options = self._options
             call = TrackCall(
                 user=user,
@@ -458,7 +460,7 @@ class VWOClient(Client[Engine]):
         if self._engine.enter():
             await self._engine.next_turn()
         try:
-            if isinstance(tag_key, Mapping) and user_id is None:
+            if user_id is None and is_kind(tag_key, Mapping):
                 user_id = tag_value
             tags = read_tags(tag_key, tag_value)
             user = self._read_user(user_id)
@@ -572,7 +574,7 @@ class VWOClient(Client[Engine]):
                 )
             decision = decide_now(engine, api, campaign_key, user)
             if decision is None:
-                check_name(campaign_key, "campaign_key")
+                campaign_key = read_name(campaign_key, "campaign_key")
         except InvalidInputError as error:
             self._refuse(api.name, error)
             return None

@@ -12,7 +12,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from .._core.api_method import DECIDE_ALL, Api
+from .._core.api_method import APIS, DECIDE_ALL, Api
 from .._core.decision import decide, find_refusal
 from .._core.feature_variable import is_enabled, read_variables
 from .._core.lazy_plan import LazyPlan
@@ -20,7 +20,7 @@ from .._core.plan import Campaign, Decision, Plan
 from .._explanation import Explanation, Step
 from .._reason import Reason
 from .._result import NO_DELIVERY, CampaignDecision, Delivery
-from .._settings.campaign_type import AB_TEST
+from .._settings.campaign_type import AB_TEST, FULLSTACK_TYPES
 from .._user import User
 from ..storage.protocol import StoredDecision
 from .arguments import DecideCall
@@ -29,6 +29,9 @@ from .fairness import MAX_HOLD_S
 from .reporter import delivery_of
 from .snapshot import Snapshot
 from .stored_records import StoredRecords
+
+# Of a campaign's key no more than that is shown in a log line.
+MAX_SHOWN_KEY = 60
 
 
 def find_campaign(engine: Engine, campaign_key: str, api: Api) -> Campaign | Reason:
@@ -81,6 +84,7 @@ async def decide_campaign(engine: Engine, call: DecideCall) -> Decision | None:
     snapshot = engine.snapshot
     campaign = find_campaign(engine, call.campaign_key, call.api)
     if isinstance(campaign, Reason):
+        _log_refusal(engine, call, campaign)
         return None
     with engine.make_stored_records(call.user, call.given_record) as stored_records:
         (decision,) = await stored_records.decide(snapshot.plan, (campaign,), call.api)
@@ -89,6 +93,21 @@ async def decide_campaign(engine: Engine, call: DecideCall) -> Decision | None:
             if call.waits:
                 await engine.reporter.wait_for(delivery)
     return decision
+
+
+def _log_refusal(engine: Engine, call: DecideCall, reason: Reason) -> None:
+    """Log what only a change of the service or its account can mend, since what the method returns is empty."""
+    campaign = engine.snapshot.plan.campaigns.get(call.campaign_key)
+    if campaign is None:
+        engine.refusals.add(f"{call.api.name} was given a key that no campaign has")
+        return
+    name = f"{call.api.name} gives nothing for {campaign.key[:MAX_SHOWN_KEY]!a}"
+    # Of a type that nobody knows, `settings_warnings` tells.
+    if reason is Reason.CAMPAIGN_TYPE_MISMATCH and campaign.type in FULLSTACK_TYPES:
+        fitting = [one.name for one in APIS if campaign.type in one.types and one is not DECIDE_ALL]
+        engine.refusals.add(f"{name}, of type {campaign.type}: call {', '.join(fitting)}")
+    elif reason is Reason.STORAGE_REQUIRED:
+        engine.refusals.add(f"{name}, a multi-armed bandit, without a user storage")
 
 
 async def _report(

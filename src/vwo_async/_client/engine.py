@@ -16,6 +16,7 @@ from .._core.plan import Decision
 from .._delivery.transport.by_name import make_fetcher
 from .._delivery.transport.protocol import Fetcher
 from .._error import ClosedError, WrongLoopError
+from .._log import FailureLog
 from .._refresh.gil_pause import GilPause
 from .._result import Statistics
 from .._settings.endpoint import FULLSTACK, SettingsEndpoint
@@ -164,6 +165,14 @@ class ClientEngine(Generic[SnapshotT]):
         """Return how many of these questions were not answered."""
         return 0
 
+    async def opened(self) -> None:
+        """Wait until the outbox is open, and has what `on_started` put.
+
+        Raises:
+            OutboxError: It cannot be opened.
+        """
+        await self.reporter.opened()
+
     def make_fetcher(self) -> Fetcher:
         """Return a transport for settings files, as the options describe it."""
         return make_fetcher(self.options.transport_config)
@@ -249,6 +258,7 @@ class Engine(ClientEngine[Snapshot]):
     Attributes:
         has_quick_path: Whether deciding and reporting have nothing to wait for and nobody to tell, so
             that plain functions can do both; with an outbox the caller then has the event kept.
+        refusals: Tells of calls for campaigns that the method does not apply to.
         has_stored_path: The same with a user storage that takes rounds, which is all there is to wait for.
     """
 
@@ -258,6 +268,7 @@ class Engine(ClientEngine[Snapshot]):
         source = options.settings_source
         plan = None if source is None else source.take_plan(settings)
         super().__init__(Snapshot(settings, options, time.time, plan=plan), options)
+        self.refusals = FailureLog("campaigns")
         self.has_quick_path = (
             options.user_storage is None
             and options.integrations is None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
 from .._error import InvalidInputError
 from .._explanation import FlagExplanation
 from .._flag import Flag
+from .._plain import is_kind, to_plain
 from .._reason import Reason
 from .._result import AliasResult, TrackResult
 from .._settings import parse_fme_settings
-from .arguments import check_name
+from .arguments import read_name
 from .base_client import Client, read_launch
 from .fme_decide import explain_flag, explain_refusal, get_flag, get_flags
 from .fme_engine import FmeEngine
@@ -76,7 +77,7 @@ class FMEClient(Client[FmeEngine]):
         try:
             # What is a key at a glance needs no closer look.
             if type(feature_key) is not str or not feature_key or not feature_key.isascii():
-                check_name(feature_key, "feature_key")
+                feature_key = read_name(feature_key, "feature_key")
             called = self._read_user("get_flag", user)
             waits = self._read_wait("get_flag", wait)
         except InvalidInputError as error:
@@ -111,7 +112,7 @@ class FMEClient(Client[FmeEngine]):
         if engine.enter():
             await engine.next_turn()
         try:
-            check_name(feature_key, "feature_key")
+            feature_key = read_name(feature_key, "feature_key")
             called = self._read_user("explain", user)
         except InvalidInputError as error:
             self._refuse("explain", error)
@@ -143,7 +144,7 @@ class FMEClient(Client[FmeEngine]):
         if engine.enter():
             await engine.next_turn()
         try:
-            check_name(event_name, "event_name")
+            event_name = read_name(event_name, "event_name")
             called = self._read_user("track_event", user)
             notes: list[str] = []
             properties = read_event_properties(event_properties, notes)
@@ -188,11 +189,13 @@ class FMEClient(Client[FmeEngine]):
         if engine.enter():
             await engine.next_turn()
         try:
-            attributes: Mapping[Any, Any] = {key: value} if isinstance(key, str) else key
-            if not isinstance(attributes, Mapping):
+            attributes: Mapping[Any, Any]
+            if type(name := to_plain(key)) is str:
+                attributes = {name: value}
+            elif is_kind(key, Mapping):
+                attributes, user = cast("Mapping[Any, Any]", key), value if user is None else user
+            else:
                 raise InvalidInputError("key must be a str or a mapping")
-            if not isinstance(key, str) and user is None:
-                user = value
             called = self._read_user("set_attribute", user)
             notes: list[str] = []
             text = read_attributes(attributes, notes)
@@ -237,5 +240,5 @@ class FMEClient(Client[FmeEngine]):
 
 
 def _refuse_flag(feature_key: object, error: InvalidInputError) -> Flag:
-    key = str.__str__(feature_key) if isinstance(feature_key, str) else ""
-    return Flag(key, Reason.INVALID_INPUT, detail=str(error))
+    key = to_plain(feature_key)
+    return Flag(key if type(key) is str else "", Reason.INVALID_INPUT, detail=str(error))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from .._refresh.gil_pause import GilPause
@@ -47,6 +49,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         self._is_start_reported = False
         self.has_aliases = self._aliases is not None
         self.has_quick_path = self.storage is None and self._gateway is None
+        self._start_kept: Awaitable[bool] | None = None
 
     def compile(self, settings: FMESettings, pause: GilPause) -> FmeSnapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
@@ -95,7 +98,20 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         self._is_start_reported = True
         snapshot = self.snapshot
         if not snapshot.settings.sdk_meta_info.was_initialized_earlier:
-            self.reporter.put([snapshot.event_factory.make_initialized()])
+            receipts = self.reporter.put([snapshot.event_factory.make_initialized()])
+            self._start_kept = self.reporter.keep(receipts)
+
+    async def opened(self) -> None:
+        """Wait until the outbox is open, and has the report of the start.
+
+        Raises:
+            OutboxError: It cannot be opened.
+        """
+        await super().opened()
+        if self._start_kept is not None:
+            # Whoever else opens it waits for the same.
+            await asyncio.shield(self._start_kept)
+            self._start_kept = None
 
     def on_updated(self) -> None:
         """Report the start now, if there were no settings before."""

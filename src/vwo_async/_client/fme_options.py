@@ -14,8 +14,16 @@ from .._delivery.transport.intermediary import (
 )
 from .._error import InvalidInputError
 from .._log import log_warning
+from .api_names import FME, FULLSTACK, awaiting_methods
 from .option_readers import optional, read_bool, read_seconds
-from .options import Options, SharedLaunchOptions, option, read_values
+from .options import (
+    Launch,
+    Options,
+    SharedLaunchOptions,
+    option,
+    read_launch_values,
+    readers_of,
+)
 
 
 class FMELaunchOptions(SharedLaunchOptions, total=False):
@@ -30,6 +38,9 @@ class FMELaunchOptions(SharedLaunchOptions, total=False):
 @dataclass(frozen=True, slots=True)
 class FMEOptions(Options):
     """Launch options of `FMEClient`, checked."""
+
+    return_promise_for: frozenset[str] = option(awaiting_methods(FME, FULLSTACK), frozenset())
+    """As for `Options`."""
 
     gateway_service: Destination | None = option(optional(read_gateway_service), None)
     """Where VWO's gateway service runs: ``{"url": ..., "protocol": ..., "port": ...}``. It is asked what only
@@ -51,17 +62,21 @@ class FMEOptions(Options):
         return self.gateway_service or self.proxy_url or Destination(self.base_url)
 
 
+_READERS = readers_of(FMEOptions)
+_LAUNCH = Launch(
+    FME.client,
+    {name: _READERS[name] for name in FMELaunchOptions.__annotations__},
+    dict.fromkeys(_READERS.keys() - FMELaunchOptions.__annotations__, FULLSTACK.client),
+)
+
+
 def read_fme_options(given: Mapping[str, Any]) -> FMEOptions:
     """Return checked options of an `FMEClient`.
 
     Raises:
-        InvalidInputError: One text that names every wrong option.
-        TypeError: An option is not known, or is one of FullStack alone.
+        InvalidInputError: See `read_options`; also for options of FullStack alone.
     """
-    unknown = given.keys() - FMELaunchOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unknown launch options of FMEClient: {', '.join(sorted(unknown))}")
-    options = FMEOptions(**read_values(FMEOptions, given))
+    options = FMEOptions(**read_launch_values(given, _LAUNCH))
     if options.gateway_service is None:
         if options.is_aliasing_enabled:
             raise InvalidInputError("is_aliasing_enabled: needs gateway_service")

@@ -10,9 +10,11 @@ from .._delivery.event import ENVIRONMENT
 from .._delivery.event_factory import dump_properties
 from .._delivery.fme_event_factory import dump_event_properties
 from .._error import InvalidInputError
+from .._plain import copy_mapping, to_plain
 from .._reason import Reason
 from .._result import DEVELOPMENT_DELIVERY, CampaignTrack, SingleTrack, TrackResult
-from .._user import MAX_VARIABLES, check_text, copy_mapping
+from .._user import MAX_VARIABLES
+from .arguments import read_name
 from .fme_engine import FmeEngine
 from .fme_integration import make_event_payload
 from .fme_user import CallUser
@@ -92,19 +94,20 @@ def read_attributes(attributes: Mapping[Any, Any], notes: list[str]) -> str:
     Raises:
         InvalidInputError: There is none, or one has a name or value that VWO's SDKs do not send.
     """
-    given = dict(copy_mapping(attributes, "the attributes"))
-    if not 0 < len(given) <= MAX_VARIABLES:
+    found = copy_mapping(attributes, "the attributes")
+    if not 0 < len(found) <= MAX_VARIABLES:
         raise InvalidInputError(f"attributes must be 1 to {MAX_VARIABLES}")
-    for key, value in given.items():
-        if not isinstance(key, str) or not key:
-            raise InvalidInputError("the name of an attribute must be a non-empty str")
-        check_text(key, "the name of an attribute")
-        if not _is_plain(value):
-            raise InvalidInputError("an attribute must be a str, int, float or bool")
+    given = {
+        read_name(key, "the name of an attribute"): _read_attribute(value)
+        for key, value in found.items()
+    }
     if given.pop(ENVIRONMENT, None) is not None:
         notes.append("an attribute has a name that VWO's SDKs use themselves: it is left out")
     return dump_properties(given, notes)
 
 
-def _is_plain(value: object) -> bool:
-    return isfinite(value) if isinstance(value, float) else isinstance(value, (str, int))
+def _read_attribute(value: object) -> str | float | bool:
+    plain = to_plain(value)
+    if type(plain) in (str, int, bool) or (type(plain) is float and isfinite(plain)):
+        return plain  # type: ignore[no-any-return]
+    raise InvalidInputError("an attribute must be a str, int, float or bool")

@@ -11,11 +11,13 @@ from typing import Any, Self, TypeAlias
 from .._core.fme.user import FmeUser
 from .._core.fme.visitor import is_web_id
 from .._error import InvalidInputError
-from .._user import Variables, copy_mapping, encode_id, find_text_fault
-from .arguments import check_name
+from .._plain import copy_mapping, is_kind, read_fields, read_foreign, to_plain
+from .._user import Variables, encode_id, find_text_fault
+from .arguments import read_name
 
 _MAX_SESSION = 2**53
 _MAX_NAMES = 1000
+_LISTS = (list, tuple, set, frozenset)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -106,11 +108,12 @@ def read_user(user: object) -> CallUser:
     Raises:
         InvalidInputError: He has no id that can be hashed and sent, or variables are no mapping.
     """
-    if isinstance(user, str):
+    if type(user) is str:
         return CallUser(user)
-    if isinstance(user, FMEUser):
-        return _read_fields({name: getattr(user, name) for name in _NAMES}, [])
-    if isinstance(user, Mapping):
+    if is_kind(user, FMEUser):
+        fields = read_foreign(lambda: {name: getattr(user, name) for name in _NAMES}, "the user")
+        return _read_fields(fields, [])
+    if is_kind(user, Mapping):
         notes: list[str] = []
         return _read_fields(_read_context(user, notes), notes)
     return CallUser(_read_id(user))
@@ -122,9 +125,7 @@ def read_alias(user_id: str, alias_id: object) -> tuple[str, str]:
     Raises:
         InvalidInputError: One of them is no id, or they are the same.
     """
-    check_name(alias_id, "alias_id")
-    assert isinstance(alias_id, str)
-    own, alias = user_id.strip(), alias_id.strip()
+    own, alias = user_id.strip(), read_name(alias_id, "alias_id").strip()
     encode_id(own)
     encode_id(alias)
     if own == alias:
@@ -132,28 +133,23 @@ def read_alias(user_id: str, alias_id: object) -> tuple[str, str]:
     return own, alias
 
 
-def _read_context(context: Mapping[Any, Any], notes: list[str]) -> dict[str, Any]:
+def _read_context(context: object, notes: list[str]) -> dict[str, Any]:
     """Return what an official context says, by the names of `FMEUser`."""
     given = copy_mapping(context, "the user")
     found: dict[str, Any] = {}
-    for key, value in given.items():
-        name = _READ_AS.get(key) if isinstance(key, str) else None
+    for key, value in ((to_plain(key), one) for key, one in given.items()):
+        name = _READ_AS.get(key) if type(key) is str else None
         if name is not None:
             # The names of this package go first.
             if found.get(name) is None or key == name:
                 found[name] = value
-        elif key not in _IGNORED:
+        elif type(key) is not str or key not in _IGNORED:
             notes.append("the user has a field of an unknown name: it is left out")
     return found
 
 
 def _read_fields(given: Mapping[str, Any], notes: list[str]) -> CallUser:
-    platform = given.get("platform_variables")
-    campaigns = None
-    if isinstance(platform, Mapping):
-        campaigns = platform.get("webTestingCampaigns", platform.get("web_testing_campaigns"))
-    elif platform is not None:
-        notes.append("platform_variables is no mapping: it is left out")
+    campaigns = _read_web_campaigns(given.get("platform_variables"), notes)
     user = CallUser(
         _read_id(given.get("id")),
         given.get("custom_variables"),
@@ -177,23 +173,43 @@ def _read_fields(given: Mapping[str, Any], notes: list[str]) -> CallUser:
     return user
 
 
+def _read_web_campaigns(platform: object, notes: list[str]) -> object:
+    if platform is None:
+        return None
+    if not is_kind(platform, Mapping):
+        notes.append("platform_variables is no mapping: it is left out")
+        return None
+    try:
+        fields = read_fields(platform, "platform_variables")
+    except InvalidInputError as error:
+        notes.append(f"{error}: it is left out")
+        return None
+    return fields.get("webTestingCampaigns", fields.get("web_testing_campaigns"))
+
+
 def _read_id(user_id: object) -> Any:
     """Return an id; a whole number becomes its text, as in the Node SDK. Any other is for `User` to refuse."""
-    if isinstance(user_id, int) and not isinstance(user_id, bool) and user_id.bit_length() < 256:
-        return str(int(user_id))
-    return user_id
+    plain = to_plain(user_id)
+    if type(plain) is int and plain.bit_length() < 256:
+        return str(plain)
+    return plain
 
 
 def _read_session(session_id: object, notes: list[str]) -> int:
-    is_number = isinstance(session_id, int) and not isinstance(session_id, bool)
-    if is_number and isinstance(session_id, int) and 0 <= session_id < _MAX_SESSION:
-        return int(session_id)
+    plain = to_plain(session_id)
+    if type(plain) is int and 0 <= plain < _MAX_SESSION:
+        return plain
     notes.append("session_id is no whole number of seconds: the present time stands for it")
     return 0
 
 
 def _read_names(names: object, notes: list[str]) -> Sequence[str]:
-    if not isinstance(names, (list, tuple, set, frozenset)) or len(names) > _MAX_NAMES:
+    given: Any = names
+    try:
+        found = read_foreign(lambda: list(given), "the names") if is_kind(names, *_LISTS) else None
+    except InvalidInputError:
+        found = None
+    if found is None or len(found) > _MAX_NAMES:
         notes.append("post_segmentation_variables is no list of names: it is left out")
         return ()
-    return [one for one in names if isinstance(one, str) and not find_text_fault(one)]
+    return [one for one in map(to_plain, found) if not find_text_fault(one)]

@@ -24,7 +24,7 @@ def read_bool(value: object) -> object:
 
 def read_text(value: object) -> object:
     """Accept what can stand in a header."""
-    if not (isinstance(value, str) and value and value.isascii() and value.isprintable()):
+    if type(value) is not str or not (value and value.isascii() and value.isprintable()):
         raise InvalidInputError("must be a non-empty text of printable ASCII")
     return value
 

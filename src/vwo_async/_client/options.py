@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 from .._delivery.outbox.protocol import Outbox
 from .._delivery.queue import Batching, Limits
@@ -17,12 +17,14 @@ from .._delivery.transport.intermediary import Destination
 from .._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport, check_base_url
 from .._delivery.transport.proxy import read_proxy
 from .._delivery.transport.tls import check_ssl_context
-from .._error import DeliveryError, InvalidInputError
+from .._error import DeliveryError, InvalidInputError, MissingExtraError, VWOError
+from .._plain import to_plain
 from .._refresh.source import SettingsSource
 from .._result import Outcome
 from .._settings.change import SettingsChange
 from .._version import PACKAGE_NAME, __version__
 from ..storage.protocol import PlainUserStorage, UserStorage
+from .api_names import FME, FULLSTACK, awaiting_methods, find_nearest, to_snake
 from .consent import ConsentHook
 from .option_readers import (
     Reader,
@@ -49,40 +51,6 @@ class GoalType(StrEnum):
 
 
 Integration: TypeAlias = Callable[[dict[str, Any]], object]
-
-# The official names, and this package's, of the API methods that may await delivery.
-_SENDING = {
-    "activate": "activate",
-    "track": "track",
-    "push": "push",
-    "is_feature_enabled": "is_feature_enabled",
-    "isFeatureEnabled": "is_feature_enabled",
-    "get_flag": "get_flag",
-    "getFlag": "get_flag",
-    "track_event": "track_event",
-    "trackEvent": "track_event",
-    "set_attribute": "set_attribute",
-    "setAttribute": "set_attribute",
-}
-# These send nothing, so that waiting for delivery changes nothing; they are names all the same.
-_SILENT = frozenset(
-    {
-        "get_variation",
-        "getVariation",
-        "get_variation_name",
-        "getVariationName",
-        "get_feature_variable_value",
-        "getFeatureVariableValue",
-        "flush_events",
-        "flushEvents",
-        "get_and_update_settings_file",
-        "getAndUpdateSettingsFile",
-        "set_opt_out",
-        "setOptOut",
-    }
-)
-_ALL = "all"
-
 
 DropHook: TypeAlias = Callable[[Outcome, dict[str, Any]], object]
 FlushCallback: TypeAlias = Callable[[DeliveryError | None, list[dict[str, Any]]], object]
@@ -112,28 +80,10 @@ def read_goal_type(value: object) -> GoalType:
     Raises:
         InvalidInputError: It names none.
     """
-    if isinstance(value, str) and value in tuple(GoalType):
-        return GoalType(value)
+    plain = to_plain(value)
+    if type(plain) is str and plain in tuple(GoalType):
+        return GoalType(plain)
     raise InvalidInputError(f"must be one of {', '.join(GoalType)}")
-
-
-def _read_return_promise_for(value: object) -> frozenset[str]:
-    """Return this package's names of the API methods that await delivery."""
-    if value is None:
-        return frozenset()
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise InvalidInputError("must be a mapping from API names to bool, or a set of API names")
-    if isinstance(value, Mapping) and not all(
-        isinstance(wanted, bool) for wanted in value.values()
-    ):
-        raise InvalidInputError("must map API names to bool")
-    wanted = {name for name in value if not isinstance(value, Mapping) or value[name]}
-    unknown = [name for name in value if name not in _SENDING.keys() | _SILENT | {_ALL}]
-    if unknown:
-        raise InvalidInputError(f"has names that are not API methods: {len(unknown)}")
-    if _ALL in wanted:
-        return frozenset(_SENDING.values())
-    return frozenset(_SENDING[name] for name in wanted if name in _SENDING)
 
 
 def _read_batch_events(value: object) -> Batching:
@@ -260,9 +210,11 @@ class Options:
     nothing, so that no user can change variation and no conversion can count twice. With either, ``track``
     answers ``Reason.STORAGE_ERROR`` for a user whose record could not be read."""
 
-    return_promise_for: frozenset[str] = option(_read_return_promise_for, frozenset())
+    return_promise_for: frozenset[str] = option(awaiting_methods(FULLSTACK, FME), frozenset())
     """The API methods whose calls await delivery: ``{"all": True}``, ``{"track": True}``, or a set of
-    names, the official or this package's."""
+    names, the official or this package's. Those of `VWOClient` that send are ``activate``,
+    ``is_feature_enabled``, ``track`` and ``push``; those of `FMEClient` ``get_flag``, ``track_event`` and
+    ``set_attribute``."""
 
     goal_type_to_track: GoalType = option(read_goal_type, GoalType.ALL)
     """Which goals a track call means unless it says otherwise."""
@@ -366,50 +318,103 @@ class Options:
         )
 
 
+class Launch(NamedTuple):
+    """What one client is launched with.
+
+    Attributes:
+        client: Its class.
+        readers: What reads each of its options.
+        foreign: The options that only the client of the other product has.
+    """
+
+    client: str
+    readers: Mapping[str, Reader]
+    foreign: Mapping[str, str]
+
+
+def readers_of(kind: type[Options]) -> dict[str, Reader]:
+    """Return what reads each option of *kind*, by name."""
+    return {one.name: one.metadata["reader"] for one in fields(kind) if "reader" in one.metadata}
+
+
+_LAUNCH = Launch(FULLSTACK.client, readers_of(Options), {})
+# What the official SDKs call otherwise.
+_OFFICIAL_NAMES = {
+    "is_development_mode": "development_mode",
+    "poll_interval": "settings_source",
+    "user_storage_service": "user_storage",
+}
+
+
 def read_options(given: Mapping[str, Any]) -> Options:
     """Return checked options of a `VWOClient`.
 
     Raises:
-        InvalidInputError: One text that names every wrong option.
-        TypeError: An option is not known.
+        InvalidInputError: One text that names every wrong option, and what may be meant by one that is
+            not known.
+        MissingExtraError: All is well but for an extra that is not installed.
     """
-    unknown = given.keys() - LaunchOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unknown launch options: {', '.join(sorted(unknown))}")
-    return Options(**read_values(Options, given))
+    return Options(**read_launch_values(given, _LAUNCH))
 
 
-def read_values(kind: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of *kind* by name, checked, with those that follow from what was given.
+def read_launch_values(given: Mapping[str, Any], launch: Launch) -> dict[str, Any]:
+    """Return the fields of options by name, checked, with those that follow from what was given.
 
     Raises:
-        InvalidInputError: One text that names every wrong option.
+        InvalidInputError: See `read_options`.
     """
-    readers: Mapping[str, Reader] = {
-        one.name: one.metadata["reader"] for one in fields(kind) if "reader" in one.metadata
-    }
     values: dict[str, Any] = {}
-    faults = []
+    faults: dict[str, InvalidInputError] = {}
     for name, value in given.items():
+        reader = launch.readers.get(name)
         try:
-            values[name] = readers[name](value)
+            if reader is None:
+                raise InvalidInputError(_describe_unknown(name, launch))
+            values[name] = _read_value(reader, value)
         except InvalidInputError as error:
-            faults.append(f"{name}: {error}")
+            faults[name] = error
     if not faults and values.get("proxy") is not None:
-        faults.extend(_find_proxy_fault(values["proxy"], values.get("transport")))
+        faults = _find_proxy_fault(values["proxy"], values.get("transport"))
     if faults:
-        raise InvalidInputError("; ".join(faults))
+        # Installing something mends it, or not.
+        is_missing = all(isinstance(error, MissingExtraError) for error in faults.values())
+        kind = MissingExtraError if is_missing else InvalidInputError
+        raise kind("; ".join(f"{name}: {error}" for name, error in faults.items()))
     flush_callback = (given.get("batch_events") or {}).get("flush_callback")
     return {**values, "flush_callback": flush_callback, "usage": count_usage(given)}
 
 
-def _find_proxy_fault(proxy: str, transport: object) -> list[str]:
+def _read_value(reader: Reader, value: object) -> object:
+    """Return what *reader* makes of a value, of whatever class of the caller's own it is.
+
+    Raises:
+        InvalidInputError: It cannot be used.
+    """
+    try:
+        return reader(to_plain(value))
+    except VWOError:
+        raise
+    except Exception as error:  # noqa: BLE001 - such a class may raise anything
+        kind = type(error).__name__
+    raise InvalidInputError(f"reading it raised {kind}")
+
+
+def _describe_unknown(name: str, launch: Launch) -> str:
+    """Return what is wrong with an option that the client does not know."""
+    if name in launch.foreign:
+        return f"is an option of {launch.foreign[name]} alone"
+    near = _OFFICIAL_NAMES.get(to_snake(name)) or find_nearest(name, launch.readers)
+    hint = f", perhaps {near!r} is meant" if near else ""
+    return f"{launch.client} has no such option{hint}"
+
+
+def _find_proxy_fault(proxy: str, transport: object) -> dict[str, InvalidInputError]:
     """Return why this transport cannot use this proxy, if it cannot."""
     try:
         read_proxy(proxy, has_socks=transport != "aiohttp")
     except InvalidInputError as error:
-        return [f"proxy: {error}"]
-    return []
+        return {"proxy": error}
+    return {}
 
 
 def _is_polled(source: SettingsSource | None) -> bool:

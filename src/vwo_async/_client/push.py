@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._error import InvalidInputError
-from .._user import User, check_text, copy_mapping, to_plain
+from .._plain import copy_mapping, is_kind, to_plain
+from .._user import User, read_text
+from .arguments import read_name
 from .engine import Engine
 
 MAX_TAG_LENGTH = 255
@@ -33,37 +35,38 @@ def read_tags(key_or_map: object, value: object) -> dict[str, str]:
         InvalidInputError: A key or value is empty, too long (255 UTF-16 units, in the form with a
             single key), or cannot be written as JSON; or there is none.
     """
-    if isinstance(key_or_map, Mapping):
+    if is_kind(key_or_map, Mapping):
         return _read_map(copy_mapping(key_or_map, "tag_key"))
-    for name, text in (("tag_key", key_or_map), ("tag_value", value)):
-        if not isinstance(text, str) or not text:
-            raise InvalidInputError(f"{name} must be a non-empty str")
-        check_text(text, name)
-        if len(text.encode("utf-16-le")) > 2 * MAX_TAG_LENGTH:
-            raise InvalidInputError(f"{name} is longer than {MAX_TAG_LENGTH} characters")
-    return {to_plain(key_or_map): to_plain(value)}
+    return {_read_short(key_or_map, "tag_key"): _read_short(value, "tag_value")}
+
+
+def _read_short(value: object, name: str) -> str:
+    text = read_name(value, name)
+    if len(text.encode("utf-16-le")) > 2 * MAX_TAG_LENGTH:
+        raise InvalidInputError(f"{name} is longer than {MAX_TAG_LENGTH} characters")
+    return text
 
 
 def _read_map(tags: dict[Any, Any]) -> dict[str, str]:
     if not tags or len(tags) > MAX_TAGS:
         raise InvalidInputError(f"custom dimensions must be 1 to {MAX_TAGS}")
-    for key in tags:
-        check_text(key, "the key of a custom dimension")
-    return {to_plain(key): _to_text(to_plain(value)) for key, value in tags.items()}
+    return {
+        read_text(key, "the key of a custom dimension"): _to_text(to_plain(value))
+        for key, value in tags.items()
+    }
 
 
 def _to_text(value: object) -> str:
     """Return what the Node SDK sends: texts as they are, all else as JavaScript would write its JSON."""
     text = value
-    if not isinstance(value, str):
+    if type(value) is not str:
         try:
             text = json.dumps(
                 _to_javascript(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
             )
         except Exception:  # noqa: BLE001 - the caller's own class may raise anything
             raise InvalidInputError("a custom dimension cannot be written as JSON") from None
-    check_text(text, "the value of a custom dimension")
-    return str(text)
+    return read_text(text, "the value of a custom dimension")
 
 
 def _to_javascript(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._delivery.transport.protocol import Fetcher
 from .._error import InvalidInputError
-from .._refresh.fetch import fetch_body
+from .._refresh.fetch import fetch_body, read_account
 from .._refresh.poller import Poller
 from .._refresh.source import EMPTY, SettingsSource
 from .._sdk_key import SdkKey
@@ -92,7 +92,7 @@ class SettingsRefresh:
             InvalidInputError: The account or key is missing or cannot be used.
         """
         in_force = self._holder.snapshot.settings
-        account: int | str = in_force.account_id if account_id is None else account_id
+        account = in_force.account_id if account_id is None else read_account(account_id)
         transport = self._make_transport()
         try:
             key = self._read_key() if sdk_key is None else SdkKey.read(sdk_key)

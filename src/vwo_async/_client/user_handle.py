@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Unpack, overload
 
 from .._explanation import Explanation
+from .._plain import is_kind
 from .._result import CampaignDecision, TrackResult
 from .._user import Variables
 from .call_options import (
@@ -187,7 +188,7 @@ class UserHandle:
             Whether all was accepted for delivery; awaited, whether VWO received it.
         """
         client: Any = self._client
-        if isinstance(tag_key, Mapping) and tag_value is None:
+        if tag_value is None and is_kind(tag_key, Mapping):
             return bool(await client.push(tag_key, self._id, wait=wait))
         # Whatever is wrong with a key or value, the client says so.
         return bool(await client.push(tag_key, tag_value, self._id, wait=wait))

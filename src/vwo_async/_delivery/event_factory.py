@@ -11,6 +11,7 @@ from typing import Any
 
 from .._core.goal import Revenue
 from .._core.plan import Campaign, Goal, Variation
+from .._plain import to_plain
 from .._user import User, show_key
 from .event import (
     ENVIRONMENT,
@@ -182,8 +183,8 @@ def dump_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
     """
     texts: list[str] = []
     size = 2
-    for key, value in properties.items():
-        if key in _RESERVED:
+    for key, value in ((to_plain(key), one) for key, one in properties.items()):
+        if type(key) is str and key in _RESERVED:
             continue
         text = _dump_property(key, value)
         longer = size + len(text.encode()) + 1

@@ -10,6 +10,7 @@ from typing import Any
 
 from .._core.fme.plan import FlagDecision, Impression
 from .._core.fme.visitor import is_web_id
+from .._plain import is_plain, to_plain
 from .._user import User
 from .event import ENVIRONMENT, Event
 from .event_factory import ATTRIBUTES, ATTRIBUTES_TEXT, SHOWN, Stamp, dump_properties
@@ -173,10 +174,13 @@ def dump_event_properties(properties: Mapping[str, Any], notes: list[str]) -> st
     """
     given: dict[str, Any] = {}
     for key, value in properties.items():
-        if isinstance(key, str) and key.startswith(_OWN_PREFIX):
+        plain = to_plain(key)
+        if not is_plain(plain):
+            notes.append("event_properties: a name cannot be written as JSON: it is left out")
+        elif type(plain) is str and plain.startswith(_OWN_PREFIX):
             notes.append("event_properties: a name that VWO's SDKs use themselves is left out")
         else:
-            given[key] = value
+            given[plain] = value
     return dump_properties(given, notes)
 
 

@@ -15,16 +15,19 @@ from .._delivery.transport.fault import describe_fault
 from .._delivery.transport.intermediary import GatewayService, find_destination
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
+from .._plain import to_plain
 from .._sdk_key import SdkKey
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
 from .._settings.size_limit import MAX_SETTINGS_BYTES
-from .._user import check_text
+from .._user import read_text
 from .._version import PACKAGE_NAME, USER_AGENT, __version__
 from .gil_pause import GilPause
 
 if TYPE_CHECKING:
     from .._settings import FMESettings, Settings
 
+# An account has a dozen digits at most; the text of a huge number would take long.
+MAX_ACCOUNT_BITS = 256
 _SettingsT = TypeVar("_SettingsT", "Settings", "FMESettings")
 
 
@@ -110,6 +113,7 @@ async def _fetch_checked(
         key = SdkKey.read(sdk_key)
     finally:
         del sdk_key
+    account_id = read_account(account_id)
     try:
         return await _fetch(endpoint, config, account_id, key, via_webhook=via_webhook)
     except VWOError as error:
@@ -137,6 +141,20 @@ async def _fetch(
     return await to_thread.run_sync(endpoint.read, body, account_id, sdk_key, GilPause())
 
 
+def read_account(account_id: object) -> int | str:
+    """Return the account that a caller gave, as a plain value.
+
+    Raises:
+        InvalidInputError: It is no whole number and no text, or cannot be sent.
+    """
+    plain = to_plain(account_id)
+    if type(plain) is int and plain.bit_length() < MAX_ACCOUNT_BITS:
+        return plain
+    if type(plain) is not str or not plain:
+        raise InvalidInputError("account_id must be a number or a text")
+    return read_text(plain, "account_id")
+
+
 async def fetch_body(
     transport: Fetcher,
     account_id: int | str,
@@ -150,13 +168,9 @@ async def fetch_body(
     """Return the body of VWO's answer to a request for the settings file.
 
     Raises:
-        InvalidInputError: The account is missing, or cannot be sent.
         DeliveryError: VWO could not be reached, or refused.
         SettingsError: The answer is empty, or larger than any settings file.
     """
-    if not str(account_id):
-        raise InvalidInputError("account_id and sdk_key are required")
-    check_text(str(account_id), "account_id")
     target = endpoint.make_target(
         account_id, sdk_key, sdk_name, sdk_version, via_webhook=via_webhook
     )

@@ -34,7 +34,7 @@ from .._sdk_key import SdkKey
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
 from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
 from .._version import USER_AGENT
-from .fetch import fetch_body, may_pass
+from .fetch import fetch_body, may_pass, read_account
 from .gil_pause import GilPause
 
 if TYPE_CHECKING:
@@ -135,14 +135,14 @@ class SettingsSource:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         # For the repr, which a traceback shows although an argument cannot be used.
-        self.account_id = account_id
+        self.account_id: int | str = ""
         self.poll_interval_s: float | None = None
         try:
             self.sdk_key = SdkKey.read(sdk_key)
         finally:
             # Tools that report errors show the locals of each frame.
             del sdk_key
-        _check_account(account_id)
+        self.account_id = account_id = read_account(account_id)
         _check_seconds(poll_interval_s, max_age_s, min_refresh_interval_s)
         self.poll_interval_s = poll_interval_s
         self.min_refresh_interval_s = min_refresh_interval_s
@@ -397,12 +397,6 @@ def _describe_keep_error(error: Exception) -> str:
 
 def _digest(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
-
-
-def _check_account(account_id: object) -> None:
-    is_account = isinstance(account_id, (int, str)) and not isinstance(account_id, bool)
-    if not is_account or not str(account_id):
-        raise InvalidInputError("account_id must be a number or a text")
 
 
 def _check_seconds(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from pydantic import ValidationError
 
 from .._error import SettingsError
+from .._plain import is_kind, to_bytes, to_plain
 from .fault import MAX_FAULTS, describe_all, find_duplicates, find_inner_duplicates, list_errors
 from .fme import FMESettings, find_fme_duplicates
 from .large_file import read_large
@@ -41,11 +42,11 @@ class _Product(NamedTuple, Generic[_SettingsT]):
 
 def read_any(source: Settings | bytes | bytearray | str | Mapping[str, Any]) -> Settings:
     """Return the settings that *source* describes, see `vwo_async.parse_settings`."""
-    if isinstance(source, Settings):
-        return source
-    if isinstance(source, FMESettings):
+    if is_kind(source, Settings):
+        return cast("Settings", source)
+    if is_kind(source, FMESettings):
         raise SettingsError([FME_FILE])
-    return parse_with_pauses(source, lambda: None)
+    return _parse(_FULLSTACK, source, lambda: None)
 
 
 def parse_with_pauses(
@@ -61,11 +62,11 @@ def parse_with_pauses(
 
 def read_any_fme(source: FMESettings | bytes | bytearray | str | Mapping[str, Any]) -> FMESettings:
     """Return the v2 settings that *source* describes, see `parse_fme_settings`."""
-    if isinstance(source, FMESettings):
-        return source
-    if isinstance(source, Settings):
+    if is_kind(source, FMESettings):
+        return cast("FMESettings", source)
+    if is_kind(source, Settings):
         raise SettingsError([FULLSTACK_FILE])
-    return parse_fme_with_pauses(source, lambda: None)
+    return _parse(_FME, source, lambda: None)
 
 
 def parse_fme_with_pauses(
@@ -100,8 +101,8 @@ def _read(
 ) -> _SettingsT | list[str]:
     """Return the settings, or the faults of the file."""
     try:
-        if isinstance(source, Mapping):
-            return product.model.model_validate(dict(source))
+        if is_kind(source, Mapping):
+            return _read_mapping(product, source)
         body = _to_bytes(source)
         wrong = describe_wrong_file(body)
         if wrong:
@@ -117,23 +118,36 @@ def _read(
         return ["the file is nested too deeply"]
 
 
+def _read_mapping(product: _Product[_SettingsT], source: Any) -> _SettingsT | list[str]:
+    """Return the settings that are in a mapping, of which classes of the caller's own may be a part."""
+    try:
+        return product.model.model_validate(dict(source))
+    except (ValidationError, RecursionError):
+        raise
+    except Exception as error:  # noqa: BLE001 - they may raise anything
+        return [f"reading the settings raised {type(error).__name__}"]
+
+
 class _UnreadableError(Exception):
     """The source cannot be parsed at all."""
 
 
 def _to_bytes(source: object) -> bytes:
-    if isinstance(source, str):
+    text = to_plain(source)
+    if type(text) is str:
         try:
-            source = source.encode()
+            body: bytes | None = text.encode()
         except UnicodeEncodeError:
             raise _UnreadableError("the text holds a lone surrogate") from None
-    if not isinstance(source, (bytes, bytearray)):
+    else:
+        body = to_bytes(source)
+    if body is None:
         raise _UnreadableError(
             describe_path(source) or "settings must be bytes, a str or a mapping"
         )
-    if len(source) > MAX_SETTINGS_BYTES:
+    if len(body) > MAX_SETTINGS_BYTES:
         raise _UnreadableError(f"the file is larger than {MAX_SETTINGS_BYTES} bytes")
-    return bytes(source)
+    return body
 
 
 def _find_duplicates(settings: Settings) -> Iterator[str]:

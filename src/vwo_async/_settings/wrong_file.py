@@ -6,6 +6,8 @@ import codecs
 import os
 import re
 
+from .._plain import is_kind
+
 # From the longest, since the mark of UTF-16 is the beginning of that of UTF-32.
 _MARKS = (
     (codecs.BOM_UTF8, "UTF-8"),
@@ -31,7 +33,7 @@ _PATH_GIVEN = "settings must be what is in the file, not its path: read it first
 
 def describe_path(source: object) -> str:
     """Return what is wrong with *source* if it is a path, else an empty text."""
-    return _PATH_GIVEN if isinstance(source, os.PathLike) else ""
+    return _PATH_GIVEN if is_kind(source, os.PathLike) else ""
 
 
 def describe_wrong_file(body: bytes) -> str:

@@ -207,7 +207,10 @@ class StorageAccess:
         return stored
 
     def _read(self, row: Any, request: ReadRecord) -> Stored | Failure | None:
-        stored = self._read_row(row, request.user_id, request.campaign_key)
+        try:
+            stored = self._read_row(row, request.user_id, request.campaign_key)
+        except Exception as error:  # noqa: BLE001 - a row of a class of the storage's own may raise anything
+            stored = f"get returned what raised {type(error).__name__}"
         return Failure(stored, is_answer=True) if isinstance(stored, str) else stored
 
     # Writing

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._core.decision import Stored
-from ..storage.protocol import Row, StoredDecision
+from .._plain import is_kind, read_fields
+from ..storage.protocol import Row
+from .record import list_fields
 
 _META_DATA = "metaData"
 
@@ -23,19 +25,18 @@ def read_feature_row(row: Row, user_id: str, key: str) -> Stored | str | None:
     """
     if row is None:
         return None
-    if isinstance(row, StoredDecision):
-        row = row.as_dict()
-    if not isinstance(row, Mapping):
+    read = list_fields(row)
+    if read is None:
         return f"get returned {type(row).__name__}"
-    record = row
-    meta_data = row.get(_META_DATA)
-    if "featureKey" not in row and isinstance(meta_data, Mapping):
-        record = meta_data
-    label = row.get("variationName")
-    if not record or not ("featureKey" in record or "campaignKey" in row):
+    record = read
+    meta_data = read.get(_META_DATA)
+    if "featureKey" not in read and is_kind(meta_data, Mapping):
+        record = read_fields(meta_data, "the row")
+    label = read.get("variationName")
+    if not record or not ("featureKey" in record or "campaignKey" in read):
         return None
-    owners = {row.get("userId"), record.get("userId")} - {None, "", user_id}
-    names = {row.get("campaignKey"), record.get("featureKey")} - {None, key}
+    owners = {read.get("userId"), record.get("userId")} - {None, "", user_id}
+    names = {read.get("campaignKey"), record.get("featureKey")} - {None, key}
     if owners or names:
         return "get returned the record of another user or feature"
     return Stored(label if isinstance(label, str) else "", (), record)

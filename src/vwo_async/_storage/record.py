@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from .._core.decision import Stored
-from ..storage.protocol import SEPARATOR, Row, StoredDecision, read_fields
+from .._plain import is_kind, read_fields, to_plain
+from ..storage.protocol import SEPARATOR, Row, StoredDecision, read_decision
 
 DECISION_FIELDS = frozenset(
     ("userId", "campaignKey", "variationName", "goalIdentifier", "goalIdentifiers")
@@ -25,18 +26,23 @@ def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
         stored = _read_usual(row, user_id, campaign_key)
         if stored is not None:
             return stored
-    if isinstance(row, StoredDecision):
-        # A record made by hand is read like any other: its fields may hold anything.
-        row = row.as_dict()
-    elif not isinstance(row, Mapping):
+    read = list_fields(row)
+    if read is None:
         return f"get returned {type(row).__name__}"
-    fields = read_fields(row)
+    fields = read_decision(read)
     if fields is None:
         return None
     owner, key, name, goals = fields
     if key != campaign_key or owner not in ("", user_id):
         return "get returned the record of another user or campaign"
-    return Stored(name, goals, find_rest(row))
+    return Stored(name, goals, find_rest(read))
+
+
+def list_fields(row: Any) -> dict[str, Any] | None:
+    """Return the fields of *row*, plain ones; None where it is no record at all."""
+    # A record made by hand is read like any other: its fields may hold anything.
+    given: Any = row.as_dict() if is_kind(row, StoredDecision) else row
+    return read_fields(given, "the row") if is_kind(given, Mapping) else None
 
 
 def _read_usual(row: dict[str, Any], user_id: str, campaign_key: str) -> Stored | None:
@@ -61,7 +67,8 @@ def _read_usual(row: dict[str, Any], user_id: str, campaign_key: str) -> Stored 
 
 def find_rest(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what else stands in a record, which is to stay when it is written again."""
-    rest = {key: value for key, value in row.items() if key not in DECISION_FIELDS}
+    names = ((to_plain(key), value) for key, value in row.items())
+    rest = {key: one for key, one in names if type(key) is str and key not in DECISION_FIELDS}
     return rest or NOTHING
 
 

@@ -24,15 +24,20 @@ and events, and `Report` is what an experimenter reads: `CampaignReport`, `Varia
 and by the names of events `EventReport` and `PropertyReport`. An `Account` is one of a `Product`.
 """
 
-from .._collector.event_report import EventReport, PropertyReport
-from .._collector.inbox import Refusal, Totals
-from .._collector.ledger import Counted, Ledger
-from .._collector.product import Account, Product
-from .._collector.received import Conversion, Kind, Received
-from .._collector.report import CampaignReport, GoalReport, Report, VariationReport
-from .._collector.request import Endpoint
-from .._collector.server import Collector, serve
+from .._extra import explain_missing
 from .._home import rehome
+
+try:
+    from .._collector.event_report import EventReport, PropertyReport
+    from .._collector.inbox import Refusal, Totals
+    from .._collector.ledger import Counted, Ledger
+    from .._collector.product import Account, Product
+    from .._collector.received import Conversion, Kind, Received
+    from .._collector.report import CampaignReport, GoalReport, Report, VariationReport
+    from .._collector.request import Endpoint
+    from .._collector.server import Collector, serve
+except ImportError as error:
+    raise explain_missing(error, "collector") from None
 
 __all__ = [
     "Account",

@@ -60,14 +60,14 @@ class StoredDecision:
 
         Goals are read from goalIdentifier and from the Python SDK's goalIdentifiers.
         """
-        fields = read_fields(row)
+        fields = read_decision(row)
         if fields is None:
             return None
         meta_data = row.get("metaData")
         return cls(*fields, meta_data if isinstance(meta_data, Mapping) else {})
 
 
-def read_fields(row: Mapping[str, Any]) -> tuple[str, str, str, tuple[str, ...]] | None:
+def read_decision(row: Mapping[str, Any]) -> tuple[str, str, str, tuple[str, ...]] | None:
     """Return user id, campaign key, variation name and goals, as `StoredDecision.from_mapping` reads them."""
     user_id, key, name = row.get("userId"), row.get("campaignKey"), row.get("variationName")
     if not (isinstance(key, str) and isinstance(name, str) and key and name):

@@ -8,13 +8,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import redis
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
-
 from .._error import InvalidInputError, StorageError
+from .._extra import explain_missing
 from ._backend.redis_script import SCRIPT, SHA
 from .protocol import SEPARATOR, Row
 from .rounds import (
@@ -24,6 +19,15 @@ from .rounds import (
     StorageRequest,
     WithdrawConversion,
 )
+
+try:
+    import redis
+    from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import NoScriptError, ResponseError
+except ImportError as error:
+    raise explain_missing(error, "redis") from None
 
 __all__ = ["RedisUserStorage"]
 

@@ -66,23 +66,28 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
-from sqlalchemy import (
-    URL,
-    ColumnElement,
-    Delete,
-    Executable,
-    MetaData,
-    Select,
-    Table,
-    bindparam,
-    delete,
-    func,
-    select,
-)
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.schema import CreateTable
-
 from .._error import InvalidInputError, StorageError
+from .._extra import explain_missing
+
+try:
+    from sqlalchemy import (
+        URL,
+        ColumnElement,
+        Delete,
+        Executable,
+        MetaData,
+        Select,
+        Table,
+        bindparam,
+        delete,
+        func,
+        select,
+    )
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.schema import CreateTable
+except ImportError as error:
+    raise explain_missing(error, "postgres", "psycopg", "sqlite") from None
+
 from ._backend.sql_connection import Call, Connection, Connections
 from ._backend.sql_drivers import PostgresDriver, find_code
 from ._backend.sql_engine import BUSY_S, choose_size, make_engine, read_url

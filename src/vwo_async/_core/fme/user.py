@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from ..._error import InvalidInputError
+from ..._plain import copy_mapping, is_plain, to_plain
 from ..._user import User, Variables, find_text_fault
 from ..number import to_text
 
@@ -93,44 +95,59 @@ def read_details(details: object, notes: list[str]) -> Details:
         details: A mapping of `location` and `userAgent`, each a mapping of texts.
         notes: Takes a text for what cannot be used.
     """
-    if not isinstance(details, Mapping):
+    given = _read_mapping(details)
+    if given is None:
         notes.append("the details of the user are no mapping: they are left out")
         return Details()
-    return Details(_read_texts(details.get("location")), _read_texts(details.get("userAgent")))
+    return Details(_read_texts(given.get("location")), _read_texts(given.get("userAgent")))
+
+
+def _read_mapping(value: object) -> dict[Any, Any] | None:
+    """Return what is in a mapping, by plain keys; None for what is none or cannot be read."""
+    try:
+        found = copy_mapping(value, "")
+    except InvalidInputError:
+        return None
+    plain = ((to_plain(key), to_plain(one)) for key, one in found.items())
+    return {key: one for key, one in plain if is_plain(key)}
 
 
 def _read_texts(values: object) -> Texts | None:
-    if not isinstance(values, Mapping):
+    found = _read_mapping(values)
+    if found is None:
         return None
-    return {str(key): to_text(value) for key, value in values.items() if _is_plain(value)}
+    return {str(key): to_text(value) for key, value in found.items() if _has_text(value)}
 
 
-def _is_plain(value: object) -> bool:
-    if isinstance(value, str):
+def _has_text(value: object) -> bool:
+    if type(value) is str:
         return not find_text_fault(value)
-    return isinstance(value, (int, float))
+    return type(value) in (int, float, bool)
 
 
 def _read_seed(seed: object, notes: list[str]) -> bytes:
-    if seed is None:
+    text = to_plain(seed)
+    if text is None:
         return b""
-    if not isinstance(seed, str) or not seed.strip() or find_text_fault(seed):
+    if find_text_fault(text) or not text.strip():
         notes.append("bucketing_seed is no text that can be hashed: the id is hashed in its place")
         return b""
-    return seed.encode()
+    encoded: bytes = text.encode()
+    return encoded
 
 
 def _read_campaigns(campaigns: object, notes: list[str]) -> Texts | None:
-    if campaigns is None or campaigns == "":
+    plain = to_plain(campaigns)
+    if plain is None or (type(plain) is str and not plain):
         return None
-    found = _decode(campaigns) if isinstance(campaigns, str) else campaigns
-    if not isinstance(found, Mapping) or len(found) > _MAX_ENTRIES:
+    found = _read_mapping(_decode(plain) if type(plain) is str else plain)
+    if found is None or len(found) > _MAX_ENTRIES:
         notes.append("web_testing_campaigns is no mapping that can be used: it is as if empty")
         return {}
     return {
         to_text(key): to_text(value)
         for key, value in found.items()
-        if _is_plain(key) and _is_plain(value)
+        if _has_text(key) and _has_text(value)
     }
 
 

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from ..._error import OutboxError
+from ..._error import InvalidInputError, OutboxError
 from ..._log import log_error, log_info
 from .event_file import (
     MAX_ROWS,
@@ -109,7 +109,11 @@ class SqliteOutbox:
 
     Args:
         path: The file; its folder must exist. Made with mode 0600.
-        synchronous: ``NORMAL`` survives the death of the process, ``FULL`` also that of the machine.
+        synchronous: ``NORMAL`` survives the death of the process, ``FULL`` also that of the machine, for which
+            each commit waits until the disk has it.
+
+    Raises:
+        InvalidInputError: *synchronous* is neither.
 
     Attributes:
         on_lost: Called in the loop when what was kept may be gone.
@@ -117,7 +121,7 @@ class SqliteOutbox:
 
     def __init__(self, path: str | os.PathLike[str], *, synchronous: str = "NORMAL") -> None:
         if synchronous not in ("NORMAL", "FULL"):
-            raise ValueError("synchronous must be NORMAL or FULL")
+            raise InvalidInputError("synchronous must be NORMAL or FULL")
         self.on_lost: Callable[[], object] | None = None
         self._path = self._place = Path(path)
         self._synchronous = synchronous

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Literal, TypeAlias, get_args
 
 from ..._error import InvalidInputError
+from ..._extra import LIBRARIES, check_extra
 from .config import TransportConfig
 from .protocol import Fetcher, Transport
 
@@ -19,12 +19,13 @@ def check_transport_name(name: object) -> TransportName:
     """Return *name*.
 
     Raises:
-        InvalidInputError: There is no such transport, or its extra is not installed.
+        InvalidInputError: There is no such transport.
+        MissingExtraError: Its extra is not installed.
     """
     for known in get_args(TransportName):
         if name == known:
-            if find_spec(known) is None:
-                raise InvalidInputError(f"needs the extra: pip install vwo-async[{known}]")
+            if known in LIBRARIES:
+                check_extra(known)
             return known  # type: ignore[no-any-return]
     raise InvalidInputError(f"must be a transport or one of {', '.join(get_args(TransportName))}")
 

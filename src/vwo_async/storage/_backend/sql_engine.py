@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,7 +12,8 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from ..._error import InvalidInputError
+from ..._error import InvalidInputError, MissingExtraError
+from ..._extra import check_extra
 from .sql_connection import RECYCLE_S
 from .sql_drivers import close_now, is_closed
 
@@ -32,6 +32,7 @@ _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "sqlite+aiosqlite": "sqlite+aiosqlite",
 }
+_EXTRAS = {"aiosqlite": "sqlite", "asyncpg": "postgres", "psycopg": "psycopg"}
 # Of the parameters of libpq, which URLs of providers are made of, those that asyncpg reads itself.
 _ASYNCPG_READS = {
     "gsslib",
@@ -127,7 +128,9 @@ def make_engine(url: URL) -> AsyncEngine:
 
     Raises:
         InvalidInputError: *url* has parts that make no sense for its database.
+        MissingExtraError: Its driver is not installed.
     """
+    check_extra(_EXTRAS[url.get_driver_name()])
     if url.get_backend_name() == "sqlite":
         engine = _create(url, {"timeout": BUSY_S}, isolation_level="AUTOCOMMIT")
         event.listen(engine.sync_engine, "connect", _set_wal)
@@ -159,8 +162,6 @@ def _create(url: URL, connect_args: Mapping[str, Any], **options: Any) -> AsyncE
         )
     except (ArgumentError, ValueError):
         raise InvalidInputError("url has parts that its database does not know") from None
-    except ImportError:
-        raise InvalidInputError(f"the driver {url.get_driver_name()} is not installed") from None
 
 
 def _read_for_asyncpg(url: URL) -> dict[str, Any]:
@@ -216,9 +217,13 @@ def _read_for_psycopg(url: URL) -> dict[str, Any]:
     Raises:
         InvalidInputError: libpq does not know a parameter.
     """
-    if importlib.util.find_spec("psycopg") is None:
-        raise InvalidInputError("the driver psycopg is not installed")
-    from psycopg import pq  # noqa: PLC0415 - an optional extra
+    try:
+        from psycopg import pq  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        # Without the binary it needs libpq.
+        raise MissingExtraError(
+            "psycopg finds no libpq: pip install 'vwo-async[psycopg]'"
+        ) from None
 
     known = {one.keyword.decode() for one in pq.Conninfo.get_defaults()}
     arguments: dict[str, Any] = {"connect_timeout": str(int(CONNECT_S)), "prepare_threshold": None}

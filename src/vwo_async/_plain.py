@@ -1,0 +1,118 @@
+"""What callers pass in, as values of Python's own types.
+
+A class of the caller's own may be derived from ``str`` or ``dict`` and raise whatever it likes when it is
+compared, hashed or read, and any object may say that it is of a class that it is not. So what comes in is
+made plain here, once, and all other code looks at plain values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from numbers import Integral, Real
+from types import NoneType
+from typing import Any, TypeVar
+
+from ._error import InvalidInputError
+
+_T = TypeVar("_T")
+
+_PLAIN = frozenset({str, int, float, bool, Decimal, NoneType})
+# By the methods of the class itself, whatever one derived from it makes of them.
+_BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+    (Decimal, Decimal),
+)
+
+
+def to_plain(value: Any) -> Any:
+    """Return the str, bool, number or None that *value* is; anything else as it is.
+
+    A value of a class derived from these (of an enum, for one) may print as anything, and a number of another
+    library (numpy, for one) is of no class that others know.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    try:
+        for base, convert in _BASES:
+            if issubclass(kind, base):
+                return convert(value)
+        if issubclass(kind, Integral):
+            return int(value)
+        if issubclass(kind, Real):
+            return float(value)
+        # numpy's bool is no number to Python.
+        if kind.__module__ == "numpy" and value.ndim == 0:
+            return to_plain(value.item())
+    except Exception:  # noqa: BLE001 - the caller's own class may raise anything
+        # A value that cannot be read is left out like any other.
+        return value
+    return value
+
+
+def to_bytes(value: Any) -> bytes | None:
+    """Return the bytes that *value*, a bytes or bytearray, holds; None for anything else."""
+    for base in (bytes, bytearray):
+        if is_kind(value, base):
+            return bytes(base.__getitem__(value, slice(None)))
+    return None
+
+
+def is_plain(value: object) -> bool:
+    """Tell whether *value* is a str, number, bool or None of Python's own types."""
+    return type(value) in _PLAIN
+
+
+def is_kind(value: object, *kinds: type) -> bool:
+    """Tell whether the class of *value* is one of *kinds* or derived from one, whatever *value* says itself."""
+    return issubclass(type(value), kinds)
+
+
+def copy_mapping(value: object, name: str) -> dict[Any, Any]:
+    """Return what is in a mapping: a dict as it is, any other copied, so that its own code runs once, here.
+
+    Its keys may be anything; see `read_fields`.
+
+    Raises:
+        InvalidInputError: It is no mapping, or reading it raised an error.
+    """
+    if type(value) is dict:
+        return value
+    if not is_kind(value, Mapping):
+        raise InvalidInputError(f"{name} must be a mapping")
+    mapping: Any = value
+    return read_foreign(lambda: dict(mapping.items()), name)
+
+
+def read_fields(value: object, name: str) -> dict[str, Any]:
+    """Return what stands in a mapping under texts, in a dict that can be read without running foreign code.
+
+    Mappings and lists in it are as they were.
+
+    Raises:
+        InvalidInputError: See `copy_mapping`.
+    """
+    plain = ((to_plain(key), one) for key, one in copy_mapping(value, name).items())
+    return {key: to_plain(one) for key, one in plain if type(key) is str}
+
+
+def read_foreign(read: Callable[[], _T], name: str) -> _T:
+    """Return what *read* returns, which runs code of the caller's own classes and so may raise anything.
+
+    Args:
+        read: Reads the value.
+        name: What the caller calls it.
+
+    Raises:
+        InvalidInputError: It raised an error, of which the text names the class alone.
+    """
+    # Raised outside the except block: the error of the caller's may hold the value and would become our
+    # __context__.
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001 - see above
+        kind = type(error).__name__
+    raise InvalidInputError(f"reading {name} raised {kind}")

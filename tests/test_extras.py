@@ -1,0 +1,98 @@
+"""What a service meets that has not installed an extra: one error, which says what to install."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import vwo_async
+from vwo_async._extra import LIBRARIES, explain_missing
+
+# Runs a statement where some libraries are not installed.
+WITHOUT = """
+import sys
+
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in LIBRARIES:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Nothing())
+import vwo_async
+try:
+    STATEMENT
+except ImportError as error:
+    print(type(error).__module__, type(error).__name__, isinstance(error, ValueError), str(error))
+else:
+    print("done")
+"""
+SETTINGS = '{"accountId": 1, "sdkKey": "k", "version": 1, "campaigns": []}'
+SQL = "from vwo_async.storage.sql import SqlUserStorage; SqlUserStorage.from_url"
+CASES = [
+    ("redis", "redis", "import vwo_async.storage.redis"),
+    ("collector", "starlette", "import vwo_async.collector"),
+    ("collector", "uvicorn", "import vwo_async.collector.__main__"),
+    ("postgres", "sqlalchemy", "import vwo_async.storage.sql"),
+    ("postgres", "asyncpg", f"{SQL}('postgresql://u@h/d')"),
+    ("postgres", "greenlet", f"{SQL}('postgres://u@h/d')"),
+    ("psycopg", "psycopg", f"{SQL}('postgresql+psycopg://u@h/d')"),
+    ("sqlite", "aiosqlite", f"{SQL}('sqlite:///x.db')"),
+    ("aiohttp", "aiohttp", f"vwo_async.VWOClient({SETTINGS!r}, transport='aiohttp')"),
+    ("httpx2", "httpx2", f"vwo_async.VWOClient({SETTINGS!r}, transport='httpx2')"),
+    ("httpx2", "httpcore2", f"vwo_async.launch({SETTINGS!r}, transport='httpx2')"),
+]
+
+
+def run_without(libraries: set[str], statement: str) -> str:
+    code = WITHOUT.replace("LIBRARIES", repr(libraries)).replace("STATEMENT", statement)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(("extra", "library", "statement"), CASES)
+def test_a_missing_extra_is_named(extra: str, library: str, statement: str) -> None:
+    """One error, an ImportError and bad input at once, says which library is missing and what brings it."""
+    told = run_without({library}, statement)
+    assert told.startswith("vwo_async MissingExtraError True ")
+    assert f"{library} is not installed: pip install 'vwo-async[{extra}]'" in told
+
+
+def test_without_any_extra() -> None:
+    """All that needs no extra works without one."""
+    statement = (
+        f"vwo_async.VWOClient({SETTINGS!r}); import vwo_async.storage.cookie, vwo_async.outbox,"
+        " vwo_async.transport, vwo_async.testing"
+    )
+    assert run_without({one for each in LIBRARIES.values() for one in each}, statement) == "done"
+
+
+def test_a_missing_extra_is_named_with_what_else_is_wrong() -> None:
+    """Beside other wrong options it is one of them, and installing it would not be enough."""
+    statement = f"vwo_async.VWOClient({SETTINGS!r}, transport='aiohttp', workers=0)"
+    code = f"try:\n        {statement}\n    except ValueError as error: print(type(error).__name__, error)"
+    told = run_without({"aiohttp"}, code)
+    assert told.startswith("InvalidInputError transport: aiohttp is not installed: pip install")
+    assert "; workers: " in told
+
+
+def test_what_is_broken_is_not_missing() -> None:
+    """An error that is not about an extra's own library stays what it is."""
+    error = ModuleNotFoundError("No module named 'ssl'", name="ssl")
+    assert explain_missing(error, "redis") is error
+
+
+def test_extras_are_those_of_the_package() -> None:
+    """What is said to be in an extra is installed with it; re2 alone may be absent without a word."""
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())[
+        "project"
+    ]
+    extras = project["optional-dependencies"]
+    assert extras.keys() == {*LIBRARIES, "re2"}
+    for name, libraries in LIBRARIES.items():
+        for library in set(libraries) - {"greenlet", "httpcore2"}:
+            assert any(one.startswith(library) for one in extras[name]), library
+    assert issubclass(vwo_async.MissingExtraError, ImportError)

@@ -185,7 +185,8 @@ class FMEClient(Client[FmeEngine]):
         return await set_attributes(engine, text, called, waits=waits)
 
     def _read_user(self, name: str, user: object) -> CallUser:
-        called = read_user(user)
+        has_web_ids = self.settings.is_web_connectivity_enabled
+        called = read_user(user, has_web_ids=has_web_ids)
         if called.notes:
             self._note(name, called.notes)
         return called

@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 # The case of docs/deviations.md, section "VWO FME", by cause.
 FME_ROWS: Mapping[str, str] = {
-    "attribute_visitor": "holdouts and single attributes of a web visitor id",
+    "attribute_visitor": "holdouts of a web visitor id, and in Node a single attribute",
     "bool_text": "`true` and `false` as values",
     "compare_operand_form": "`gt(5.)`, `gt(1.2.9` and the like",
     "compare_texts": "`gt(5)` and the like on a text that is no version",
@@ -28,11 +28,12 @@ FME_ROWS: Mapping[str, str] = {
     "empty_attribute_name": "an attribute without a name",
     "empty_id": "an empty user id",
     "empty_node": "a node that is an empty object",
+    "feature_id_text": "a part that cannot be evaluated",
     "group_holdout_forgets": "a feature's holdout, met while its group is decided",
     "holdout_forgets": "a holdout that puts out a user with a variation on record",
     "holdout_session": "the session of a holdout's event",
     "holdout_variables_missing": "a holdout on a custom variable, for a user without any",
-    "holdout_visitor": "holdouts and single attributes of a web visitor id",
+    "holdout_visitor": "holdouts of a web visitor id, and in Node a single attribute",
     "impressions_when_off": "impressions of a flag that is off",
     "list_of_a_holdout": "the id that user lists see while a group is decided",
     "list_of_another_rule": "the id that user lists see while a group is decided",
@@ -40,7 +41,7 @@ FME_ROWS: Mapping[str, str] = {
     "meg_stored_personalize": "a stored winner of a group that is another variation of the campaign",
     "missing_group": "`campaignGroups` names a group that is not there",
     "missing_traffic": "a test without `percentTraffic`",
-    "not_in_holdout_forgotten": "a user who was found not to be in a holdout",
+    "not_in_holdout_forgotten": "a user who was found not to be in a holdout, flag off",
     "null_value": "a value of null",
     "number_normalising": "which texts are numbers",
     "numeric_id": "a user id that is a number",

@@ -73,6 +73,14 @@ def neutral_row(row: Json) -> Json:
     """Return what a stored row says: Python does not write the feature's id, and writes None for nothing."""
     lists = ("isInHoldoutId", "notInHoldoutId")
     kept = {key: one for key, one in row.items() if one is not None and key != "featureId"}
+    # The older name of a field says the same, where the newer one is not there.
+    older = kept.pop("holdoutGroupId", None)
+    if older is not None:
+        kept.setdefault("isInHoldoutId", older)
+    for kind in ("rollout", "experiment"):
+        # A variation without an id is none.
+        if not kept.get(f"{kind}VariationId"):
+            kept = {key: one for key, one in kept.items() if not key.startswith(kind)}
     # Node writes an id that is a number as it is.
     kept["userId"] = str(kept["userId"])
     return strict({key: one for key, one in kept.items() if key not in lists or one != []})

@@ -110,12 +110,10 @@ class FmeCase:
     Args:
         seed: Of the run.
         number: Of the case within it.
-        level: ``1.60`` or ``1.35``: what the Node SDK knows.
     """
 
-    def __init__(self, seed: int, number: int, level: str = "1.60") -> None:
+    def __init__(self, seed: int, number: int) -> None:
         self.random = Random(f"fme:{seed}:{number}")
-        self.level = level
         self.topic = self.random.choice(TOPICS)
         named = self.random.sample(NAMED_USERS, 4)
         self.users = [*named, *(f"user_{self.random.randrange(10**6)}" for _ in range(4))]
@@ -155,12 +153,12 @@ class FmeCase:
         }
         if self.chance({"groups": 1.0, "any": 0.4, "storage": 0.4}.get(self.topic, 0.1)):
             self.add_groups(settings)
-        if self.level != "1.35" and self.chance({"holdouts": 1.0, "any": 0.3}.get(self.topic, 0.12)):
+        if self.chance({"holdouts": 1.0, "any": 0.3}.get(self.topic, 0.12)):
             holdout_ids = self.random.sample(range(500, 520), self.random.randrange(1, 4))
             settings["holdouts"] = [self.holdout(one) for one in holdout_ids]
         if self.chance(0.2):
             settings["isMAU"] = True
-        if self.level != "1.35" and self.chance(0.1):
+        if self.chance(0.1):
             settings["isWebConnectivityEnabled"] = self.chance(0.3)
         if self.chance(0.1):
             settings["collectionPrefix"] = "eu01"
@@ -358,7 +356,7 @@ class FmeCase:
         if kind < 0.22:
             name = self.pick(("ip_address", "browser_version", "os_version"))
             return {name: self.pick((self.operand(), *("10", 10, '"1.2.3.4"', "gt(9.9)", "1.2.10")))}
-        if kind < 0.26 and self.level != "1.35":
+        if kind < 0.26:
             return {"campaignVariation": self.pick(WEB_OPERANDS)}
         if kind < 0.29:
             return self.pick(({}, {"unknown": "x"}, {"country": "India"}, {"os": "Linux"}))
@@ -399,8 +397,6 @@ class FmeCase:
             context["postSegmentationVariables"] = self.random.sample(VARIABLES, 3)
         if self.chance(0.4):
             context["_vwo"] = self.pick(DETAILS)
-        if self.level == "1.35":
-            return context
         if self.chance(0.15):
             context["bucketingSeed"] = self.pick(("team1", "", "  ", " pad ", "ü", 5, None))
         if self.chance(0.2):
@@ -503,6 +499,6 @@ class FmeCase:
         return {name: self.pick(values) for name, values in table.items() if self.chance(share)}
 
 
-def make_fme_case(seed: int, number: int, level: str = "1.60") -> Json:
+def make_fme_case(seed: int, number: int) -> Json:
     """Return one case."""
-    return FmeCase(seed, number, level).make()
+    return FmeCase(seed, number).make()

@@ -119,6 +119,11 @@ export class CampaignDecisionService {`
     `notInHoldoutIds.push(...PARITY.notIn(storedData));
                 notInHoldoutIds.push(...notMatchedHoldouts.map((holdout) => holdout.getId()));`
   ],
+  [
+    FLAG,
+    'rolloutKey: storedData.rolloutKey,',
+    'rolloutKey: PARITY.campaignKey(serviceContainer.getSettings(), storedData),'
+  ],
   // Events.
   [
     FLAG,

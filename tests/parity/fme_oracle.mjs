@@ -19,7 +19,7 @@ const NUMBER = /^[ \t\n\r\f\v]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9
 const OPERAND = /^(lower|wildcard|regex|gte?|lte?)\((.*)\)/;
 const BOUND = /^(gte?|lte?)\(([0-9]+(?:\.[0-9]+)*|\.[0-9]+)\)$/;
 // What the SDK itself takes for a comparison.
-const STOCK_BOUND = /^(gte?|lte?)\((\d+\.?\d*|\.\d+|[\d.]+)\)/;
+const STOCK_BOUND = /^(gte?|lte?)\((\d+(?:\.\d+)*|\.\d+)\)/;
 const VERSION = /^[0-9]+(?:\.[0-9]+)*$/;
 const COMPARISONS = {
   gt: order => order > 0,
@@ -255,7 +255,16 @@ const PARITY = (global.PARITY = {
     if (!row || !STORED.some(one => row[one]) || !this.row(name)) {
       return {};
     }
-    return Object.fromEntries(STORED.filter(one => row[one] != null).map(one => [one, row[one]]));
+    const whole = ['rollout', 'experiment'].filter(kind => row[`${kind}VariationId`]);
+    const names = STORED.filter(one => row[one] && whole.some(kind => one.startsWith(kind)));
+    return Object.fromEntries(names.map(one => [one, row[one]]));
+  },
+
+  /** Return the key under which a stored rollout is written again. */
+  campaignKey(settings, row) {
+    const named = settings.getCampaigns().find(one => one.getId() === row.rolloutId);
+    const key = named ? named.getKey() : row.rolloutKey;
+    return key !== row.rolloutKey && this.row('storage_key_form') ? key : row.rolloutKey;
   },
 
   notIn(row) {

@@ -122,7 +122,7 @@ def leaf_row(operand: str, value: Any) -> str:
 
 def _sees_comparison(operand: str) -> bool:
     """Tell whether both sides see, or do not see, a comparison here."""
-    stock = re.match(r"^(gte?|lte?)\((\d+\.?\d*|\.\d+)\)$", operand) is not None
+    stock = re.match(r"(gte?|lte?)\([\d.]+\)$", operand) is not None
     return stock == (BOUND.fullmatch(operand) is not None)
 
 
@@ -252,7 +252,14 @@ class Parity:
         """Return the decision on record, which a row that is written over it keeps."""
         if not row or not any(row.get(one) for one in STORED) or not self.row(name):
             return {}
-        return {one: row[one] for one in STORED if row.get(one) is not None}
+        whole = [kind for kind in ("rollout", "experiment") if row.get(f"{kind}VariationId")]
+        return {one: row[one] for one in STORED if row.get(one) and one.startswith(tuple(whole))}
+
+    def campaign_key(self, settings: Any, row: Json) -> str:
+        """Return the key under which a stored rollout is written again."""
+        keys = {one.get_id(): one.get_key() for one in settings.get_campaigns()}
+        key = keys.get(row["rolloutId"], row["rolloutKey"])
+        return key if key != row["rolloutKey"] and self.row("storage_key_form") else row["rolloutKey"]
 
     def not_in(self, row: Any) -> list[Any]:
         """Return the holdouts that the user is known not to be in, which the SDK forgets."""

@@ -209,6 +209,13 @@ EDITS: list[tuple[str, str, str]] = [
                 or get_rollout_key(linked_campaign, feature_key) == campaign_key
 """,
     ),
+    (
+        FLAG,
+        """                    "rolloutKey": stored_data["rolloutKey"],
+""",
+        """                    "rolloutKey": PARITY.campaign_key(settings, stored_data),
+""",
+    ),
     # What records hold.
     (
         HOLDOUT,

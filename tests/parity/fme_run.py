@@ -1,10 +1,12 @@
 """Compare the FME SDKs over random cases.
 
-Usage: python fme_run.py --work-dir DIR [--seed N ...] [--cases N] [--show N] [--jobs N]
+Usage: python fme_run.py --work-dir DIR [--node-sdk DIR] [--seed N ...] [--cases N] [--show N] [--jobs N]
 
-DIR holds the official SDKs as the nox session installs them: ``python`` (a virtual environment with
-vwo-fme-python-sdk) and ``node`` (the package of the Node SDK). The exit status is 1 if some call is
-unexplained.
+The work directory holds the official SDKs as the nox session installs them: ``python`` (a virtual
+environment with vwo-fme-python-sdk) and ``node`` (with node_modules/wingify-fme-node-sdk). Where npm does
+not have that, a checkout of github.com/wingify/vwo-fme-node-sdk with its dependencies will do:
+``--node-sdk``. Without either, Python's SDK is the only oracle, and the report says so. The exit status
+is 1 if some call is unexplained.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cause import Official, Verdict
 from fme_cause import FME_ROWS, judge_fme
@@ -35,23 +37,34 @@ HERE = Path(__file__).parent
 REGEX = re.compile(r"regex\((.*)\)")
 
 
-class FmeBench:
-    """Both oracles, each as it is and corrected, and the verdicts on cases.
+class Place(NamedTuple):
+    """Where the official SDKs are.
 
-    Args:
-        work_dir: Where the official SDKs are.
+    Attributes:
+        work_dir: The folder of the nox session.
+        node_sdk: The package of the Node SDK, None if it could not be had.
     """
 
-    def __init__(self, work_dir: Path) -> None:
+    work_dir: Path
+    node_sdk: Path | None
+
+
+class FmeBench:
+    """The oracles, each as it is and corrected, and the verdicts on cases.
+
+    Args:
+        place: Where the official SDKs are.
+    """
+
+    def __init__(self, place: Place) -> None:
         # Bad input is half of what is made up here, and each would be a line.
         logging.getLogger("vwo_async").setLevel(logging.CRITICAL + 1)
-        python = [str(work_dir / "python" / "bin" / "python"), "-B", str(HERE / "fme_oracle.py")]
-        node = ["node", str(HERE / "fme_oracle.mjs"), str(work_dir / "node")]
-        self.stock = {"python": Oracle([*python, "stock"]), "node": Oracle([*node, "stock"])}
-        self.fixed = {
-            "python": Oracle([*python, "corrected"]),
-            "node": Oracle([*node, "corrected"]),
-        }
+        python = str(place.work_dir / "python" / "bin" / "python")
+        commands = {"python": [python, "-B", str(HERE / "fme_oracle.py")]}
+        if place.node_sdk is not None:
+            commands["node"] = ["node", str(HERE / "fme_oracle.mjs"), str(place.node_sdk)]
+        self.stock = {name: Oracle([*one, "stock"]) for name, one in commands.items()}
+        self.fixed = {name: Oracle([*one, "corrected"]) for name, one in commands.items()}
 
     def close(self) -> None:
         for oracle in (*self.stock.values(), *self.fixed.values()):
@@ -64,22 +77,23 @@ class FmeBench:
         rows = before or [one["before"] for one in ours]
         calls = [{"call": one, "rows": held} for one, held in zip(case["calls"], rows, strict=True)]
         job = {**self.shared(case), "calls": calls}
-        every = (*self.stock.values(), *self.fixed.values())
-        for oracle in every:
+        for oracle in (*self.stock.values(), *self.fixed.values()):
             oracle.ask(job)
-        python, node, fixed_python, fixed_node = (oracle.answer() for oracle in every)
+        stock = {name: oracle.answer() for name, oracle in self.stock.items()}
+        fixed = {name: oracle.answer() for name, oracle in self.fixed.items()}
         for index, one in enumerate(calls):
             single = {**self.shared(case), "calls": [one]}
-            of_node = self.official("node", single, node[index], fixed_node[index])
-            of_python = self.official("python", single, python[index], fixed_python[index])
-            verdict = judge_fme(case["settings"], of_node, of_python, ours[index])
-            answers = {
-                "node": of_node.stock,
-                "python": of_python.stock,
-                "node corrected": of_node.fixed,
-                "python corrected": of_python.fixed,
-                "ours": ours[index],
+            official = {
+                name: self.official(name, single, stock[name][index], fixed[name][index])
+                for name in stock
             }
+            python = official["python"]
+            verdict = judge_fme(
+                case["settings"], official.get("node", python), python, ours[index]
+            )
+            answers = {"ours": ours[index]}
+            for name, found in official.items():
+                answers |= {name: found.stock, f"{name} corrected": found.fixed}
             yield one, verdict, answers
 
     def shared(self, case: Json) -> Json:
@@ -186,9 +200,9 @@ def attempts(case: Json) -> Iterator[Json]:
                 yield smaller
 
 
-def make_small(work_dir: Path, found: Json) -> Json:
+def make_small(place: Place, found: Json) -> Json:
     """Return an unexplained call with all that does not matter left out, and its answers."""
-    bench = FmeBench(work_dir)
+    bench = FmeBench(place)
     try:
         case = shrink_fme(found["case"], bench, found["faults"])
         ((_, verdict, answers),) = bench.judge(case)
@@ -197,12 +211,12 @@ def make_small(work_dir: Path, found: Json) -> Json:
     return {"faults": verdict.faults, "rows met": verdict.causes, **case, "answers": answers}
 
 
-def run_cases(work_dir: Path, level: str, seed: int, numbers: Iterable[int]) -> Report:
+def run_cases(place: Place, seed: int, numbers: Iterable[int]) -> Report:
     """Run some cases of a seed."""
-    bench, report = FmeBench(work_dir), Report()
+    bench, report = FmeBench(place), Report()
     try:
         for number in numbers:
-            case = make_fme_case(seed, number, level)
+            case = make_fme_case(seed, number)
             for call, verdict, _ in bench.judge(case):
                 report.kinds[verdict.kind] += 1
                 report.apis[call["call"]["api"]] += 1
@@ -228,14 +242,18 @@ def print_table(report: Report, elapsed_s: float) -> None:
         say("explained by (a call may have several causes):")
     for name, count in report.causes.most_common():
         say(f"{count:>8}  {name}: {FME_ROWS[name]}")
+    for one in report.unexplained:
+        say(f"unexplained in case {one['from']}: {', '.join(one['faults'])}")
     for fault, count in report.faults.most_common():
         say(f"{count:>8}  unexplained: {fault}")
 
 
-def read_level(work_dir: Path) -> str:
-    """Return which features the Node SDK knows: those of 1.60, or of 1.35, which has no holdouts."""
-    version = json.loads((work_dir / "node" / "package.json").read_text())["version"]
-    return "1.35" if tuple(map(int, version.split(".")[:2])) < (1, 60) else "1.60"
+def find_place(work_dir: Path, node_sdk: Path | None) -> Place:
+    """Return where the SDKs are, as far as they could be had."""
+    package = node_sdk or work_dir / "node" / "node_modules" / "wingify-fme-node-sdk"
+    if not (package / "dist" / "esm").exists():
+        return Place(work_dir, None)
+    return Place(work_dir, package.resolve())
 
 
 def main() -> int:
@@ -243,6 +261,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--work-dir", type=Path, required=True)
+    parser.add_argument("--node-sdk", type=Path, help="a checkout of the Node SDK")
     parser.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cases", type=int, default=1800, help="for each seed")
     parser.add_argument(
@@ -250,20 +269,22 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    level = read_level(options.work_dir)
+    place = find_place(options.work_dir, options.node_sdk)
+    if place.node_sdk is None:
+        say("WITHOUT THE NODE SDK, which could not be had: the Python SDK is the only oracle")
     is_unexplained = False
     for seed in options.seed:
         started = time.monotonic()
         total = Report()
         chunks = [range(first, options.cases, options.jobs) for first in range(options.jobs)]
         with ProcessPoolExecutor(options.jobs) as pool:
-            futures = [pool.submit(run_cases, options.work_dir, level, seed, one) for one in chunks]
+            futures = [pool.submit(run_cases, place, seed, one) for one in chunks]
             for future in futures:
                 total.add(future.result())
-        say(f"seed {seed}, Node SDK at the level of {level}")
+        say(f"seed {seed}")
         print_table(total, time.monotonic() - started)
         for one in total.unexplained[: options.show]:
-            small = make_small(options.work_dir, one)
+            small = make_small(place, one)
             say(json.dumps({"from": one["from"], **small}, ensure_ascii=False, indent=1))
         is_unexplained |= bool(total.kinds["unexplained"])
     return int(is_unexplained)

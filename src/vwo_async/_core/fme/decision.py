@@ -70,7 +70,11 @@ def _decide(feature: Feature, evaluation: Evaluation) -> FlagDecision:
     # Holdouts that ended do not count any more.
     record = record._replace(inside=())
     if rollout is not None:
-        return _give(feature, rollout, record, _spare(feature, record), evaluation)
+        spared = _spare(feature, record)
+        if spared.judged:
+            # Stored before the experiments, whose groups look at this record again.
+            evaluation.write(feature.key, spared.extend(record), feature.id)
+        return _give(feature, rollout, record, spared, evaluation)
     return _decide_afresh(feature, record, evaluation)
 
 

@@ -671,3 +671,13 @@ async def test_reported_variables() -> None:
         await client.flush_events()
     props = list_events(server.requests)[0]["visitor"]["props"]
     assert props == {"vwo_fs_environment": KEY, "a": 0, "b": "", "c": False}
+
+
+async def test_a_flag_that_cannot_be_decided_is_not_reported() -> None:
+    """A malformed segment turns the flag off without any event, also where the account wants usage."""
+    broken = make_campaign(1, "r", variations=[make_variation(1, 100, segments={"user": 5})])
+    file = {**make_file([make_feature(1, broken)], [broken]), "sdkKey": KEY, "isMAU": True}
+    async with running_server() as server, FMEClient(file, base_url=server.base_url) as client:
+        assert (await client.get_flag("f1", "u1")).reason is Reason.MALFORMED_SEGMENT
+        await client.flush_events()
+    assert list_events(server.requests) == []

@@ -196,3 +196,15 @@ def test_a_user_agent_is_not_decoded() -> None:
     assert admits({"ua": "a%20b"}, user_agent="a%20b")
     assert not admits({"ua": "a b"}, user_agent="a%20b")
     assert admits({"ua": "100%"}, user_agent="100%")
+
+
+def test_holdouts_of_a_flag_that_cannot_be_decided() -> None:
+    """Where a test cannot be evaluated, the new holdouts of a stored rollout are on record, and so are reported."""
+    rollout, broken = make_campaign(11, "r"), make_campaign(1, segments={"user": 5})
+    file = make_flag(rollout, broken, holdouts=[HOLDOUT])
+    row = {"rolloutId": 11, "rolloutKey": "campaign11", "rolloutVariationId": 1}
+    decision = with_row(file, **row).decide("f1", ASHLEY)
+    assert decision.reason is Reason.MALFORMED_SEGMENT
+    assert list_impressions(decision) == [[9, 2]]
+    (found,) = decision.make_rows("Ashley")
+    assert found["notInHoldoutId"] == [9]

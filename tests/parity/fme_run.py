@@ -28,7 +28,7 @@ from fme_cause import FME_ROWS, judge_fme
 from fme_client import run_fme_case
 from fme_generate import make_fme_case
 from oracle import number_text, strict_number, value_text
-from run import Oracle, OracleError, Report, say, search
+from run import Oracle, OracleError, Report, checked, say, search
 from vwo_async import VWOError
 
 Json = dict[str, Any]
@@ -79,8 +79,11 @@ class FmeBench:
         job = {**self.shared(case), "calls": calls}
         for oracle in (*self.stock.values(), *self.fixed.values()):
             oracle.ask(job)
-        stock = {name: oracle.answer() for name, oracle in self.stock.items()}
-        fixed = {name: oracle.answer() for name, oracle in self.fixed.items()}
+        # All of them before any is looked at: one that refuses leaves no answer of another unread.
+        raw_stock = {name: oracle.read() for name, oracle in self.stock.items()}
+        raw_fixed = {name: oracle.read() for name, oracle in self.fixed.items()}
+        stock = {name: checked(one) for name, one in raw_stock.items()}
+        fixed = {name: checked(one) for name, one in raw_fixed.items()}
         for index, one in enumerate(calls):
             single = {**self.shared(case), "calls": [one]}
             official = {

@@ -32,7 +32,9 @@ def neutral_fme(answer: Json) -> Json:
         "ret": strict(answer["ret"]),
         "events": sorted((neutral_event(one) for one in events(answer)), key=_sortable),
         "rows": {
-            f"{user} {key}": neutral_row(row) for user, key, row in answer["after"] if row is not None
+            f"{user} {key}": neutral_row(row)
+            for user, key, row in answer["after"]
+            if row is not None
         },
     }
 
@@ -83,7 +85,8 @@ def neutral_row(row: Json) -> Json:
             kept = {key: one for key, one in kept.items() if not key.startswith(kind)}
     # Node writes an id that is a number as it is.
     kept["userId"] = str(kept["userId"])
-    return strict({key: one for key, one in kept.items() if key not in lists or one != []})
+    found: Json = strict({key: one for key, one in kept.items() if key not in lists or one != []})
+    return found
 
 
 def _sortable(value: Any) -> str:

@@ -20,16 +20,59 @@ NAMED_USERS = (
     *("🙂", "a🙂b", "  ", "null", "user with blanks", "10.0", "_vwo_", WEB_ID, f"J{WEB_ID[1:]}"),
 )
 VARIABLES = ("plan", "age", "città", "country", "os")
-VALUES = (
-    *("US", "us", " US", "free", "Pro", "", "10", "10.0", " 10", "10.00", "1e1", "0", "0.0", "1.10"),
+VALUES: Sequence[Any] = (
+    *(
+        "US",
+        "us",
+        " US",
+        "free",
+        "Pro",
+        "",
+        "10",
+        "10.0",
+        " 10",
+        "10.00",
+        "1e1",
+        "0",
+        "0.0",
+        "1.10",
+    ),
     *("5abc", "abc", "1_000", "inf", "nan", "-5", "null", "true", "é", "İstanbul", "٣", ".5", "5."),
-    *("1.0", "1.0.0", "1.2.9", "1.2.10", "2.beta", "v2", "+7", "010", "1e400", "a*b", "1100", "1..2"),
+    *(
+        "1.0",
+        "1.0.0",
+        "1.2.9",
+        "1.2.10",
+        "2.beta",
+        "v2",
+        "+7",
+        "010",
+        "1e400",
+        "a*b",
+        "1100",
+        "1..2",
+    ),
     *(10, 10.0, 0, 7, -5, 0.1, 5.5, 1e16, 1e21, 2**53, 1e-7, 100, 1.1, True, False, None),
     *([1], {"a": 1}, []),
 )
 CONTENTS = (
     *("US", "us", "free", "PRO", "10", "10.0", "5", "0", "0.0", "*", "**", "", "*US", "US*", "*S*"),
-    *("*10*", "1*", "*0", "a*b", "abc", "nan", "1_000", "true", "True", "é", "-5", "1e1", ".5", "5."),
+    *(
+        "*10*",
+        "1*",
+        "*0",
+        "a*b",
+        "abc",
+        "nan",
+        "1_000",
+        "true",
+        "True",
+        "é",
+        "-5",
+        "1e1",
+        ".5",
+        "5.",
+    ),
     *(" 10", "null", "5)x", "*a*b*", "***", "**US", "1.0", "1.0.0", "010", "٣"),
 )
 VERSIONS = (
@@ -40,18 +83,48 @@ PATTERNS = (
     *(".*", "^U", "[0-9]+", r"\d+$", "(?i)us", "(?<n>a)", "[", "a{2", "^$", "null", r"\bfree\b"),
     *("(?P<n>a)", "é", "^.$", r"[\w]+", "U|P", "(a", r"\.0$", "10"),
 )
-PLAIN = ("US", "10", "free", "true", "0", "1.0", "gt(5)x", "xlower(us)", "()", "equals(US)", "Lower(us)")
+PLAIN = (
+    "US",
+    "10",
+    "free",
+    "true",
+    "0",
+    "1.0",
+    "gt(5)x",
+    "xlower(us)",
+    "()",
+    "equals(US)",
+    "Lower(us)",
+)
 AGENTS = (
-    *("Mozilla/5.0 (X; é) +x", "curl/8.0", "Браузер", "a%20b", "🙂", "ua=1&b=2", "", "10.0", "100%"),
+    *(
+        "Mozilla/5.0 (X; é) +x",
+        "curl/8.0",
+        "Браузер",
+        "a%20b",
+        "🙂",
+        "ua=1&b=2",
+        "",
+        "10.0",
+        "100%",
+    ),
 )
 ADDRESSES = ("1.2.3.4", "2001:db8::1", "10.0.0.1", "10", "a b", "")
 PLACES: Mapping[str, Sequence[str]] = {
     "country": ("India", '"India"', "US", "India "),
-    "region": ("Delhi", "De\"lhi"),
+    "region": ("Delhi", 'De"lhi'),
     "city": ("New Delhi", "Pune"),
 }
 DEVICES: Mapping[str, Sequence[Any]] = {
-    "os": ("Linux", "wildcard(*lin*)", "wildcard(lin)", "wildcard(*ux)", ["macOS", "Linux"], "linux", 5),
+    "os": (
+        "Linux",
+        "wildcard(*lin*)",
+        "wildcard(lin)",
+        "wildcard(*ux)",
+        ["macOS", "Linux"],
+        "linux",
+        5,
+    ),
     "browser_string": ("Chrome", "wildcard(chr*)", "firefox"),
     "device_type": ("desktop", "Mobile", ["mobile", "tablet"]),
     "device": ("iPhone", "wildcard(i*ne)"),
@@ -60,15 +133,28 @@ DETAILS: Sequence[Json] = (
     {
         "location": {"country": "India", "region": "Delhi", "city": "New Delhi"},
         "userAgent": {
-            **{"os": "Linux", "browser_string": "Chrome", "device_type": "desktop"},
-            **{"device": "iPhone", "browser_version": "120.0", "os_version": "1.2.10"},
+            "os": "Linux",
+            "browser_string": "Chrome",
+            "device_type": "desktop",
+            "device": "iPhone",
+            "browser_version": "120.0",
+            "os_version": "1.2.10",
         },
     },
     {"location": {"country": "US"}, "userAgent": {"os": "macOS", "browser_version": "10"}},
     {"location": {"country": "India"}, "userAgent": {}},
     {"userAgent": {"os": "Linux", "os_version": "1.0"}},
 )
-WEB_CAMPAIGNS = ({"122": "2"}, {"122": 1, "7": "3"}, '{"122": 2}', {}, "broken", "", None, {"122": None})
+WEB_CAMPAIGNS: Sequence[Any] = (
+    {"122": "2"},
+    {"122": 1, "7": "3"},
+    '{"122": 2}',
+    {},
+    "broken",
+    "",
+    None,
+    {"122": None},
+)
 WEB_OPERANDS = ("122", "!122", "122_2", "122_!1", "122_", 122, " 122 ", "x", "7_3", "", True)
 WEIGHTS = (
     *((50, 50), (100, 100), (33.33, 33.33, 33.34), (10, 90), (0, 100), (100,), (0.5, 99.5)),
@@ -355,14 +441,22 @@ class FmeCase:
             return {"ua": self.operand()}
         if kind < 0.22:
             name = self.pick(("ip_address", "browser_version", "os_version"))
-            return {name: self.pick((self.operand(), *("10", 10, '"1.2.3.4"', "gt(9.9)", "1.2.10")))}
+            return {
+                name: self.pick((self.operand(), *("10", 10, '"1.2.3.4"', "gt(9.9)", "1.2.10")))
+            }
         if kind < 0.26:
             return {"campaignVariation": self.pick(WEB_OPERANDS)}
         if kind < 0.29:
-            return self.pick(({}, {"unknown": "x"}, {"country": "India"}, {"os": "Linux"}))
+            plain: Json = self.pick(({}, {"unknown": "x"}, {"country": "India"}, {"os": "Linux"}))
+            return plain
         if kind < 0.30:
-            odd = ({"custom_variable": {"plan": 5}}, {"custom_variable": {}}, {"user": 5})
-            return self.pick(odd)
+            odd: Sequence[Json] = (
+                {"custom_variable": {"plan": 5}},
+                {"custom_variable": {}},
+                {"user": 5},
+            )
+            broken: Json = self.pick(odd)
+            return broken
         return {"custom_variable": {self.pick(VARIABLES): self.operand()}}
 
     def operand(self) -> str:
@@ -397,13 +491,18 @@ class FmeCase:
             context["postSegmentationVariables"] = self.random.sample(VARIABLES, 3)
         if self.chance(0.4):
             context["_vwo"] = self.pick(DETAILS)
+        return context | self.newer_fields()
+
+    def newer_fields(self) -> Json:
+        """Return fields of a context that came later."""
+        fields: Json = {}
         if self.chance(0.15):
-            context["bucketingSeed"] = self.pick(("team1", "", "  ", " pad ", "ü", 5, None))
+            fields["bucketingSeed"] = self.pick(("team1", "", "  ", " pad ", "ü", 5, None))
         if self.chance(0.2):
-            context["platformVariables"] = {"webTestingCampaigns": self.pick(WEB_CAMPAIGNS)}
+            fields["platformVariables"] = {"webTestingCampaigns": self.pick(WEB_CAMPAIGNS)}
         if self.chance(0.03):
-            context["useIdForWeb"] = True
-        return context
+            fields["useIdForWeb"] = True
+        return fields
 
     def variables(self) -> Json:
         values = VALUES if self.chance(0.9) else VALUES[:-3]
@@ -411,17 +510,16 @@ class FmeCase:
 
     def rows(self, settings: Json) -> list[list[Any]]:
         """Return what the storage holds at first: decisions of other days and files too."""
-        rows = []
-        for feature in settings["features"]:
-            for user in self.users:
-                if self.chance(0.35 if self.topic == "storage" else 0.15):
-                    rows.append([user, feature["key"], self.row(user, feature, settings)])
-        for group_id in settings.get("groups", {}):
-            for user in self.users:
-                if self.chance(0.1):
-                    key = f"_vwo_meta_meg_{group_id}"
-                    rows.append([user, key, self.winner_row(user, key, settings)])
-        return rows
+        share = 0.35 if self.topic == "storage" else 0.15
+        rows = [
+            [user, feature["key"], self.row(user, feature, settings)]
+            for feature in settings["features"]
+            for user in self.users
+            if self.chance(share)
+        ]
+        keys = [f"_vwo_meta_meg_{group_id}" for group_id in settings.get("groups", {})]
+        won = [(user, key) for key in keys for user in self.users if self.chance(0.1)]
+        return [*rows, *([user, key, self.winner_row(user, key, settings)] for user, key in won)]
 
     def row(self, user: str, feature: Json, settings: Json) -> Json:
         row: Json = {"featureKey": feature["key"], "userId": user}

@@ -13,13 +13,14 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import io
 import json
 import math
 import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -43,7 +44,7 @@ CONTEXT = {
 OPERAND = re.compile(r"(lower|wildcard|regex|gte?|lte?)\((.*)\)")
 BOUND = re.compile(r"(gte?|lte?)\(([0-9]+(?:\.[0-9]+)*|\.[0-9]+)\)")
 VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
-COMPARISONS = {
+COMPARISONS: dict[str, Callable[[int], bool]] = {
     "gt": lambda order: order > 0,
     "gte": lambda order: order >= 0,
     "lt": lambda order: order < 0,
@@ -238,14 +239,13 @@ class Parity:
         row = dict(row)
         if row.get("holdoutGroupId"):
             older = row["holdoutGroupId"]
-            if row.get("isInHoldoutId") is None or not row["isInHoldoutId"]:
-                if self.row("old_holdout_field"):
-                    del row["holdoutGroupId"]
-                    if row.get("isInHoldoutId") is None:
-                        row["isInHoldoutId"] = list(older)
-        if row.get("rolloutKey") and "rolloutVariationId" not in row:
-            if self.row("stored_rollout_incomplete"):
-                row["rolloutVariationId"] = None
+            if not row.get("isInHoldoutId") and self.row("old_holdout_field"):
+                del row["holdoutGroupId"]
+                if row.get("isInHoldoutId") is None:
+                    row["isInHoldoutId"] = list(older)
+        is_part = row.get("rolloutKey") and "rolloutVariationId" not in row
+        if is_part and self.row("stored_rollout_incomplete"):
+            row["rolloutVariationId"] = None
         return row
 
     def kept(self, row: Any, name: str) -> Json:
@@ -258,8 +258,11 @@ class Parity:
     def campaign_key(self, settings: Any, row: Json) -> str:
         """Return the key under which a stored rollout is written again."""
         keys = {one.get_id(): one.get_key() for one in settings.get_campaigns()}
-        key = keys.get(row["rolloutId"], row["rolloutKey"])
-        return key if key != row["rolloutKey"] and self.row("storage_key_form") else row["rolloutKey"]
+        stored: str = row["rolloutKey"]
+        key: str = keys.get(row["rolloutId"], stored)
+        return (
+            key if key != row["rolloutKey"] and self.row("storage_key_form") else row["rolloutKey"]
+        )
 
     def not_in(self, row: Any) -> list[Any]:
         """Return the holdouts that the user is known not to be in, which the SDK forgets."""
@@ -428,7 +431,9 @@ class Client:
         context = to_context(call["context"])
         if call["api"] == "get_flag":
             flag = self.sdk.get_flag(call["feature"], context)
-            variables = [[one[name] for name in ("key", "value", "type", "id")] for one in listed(flag)]
+            variables = [
+                [one[name] for name in ("key", "value", "type", "id")] for one in listed(flag)
+            ]
             return {"on": bool(flag.is_enabled()), "variables": variables}
         if call["api"] == "track_event":
             given = [call["properties"]] if "properties" in call else []
@@ -454,7 +459,7 @@ def work(sdk: Any, job: Json) -> Any:
     if job.get("is_sequence") and client.storage is not None:
         client.storage.rows = {(user, key): row for user, key, row in copy.deepcopy(job["rows"])}
     answers = []
-    for index, call in enumerate(calls):
+    for call in calls:
         rows = None if job.get("is_sequence") else call.get("rows")
         answers.append(run_corrected(client, call["call"], rows, job.get("without", ())))
     return answers
@@ -466,7 +471,9 @@ class Sdk:
     def __init__(self) -> None:
         builder: Any = importlib.import_module("wingify.wingify_builder")
         builder.WingifyBuilder.init_polling = lambda self: self
-        network: Any = importlib.import_module("wingify.packages.network_layer.manager.network_manager")
+        network: Any = importlib.import_module(
+            "wingify.packages.network_layer.manager.network_manager"
+        )
         network.NetworkManager.execute_in_background = lambda self, send: send()
         self.client: Any = importlib.import_module("wingify.wingify_client")
         self.manager: Any = importlib.import_module("wingify.services.settings_manager")
@@ -482,7 +489,7 @@ def main() -> None:
         sys.meta_path.insert(0, EditedFinder())
     sdk = Sdk()
     # The SDK prints.
-    out, sys.stdout = sys.stdout, open(os.devnull, "w")
+    out, sys.stdout = sys.stdout, io.StringIO()
     for line in sys.stdin:
         try:
             answer = work(sdk, json.loads(line))

@@ -58,7 +58,11 @@ EDITS: list[tuple[str, str, str]] = [
         operator = key
 """,
     ),
-    (SEGMENT, "f.get_id() == int(feature_id_key)", "f.get_id() == PARITY.feature_number(feature_id_key)"),
+    (
+        SEGMENT,
+        "f.get_id() == int(feature_id_key)",
+        "f.get_id() == PARITY.feature_number(feature_id_key)",
+    ),
     (SEGMENT, """return str(value).replace('"', "").strip()""", "return PARITY.place(value)"),
     (
         WEB,

@@ -29,6 +29,7 @@ from fme_client import run_fme_case
 from fme_generate import make_fme_case
 from oracle import number_text, strict_number, value_text
 from run import Oracle, OracleError, Report, checked, say, search
+
 from vwo_async import VWOError
 
 Json = dict[str, Any]
@@ -91,9 +92,7 @@ class FmeBench:
                 for name in stock
             }
             python = official["python"]
-            verdict = judge_fme(
-                case["settings"], official.get("node", python), python, ours[index]
-            )
+            verdict = judge_fme(case["settings"], official.get("node", python), python, ours[index])
             answers = {"ours": ours[index]}
             for name, found in official.items():
                 answers |= {name: found.stock, f"{name} corrected": found.fixed}
@@ -182,7 +181,10 @@ def attempts(case: Json) -> Iterator[Json]:
     places: list[tuple[Any, ...]] = [("rows",), ("calls", 0, "context"), ("settings", "holdouts")]
     places += [("settings", "features"), ("settings", "campaigns"), ("settings",)]
     for number in range(len(case["settings"]["features"])):
-        places += [("settings", "features", number, "rules"), ("settings", "features", number, "metrics")]
+        places += [
+            ("settings", "features", number, "rules"),
+            ("settings", "features", number, "metrics"),
+        ]
     for number, campaign in enumerate(case["settings"]["campaigns"]):
         places += [("settings", "campaigns", number, "variations")]
         places += [

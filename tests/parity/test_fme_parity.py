@@ -91,7 +91,12 @@ def test_verdicts() -> None:
     [
         (official(answer()), official(answer()), answer(is_on=False), "ours: ret"),
         (official(answer()), official(answer(is_on=False)), answer(), "corrected SDKs: ret"),
-        (official(answer()), official(answer(is_on=False), answer(), "leaf"), answer(), "no row: leaf"),
+        (
+            official(answer()),
+            official(answer(is_on=False), answer(), "leaf"),
+            answer(),
+            "no row: leaf",
+        ),
         (official(answer()), official(answer(is_on=False), answer()), answer(), "no row: nothing"),
         (
             official(answer()),

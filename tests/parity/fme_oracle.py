@@ -260,9 +260,7 @@ class Parity:
         keys = {one.get_id(): one.get_key() for one in settings.get_campaigns()}
         stored: str = row["rolloutKey"]
         key: str = keys.get(row["rolloutId"], stored)
-        return (
-            key if key != row["rolloutKey"] and self.row("storage_key_form") else row["rolloutKey"]
-        )
+        return key if key != stored and self.row("storage_key_form") else stored
 
     def not_in(self, row: Any) -> list[Any]:
         """Return the holdouts that the user is known not to be in, which the SDK forgets."""

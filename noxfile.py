@@ -133,13 +133,38 @@ def oldest(session: nox.Session) -> None:
     run_tests(session)
 
 
+FME_NODE_SDK = ("wingify-fme-node-sdk@1.60.0", "github:wingify/vwo-fme-node-sdk#v1.60.0")
+
+
+def run_fme_parity(session: nox.Session) -> None:
+    """Compare with the official SDKs of FME."""
+    work_dir = Path(session.cache_dir, "parity-fme").resolve()
+    python, node = work_dir / "python", work_dir / "node"
+    if not (python / "installed").exists():
+        session.run("python", "-m", "venv", "--clear", str(python))
+        pip = (str(python / "bin" / "python"), "-m", "pip", "install", "-q")
+        session.run(*pip, "vwo-fme-python-sdk==1.65.0", external=True)
+        (python / "installed").touch()
+    node.mkdir(parents=True, exist_ok=True)
+    npm = ("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(node))
+    for name in FME_NODE_SDK if "--node-sdk" not in session.posargs else ():
+        if not (node / "node_modules" / "wingify-fme-node-sdk").exists():
+            # Not every registry has it; the comparison says so where it is missing.
+            session.run(*npm, name, external=True, success_codes=range(256), silent=True)
+    arguments = [one for one in session.posargs if one != "--fme"]
+    session.run("python", "tests/parity/fme_run.py", "--work-dir", str(work_dir), *arguments)
+
+
 @nox.session(python="3.11")  # the old SDK's hash library is known to build with this one
 def parity(session: nox.Session) -> None:
     """Compare with the official Node and Python SDKs; arguments: --seed N --cases N --show N.
 
-    Needs Node.js with npm.
+    With --fme those of FME, and --node-sdk DIR for a checkout of its Node SDK. Needs Node.js with npm.
     """
     session.install("-q", "-e", ".")
+    if "--fme" in session.posargs:
+        run_fme_parity(session)
+        return
     work_dir = Path(session.cache_dir, "parity").resolve()
     python, node = work_dir / "python", work_dir / "node"
     if not (python / "installed").exists():

@@ -13,6 +13,8 @@ Json = dict[str, Any]
 VWO_PYTHON = "vwo-python-sdk"
 NODE = "vwo-node-sdk"
 LAUNCHDARKLY = "launchdarkly"
+FME_PYTHON = "vwo-fme-python-sdk"
+FME_NODE = "vwo-fme-node-sdk"
 LIMIT = "limit in Python"
 SQLITE = "sqlite3 by hand"
 REDIS_PY = "redis-py by hand"
@@ -48,6 +50,7 @@ class Case:
         settings: Number of campaigns of the settings file, unless an entrant asks for another, and
             whether they have a segment.
         server: ``fast``, ``slow`` or empty where none is needed.
+        is_fme: Whether the settings file is one of FME, unless an entrant asks for one of FullStack.
         is_fresh: Whether every sample needs a process of its own.
         rounds: At most so many; 0 for as many as the run has.
     """
@@ -58,6 +61,7 @@ class Case:
     entrants: tuple[Entrant, ...]
     settings: tuple[int, bool] = (1, False)
     server: str = ""
+    is_fme: bool = False
     is_fresh: bool = False
     rounds: int = 0
 
@@ -118,6 +122,7 @@ class Plan:
         yield self._memory()
         yield from self._storages()
         yield from self._outboxes()
+        yield from self._flags()
 
     def _decisions(self) -> Iterator[Case]:
         entrants = (
@@ -279,6 +284,31 @@ class Plan:
                 rounds=self._pick(5, 2),
             )
 
+    def _flags(self) -> Iterator[Case]:
+        """Yield flags and events of FME; everybody's requests go nowhere."""
+        for features in (1, 100, 1000):
+            entrants = (
+                ours(),
+                ours(", FullStack", is_fullstack=True),
+                Entrant(FME_PYTHON, "fme_python"),
+                Entrant(FME_NODE, "fme_node"),
+                Entrant(LAUNCHDARKLY, LAUNCHDARKLY),
+                Entrant(f"{LAUNCHDARKLY}, async", LAUNCHDARKLY, {"is_async": True}),
+            )
+            for has_segment in (False, True):
+                request = {
+                    "campaigns": features,
+                    "segment": has_segment,
+                    "calls": self._pick(500, 100),
+                    "samples": self._pick(5, 3),
+                }
+                settings, kind = (features, has_segment), "segment" if has_segment else "plain"
+                flag = {"work": "flag", **request}
+                yield Case("fme", f"flag/{features}/{kind}", flag, entrants, settings, is_fme=True)
+            event = {"work": "event", **request, "segment": False}
+            name = f"event/{features}/plain"
+            yield Case("fme", name, event, entrants, (features, False), is_fme=True)
+
 
 # What is imported, in whose environment.
 IMPORTS = (
@@ -308,4 +338,5 @@ TOPICS = (
     "memory",
     "storage",
     "outbox",
+    "fme",
 )

@@ -24,7 +24,7 @@ from child import Child, ChildError, Cores, RefusedError
 from machine import describe_load, describe_machine
 from peer import HERE, OURS, PEERS, InstallError, find_command, find_host
 from report import write_report
-from vwo_settings import make_settings
+from vwo_settings import make_fme_settings, make_settings
 
 Json = dict[str, Any]
 
@@ -140,7 +140,9 @@ class Bench:
             **entrant.request,
         }
         request["settings"] = self._write_settings(
-            request.get("campaigns", case.settings[0]), has_segment=case.settings[1]
+            request.get("campaigns", case.settings[0]),
+            has_segment=case.settings[1],
+            is_fme=case.is_fme and not request.get("is_fullstack"),
         )
         if case.server:
             request["url"] = self._urls[case.server]
@@ -152,10 +154,12 @@ class Bench:
             self._close_worker(entrant.worker)
         return self._worker(entrant.worker).ask(request)
 
-    def _write_settings(self, campaigns: int, *, has_segment: bool) -> str:
-        path = self._work_dir / f"settings-{campaigns}-{'segment' if has_segment else 'plain'}.json"
+    def _write_settings(self, campaigns: int, *, has_segment: bool, is_fme: bool) -> str:
+        product, kind = "fme" if is_fme else "settings", "segment" if has_segment else "plain"
+        path = self._work_dir / f"{product}-{campaigns}-{kind}.json"
         if not path.exists():
-            path.write_text(json.dumps(make_settings(campaigns, has_segment=has_segment)))
+            make = make_fme_settings if is_fme else make_settings
+            path.write_text(json.dumps(make(campaigns, has_segment=has_segment)))
         return str(path)
 
     def _worker(self, name: str) -> Child:

@@ -273,6 +273,37 @@ def _write_kept(results: Results, topic: str, unit: str) -> Iterator[str]:
         yield make_table([*head, f"{unit}s/s", f"CPU, µs/{unit}"], rows)
 
 
+def _write_flags(results: Results) -> Iterator[str]:
+    yield (
+        "A flag, or an event that a metric counts, reported nowhere: in development mode, or with the "
+        "SDK's own sending replaced by nothing. *FullStack* is `activate` and `track` of `VWOClient` with "
+        "the same rules. Medians of the wall time; *x* is how many times the CPU time of `FMEClient` it "
+        "takes.\n"
+    )
+    kinds = (
+        ("flag", "plain", "get_flag, no segment"),
+        ("flag", "segment", "get_flag, five leaves"),
+        ("event", "plain", "track_event"),
+    )
+    for work, kind, title in kinds:
+        cases = [
+            one for one in results.cases("fme") if one.startswith(f"{work}/") and one.endswith(kind)
+        ]
+        if not cases:
+            continue
+        head = [title]
+        for case in cases:
+            head += [f"{_count(case, 'feature')}, µs", "x"]
+        rows = []
+        for label in _order(results, cases[0]):
+            row = [label]
+            for case in cases:
+                row.append(_show_middle(results, case, label, "wall_us"))
+                row.append(_show_ratio(results, "cpu_us", case, label))
+            rows.append(row)
+        yield make_table(head, rows)
+
+
 _WRITERS: tuple[tuple[str, str, Callable[[Results], Iterator[str]]], ...] = (
     ("Deciding", "decision", _write_decisions),
     ("Tracking in the background", "track", _write_tracks),
@@ -283,6 +314,7 @@ _WRITERS: tuple[tuple[str, str, Callable[[Results], Iterator[str]]], ...] = (
     ("1,000 campaigns", "open", _write_start),
     ("User storages", "storage", _write_storages),
     ("Outbox", "outbox", _write_outboxes),
+    ("FME", "fme", _write_flags),
 )
 
 

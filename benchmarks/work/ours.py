@@ -29,7 +29,7 @@ from worker import (
 )
 
 import vwo_async
-from vwo_async import VWOClient
+from vwo_async import FMEClient, FMEUser, VWOClient
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.transport import Limits
@@ -80,6 +80,58 @@ async def measure_decision(request: Request) -> Samples:
                 for user in users:
                     await decide(key, user)
             enter(samples, watch, len(users))
+    return settle(samples)
+
+
+async def measure_flag(request: Request) -> Samples:
+    """Time `get_flag` for the last feature, or `activate` for the last campaign."""
+    key = last_key(request["campaigns"])
+    variables = VARIABLES if request["segment"] else None
+    async with make_product(request) as client:
+        if isinstance(client, VWOClient):
+            activate = client.activate
+            names = [await activate(key, one, custom_variables=variables) for one in USERS[:100]]
+            check_split(names, ("Control", "Variation-1"))
+            return await time_coroutines(
+                request, lambda user: activate(key, user, custom_variables=variables)
+            )
+        get_flag = client.get_flag
+        flags = [await get_flag(key, FMEUser(one, variables)) for one in USERS[:100]]
+        check_split((one.get_variable("name") for one in flags), ("Control", "Variation-1"))
+        return await time_coroutines(
+            request, lambda user: get_flag(key, FMEUser(user, variables) if variables else user)
+        )
+
+
+async def measure_event(request: Request) -> Samples:
+    """Time `track_event`, or `track` for the last campaign."""
+    key = last_key(request["campaigns"])
+    async with make_product(request) as client:
+        if isinstance(client, VWOClient):
+            track = client.track
+            return await time_coroutines(request, lambda user: track(key, user, GOAL))
+        track_event = client.track_event
+        return await time_coroutines(request, lambda user: track_event(GOAL, user))
+
+
+def make_product(request: Request) -> VWOClient | FMEClient:
+    """Return a client of the product that is asked for; it sends nothing."""
+    settings = Path(request["settings"]).read_bytes()
+    if request.get("is_fullstack"):
+        return VWOClient(settings, development_mode=True)
+    return FMEClient(settings, development_mode=True)
+
+
+async def time_coroutines(request: Request, call: Callable[[str], Awaitable[object]]) -> Samples:
+    """Time the calls of one caller."""
+    users = [USERS[number % len(USERS)] for number in range(request["calls"])]
+    samples: Samples = {"wall_us": [], "cpu_us": []}
+    for _ in range(WARM_UPS + request["samples"]):
+        await asyncio.sleep(0)
+        watch = Stopwatch()
+        for user in users:
+            await call(user)
+        enter(samples, watch, len(users))
     return settle(samples)
 
 
@@ -306,6 +358,8 @@ serve(
         "memory": in_loop(measure_memory),
         "storage": in_loop(measure_storage),
         "outbox": in_loop(measure_outbox),
+        "flag": in_loop(measure_flag),
+        "event": in_loop(measure_event),
     },
     "vwo-async",
     "httpx",

@@ -596,3 +596,68 @@ async def test_a_start_that_vwo_knows_is_not_reported() -> None:
     file = sample(sdkMetaInfo={"wasInitializedEarlier": True})
     async with FMEClient(file, transport=RecordingTransport()) as client:
         assert client.statistics().accepted == 0
+
+
+HELD = {"id": 9, "name": "h", "percentTraffic": 0, "isGlobal": True, "segments": {}}
+
+
+async def test_a_web_id_is_only_asked_for_where_it_counts() -> None:
+    """Where the file switches web connectivity off, use_id_for_web means nothing, and the user is decided."""
+    user = {"id": "u1", "useIdForWeb": True}
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        assert (await client.get_flag("f1", user)).reason is Reason.INVALID_INPUT
+    file = sample(isWebConnectivityEnabled=False)
+    async with FMEClient(file, transport=RecordingTransport()) as client:
+        assert await client.get_flag("f1", user)
+
+
+async def test_a_holdouts_event_has_the_session_of_the_call() -> None:
+    """All events of a call have its session, that of a holdout too."""
+    file = sample(holdouts=[HELD])
+    async with running_server() as server, FMEClient(file, base_url=server.base_url) as client:
+        await client.get_flag("f1", {"id": "u1", "sessionId": 1700000000})
+        await client.flush_events()
+    events = list_events(server.requests)
+    assert "fId" in events[0]["event"]["props"]
+    assert {one["sessionId"] for one in events} == {1700000000}
+
+
+async def test_usage_is_reported_where_nothing_else_is() -> None:
+    """A stored decision reports usage, unless a new holdout of it is reported."""
+    names: list[list[str]] = []
+    storage = MemoryUserStorage()
+    for fields in ({}, {}, {"holdouts": [HELD]}):
+        file = sample(isMAU=True, **fields)
+        async with (
+            running_server() as server,
+            FMEClient(file, base_url=server.base_url, user_storage=storage) as client,
+        ):
+            await client.get_flag("f1", "u1")
+            await client.flush_events()
+        names.append([one["event"]["name"] for one in list_events(server.requests)])
+    shown = "vwo_variationShown"
+    assert names == [[shown, shown], ["vwo_feTrackUsage"], [shown]]
+
+
+async def test_reported_variables() -> None:
+    """A variable that is to be reported is, whatever its value."""
+    context = {
+        "id": "u1",
+        "customVariables": {"a": 0, "b": "", "c": False},
+        "postSegmentationVariables": ["a", "b", "c", "missing"],
+    }
+    async with running_server() as server, FMEClient(sample(), base_url=server.base_url) as client:
+        await client.get_flag("f1", context)
+        await client.flush_events()
+    props = list_events(server.requests)[0]["visitor"]["props"]
+    assert props == {"vwo_fs_environment": KEY, "a": 0, "b": "", "c": False}
+
+
+async def test_a_flag_that_cannot_be_decided_is_not_reported() -> None:
+    """A malformed segment turns the flag off without any event, also where the account wants usage."""
+    broken = make_campaign(1, "r", variations=[make_variation(1, 100, segments={"user": 5})])
+    file = {**make_file([make_feature(1, broken)], [broken]), "sdkKey": KEY, "isMAU": True}
+    async with running_server() as server, FMEClient(file, base_url=server.base_url) as client:
+        assert (await client.get_flag("f1", "u1")).reason is Reason.MALFORMED_SEGMENT
+        await client.flush_events()
+    assert list_events(server.requests) == []

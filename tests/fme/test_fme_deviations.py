@@ -140,3 +140,72 @@ def test_a_groups_holdout_keeps_the_variation_on_record() -> None:
     (found,) = (one for one in rows if one["featureKey"] == "f2")
     assert found["isInHoldoutId"] == [9]
     assert {key: found[key] for key in row} == row
+
+
+def test_a_spared_user_takes_part_in_his_group() -> None:
+    """Who has a rollout on record is put into no new holdout, not even while the group of a test is decided."""
+    rollout = make_campaign(11, "r")
+    file = group_of(rollout)
+    file["holdouts"] = [{**HOLDOUT, "isGlobal": False, "featureIds": [1]}]
+    row = {"rolloutId": 11, "rolloutKey": "campaign11", "rolloutVariationId": 1}
+    decision = with_row(file, **row).decide("f1", ASHLEY)
+    assert decision.rollout is not None
+    assert decision.experiment is not None
+    assert decision.experiment.campaign_id == 1
+    (found,) = (one for one in decision.make_rows("Ashley") if one["featureKey"] == "f1")
+    assert found["notInHoldoutId"] == [9]
+
+
+def test_user_lists_of_a_group() -> None:
+    """Each competitor of a group sees its user list in its own form: ids, or hashed ids."""
+    tests = [make_campaign(1), make_campaign(2, isUserListEnabled=True)]
+    hashed = compile_file(make_flag(make_campaign(1))).name_visitor(b"Ashley")
+    tests[0]["segments"] = {"user": "Ashley"}
+    tests[1]["segments"] = {"user": hashed}
+    features = [make_feature(1, tests[0]), make_feature(2, tests[1])]
+    group = {"name": "g", "campaigns": ["1", "2"], "et": 2, "p": ["1"], "wt": {}}
+    file = make_file(features, tests, groups={"5": group}, campaignGroups={"1": 5, "2": 5})
+    caller = Caller(compile_file(file))
+    assert caller.decide("f1", ASHLEY).is_enabled
+    assert not caller.decide("f2", ASHLEY).is_enabled
+
+
+def admits(tree: Any, **fields: Any) -> bool:
+    """Tell whether a segment lets a user with these details in."""
+    file = make_flag(make_campaign(1, "r", variations=[make_variation(1, 100, segments=tree)]))
+    return Caller(compile_file(file)).decide("f1", FmeUser("Ashley", **fields)).is_enabled
+
+
+def test_quotes_within_a_place() -> None:
+    """Quotes at the ends of a place's name do not count, those within it do."""
+    delhi = {"location": {"region": 'De"lhi'}}
+    for place, wanted in (('"De"lhi"', True), ("Delhi", False)):
+        tree = {"and": [{"region": place}]}
+        assert admits(tree, user_ip_address="1.2.3.4", details=delhi) is wanted
+
+
+def test_a_device_is_matched_from_its_start() -> None:
+    """A wildcard without a leading star begins where the name of the device does."""
+    linux = {"userAgent": {"os": "GNU Linux"}}
+    for operand, wanted in (("wildcard(lin*)", False), ("wildcard(*lin*)", True)):
+        tree = {"or": [{"os": operand}]}
+        assert admits(tree, user_agent="x", details=linux) is wanted
+
+
+def test_a_user_agent_is_not_decoded() -> None:
+    """A user agent is compared as it is, also where it could not be decoded."""
+    assert admits({"ua": "a%20b"}, user_agent="a%20b")
+    assert not admits({"ua": "a b"}, user_agent="a%20b")
+    assert admits({"ua": "100%"}, user_agent="100%")
+
+
+def test_holdouts_of_a_flag_that_cannot_be_decided() -> None:
+    """Where a test cannot be evaluated, the new holdouts of a stored rollout are on record, and so are reported."""
+    rollout, broken = make_campaign(11, "r"), make_campaign(1, segments={"user": 5})
+    file = make_flag(rollout, broken, holdouts=[HOLDOUT])
+    row = {"rolloutId": 11, "rolloutKey": "campaign11", "rolloutVariationId": 1}
+    decision = with_row(file, **row).decide("f1", ASHLEY)
+    assert decision.reason is Reason.MALFORMED_SEGMENT
+    assert list_impressions(decision) == [[9, 2]]
+    (found,) = decision.make_rows("Ashley")
+    assert found["notInHoldoutId"] == [9]

@@ -233,7 +233,8 @@ class FMEClient(Client[FmeEngine]):
         return await engine.make_lookup().set_alias(user_id, alias)
 
     def _read_user(self, name: str, user: object) -> CallUser:
-        called = read_user(user)
+        has_web_ids = self.settings.is_web_connectivity_enabled
+        called = read_user(user, has_web_ids=has_web_ids)
         if called.notes:
             self._note(name, called.notes)
         return called

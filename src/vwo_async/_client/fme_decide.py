@@ -147,7 +147,8 @@ def _make_events(snapshot: FmeSnapshot, decision: FlagDecision, user: CallUser) 
             session_id=user.session_id,
             reported_variables=user.reported_variables,
         )
-    if snapshot.settings.is_mau:
+    # A flag that cannot be decided is not reported at all, as in the official SDKs.
+    if snapshot.settings.is_mau and decision.reason is not Reason.MALFORMED_SEGMENT:
         return [snapshot.event_factory.make_usage(user, session_id=user.session_id)]
     return []
 

@@ -102,8 +102,13 @@ class CallUser(FmeUser):
         return user
 
 
-def read_user(user: object) -> CallUser:
+def read_user(user: object, *, has_web_ids: bool = True) -> CallUser:
     """Return the user that a caller gave.
+
+    Args:
+        user: See `FMEClient`.
+        has_web_ids: Whether the file lets a web visitor id that is given as user id be used as it is.
+            Where it does not, `use_id_for_web` means nothing, as in the official SDKs.
 
     Raises:
         InvalidInputError: He has no id that can be hashed and sent, or variables are no mapping.
@@ -112,10 +117,10 @@ def read_user(user: object) -> CallUser:
         return CallUser(user)
     if is_kind(user, FMEUser):
         fields = read_foreign(lambda: {name: getattr(user, name) for name in _NAMES}, "the user")
-        return _read_fields(fields, [])
+        return _read_fields(fields, [], has_web_ids)
     if is_kind(user, Mapping):
         notes: list[str] = []
-        return _read_fields(_read_context(user, notes), notes)
+        return _read_fields(_read_context(user, notes), notes, has_web_ids)
     return CallUser(_read_id(user))
 
 
@@ -148,7 +153,7 @@ def _read_context(context: object, notes: list[str]) -> dict[str, Any]:
     return found
 
 
-def _read_fields(given: Mapping[str, Any], notes: list[str]) -> CallUser:
+def _read_fields(given: Mapping[str, Any], notes: list[str], has_web_ids: bool) -> CallUser:
     campaigns = _read_web_campaigns(given.get("platform_variables"), notes)
     user = CallUser(
         _read_id(given.get("id")),
@@ -160,7 +165,7 @@ def _read_fields(given: Mapping[str, Any], notes: list[str]) -> CallUser:
         campaigns,
         given.get("details"),
     )
-    if given.get("use_id_for_web") is True and not is_web_id(user.id):
+    if has_web_ids and given.get("use_id_for_web") is True and not is_web_id(user.id):
         raise InvalidInputError(
             "use_id_for_web: the id is no visitor id of VWO's code in web pages"
         )

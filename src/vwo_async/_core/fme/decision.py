@@ -48,9 +48,7 @@ def decide_feature(
     except NeedError as error:
         return error.needs
     except MalformedTreeError:
-        decision = FlagDecision(feature, reason=Reason.MALFORMED_SEGMENT)
-        # Neither official SDK reports anything here.
-        decision.impressions = ()
+        decision = _give_up(feature)
     if evaluation.written or evaluation.notes:
         decision = copy(decision)
         decision.records = evaluation.written
@@ -70,8 +68,23 @@ def _decide(feature: Feature, evaluation: Evaluation) -> FlagDecision:
     # Holdouts that ended do not count any more.
     record = record._replace(inside=())
     if rollout is not None:
-        return _give(feature, rollout, record, _spare(feature, record), evaluation)
+        spared = _spare(feature, record)
+        if spared.judged:
+            # Stored before the experiments, whose groups look at this record again.
+            evaluation.write(feature.key, spared.extend(record), feature.id)
+        try:
+            return _give(feature, rollout, record, spared, evaluation)
+        except MalformedTreeError:
+            # These holdouts are on record by now, and will not be reported again.
+            return _report(_give_up(feature), spared)
     return _decide_afresh(feature, record, evaluation)
+
+
+def _give_up(feature: Feature) -> FlagDecision:
+    """Turn the flag off because a segment cannot be evaluated; neither official SDK reports anything then."""
+    decision = FlagDecision(feature, reason=Reason.MALFORMED_SEGMENT)
+    decision.impressions = ()
+    return decision
 
 
 def _decide_afresh(

@@ -1,0 +1,93 @@
+"""Our FME client under the same calls as the official SDKs."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vwo_async import FMEClient
+from vwo_async.testing import RecordingTransport
+
+Json = dict[str, Any]
+
+OUR_FIELDS = frozenset({"campaignKey", "variationName", "metaData"})
+
+
+class FmeStorage:
+    """A user storage in memory that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], Json] = {}
+        self.gets: list[str] = []
+
+    async def get(self, user_id: str, key: str) -> Json | None:
+        self.gets.append(key)
+        return copy.deepcopy(self.rows.get((user_id, key)))
+
+    async def set(self, data: Mapping[str, Any]) -> None:
+        row = {key: one for key, one in copy.deepcopy(dict(data)).items() if key not in OUR_FIELDS}
+        self.rows[row["userId"], row["featureKey"]] = row
+
+    def load(self, rows: list[list[Any]]) -> None:
+        self.rows = {(user, key): row for user, key, row in copy.deepcopy(rows)}
+
+    def content(self) -> list[list[Any]]:
+        return [[user, key, copy.deepcopy(row)] for (user, key), row in self.rows.items()]
+
+
+async def run_fme_case(case: Json, before: list[list[Any]] | None = None) -> list[Json]:
+    """Make the calls of *case*, one after the other.
+
+    Args:
+        case: The case; see fme_generate.py.
+        before: For each call the rows that the storage holds; None to go on with our own.
+    """
+    transport, storage = RecordingTransport(), FmeStorage()
+    storage.load(case["rows"])
+    options: Json = {"user_storage": storage} if case["writer"] else {}
+    answers: list[Json] = []
+    async with FMEClient(case["settings"], transport=transport, **options) as client:
+        await client.flush_events()
+        for index, call in enumerate(case["calls"]):
+            if before is not None:
+                storage.load(before[index])
+            held = storage.content()
+            transport.requests.clear()
+            storage.gets.clear()
+            ret = await make_call(client, copy.deepcopy(call))
+            await client.flush_events()
+            answers.append(
+                {
+                    "ret": ret,
+                    "requests": [read_request(one) for one in transport.requests],
+                    "gets": list(storage.gets),
+                    "before": held if case["writer"] else [],
+                    "after": storage.content() if case["writer"] else [],
+                }
+            )
+    return answers
+
+
+def read_request(request: Any) -> Json:
+    headers = {name.decode(): text.decode() for name, text in request.headers}
+    return {"target": request.target, "headers": headers, "body": json.loads(request.body)}
+
+
+async def make_call(client: FMEClient, call: Json) -> Any:
+    context = call["context"]
+    if call["api"] == "get_flag":
+        flag = await client.get_flag(call["feature"], context)
+        variables = [
+            [one[name] for name in ("key", "value", "type", "id")] for one in flag.get_variables()
+        ]
+        return {"on": flag.is_enabled(), "variables": variables}
+    if call["api"] == "track_event":
+        result = await client.track_event(call["event"], context, call.get("properties"))
+        return dict(result.as_dict()) or {call["event"]: False}
+    if "attributes" in call:
+        await client.set_attribute(call["attributes"], context)
+    else:
+        await client.set_attribute(call["key"], call["value"], context)
+    return None

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -200,7 +200,7 @@ class CallChannel(Channel):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._waiting: deque[tuple[Sequence[PendingRequest], Context | None]] = deque()
+        self._waiting: deque[tuple[Sequence[PendingRequest], Context]] = deque()
         self._is_leaving = False
 
     @property
@@ -208,16 +208,15 @@ class CallChannel(Channel):
         """How many calls wait or are under way."""
         return len(self._waiting) + len(self._flights)
 
-    def submit_one(self, request: StorageRequest, context: Context | None = None) -> PendingRequest:
-        """Have *request* answered, in *context* where that matters."""
-        return self.submit((request,), context)[0]
+    def submit_one(self, request: StorageRequest) -> PendingRequest:
+        """Have *request* answered."""
+        return self.submit((request,))[0]
 
-    def submit(
-        self, requests: Sequence[StorageRequest], context: Context | None = None
-    ) -> list[PendingRequest]:
-        """Have *requests* answered by one call."""
+    def submit(self, requests: Sequence[StorageRequest]) -> list[PendingRequest]:
+        """Have *requests* answered by one call, in the present context."""
         pending = [PendingRequest(one) for one in requests]
-        self._waiting.append((pending, context))
+        # A call that has to wait begins while another ends, and must not run in the context of that one.
+        self._waiting.append((pending, copy_context()))
         self._leave()
         return pending
 

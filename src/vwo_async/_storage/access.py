@@ -101,13 +101,13 @@ class StorageAccess:
 
     def _make_channel(self, probe_interval_s: float) -> AnyChannel:
         backend, clock, timeout_s = self._backend, self._clock, self._timeout_s
+        health = StorageHealth(clock, timeout_s, probe_interval_s)
         if isinstance(backend, RoundCalls) and isinstance(backend.storage, MemoryUserStorage):
-            health = StorageHealth(clock, timeout_s, probe_interval_s)
             return InstantChannel(backend.storage.answer, backend.name, health)
         options: dict[str, Any] = {
             "clock": clock,
             "timeout_s": timeout_s,
-            "health": StorageHealth(clock, timeout_s, probe_interval_s),
+            "health": health,
             "probe": backend.probe,
         }
         if isinstance(backend, RoundCalls):
@@ -152,7 +152,10 @@ class StorageAccess:
             ends_at: How long to wait, see `find_deadline`.
         """
         requests = [ReadRecord(user_id, key) for key in campaign_keys]
-        outcomes = await self._ask(self._reads, requests, ends_at)
+        if self._reads.health.is_stalled:
+            outcomes: list[Any] = [UNRESPONSIVE] * len(requests)
+        else:
+            outcomes = await self._exchange(self._reads, requests, ends_at)
         rows = [
             one
             if isinstance(one, Failure)
@@ -216,18 +219,15 @@ class StorageAccess:
         self, data: Mapping[str, Any], replaced: str | None, notes: list[str], ends_at: float
     ) -> None:
         """Keep a record that was just made; see `AssignVariation`."""
-        await self._write([AssignVariation(data, replaced)], notes, ends_at)
+        await self.mark([AssignVariation(data, replaced)], notes, ends_at)
 
     async def mark(
         self, requests: Sequence[StorageRequest], notes: list[str], ends_at: float
     ) -> None:
-        """Write what became of conversions; each write runs to its end even if the caller is gone."""
-        await self._write(requests, notes, ends_at)
+        """Write what became of users and conversions; each write runs to its end even if the caller is gone.
 
-    async def _write(
-        self, requests: Sequence[StorageRequest], notes: list[str], ends_at: float
-    ) -> None:
-        """Write, and wait for that; where writes have timed out of late, without waiting."""
+        It is waited for, but not where writes have timed out of late.
+        """
         channel = self._writes
         if channel.health.is_stalled:
             self._note_all([UNRESPONSIVE], notes)
@@ -276,7 +276,7 @@ class StorageAccess:
         if isinstance(channel, InstantChannel):
             outcome: Any = channel.answer(request)
         elif channel.health.is_stalled:
-            return (await self.count((request,), notes, ends_at))[0]
+            outcome = UNRESPONSIVE
         else:
             pending = channel.submit_one(request)
             try:
@@ -358,18 +358,10 @@ class StorageAccess:
 
     # Asking
 
-    async def _ask(
-        self, channel: AnyChannel, requests: Sequence[StorageRequest], ends_at: float
-    ) -> list[Any]:
-        """Return the outcome of each of *requests*, or why there is none."""
-        if channel.health.is_stalled:
-            return [UNRESPONSIVE] * len(requests)
-        return await self._exchange(channel, requests, ends_at)
-
     async def _exchange(
         self, channel: AnyChannel, requests: Sequence[StorageRequest], ends_at: float
     ) -> list[Any]:
-        """As `_ask`, but also where the storage is known not to answer."""
+        """Return the outcome of each of *requests*, or why there is none, waiting for a stalled storage too."""
         pending = self._submit(channel, requests)
         try:
             await self._wait(pending, ends_at)
@@ -388,7 +380,9 @@ class StorageAccess:
     def _submit(
         self, channel: AnyChannel, requests: Sequence[StorageRequest]
     ) -> list[PendingRequest]:
-        is_joint = channel is self._reads and self._backend.reads_many
+        backend = self._backend
+        reads_many = isinstance(backend, MethodCalls) and backend.reads_many
+        is_joint = reads_many and channel is self._reads
         if is_joint and len(requests) > 1 and isinstance(channel, CallChannel):
             return channel.submit(requests)
         return [channel.submit_one(one) for one in requests]
@@ -495,11 +489,10 @@ class StorageAccess:
         Raises:
             _UnreadError: The record could not be read.
         """
-        notes: list[str] = []
         read = ReadRecord(user_id, campaign_key)
         (outcome,) = await self._exchange(self._reads, [read], self.find_deadline())
         stored = outcome if isinstance(outcome, Failure) else self._read(outcome, read)
-        self._note_all([stored], notes)
+        self._note_all([stored], [])
         if isinstance(stored, Failure):
             raise _UnreadError
         if stored is None or goal not in stored.goals:

@@ -27,12 +27,11 @@ Ask: TypeAlias = Callable[[Sequence[StorageRequest]], Awaitable[Sequence[Any]]]
 class Flight:
     """Requests that the storage was asked together, in a task of their own."""
 
-    __slots__ = ("asked_at", "is_over", "pending", "task", "timer")
+    __slots__ = ("asked_at", "pending", "task", "timer")
 
     def __init__(self, pending: Sequence[PendingRequest], asked_at: float) -> None:
         self.pending = pending
         self.asked_at = asked_at
-        self.is_over = False
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
 
@@ -67,6 +66,7 @@ class Channel:
         self._timeout_s = timeout_s
         self._probe = probe
         self._max_flights = max_flights
+        # Whose outcome is still waited for: one that was given up is not in here.
         self._flights: set[Flight] = set()
         self._late: set[asyncio.Task[None]] = set()
         self.health = health
@@ -114,7 +114,7 @@ class Channel:
 
     def _land(self, flight: Flight, outcomes: Sequence[Any]) -> None:
         """Hand each its outcome; one that comes after the time-out is of use as a sign of life alone."""
-        if flight.is_over:
+        if flight not in self._flights:
             self.health.answered()
             return
         self._end(flight)
@@ -136,7 +136,7 @@ class Channel:
 
     def _expire(self, flight: Flight) -> None:
         """Wait no longer: the task is cancelled, and ends when it will."""
-        if flight.is_over:
+        if flight not in self._flights:
             return
         self._abandon(flight)
         for one, name in zip(flight.pending, self._list_names(flight), strict=True):
@@ -155,7 +155,6 @@ class Channel:
             task.cancel()
 
     def _end(self, flight: Flight) -> None:
-        flight.is_over = True
         self._flights.discard(flight)
         if flight.timer is not None:
             flight.timer.cancel()

@@ -10,8 +10,9 @@ from typing import TypeAlias
 
 from ..storage.rounds import WithdrawConversion
 
-# How many claims are remembered while a storage fails, and the first wait before a new try, which doubles.
+# Of how many conversions the claims are remembered while a storage fails; a conversion may have several.
 MAX_OWED = 10_000
+# The first wait before a new try, which doubles, and the longest.
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 5.0
 

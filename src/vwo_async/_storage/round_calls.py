@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..storage._backend.place import place_of
 from ..storage.rounds import (
     AssignVariation,
     CountConversion,
@@ -13,7 +14,6 @@ from ..storage.rounds import (
     StorageRounds,
     WithdrawConversion,
 )
-from .method_calls import place_of
 
 # What a subclass may have replaced: then rounds, which know nothing of it, are not used.
 METHODS = ("get", "set", "get_many", "claim_goal", "release_goal")
@@ -51,8 +51,6 @@ class RoundCalls:
     """
 
     has_claims = True
-    has_plain_methods = False
-    reads_many = True
 
     def __init__(self, storage: StorageRounds) -> None:
         self.storage = storage

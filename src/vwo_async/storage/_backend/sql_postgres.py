@@ -21,7 +21,8 @@ from ..rounds import (
     StorageRequest,
     WithdrawConversion,
 )
-from .sql_tables import Names, escape, make_hash, read_record, write_record
+from .place import place_of
+from .sql_tables import Names, escape, make_hash, open_record, write_record
 
 Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs a statement with its arguments and returns the rows."""
@@ -191,7 +192,7 @@ SELECT n FROM mine"""
                 for number, outcome in zip(some, found, strict=True):
                     outcomes[number] = outcome
         return [
-            _open(one, outcomes[number]) if isinstance(one, ReadRecord) else outcomes[number]
+            open_record(*one, outcomes[number]) if isinstance(one, ReadRecord) else outcomes[number]
             for number, one in enumerate(requests)
         ]
 
@@ -246,7 +247,7 @@ def _split(requests: Sequence[StorageRequest], numbers: Iterable[int]) -> Iterat
         taken, left = [], []
         for number in waiting:
             one = requests[number]
-            place = _place_of(one)
+            place = place_of(one)
             if place in places and not isinstance(one, ReadRecord):
                 left.append(number)
             else:
@@ -254,19 +255,3 @@ def _split(requests: Sequence[StorageRequest], numbers: Iterable[int]) -> Iterat
                 taken.append(number)
         yield taken
         waiting = left
-
-
-def _place_of(request: StorageRequest) -> tuple[str, str]:
-    if isinstance(request, AssignVariation):
-        return request.data["userId"], request.data["campaignKey"]
-    return request.user_id, request.campaign_key
-
-
-def _open(read: ReadRecord, found: Any) -> StorageOutcome:
-    """Return the record that was found, None, or what is wrong with it."""
-    if isinstance(found, Exception) or not found:
-        return found or None
-    try:
-        return read_record(read.user_id, read.campaign_key, *found)
-    except (ValueError, RecursionError) as error:
-        return error

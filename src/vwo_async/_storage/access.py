@@ -111,8 +111,8 @@ class StorageAccess:
             "probe": backend.probe,
         }
         if isinstance(backend, RoundCalls):
-            bounds = {"max_flights": MAX_ROUNDS, "max_requests": MAX_REQUESTS}
-            return RoundChannel(backend.answer, backend.name, **options, **bounds)
+            options |= {"max_flights": MAX_ROUNDS, "abandon": backend.abandon}
+            return RoundChannel(backend.answer, backend.name, max_requests=MAX_REQUESTS, **options)
         max_flights = MAX_THREADS if backend.has_plain_methods else MAX_CALLS
         return CallChannel(backend.answer, backend.name, **options, max_flights=max_flights)
 

@@ -47,6 +47,7 @@ class Channel:
         health: Knows whether it answers.
         probe: Returns what asks it for a sign of life, given a request that was not answered.
         max_flights: How many tasks may be asking at a time.
+        abandon: Lets a task end that nobody waits for.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Channel:
         health: StorageHealth,
         probe: Callable[[StorageRequest], Coroutine[Any, Any, object]],
         max_flights: int,
+        abandon: Callable[[asyncio.Task[None]], object] = asyncio.Task.cancel,
     ) -> None:
         self._ask = ask
         self._name = name
@@ -66,6 +68,7 @@ class Channel:
         self._timeout_s = timeout_s
         self._probe = probe
         self._max_flights = max_flights
+        self._abandon_task = abandon
         # Whose outcome is still waited for: one that was given up is not in here.
         self._flights: set[Flight] = set()
         self._late: set[asyncio.Task[None]] = set()
@@ -152,7 +155,7 @@ class Channel:
             self._late.add(task)
             task.add_done_callback(self._late.discard)
             task.add_done_callback(_look)
-            task.cancel()
+            self._abandon_task(task)
 
     def _end(self, flight: Flight) -> None:
         self._flights.discard(flight)

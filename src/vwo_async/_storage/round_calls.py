@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..storage._backend.place import place_of
@@ -54,7 +55,11 @@ class RoundCalls:
 
     def __init__(self, storage: StorageRounds) -> None:
         self.storage = storage
-        self.answer = storage.run_round
+        # Some see to it themselves that a round which nobody waits for does no harm, and need no task for it.
+        self.answer = getattr(storage, "run_round_to_end", storage.run_round)
+        self.abandon: Callable[[asyncio.Task[None]], object] = getattr(
+            storage, "abandon_round", asyncio.Task.cancel
+        )
 
     def name(self, requests: Sequence[StorageRequest]) -> str:
         """Return what is called, in the words of `UserStorage` and `GoalClaims`."""

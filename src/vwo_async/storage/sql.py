@@ -270,11 +270,33 @@ class SqlUserStorage:
         Raises:
             StorageError: The database cannot be reached, so that none is answered.
         """
-        outcomes = await self._run(partial(self._answer, requests))
-        return [
-            StorageError(f"sql: {_describe(one)}") if isinstance(one, Exception) else one
-            for one in outcomes
-        ]
+        return _hide(await self._run(partial(self._answer, requests)))
+
+    async def run_round_to_end(
+        self, requests: Sequence[StorageRequest]
+    ) -> Sequence[StorageOutcome]:
+        """Do what `run_round` does, in a task that must not be cancelled: see `abandon_round`.
+
+        Raises:
+            StorageError: The database cannot be reached, so that none is answered.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        call = self._make_call(partial(self._answer, requests))
+        self._calls[task] = call
+        try:
+            await call.run()
+        finally:
+            self._calls.pop(task, None)
+        return _hide(_conclude(call))
+
+    def abandon_round(self, task: asyncio.Task[Any]) -> None:
+        """Let a round end by itself, within a short time, for which nobody waits any more."""
+        call = self._calls.get(task)
+        if call is None:
+            task.cancel()
+        else:
+            call.abandon()
 
     async def _answer(
         self, requests: Sequence[StorageRequest], connection: Connection
@@ -354,10 +376,8 @@ class SqlUserStorage:
 
     async def _run(self, work: _Work[T]) -> T:
         """Return what *work* does with a connection."""
-        if self._is_closed:
-            raise StorageError("sql: the storage is closed")
         loop = asyncio.get_running_loop()
-        call = Call(self._connections, work)
+        call = self._make_call(work)
         task = loop.create_task(call.run())
         self._calls[task] = call
         task.add_done_callback(self._calls.pop)
@@ -372,13 +392,12 @@ class SqlUserStorage:
         if not is_in_time:
             call.abandon()
             raise StorageError(f"sql: no answer within {ANSWER_S:g} s")
-        error = call.error
-        if error is None:
-            return cast("T", call.result)
-        if isinstance(error, asyncio.CancelledError):
-            raise StorageError("sql: the storage was closed meanwhile")
-        # Outside of any handler, so that the database's error is not even the context of this one.
-        raise StorageError(f"sql: {_describe(error)}")
+        return _conclude(call)
+
+    def _make_call(self, work: _Work[T]) -> Call[T]:
+        if self._is_closed:
+            raise StorageError("sql: the storage is closed")
+        return Call(self._connections, work)
 
     async def _settle(self, timeout_s: float) -> None:
         if self._calls:
@@ -401,6 +420,29 @@ class SqlUserStorage:
             count += await self._execute(remove, {"after": after, "last": last})
             after = last
         return count
+
+
+def _conclude(call: Call[T]) -> T:
+    """Return the result of a call that has ended.
+
+    Raises:
+        StorageError: It failed.
+    """
+    error = call.error
+    if error is None:
+        return cast("T", call.result)
+    if isinstance(error, asyncio.CancelledError):
+        raise StorageError("sql: the storage was closed meanwhile")
+    # Outside of any handler, so that the database's error is not even the context of this one.
+    raise StorageError(f"sql: {_describe(error)}")
+
+
+def _hide(outcomes: Sequence[StorageOutcome]) -> list[StorageOutcome]:
+    """Return *outcomes*, with errors that tell no values."""
+    return [
+        StorageError(f"sql: {_describe(one)}") if isinstance(one, Exception) else one
+        for one in outcomes
+    ]
 
 
 async def _divide(

@@ -260,6 +260,7 @@ class RoundChannel(Channel):
         self._max_requests = max_requests
         self._waiting: deque[PendingRequest] = deque()
         self._left_at = 0.0
+        self._was_alone = False
         self._timer: asyncio.Handle | None = None
 
     @property
@@ -275,6 +276,9 @@ class RoundChannel(Channel):
             loop = asyncio.get_running_loop()
             if self._flights:
                 self._timer = loop.call_later(STAGGER_S, self._leave_now)
+            elif self._was_alone:
+                # As the last one, so that nothing is gained by a turn of the loop.
+                self._leave()
             else:
                 # Whatever else is asked in this turn of the loop goes with it.
                 self._timer = loop.call_soon(self._leave_now)
@@ -291,6 +295,7 @@ class RoundChannel(Channel):
             taken = [waiting.popleft() for _ in range(number)]
             pending = [one for one in taken if not one.is_settled]
             if pending:
+                self._was_alone = len(pending) == 1
                 self._left_at = asyncio.get_running_loop().time()
                 self._begin(pending, None)
         if waiting and self._timer is None:

@@ -143,6 +143,31 @@ WITH wanted AS (
         updated_at = now()
 )
 SELECT n FROM ours"""
+        # The same for one conversion of a known user, with less to sort, lock and join.
+        self.count_one = f"""
+WITH w AS (
+    SELECT $1::bytea AS user_hash, $2::bytea AS campaign_hash, $3::bytea AS goal_hash,
+        $4::text AS user_id, $5::text AS campaign_key, $6::text AS goal_identifier, $7::text AS owner
+), claimed AS (
+    INSERT INTO {c} AS c ({claim}, owner)
+    SELECT w.* FROM w
+    LEFT JOIN {r} AS r ON {_same_record("r", "w")}
+    LEFT JOIN {c} AS own ON {_same_claim("own", "w")} AND own.owner = w.owner
+    WHERE own.owner IS NOT NULL OR r.goal_identifier IS NULL
+        OR NOT {_holds("r.goal_identifier", "w.goal_identifier")}
+    ON CONFLICT (user_hash, campaign_hash, goal_hash)
+        DO UPDATE SET updated_at = now() WHERE c.owner = excluded.owner
+    RETURNING c.user_hash, c.campaign_hash, c.goal_identifier
+), marked AS (
+    UPDATE {r} AS r SET
+        goal_identifier = CASE
+            WHEN {_holds("coalesce(r.goal_identifier, '')", "k.goal_identifier")}
+            THEN r.goal_identifier
+            ELSE concat_ws('_vwo_', nullif(r.goal_identifier, ''), k.goal_identifier) END,
+        updated_at = now()
+    FROM claimed AS k WHERE {_same_record("r", "k")}
+)
+SELECT 1 FROM claimed"""
         # The goals without one, still between separators.
         rest = f"replace({_wrap('r.goal_identifier')}, {_wrap('m.goal_identifier')}, '_vwo_')"
         self.withdraw = f"""
@@ -219,9 +244,16 @@ SELECT n FROM mine"""
         """Return what statement *name* says of each row: what follows its number, True where nothing does."""
         if name == "replace":
             return [bool(await fetch(self.replace, row)) for row in rows]
+        if name == "count" and len(rows) == 1 and _is_of_known_user(rows[0]):
+            return [bool(await fetch(self.count_one, rows[0][:7]))]
         columns = [list(column) for column in zip(*rows, strict=True)]
         found = {row[0]: row[1:] or True for row in await fetch(getattr(self, name), columns)}
         return [found.get(number, False) for number in range(1, len(rows) + 1)]
+
+
+def _is_of_known_user(row: Sequence[Any]) -> bool:
+    """Tell whether a row to count has an owner and no record to write."""
+    return row[6] is not None and row[7] is None
 
 
 def _name_of(request: StorageRequest) -> str:

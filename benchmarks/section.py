@@ -243,7 +243,7 @@ def _write_storages(results: Results) -> Iterator[str]:
     yield (
         "`track` of a user whom the storage knows: it reads the record, claims the conversion and "
         "writes it down. By hand: three plain calls of the client library that do the same, without any "
-        "event. Servers on this machine, with their own defaults.\n"
+        "event; ours hands its events to a transport that takes them at once. Servers on this machine, with their own defaults.\n"
     )
     for case in results.cases("storage"):
         rows = [

@@ -87,7 +87,7 @@ async def test_a_thousand_callers_share_a_few_rounds() -> None:
     async with client_with(storage, storage_timeout_s=10) as client:
         assert await track_all(client, users) == {Reason.TRACKED: 1000}
     assert len(storage.rounds) < 40
-    assert max(map(len, storage.rounds)) <= 256
+    assert max(map(len, storage.rounds)) <= 128
     # Reads and writes are apart, and four of each at a time at most.
     assert storage.most_at_once <= 8
     kinds = [{type(one) for one in requests} for requests in storage.rounds]

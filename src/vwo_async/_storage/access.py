@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .._core.decision import Stored
 from .._log import FailureLog
-from ..storage.memory import MemoryUserStorage
 from ..storage.protocol import PlainUserStorage, StoredDecision, UserStorage
 from ..storage.rounds import (
     AssignVariation,
@@ -87,8 +86,8 @@ class StorageAccess:
         self.has_claims = backend.has_claims
         self.marks_with_claim = rounds is not None
         # Apart, since there are storages that read and cannot write, as a replica without its primary.
-        self._reads = self._make_channel(PROBE_INTERVAL_S)
-        self._writes = self._make_channel(RETRY_INTERVAL_S)
+        self._reads = self._make_channel(PROBE_INTERVAL_S, is_for_reads=True)
+        self._writes = self._make_channel(RETRY_INTERVAL_S, is_for_reads=False)
         self._reads.health.on_change(self._on_read_health)
         self._writes.health.on_change(self._on_write_health)
         begin = self._begin_method_release if rounds is None else self._begin_withdrawal
@@ -99,11 +98,11 @@ class StorageAccess:
         self._owners = 0
         self._failures = FailureLog("user storage")
 
-    def _make_channel(self, probe_interval_s: float) -> AnyChannel:
+    def _make_channel(self, probe_interval_s: float, *, is_for_reads: bool) -> AnyChannel:
         backend, clock, timeout_s = self._backend, self._clock, self._timeout_s
         health = StorageHealth(clock, timeout_s, probe_interval_s)
-        if isinstance(backend, RoundCalls) and isinstance(backend.storage, MemoryUserStorage):
-            return InstantChannel(backend.storage.answer, backend.name, health)
+        if isinstance(backend, RoundCalls) and backend.answer_now is not None:
+            return InstantChannel(backend.answer_now, backend.name, health)
         options: dict[str, Any] = {
             "clock": clock,
             "timeout_s": timeout_s,
@@ -113,8 +112,9 @@ class StorageAccess:
         if isinstance(backend, RoundCalls):
             options |= {"max_flights": MAX_ROUNDS, "abandon": backend.abandon}
             return RoundChannel(backend.answer, backend.name, max_requests=MAX_REQUESTS, **options)
-        max_flights = MAX_THREADS if backend.has_plain_methods else MAX_CALLS
-        return CallChannel(backend.answer, backend.name, **options, max_flights=max_flights)
+        options["max_flights"] = MAX_THREADS if backend.has_plain_methods else MAX_CALLS
+        joins = is_for_reads and backend.reads_many
+        return CallChannel(backend.answer, backend.name, joins=joins, **options)
 
     def _on_read_health(self, is_stalled: bool) -> None:
         if not is_stalled and self._writes.health.is_stalled:
@@ -232,9 +232,9 @@ class StorageAccess:
         if channel.health.is_stalled:
             self._note_all([UNRESPONSIVE], notes)
             if channel.size < MAX_UNAWAITED:
-                self._submit(channel, requests)
+                channel.submit(requests)
             return
-        pending = self._submit(channel, requests)
+        pending = channel.submit(requests)
         await self._wait(pending, ends_at)
         self._note_all([self._outcome_of(one) for one in pending], notes)
 
@@ -255,7 +255,7 @@ class StorageAccess:
         if channel.health.is_stalled:
             self._note_all([UNRESPONSIVE], notes)
             return [None] * len(wanted)
-        pending = self._submit(channel, wanted)
+        pending = channel.submit(wanted)
         await self._wait_for_claims(pending, wanted, ends_at)
         outcomes = [self._outcome_of(one) for one in pending]
         self._note_all(outcomes, notes)
@@ -362,7 +362,7 @@ class StorageAccess:
         self, channel: AnyChannel, requests: Sequence[StorageRequest], ends_at: float
     ) -> list[Any]:
         """Return the outcome of each of *requests*, or why there is none, waiting for a stalled storage too."""
-        pending = self._submit(channel, requests)
+        pending = channel.submit(requests)
         try:
             await self._wait(pending, ends_at)
         finally:
@@ -376,16 +376,6 @@ class StorageAccess:
         if not pending.has_begun:
             return NOT_ASKED
         return Failure(f"{self._backend.name((pending.request,))} timed out")
-
-    def _submit(
-        self, channel: AnyChannel, requests: Sequence[StorageRequest]
-    ) -> list[PendingRequest]:
-        backend = self._backend
-        reads_many = isinstance(backend, MethodCalls) and backend.reads_many
-        is_joint = reads_many and channel is self._reads
-        if is_joint and len(requests) > 1 and isinstance(channel, CallChannel):
-            return channel.submit(requests)
-        return [channel.submit_one(one) for one in requests]
 
     async def _wait_for_one(self, pending: PendingRequest, ends_at: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

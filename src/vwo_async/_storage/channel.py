@@ -47,7 +47,7 @@ class Channel:
         health: Knows whether it answers.
         probe: Returns what asks it for a sign of life, given a request that was not answered.
         max_flights: How many tasks may be asking at a time.
-        abandon: Lets a task end that nobody waits for.
+        abandon: Has a task end that nobody waits for any more, and looks after it; None to cancel it.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Channel:
         health: StorageHealth,
         probe: Callable[[StorageRequest], Coroutine[Any, Any, object]],
         max_flights: int,
-        abandon: Callable[[asyncio.Task[None]], object] = asyncio.Task.cancel,
+        abandon: Callable[[asyncio.Task[None]], object] | None = None,
     ) -> None:
         self._ask = ask
         self._name = name
@@ -72,6 +72,7 @@ class Channel:
         # Whose outcome is still waited for: one that was given up is not in here.
         self._flights: set[Flight] = set()
         self._late: set[asyncio.Task[None]] = set()
+        self._is_leaving = False
         self.health = health
         health.on_change(self._on_health)
 
@@ -79,8 +80,23 @@ class Channel:
         """Have *request* answered; the outcome is known now or later."""
         raise NotImplementedError
 
+    def submit(self, requests: Sequence[StorageRequest]) -> list[PendingRequest]:
+        """Have each of *requests* answered, which belong to one call of the API."""
+        raise NotImplementedError
+
     def _leave(self) -> None:
         """Begin with what waits, as far as may be."""
+        if self._is_leaving:
+            # Some flights end while they begin, and whoever began them sees to the next.
+            return
+        self._is_leaving = True
+        try:
+            self._begin_waiting()
+        finally:
+            self._is_leaving = False
+
+    def _begin_waiting(self) -> None:
+        """Do the work of `_leave`, which does not come here again meanwhile."""
         raise NotImplementedError
 
     def _take_all(self) -> list[PendingRequest]:
@@ -91,7 +107,7 @@ class Channel:
         """Return for each of *requests*, which were asked together, what was called for it."""
         raise NotImplementedError
 
-    def _begin(self, pending: Sequence[PendingRequest], context: Context | None) -> None:
+    def _begin(self, pending: Sequence[PendingRequest], context: Context) -> None:
         flight = Flight(pending, self._clock.now)
         for one in pending:
             one.has_begun = True
@@ -148,14 +164,18 @@ class Channel:
         self._leave()
 
     def _abandon(self, flight: Flight) -> None:
-        """Cancel the task, which may go on for a while all the same."""
+        """Let the task go, which may go on for a while all the same."""
         self._end(flight)
         task = flight.task
-        if task is not None and not task.done():
+        if task is None or task.done():
+            return
+        task.add_done_callback(_look)
+        if self._abandon_task is not None:
+            self._abandon_task(task)
+        else:
             self._late.add(task)
             task.add_done_callback(self._late.discard)
-            task.add_done_callback(_look)
-            self._abandon_task(task)
+            task.cancel()
 
     def _end(self, flight: Flight) -> None:
         self._flights.discard(flight)
@@ -198,12 +218,18 @@ class Channel:
 
 
 class CallChannel(Channel):
-    """For storages that are asked by their methods: a task for each call, and some of them wait."""
+    """For storages that are asked by their methods: a task for each call, and some of them wait.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    Args:
+        *arguments: As for `Channel`.
+        joins: Whether requests that are submitted together are answered by one call.
+        **options: As for `Channel`.
+    """
+
+    def __init__(self, *arguments: Any, joins: bool, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._joins = joins
         self._waiting: deque[tuple[Sequence[PendingRequest], Context]] = deque()
-        self._is_leaving = False
 
     @property
     def size(self) -> int:
@@ -211,29 +237,30 @@ class CallChannel(Channel):
         return len(self._waiting) + len(self._flights)
 
     def submit_one(self, request: StorageRequest) -> PendingRequest:
-        """Have *request* answered."""
-        return self.submit((request,))[0]
+        """Have *request* answered by a call, in the present context."""
+        pending = PendingRequest(request)
+        self._submit((pending,))
+        return pending
 
     def submit(self, requests: Sequence[StorageRequest]) -> list[PendingRequest]:
-        """Have *requests* answered by one call, in the present context."""
+        """Have each of *requests* answered, by one call where one can answer them all."""
+        if not self._joins:
+            return [self.submit_one(one) for one in requests]
         pending = [PendingRequest(one) for one in requests]
+        if pending:
+            self._submit(pending)
+        return pending
+
+    def _submit(self, pending: Sequence[PendingRequest]) -> None:
         # A call that has to wait begins while another ends, and must not run in the context of that one.
         self._waiting.append((pending, copy_context()))
         self._leave()
-        return pending
 
-    def _leave(self) -> None:
-        if self._is_leaving:
-            # Some calls end while they begin, and the loop below sees to the next.
-            return
-        self._is_leaving = True
-        try:
-            while self._waiting and len(self._flights) < self._max_flights:
-                pending, context = self._waiting.popleft()
-                if not pending[0].is_settled:
-                    self._begin(pending, context)
-        finally:
-            self._is_leaving = False
+    def _begin_waiting(self) -> None:
+        while self._waiting and len(self._flights) < self._max_flights:
+            pending, context = self._waiting.popleft()
+            if not pending[0].is_settled:
+                self._begin(pending, context)
 
     def _take_all(self) -> list[PendingRequest]:
         waiting, self._waiting = self._waiting, deque()
@@ -247,7 +274,8 @@ class RoundChannel(Channel):
     """For storages that take many requests at once: what is asked in one turn of the loop goes together.
 
     One round is under way at a time, so that the next one has all that came meanwhile. Another leaves beside
-    it if it is full, or if the one before takes long: a connection that hangs holds nobody else.
+    it if it is full, or if the one before takes long: a connection that hangs holds nobody else. As a round
+    belongs to no single call, it runs in an empty context.
 
     Args:
         *arguments: As for `Channel`.
@@ -260,6 +288,7 @@ class RoundChannel(Channel):
         self._max_requests = max_requests
         self._waiting: deque[PendingRequest] = deque()
         self._left_at = 0.0
+        # Whether the last round was of one request, and nothing was asked while it was under way.
         self._was_alone = False
         self._timer: asyncio.Handle | None = None
 
@@ -272,34 +301,54 @@ class RoundChannel(Channel):
         """Have *request* answered with the next round."""
         pending = PendingRequest(request)
         self._waiting.append(pending)
+        if self._was_alone and not self._flights:
+            # As the last one, so that nothing is gained by a turn of the loop.
+            self._leave()
+        else:
+            self._leave_soon()
+        return pending
+
+    def submit(self, requests: Sequence[StorageRequest]) -> list[PendingRequest]:
+        """Have each of *requests* answered with the next round."""
+        pending = [PendingRequest(one) for one in requests]
+        self._waiting.extend(pending)
+        self._leave_soon()
+        return pending
+
+    def _leave_soon(self) -> None:
+        """Leave with whatever else is asked in this turn of the loop, or while a round is under way."""
+        if self._flights:
+            self._was_alone = False
         if self._timer is None:
             loop = asyncio.get_running_loop()
             if self._flights:
                 self._timer = loop.call_later(STAGGER_S, self._leave_now)
-            elif self._was_alone:
-                # As the last one, so that nothing is gained by a turn of the loop.
-                self._leave()
             else:
-                # Whatever else is asked in this turn of the loop goes with it.
                 self._timer = loop.call_soon(self._leave_now)
-        return pending
 
     def _leave_now(self) -> None:
         self._timer = None
         self._leave()
 
-    def _leave(self) -> None:
+    def _begin_waiting(self) -> None:
         waiting = self._waiting
         while waiting and self._may_leave():
             number = min(len(waiting), self._max_requests)
             taken = [waiting.popleft() for _ in range(number)]
             pending = [one for one in taken if not one.is_settled]
             if pending:
-                self._was_alone = len(pending) == 1
+                self._was_alone = len(pending) == 1 and not waiting
                 self._left_at = asyncio.get_running_loop().time()
-                self._begin(pending, None)
-        if waiting and self._timer is None:
+                self._begin(pending, Context())
+        if not waiting:
+            self._cancel_timer()
+        elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STAGGER_S, self._leave_now)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _may_leave(self) -> bool:
         if not self._flights:
@@ -310,11 +359,10 @@ class RoundChannel(Channel):
         return is_full or asyncio.get_running_loop().time() - self._left_at >= STAGGER_S
 
     def _take_all(self) -> list[PendingRequest]:
-        waiting, self._waiting = self._waiting, deque()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        return list(waiting)
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        self._cancel_timer()
+        return waiting
 
     def _name_all(self, requests: Sequence[StorageRequest]) -> list[str]:
         return [self._name((one,)) for one in requests]
@@ -327,7 +375,7 @@ def drop(pending: Iterable[PendingRequest]) -> None:
             one.settle(NOT_ASKED)
 
 
-def _begin(coroutine: Coroutine[Any, Any, T], context: Context | None) -> asyncio.Task[T]:
+def _begin(coroutine: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T]:
     """Start *coroutine*; a storage that need not wait has then ended without a turn of the loop."""
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):

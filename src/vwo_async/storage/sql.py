@@ -272,10 +272,8 @@ class SqlUserStorage:
         """
         return _hide(await self._run(partial(self._answer, requests)))
 
-    async def run_round_to_end(
-        self, requests: Sequence[StorageRequest]
-    ) -> Sequence[StorageOutcome]:
-        """Do what `run_round` does, in a task that must not be cancelled: see `abandon_round`.
+    async def run_uncancelled(self, requests: Sequence[StorageRequest]) -> Sequence[StorageOutcome]:
+        """Do what `run_round` does, in a task that must not be cancelled: the client has `abandon` for that.
 
         Raises:
             StorageError: The database cannot be reached, so that none is answered.
@@ -290,8 +288,8 @@ class SqlUserStorage:
             self._calls.pop(task, None)
         return _hide(_conclude(call))
 
-    def abandon_round(self, task: asyncio.Task[Any]) -> None:
-        """Let a round end by itself, within a short time, for which nobody waits any more."""
+    def abandon(self, task: asyncio.Task[Any]) -> None:
+        """Let a task end within a short time that runs `run_uncancelled`, and for which nobody waits any more."""
         call = self._calls.get(task)
         if call is None:
             task.cancel()

@@ -145,7 +145,7 @@ class ClientEngine(Generic[SnapshotT]):
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self.reporter.start(
-            self.snapshot.account, self.claims.release_on_failure, self.claims.confirm
+            self.snapshot.account, self.claims.withdraw_on_failure, self.claims.confirm
         )
         self.settings_refresh.start()
         self.loop = loop
@@ -188,7 +188,7 @@ class ClientEngine(Generic[SnapshotT]):
         self.consent.close()
         # What the end of the last events set off.
         grace_s = max(ends_at - time.monotonic(), CLOSE_GRACE_S)
-        storage = () if self.storage is None else (self.storage.settle(grace_s),)
+        storage = () if self.storage is None else (self.storage.aclose(grace_s),)
         await asyncio.gather(*storage, *(one.settle(grace_s) for one in self._callbacks()))
         await self.settings_refresh.aclose()
 

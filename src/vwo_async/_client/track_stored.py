@@ -11,7 +11,7 @@ from functools import partial
 from .._core.goal import Revenue, counts_once
 from .._core.plan import Campaign, Goal, Variation
 from .._reason import Reason
-from .._result import CampaignTrack, DeliveryStatus, Receipt, SingleTrack, TrackResult
+from .._result import CampaignTrack, Receipt, SingleTrack, TrackResult, is_lost
 from .._storage.access import StorageAccess
 from .._storage.pending import Failure
 from .._user import User
@@ -88,7 +88,7 @@ class _StoredCall:
         if is_ours is False:
             return self.refuse(Reason.ALREADY_TRACKED, variation)
         if is_ours is None and self._engine.refuses:
-            storage.release_soon(WithdrawConversion(*conversion, owner))
+            storage.withdraw_soon(WithdrawConversion(*conversion, owner))
             return self.refuse(Reason.STORAGE_ERROR, variation)
         event = self._put(variation, revenue, WithdrawConversion(*conversion, owner))
         if event is None:
@@ -112,16 +112,15 @@ class _StoredCall:
             is_accepted = engine.reporter.put_one(event)
         finally:
             if not is_accepted:
-                self._storage.release_soon(withdrawal)
+                self._storage.withdraw_soon(withdrawal)
         if not is_accepted:
             return None
-        event.on_settled(partial(_release_if_lost, self._storage, event, withdrawal))
+        event.on_settled(partial(_withdraw_if_lost, self._storage, event, withdrawal))
         return event
 
 
-def _release_if_lost(
+def _withdraw_if_lost(
     storage: StorageAccess, receipt: Receipt, withdrawal: WithdrawConversion
 ) -> None:
-    outcome = receipt.outcome
-    if outcome is not None and not outcome and outcome.status is not DeliveryStatus.KEPT:
-        storage.release_soon(withdrawal)
+    if is_lost(receipt):
+        storage.withdraw_soon(withdrawal)

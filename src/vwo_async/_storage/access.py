@@ -27,8 +27,8 @@ from .method_calls import MethodCalls
 from .pending import NOT_ASKED, UNRESPONSIVE, Failure, PendingRequest
 from .per_user_queue import UserCall, UserQueues
 from .record import RowReader, make_data, read_row
-from .releases import Releases
 from .round_calls import RoundCalls, find_rounds
+from .withdrawals import Withdrawals
 from .worker_thread import MAX_THREADS
 
 # How many calls of methods may be under way, and how many more may wait that nobody waits for.
@@ -90,10 +90,10 @@ class StorageAccess:
         self._writes = self._make_channel(RETRY_INTERVAL_S, is_for_reads=False)
         self._reads.health.on_change(self._on_read_health)
         self._writes.health.on_change(self._on_write_health)
-        begin = self._begin_method_release if rounds is None else self._begin_withdrawal
-        self._releases = Releases(begin, lambda: self._writes.health.is_stalled)
+        begin = self._begin_by_methods if rounds is None else self._begin_by_round
+        self._withdrawals = Withdrawals(begin, lambda: self._writes.health.is_stalled)
         self._unsettled: dict[WithdrawConversion, PendingRequest] = {}
-        self._release_tasks: set[asyncio.Task[None]] = set()
+        self._withdrawal_tasks: set[asyncio.Task[None]] = set()
         self._owner_prefix = ""
         self._owners = 0
         self._failures = FailureLog("user storage")
@@ -123,7 +123,7 @@ class StorageAccess:
 
     def _on_write_health(self, is_stalled: bool) -> None:
         if not is_stalled:
-            self._releases.retry_all()
+            self._withdrawals.retry_all()
 
     @property
     def errors(self) -> int:
@@ -176,9 +176,9 @@ class StorageAccess:
         self, stored: Stored | Failure | None, read: ReadRecord
     ) -> Stored | Failure | None:
         """Return what was read without the goals that are about to be taken back."""
-        if not isinstance(stored, Stored) or not self._releases.has_any:
+        if not isinstance(stored, Stored) or not self._withdrawals.has_any:
             return stored
-        has = self._releases.has
+        has = self._withdrawals.has
         goals = tuple(
             one for one in stored.goals if not has((read.user_id, read.campaign_key, one))
         )
@@ -205,7 +205,7 @@ class StorageAccess:
         stored = outcome if isinstance(outcome, Failure) else self._read(outcome, request)
         if isinstance(stored, Failure):
             self._note_all((stored,), notes)
-        elif stored is not None and self._releases.has_any:
+        elif stored is not None and self._withdrawals.has_any:
             return self._without_withdrawn(stored, request)
         return stored
 
@@ -266,7 +266,7 @@ class StorageAccess:
 
     def _is_undecided(self, outcome: Any, request: CountConversion) -> bool:
         """Tell whether the conversion is another call's that is about to give it back."""
-        return not outcome and self._releases.has_any and self._releases.has(request[:3])
+        return not outcome and self._withdrawals.has_any and self._withdrawals.has(request[:3])
 
     async def count_one(
         self, request: CountConversion, notes: list[str], ends_at: float
@@ -327,18 +327,18 @@ class StorageAccess:
 
     def begin_owner(self) -> str:
         """Return what `choose_owner` does where it need not wait; empty where it must."""
-        return "" if self._releases.has_any else self.make_owner()
+        return "" if self._withdrawals.has_any else self.make_owner()
 
     async def choose_owner(self, conversion: tuple[str, str, str], ends_at: float) -> str:
         """Return the name under which a call claims *conversion*, which no other call has.
 
         If an earlier claim could not be given back yet, and so is nobody's, it is the name of that one.
         """
-        if self._releases.has_any:
+        if self._withdrawals.has_any:
             waiting = PendingRequest(WithdrawConversion(*conversion, ""))
-            if self._releases.on_ended(conversion, partial(waiting.settle, None)):
+            if self._withdrawals.on_ended(conversion, partial(waiting.settle, None)):
                 await self._wait_for_one(waiting, ends_at)
-            owner = self._releases.take_over(conversion)
+            owner = self._withdrawals.take_over(conversion)
             if owner:
                 return owner
         return self.make_owner()
@@ -354,7 +354,7 @@ class StorageAccess:
     def _undo(self, pending: PendingRequest, request: CountConversion) -> None:
         """Give back what a caller claimed who is gone; a claim that failed may have been made all the same."""
         if pending.has_begun and pending.outcome is not False:
-            self._releases.add(_withdrawal_of(request), None)
+            self._withdrawals.add(_withdrawal_of(request), None)
 
     # Asking
 
@@ -413,7 +413,7 @@ class StorageAccess:
 
     # Taking back
 
-    def release_soon(self, withdrawal: WithdrawConversion, context: Context | None = None) -> None:
+    def withdraw_soon(self, withdrawal: WithdrawConversion, context: Context | None = None) -> None:
         """Take back that a conversion was tracked: its event came to nothing.
 
         Args:
@@ -423,12 +423,12 @@ class StorageAccess:
         self._queues.forget(*withdrawal[:2])
         pending = self._unsettled.pop(withdrawal, None)
         if pending is None:
-            self._releases.add(withdrawal, context)
+            self._withdrawals.add(withdrawal, context)
         else:
             # Not before the claim itself has ended, which it might overtake.
-            pending.on_settled(partial(self._releases.add, withdrawal, context))
+            pending.on_settled(partial(self._withdrawals.add, withdrawal, context))
 
-    def _begin_withdrawal(
+    def _begin_by_round(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
     ) -> None:
         pending = self._writes.submit_one(withdrawal)
@@ -442,16 +442,16 @@ class StorageAccess:
 
         pending.on_settled(settled)
 
-    def _begin_method_release(
+    def _begin_by_methods(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
     ) -> None:
         task = asyncio.get_running_loop().create_task(
-            self._release_by_methods(withdrawal, end), context=context
+            self._withdraw_by_methods(withdrawal, end), context=context
         )
-        self._release_tasks.add(task)
-        task.add_done_callback(self._release_tasks.discard)
+        self._withdrawal_tasks.add(task)
+        task.add_done_callback(self._withdrawal_tasks.discard)
 
-    async def _release_by_methods(
+    async def _withdraw_by_methods(
         self, withdrawal: WithdrawConversion, end: Callable[[bool], None]
     ) -> None:
         """Release the claim and take the goal out of the record, when the calls ahead have had their turn."""
@@ -503,15 +503,15 @@ class StorageAccess:
         """Note what failed."""
         self._note_all([failure], notes)
 
-    async def settle(self, timeout_s: float) -> None:
+    async def aclose(self, timeout_s: float) -> None:
         """Take back what came to nothing and let writes end, for at most *timeout_s*; then cut off the rest."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout_s
-        lost = await self._releases.settle(timeout_s)
+        lost = await self._withdrawals.aclose(timeout_s)
         if lost:
             what = f"{lost} conversions that were not sent stay claimed"
             self._failures.add(what, number=lost)
-        for task in list(self._release_tasks):
+        for task in list(self._withdrawal_tasks):
             task.cancel()
         self._reads.cut()
         await self._writes.aclose(ends_at)

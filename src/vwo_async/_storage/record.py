@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from .._core.decision import Stored
-from ..storage.protocol import SEPARATOR, Row, StoredDecision, read_fields
+from ..storage.protocol import SEPARATOR, AnyRecord, StoredDecision, read_fields
 
 DECISION_FIELDS = frozenset(
     ("userId", "campaignKey", "variationName", "goalIdentifier", "goalIdentifiers")
@@ -17,7 +17,7 @@ NOTHING: Mapping[str, Any] = {}
 RowReader: TypeAlias = Callable[[Any, str, str], Stored | str | None]
 
 
-def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
+def read_row(row: AnyRecord, user_id: str, campaign_key: str) -> Stored | str | None:
     """Return what *row* says of this user and campaign; a text where it belongs to another or is no record."""
     if row is None:
         return None

@@ -112,8 +112,10 @@ _TOP = b"\xff" * 33
 class SqlUserStorage:
     """Keeps records and claims in two tables of a PostgreSQL or SQLite database.
 
-    Each call is one statement that commits itself, and on PostgreSQL one round trip. Users, campaigns
-    and goals are told apart by every byte of their texts, whatever the collation of the database.
+    A call of `get`, `get_many`, `set`, `claim_goal` or `release_goal` is one statement that commits itself.
+    What calls of the client ask at the same time is one statement for each kind of request on PostgreSQL,
+    and one transaction on SQLite. Users, campaigns and goals are told apart by every byte of their texts,
+    whatever the collation of the database.
 
     A call that is cancelled ends at once, and what it asked for may still happen, even after what was
     asked for later. Its connection is not used by another call before it has its answer; if none comes
@@ -223,9 +225,10 @@ class SqlUserStorage:
         if not reads:
             return {}
         rows: dict[str, Any] = {}
-        for one, row in zip(reads, await self._run(partial(self._answer, reads)), strict=True):
+        found = _hide(await self._run(partial(self._answer, reads)))
+        for one, row in zip(reads, found, strict=True):
             if isinstance(row, Exception):
-                raise StorageError(f"sql: {_describe(row)}")
+                raise row
             if row is not None:
                 rows[one.campaign_key] = row
         return rows
@@ -303,20 +306,24 @@ class SqlUserStorage:
         if isinstance(text, SqliteText):
             return await text.run_round(connection.driver, requests)
 
-        def fetch(statement: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
-            return self._driver.fetch(connection.driver, connection.prepared, statement, arguments)
-
+        fetch = partial(self._fetch_on, connection)
         return await _divide(partial(text.run_round, fetch), requests)
 
     async def _fetch(self, statement: str, arguments: Sequence[Any]) -> Sequence[Any]:
-        async def fetch(connection: Connection) -> Sequence[Any]:
-            driver = connection.driver
+        def fetch(connection: Connection) -> Awaitable[Sequence[Any]]:
             if isinstance(self._text, SqliteText):
-                rows: Sequence[Any] = await driver.execute_fetchall(statement, arguments)
+                rows: Awaitable[Sequence[Any]]
+                rows = connection.driver.execute_fetchall(statement, arguments)
                 return rows
-            return await self._driver.fetch(driver, connection.prepared, statement, arguments)
+            return self._fetch_on(connection, statement, arguments)
 
         return await self._run(fetch)
+
+    def _fetch_on(
+        self, connection: Connection, statement: str, arguments: Sequence[Any]
+    ) -> Awaitable[Sequence[Any]]:
+        """Run a statement of PostgreSQL on a connection."""
+        return self._driver.fetch(connection.driver, connection.prepared, statement, arguments)
 
     async def purge(self, older_than_s: float, *, batch_size: int = 1000) -> int:
         """Delete records and claims that were last written more than *older_than_s* seconds ago.

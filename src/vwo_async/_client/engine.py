@@ -237,7 +237,7 @@ class Engine(ClientEngine[Snapshot]):
     Attributes:
         has_quick_path: Whether deciding and reporting have nothing to wait for and nobody to tell, so
             that plain functions can do both; with an outbox the caller then has the event kept.
-        has_stored_path: The same with a user storage that takes rounds, which is all there is to wait for.
+        has_stored_path: The same with a user storage that takes rounds, which is waited for, as an outbox is.
     """
 
     endpoint = FULLSTACK
@@ -255,7 +255,6 @@ class Engine(ClientEngine[Snapshot]):
             self.storage is not None
             and self.storage.marks_with_claim
             and options.integrations is None
-            and options.outbox is None
             and not options.development_mode
             and not options.should_track_returning_user
         )

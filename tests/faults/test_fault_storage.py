@@ -1015,6 +1015,39 @@ async def test_row_86_a_server_that_dies_in_the_middle_of_a_round(storage_server
     assert counted == dict.fromkeys(users, 1)
 
 
+CLAIM = """
+INSERT INTO vwo_claim (user_hash, campaign_hash, goal_hash, user_id, campaign_key, goal_identifier)
+VALUES (sha256(convert_to(:user_id, 'UTF8')), sha256('checkout'), sha256('signup'),
+    :user_id, 'checkout', 'signup')"""
+
+
+async def test_row_86_a_claim_that_is_made_after_its_time_out(own_postgres: PostgresServer) -> None:
+    """It is taken back once it is made, and not before: then the conversion can be counted."""
+    user = uuid.uuid4().hex
+    await fill_server(own_postgres, [user])
+    options: dict[str, Any] = {"storage_timeout_s": 0.3, "on_storage_error": "refuse"}
+    async with (
+        open_storage(own_postgres) as storage,
+        client_with(storage, **options) as client,
+        engine_of(own_postgres.url) as engine,
+        engine.connect() as connection,
+    ):
+        assert await client.activate("checkout", user)
+        # Another's claim that is neither made nor given up keeps this one waiting.
+        await connection.execute(text(CLAIM), {"user_id": user})
+        result = await client.track("checkout", user, "signup")
+        assert reason_of(result) is Reason.STORAGE_ERROR
+        # The claim waits on, and a withdrawal would find nothing yet.
+        await asyncio.sleep(0.3)
+        await connection.rollback()
+        for _ in range(40):
+            await asyncio.sleep(0.1)
+            result = await client.track("checkout", user, "signup")
+            if reason_of(result) is not Reason.STORAGE_ERROR:
+                break
+        assert reason_of(result) is Reason.TRACKED
+
+
 @pytest.mark.parametrize("has_outbox", [False, True])
 async def test_row_87_callers_cancelled_at_random(
     storage_server: Any, has_outbox: bool, tmp_path: Path

@@ -90,9 +90,11 @@ class StorageAccess:
         self._writes = self._make_channel(RETRY_INTERVAL_S, is_for_reads=False)
         self._reads.health.on_change(self._on_read_health)
         self._writes.health.on_change(self._on_write_health)
-        begin = self._begin_by_methods if rounds is None else self._begin_by_round
-        self._withdrawals = Withdrawals(begin, lambda: self._writes.health.is_stalled)
-        self._unsettled: dict[WithdrawConversion, PendingRequest] = {}
+        self._begin_by_kind = self._begin_by_methods if rounds is None else self._begin_by_round
+        self._withdrawals = Withdrawals(
+            self._begin_withdrawal, lambda: self._writes.health.is_stalled
+        )
+        self._unended: dict[WithdrawConversion, PendingRequest] = {}
         self._withdrawal_tasks: set[asyncio.Task[None]] = set()
         self._owner_prefix = ""
         self._owners = 0
@@ -284,8 +286,8 @@ class StorageAccess:
             except asyncio.CancelledError:
                 self._leave_claims((pending,), (request,))
                 raise
-            if not pending.is_settled:
-                self._keep_unsettled((pending,), (request,))
+            if not pending.is_ended:
+                self._keep_unended((pending,), (request,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
         if isinstance(outcome, Failure):
             self._note_all((outcome,), notes)
@@ -304,7 +306,7 @@ class StorageAccess:
         except asyncio.CancelledError:
             self._leave_claims(pending, wanted)
             raise
-        self._keep_unsettled(pending, wanted)
+        self._keep_unended(pending, wanted)
 
     def _leave_claims(
         self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
@@ -312,18 +314,18 @@ class StorageAccess:
         """Have claims given back whose caller is gone."""
         drop(pending)
         for one, request in zip(pending, wanted, strict=True):
-            one.on_settled(partial(self._undo, one, request))
+            one.on_ended(partial(self._undo, one, request))
 
-    def _keep_unsettled(
+    def _keep_unended(
         self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
     ) -> None:
         """Remember claims that are still under way, so that none is given back before it is made."""
         drop(pending)
         for one, request in zip(pending, wanted, strict=True):
-            if not one.is_settled:
+            if not one.is_ended:
                 key = _withdrawal_of(request)
-                self._unsettled[key] = one
-                one.on_settled(partial(self._unsettled.pop, key, None))
+                self._unended[key] = one
+                one.on_ended(partial(self._unended.pop, key, None))
 
     def begin_owner(self) -> str:
         """Return what `choose_owner` does where it need not wait; empty where it must."""
@@ -421,12 +423,18 @@ class StorageAccess:
             context: That of the call which tracked it, for storages that keep something there.
         """
         self._queues.forget(*withdrawal[:2])
-        pending = self._unsettled.pop(withdrawal, None)
-        if pending is None:
-            self._withdrawals.add(withdrawal, context)
+        self._withdrawals.add(withdrawal, context)
+
+    def _begin_withdrawal(
+        self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
+    ) -> None:
+        begin = partial(self._begin_by_kind, withdrawal, context, end)
+        claim = self._unended.pop(withdrawal, None)
+        if claim is None:
+            begin()
         else:
             # Not before the claim itself has ended, which it might overtake.
-            pending.on_settled(partial(self._withdrawals.add, withdrawal, context))
+            claim.on_ended(begin)
 
     def _begin_by_round(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]

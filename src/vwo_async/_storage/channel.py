@@ -171,6 +171,8 @@ class Channel:
             return
         task.add_done_callback(_look)
         if self._abandon_task is not None:
+            for one in flight.pending:
+                one.late_task = task
             self._abandon_task(task)
         else:
             self._late.add(task)

@@ -124,7 +124,7 @@ _PEERS = (
         (("setuptools<81", "wheel"), ("vwo-python-sdk==1.68.2",)),
     ),
     Peer("node", "vwo_node.js", (("vwo-node-sdk",),), is_node=True),
-    Peer("launchdarkly", "launch_darkly.py", (("launchdarkly-server-sdk",),)),
+    Peer("launchdarkly", "launch_darkly.py", (("launchdarkly-server-sdk[async]>=9.20",),)),
     Peer("growthbook", "growth_book.py", (("growthbook",),)),
     Peer("statsig", "statsig.py", (("statsig-python-core",),)),
     Peer("optimizely", "optimizely_full_stack.py", (("optimizely-sdk",),)),

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import ldclient
+from ldclient.async_client import AsyncLDClient
+from ldclient.async_config import AsyncConfig
 from ldclient.config import Config
-from ldclient.interfaces import UpdateProcessor
+from ldclient.interfaces import AsyncUpdateProcessor, UpdateProcessor
 from ldclient.versioned_data_kind import FEATURES, SEGMENTS
 from worker import (
     GOAL,
     USERS,
     VARIABLES,
+    WARM_UPS,
     Request,
     Samples,
     ServerConnection,
+    Stopwatch,
+    UnmeasuredError,
     check_split,
+    enter,
     last_key,
+    make_sample,
     serve,
+    settle,
     time_decisions,
     time_threads,
 )
@@ -129,4 +141,124 @@ def measure_track(request: Request) -> Samples:
     return samples
 
 
-serve({"decision": measure_decision, "track": measure_track}, "launchdarkly-server-sdk", "urllib3")
+class AsyncFlags(AsyncUpdateProcessor):  # type: ignore[misc]
+    """Does for the asynchronous client what `Flags` does."""
+
+    def __init__(self, store: Any, ready: Any, flags: dict[str, Any]) -> None:
+        self._store, self._ready, self._flags = store, ready, flags
+        self._is_initialized = False
+
+    def start(self) -> None:
+        """Put the flags into the store, soon."""
+        self._task = asyncio.ensure_future(self._fill())
+
+    async def _fill(self) -> None:
+        await self._store.init({FEATURES: self._flags, SEGMENTS: {}})
+        self._is_initialized = True
+        self._ready.set()
+
+    async def stop(self) -> None:
+        """Do nothing: nothing is running."""
+
+    def initialized(self) -> bool:
+        """Whether the flags are there."""
+        return self._is_initialized
+
+
+@asynccontextmanager
+async def open_async_client(
+    campaigns: int, *, has_segment: bool, url: str | None
+) -> AsyncIterator[Any]:
+    """Open an asynchronous client with that many flags; without *url* it sends no events."""
+    flags = {
+        f"campaign-{number}": make_flag(f"campaign-{number}", has_segment=has_segment)
+        for number in range(1, campaigns + 1)
+    }
+    config = AsyncConfig(
+        "sdk-key",
+        update_processor_class=lambda _, store, ready: AsyncFlags(store, ready, flags),
+        events_uri=url or "http://127.0.0.1:9",
+        send_events=url is not None,
+        events_max_pending=2_000_000,
+        diagnostic_opt_out=True,
+        flush_interval=3600,
+    )
+    client = AsyncLDClient(config)
+    await client.start(10)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def measure_async_decision(request: Request) -> Samples:
+    """Time `variation` of the asynchronous client, as `measure_decision` does."""
+    has_segment, key = request["segment"], last_key(request["campaigns"])
+    users = [USERS[number % len(USERS)] for number in range(request["calls"])]
+    samples: Samples = {"wall_us": [], "cpu_us": []}
+    builder, create = ldclient.Context.builder, ldclient.Context.create
+    async with open_async_client(request["campaigns"], has_segment=has_segment, url=None) as client:
+
+        async def decide(user: str) -> Any:
+            if not has_segment:
+                return await client.variation(key, create(user), None)
+            made = builder(user)
+            for name, value in VARIABLES.items():
+                made.set(name, value)
+            return await client.variation(key, made.build(), None)
+
+        check_split([await decide(user) for user in USERS[:100]], ("Control", "Variation-1"))
+        for _ in range(WARM_UPS + request["samples"]):
+            watch = Stopwatch()
+            for user in users:
+                await decide(user)
+            enter(samples, watch, len(users))
+    return settle(samples)
+
+
+async def measure_async_track(request: Request) -> Samples:
+    """Time `track` of the asynchronous client, which is a plain function, then flush the pending events."""
+    create, callers, calls = ldclient.Context.create, request["callers"], request["calls"]
+    held: list[float] = []
+    server = ServerConnection(request["url"])
+    async with open_async_client(1, has_segment=False, url=request["url"]) as client:
+        server.reset()
+        client.track(GOAL, create("warm-up"))
+        await client.flush_and_wait(10)
+        server.reset()
+
+        async def call(number: int) -> None:
+            for index in range(calls):
+                began = time.perf_counter()
+                client.track(GOAL, create(USERS[(number + index) % len(USERS)]))
+                held.append(time.perf_counter() - began)
+                if callers > 1:
+                    await asyncio.sleep(0)
+
+        watch = Stopwatch()
+        await asyncio.gather(*map(call, range(callers)))
+        await client.flush_and_wait(120)
+        sample = make_sample(held, watch)
+        counts = server.ask("/bench/wait?count=0")
+    server.close()
+    if counts["events"] != len(held):
+        raise UnmeasuredError(f"{counts['events']} of {len(held)} events arrived")
+    return sample
+
+
+def choose(
+    plain: Callable[[Request], Samples], in_loop: Callable[[Request], Coroutine[Any, Any, Samples]]
+) -> Callable[[Request], Samples]:
+    """Return what measures the client that a request names."""
+    return lambda one: asyncio.run(in_loop(one)) if one.get("is_async") else plain(one)
+
+
+serve(
+    {
+        "decision": choose(measure_decision, measure_async_decision),
+        "track": choose(measure_track, measure_async_track),
+    },
+    "launchdarkly-server-sdk",
+    "urllib3",
+    "aiohttp",
+)

@@ -24,6 +24,7 @@ from worker import (
     enter,
     last_key,
     make_sample,
+    quantile,
     serve,
     settle,
 )
@@ -246,6 +247,28 @@ class Taking:
         """Do nothing."""
 
 
+class LoopDelays:
+    """How late a timer of the running loop is, every millisecond: for so long others had to wait for a turn."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._delays_s: list[float] = []
+        self._wait()
+
+    def _wait(self) -> None:
+        due = self._loop.time() + 0.001
+        self._timer = self._loop.call_at(due, self._note, due)
+
+    def _note(self, due: float) -> None:
+        self._delays_s.append(self._loop.time() - due)
+        self._wait()
+
+    def stop(self) -> float:
+        """Return the delay in milliseconds that one in a hundred exceeds; 0 where there was no time to look."""
+        self._timer.cancel()
+        return quantile(self._delays_s, 0.99) * 1e3 if self._delays_s else 0.0
+
+
 async def measure_storage(request: Request) -> Samples:
     """Time `track` of users that a storage knows, from one caller or several."""
     storage = make_storage(request)
@@ -271,9 +294,10 @@ async def measure_storage(request: Request) -> Samples:
                 if not result or result.notes:
                     raise UnmeasuredError(f"not tracked: {result.reason} {result.notes}")
 
+        delays = LoopDelays()
         watch = Stopwatch()
         await asyncio.gather(*(call(users[number::callers]) for number in range(callers)))
-        sample = make_sample(held, watch)
+        sample = make_sample(held, watch) | {"loop_p99_ms": [delays.stop()]}
     if hasattr(storage, "aclose"):
         await storage.aclose()
     return sample

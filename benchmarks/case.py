@@ -19,6 +19,7 @@ LIMIT = "limit in Python"
 SQLITE = "sqlite3 by hand"
 REDIS_PY = "redis-py by hand"
 ASYNCPG = "asyncpg by hand"
+AIOSQLITE = "aiosqlite by hand"
 ROUND_TRIP_MS = 50
 FEW, MANY = "1 campaign", "1,000 campaigns"
 
@@ -131,6 +132,7 @@ class Plan:
             Entrant(VWO_PYTHON, VWO_PYTHON),
             Entrant(NODE, "node"),
             Entrant(LAUNCHDARKLY, LAUNCHDARKLY),
+            Entrant(f"{LAUNCHDARKLY}, async", LAUNCHDARKLY, {"is_async": True}),
             Entrant("growthbook", "growthbook"),
             Entrant("optimizely", "optimizely"),
             Entrant("statsig, experiment", "statsig", {"kind": "experiment"}),
@@ -176,6 +178,7 @@ class Plan:
                 Entrant(f"{NODE}, one each", "node", {"calls": slow}),
                 Entrant(f"{NODE}, batches", "node", batched),
                 Entrant(LAUNCHDARKLY, LAUNCHDARKLY, {"calls": quick}),
+                Entrant(f"{LAUNCHDARKLY}, async", LAUNCHDARKLY, {"calls": quick, "is_async": True}),
                 Entrant("posthog", "posthog", {"calls": quick}),
                 *prototypes(quick),
             )
@@ -251,6 +254,7 @@ class Plan:
             ours(", Redis", storage="redis", address="redis"),
             Entrant(REDIS_PY, "storage_limit", {"library": "redis", "address": "redis"}),
             ours(", SQLite", storage="sql", address="sqlite"),
+            Entrant(AIOSQLITE, "storage_limit", {"library": "sqlite", "address": "sqlite"}),
             ours(", PostgreSQL", storage="sql", address="postgres"),
             Entrant(ASYNCPG, "storage_limit", {"library": "postgres", "address": "postgres"}),
         )

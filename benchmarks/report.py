@@ -144,6 +144,16 @@ def _draw_charts(results: Results) -> Iterator[tuple[str, str]]:
         "await-events",
         _draw(results, "await/100", "events_per_s", "awaited events a second, 100 callers", more),
     )
+    yield (
+        "storage-cost",
+        _draw(
+            results,
+            "storage/100",
+            "cpu_us",
+            "what stickiness costs: CPU µs a track of a known user, 100 callers",
+            quartiles,
+        ),
+    )
     yield "import", _draw(results, "import", "cpu_ms", "CPU ms of import", quartiles)
 
 
@@ -162,4 +172,5 @@ def _draw(results: Results, case: str, metric: str, title: str, note: str) -> st
 def _find_kind(label: str) -> str:
     if label.startswith(OURS):
         return "ours"
-    return "yardstick" if label == LIMIT or label.startswith("prototype") else "bar"
+    is_yardstick = label == LIMIT or label.startswith("prototype") or label.endswith("by hand")
+    return "yardstick" if is_yardstick else "bar"

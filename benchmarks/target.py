@@ -175,6 +175,13 @@ def _sticky(callers: int, storage: str, peer: str, bound: float) -> Check:
     return Check(f"≥ {bound:g}x {peer}", measure, bound, is_least=True)
 
 
+def _loop_held(storage: str, bound_ms: float) -> Check:
+    """Aim at turns for everybody else while 1,000 callers use a storage."""
+    measure = _value("storage/1000", f"{OURS}, {storage}", "loop_p99_ms")
+    text = f"{storage}: loop held p99 ≤ {bound_ms:g} ms"
+    return Check(text, measure, bound_ms, is_least=False, unit=" ms")
+
+
 def _kept_p99(bound_us: float) -> Check:
     measure = _value("outbox/1", f"{OURS}, NORMAL", "p99_us")
     return Check(f"p99 ≤ {bound_us / 1000:g} ms", measure, bound_us, is_least=False, unit=" µs")
@@ -288,6 +295,11 @@ TARGETS = (
         "`track` with PostgreSQL, 100 callers, calls/s or CPU",
         (_sticky(100, "PostgreSQL", ASYNCPG, 4),),
         (_sticky(100, "PostgreSQL", ASYNCPG, 8),),
+    ),
+    Target(
+        "storage_held",
+        "`track` with a storage, 1,000 callers",
+        tuple(_loop_held(one, 10) for one in ("memory", "Redis", "SQLite", "PostgreSQL")),
     ),
     Target(
         "outbox_1",

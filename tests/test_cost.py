@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,6 +121,45 @@ class Rounds:
     async def run_round(self, requests: Any) -> Any:
         await asyncio.sleep(0)
         return [self._inner.answer(one) for one in requests]
+
+
+def count_sticky(call: Callable[[VWOClient, str], Awaitable[Any]], **options: Any) -> int:
+    """Return what one call about a user costs whom a storage knows that has to be waited for."""
+    users = [f"u{number}" for number in range(10)]
+
+    async def body(client: VWOClient) -> int:
+        waiting = iter(users)
+        return await count_awaited_calls(lambda: call(client, next(waiting)))
+
+    return run_counted(body, file_of(1), user_storage=Rounds(known(*users)), **options)
+
+
+def test_a_conversion_with_a_storage() -> None:
+    """A lone caller's read and his claim are a task each, and nothing else is made or waited for."""
+    assert count_sticky(lambda client, user: client.track("checkout", user, "signup")) <= 700
+
+
+def test_a_known_user_with_a_storage() -> None:
+    """A lone caller's read is one task."""
+    assert count_sticky(lambda client, user: client.activate("checkout", user)) <= 500
+
+
+def test_a_conversion_with_an_outbox(tmp_path: Path) -> None:
+    """Keeping an event adds a row and a future to a conversion; the file is written in another thread."""
+
+    async def body(client: VWOClient) -> int:
+        return await count_awaited_calls(lambda: client.track("checkout", "Ashley", "often"))
+
+    assert run_counted(body, file_of(1), outbox=tmp_path / "outbox.db") <= 500
+
+
+def test_a_conversion_with_storage_and_outbox(tmp_path: Path) -> None:
+    """Both together cost what each costs, and no more."""
+    path = tmp_path / "outbox.db"
+    assert (
+        count_sticky(lambda client, user: client.track("checkout", user, "signup"), outbox=path)
+        <= 850
+    )
 
 
 def test_a_conversion_of_many_at_once() -> None:

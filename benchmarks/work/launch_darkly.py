@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import ldclient
@@ -21,9 +23,11 @@ from worker import (
     Samples,
     ServerConnection,
     Stopwatch,
+    UnmeasuredError,
     check_split,
     enter,
     last_key,
+    make_sample,
     serve,
     settle,
     time_decisions,
@@ -162,63 +166,86 @@ def measure_track(request: Request) -> Samples:
     return samples
 
 
-def make_context(user: str, *, has_segment: bool) -> Any:
-    """Return the context of a user, as for each visitor."""
-    if not has_segment:
-        return ldclient.Context.create(user)
-    made = ldclient.Context.builder(user)
-    for name, value in VARIABLES.items():
-        made.set(name, value)
-    return made.build()
-
-
-async def measure_async(request: Request) -> Samples:
-    """Time `variation` or `track` of the asynchronous client, which sends no events."""
-    has_segment, key = request["segment"], last_key(request["campaigns"])
-    flags = make_flags(request["campaigns"], has_segment=has_segment)
+@asynccontextmanager
+async def open_async_client(
+    campaigns: int, *, has_segment: bool, url: str | None
+) -> AsyncIterator[Any]:
+    """Open an asynchronous client with that many flags; without *url* it sends no events."""
+    flags = make_flags(campaigns, has_segment=has_segment)
     config = AsyncConfig(
         "sdk-key",
         update_processor_class=lambda _, store, ready: AsyncFlags(store, ready, flags),
-        send_events=False,
+        events_uri=url or "http://127.0.0.1:9",
+        send_events=url is not None,
+        events_max_pending=2_000_000,
         diagnostic_opt_out=True,
+        flush_interval=3600,
     )
-    async with AsyncLDClient(config) as client:
-
-        async def decide(user: str) -> Any:
-            return await client.variation(key, make_context(user, has_segment=has_segment), None)
-
-        async def track(user: str) -> None:
-            client.track(GOAL, ldclient.Context.create(user))
-
-        check_split([await decide(one) for one in USERS[:100]], ("Control", "Variation-1"))
-        return await time_coroutines(request, decide if request["work"] == "flag" else track)
+    client = AsyncLDClient(config)
+    await client.start(10)
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
-async def time_coroutines(request: Request, call: Callable[[str], Awaitable[object]]) -> Samples:
-    """Time the calls of one caller."""
+async def measure_async_decision(request: Request) -> Samples:
+    """Time `variation` of the asynchronous client, as `measure_decision` does."""
+    has_segment, key = request["segment"], last_key(request["campaigns"])
     users = [USERS[number % len(USERS)] for number in range(request["calls"])]
     samples: Samples = {"wall_us": [], "cpu_us": []}
-    for _ in range(WARM_UPS + request["samples"]):
-        watch = Stopwatch()
-        for user in users:
-            await call(user)
-        enter(samples, watch, len(users))
+    builder, create = ldclient.Context.builder, ldclient.Context.create
+    async with open_async_client(request["campaigns"], has_segment=has_segment, url=None) as client:
+
+        async def decide(user: str) -> Any:
+            if not has_segment:
+                return await client.variation(key, create(user), None)
+            made = builder(user)
+            for name, value in VARIABLES.items():
+                made.set(name, value)
+            return await client.variation(key, made.build(), None)
+
+        check_split([await decide(user) for user in USERS[:100]], ("Control", "Variation-1"))
+        for _ in range(WARM_UPS + request["samples"]):
+            watch = Stopwatch()
+            for user in users:
+                await decide(user)
+            enter(samples, watch, len(users))
     return settle(samples)
 
 
-def measure_flag(request: Request) -> Samples:
-    """Time `variation`, of the asynchronous client where that is asked for."""
-    return (
-        asyncio.run(measure_async(request))
-        if request.get("is_async")
-        else measure_decision(request)
-    )
+async def measure_async_track(request: Request) -> Samples:
+    """Time `track` of the asynchronous client, which is a plain function, then flush the pending events."""
+    create, callers, calls = ldclient.Context.create, request["callers"], request["calls"]
+    held: list[float] = []
+    server = ServerConnection(request["url"])
+    async with open_async_client(1, has_segment=False, url=request["url"]) as client:
+        server.reset()
+        client.track(GOAL, create("warm-up"))
+        await client.flush_and_wait(10)
+        server.reset()
+
+        async def call(number: int) -> None:
+            for index in range(calls):
+                began = time.perf_counter()
+                client.track(GOAL, create(USERS[(number + index) % len(USERS)]))
+                held.append(time.perf_counter() - began)
+                if callers > 1:
+                    await asyncio.sleep(0)
+
+        watch = Stopwatch()
+        await asyncio.gather(*map(call, range(callers)))
+        await client.flush_and_wait(120)
+        sample = make_sample(held, watch)
+        counts = server.ask("/bench/wait?count=0")
+    server.close()
+    if counts["events"] != len(held):
+        raise UnmeasuredError(f"{counts['events']} of {len(held)} events arrived")
+    return sample
 
 
 def measure_event(request: Request) -> Samples:
     """Time `track` without sending."""
-    if request.get("is_async"):
-        return asyncio.run(measure_async(request))
     client = make_client(1, has_segment=False, url=None)
     create, track = ldclient.Context.create, client.track
     samples = time_decisions(request, lambda user: track(GOAL, create(user)))
@@ -226,10 +253,28 @@ def measure_event(request: Request) -> Samples:
     return samples
 
 
-WORKS = {
-    "decision": measure_decision,
-    "track": measure_track,
-    "flag": measure_flag,
-    "event": measure_event,
-}
-serve(WORKS, "launchdarkly-server-sdk", "urllib3")
+async def measure_async_event(request: Request) -> Samples:
+    """Time `track` of the asynchronous client, a plain function, without sending."""
+    create = ldclient.Context.create
+    async with open_async_client(1, has_segment=False, url=None) as client:
+        return time_decisions(request, lambda user: client.track(GOAL, create(user)))
+
+
+def choose(
+    plain: Callable[[Request], Samples], in_loop: Callable[[Request], Coroutine[Any, Any, Samples]]
+) -> Callable[[Request], Samples]:
+    """Return what measures the client that a request names."""
+    return lambda one: asyncio.run(in_loop(one)) if one.get("is_async") else plain(one)
+
+
+serve(
+    {
+        "decision": choose(measure_decision, measure_async_decision),
+        "track": choose(measure_track, measure_async_track),
+        "flag": choose(measure_decision, measure_async_decision),
+        "event": choose(measure_event, measure_async_event),
+    },
+    "launchdarkly-server-sdk",
+    "urllib3",
+    "aiohttp",
+)

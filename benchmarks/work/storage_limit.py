@@ -28,6 +28,9 @@ WRITE = """INSERT INTO plain_user VALUES ($1, 'campaign-1', $2)
 ON CONFLICT (user_id, campaign) DO UPDATE SET record = excluded.record"""
 CLAIM = """INSERT INTO plain_claim VALUES ($1, 'campaign-1', 'purchase') ON CONFLICT DO NOTHING RETURNING 1"""
 
+SQLITE_WRITE = WRITE.replace("$1", "?").replace("$2", "?")
+SQLITE_CLAIM = CLAIM.replace("$1", "?")
+
 
 def make_record(user: str, *goals: str) -> str:
     """Return a record as JSON."""
@@ -85,7 +88,33 @@ async def open_postgres(address: str, users: Sequence[str]) -> AsyncIterator[Cou
         yield count
 
 
-OPENERS = {"redis": open_redis, "postgres": open_postgres}
+@asynccontextmanager
+async def open_sqlite(address: str, users: Sequence[str]) -> AsyncIterator[Count]:
+    """Store the users' records and return what counts, with aiosqlite and one connection in WAL mode."""
+    import aiosqlite  # noqa: PLC0415 - an optional extra
+
+    path = address.partition("///")[2] + ".plain"
+    async with aiosqlite.connect(path, isolation_level=None) as connection:
+        await connection.execute("PRAGMA journal_mode = WAL")
+        await connection.executescript(TABLES)
+        await connection.execute("BEGIN")
+        await connection.executemany(SQLITE_WRITE, [(user, make_record(user)) for user in users])
+        await connection.execute("COMMIT")
+
+        async def count(user: str) -> bool:
+            found = "SELECT record FROM plain_user WHERE user_id = ? AND campaign = 'campaign-1'"
+            ((text,),) = await connection.execute_fetchall(found, (user,))
+            record = json.loads(text)
+            if not await connection.execute_fetchall(SQLITE_CLAIM, (user,)):
+                return False
+            changed = make_record(record["userId"], "purchase")
+            await connection.execute_fetchall(SQLITE_WRITE, (user, changed))
+            return True
+
+        yield count
+
+
+OPENERS = {"redis": open_redis, "postgres": open_postgres, "sqlite": open_sqlite}
 
 
 async def measure(request: Request) -> Samples:
@@ -108,4 +137,10 @@ async def measure(request: Request) -> Samples:
         return make_sample(held, watch)
 
 
-serve({"storage": lambda request: asyncio.run(measure(request))}, "redis", "asyncpg", "hiredis")
+serve(
+    {"storage": lambda request: asyncio.run(measure(request))},
+    "redis",
+    "asyncpg",
+    "hiredis",
+    "aiosqlite",
+)

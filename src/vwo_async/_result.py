@@ -113,6 +113,12 @@ class Receipt:
         raise TypeError("an event cannot be pickled")
 
 
+def is_lost(receipt: Receipt) -> bool:
+    """Tell whether an event has come to nothing: it was not delivered, and no outbox has it for the next client."""
+    outcome = receipt.outcome
+    return outcome is not None and not outcome and outcome.status is not DeliveryStatus.KEPT
+
+
 class _UnpickledReceipt(Receipt):
     """What a pickle says of a receipt: its outcome as it stood, which no event will ever change."""
 

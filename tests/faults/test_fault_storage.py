@@ -30,12 +30,12 @@ from server import Server, running_server
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
-from waiting import until
 
 from vwo_async import InvalidInputError, Reason, TrackResult, VWOClient
 from vwo_async._error import StorageError
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.storage.redis import RedisUserStorage
+from vwo_async.storage.rounds import AssignVariation
 from vwo_async.storage.sql import SqlUserStorage
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Limits
@@ -280,7 +280,7 @@ async def test_row_70_what_another_has_counted_is_not_sent(
 
         client = client_with(storage, outbox=path, transport=transport, storage_timeout_s=5)
         await client.open()
-        client._engine.claims.claim = claim_never  # type: ignore[method-assign, assignment]
+        client._engine.storage.count_one = claim_never  # type: ignore[union-attr, method-assign]
         # As if the process had ended there: nothing of the call goes on.
         client._engine.reporter.take_back = lambda events: None  # type: ignore[method-assign]
         for user in ("mine", "theirs"):
@@ -952,12 +952,31 @@ async def test_row_68_a_storage_that_raises_no_exception(
         assert time.monotonic() - began < 2
 
 
-async def test_row_86_a_server_that_dies_in_the_middle_of_a_round(
-    redis_server: RedisServer,
-) -> None:
+def open_storage(server: Any) -> Any:
+    """Return a storage on *server*, a Redis or a PostgreSQL one."""
+    kind = RedisUserStorage if isinstance(server, RedisServer) else SqlUserStorage
+    return kind.from_url(server.url)
+
+
+@pytest.fixture(params=["redis_server", "own_postgres"])
+def storage_server(request: pytest.FixtureRequest) -> Any:
+    """A server that a test may kill."""
+    return request.getfixturevalue(request.param)
+
+
+async def fill_server(server: Any, users: Sequence[str]) -> None:
+    """Store records of *users*."""
+    async with open_storage(server) as storage:
+        if isinstance(storage, SqlUserStorage):
+            await storage.create_tables()
+        for start in range(0, len(users), 100):
+            await storage.run_round([AssignVariation(row(one)) for one in users[start:][:100]])
+
+
+async def test_row_86_a_server_that_dies_in_the_middle_of_a_round(storage_server: Any) -> None:
     """Each caller has his own outcome, and in the end no conversion is counted twice or lost."""
     users = [f"u{number}" for number in range(600)]
-    fill(redis_server, users)
+    await fill_server(storage_server, users)
     counted: Counter[str] = Counter()
     transport = RecordingTransport()
 
@@ -971,15 +990,15 @@ async def test_row_86_a_server_that_dies_in_the_middle_of_a_round(
                 return
             await asyncio.sleep(0.05)
 
-    async with RedisUserStorage.from_url(redis_server.url) as storage:
+    async with open_storage(storage_server) as storage:
         client = client_with(storage, on_storage_error="refuse", transport=transport)
         async with client:
             calls = asyncio.gather(*(track(user) for user in users for _ in range(2)))
             for _ in range(3):
                 await asyncio.sleep(0.1)
-                redis_server.kill()
+                storage_server.kill()
                 await asyncio.sleep(0.05)
-                await asyncio.to_thread(redis_server.start)
+                await asyncio.to_thread(storage_server.start)
             await calls
             await client.flush_events()
             assert client.statistics().storage_errors > 0
@@ -987,15 +1006,52 @@ async def test_row_86_a_server_that_dies_in_the_middle_of_a_round(
     assert counted == dict.fromkeys(users, 1)
 
 
-async def test_row_87_callers_cancelled_at_random(redis_server: RedisServer) -> None:
-    """Of 1,000 callers who share rounds, those who are cancelled disturb nobody and claim nothing."""
-    users = [f"u{number}" for number in range(1000)]
-    fill(redis_server, users)
-    rng = random.Random(1)
+CLAIM = """
+INSERT INTO vwo_claim (user_hash, campaign_hash, goal_hash, user_id, campaign_key, goal_identifier)
+VALUES (sha256(convert_to(:user_id, 'UTF8')), sha256('checkout'), sha256('signup'),
+    :user_id, 'checkout', 'signup')"""
+
+
+async def test_row_86_a_claim_that_is_made_after_its_time_out(own_postgres: PostgresServer) -> None:
+    """It is taken back once it is made, and not before: then the conversion can be counted."""
+    user = uuid.uuid4().hex
+    await fill_server(own_postgres, [user])
+    options: dict[str, Any] = {"storage_timeout_s": 0.3, "on_storage_error": "refuse"}
     async with (
-        RedisUserStorage.from_url(redis_server.url) as storage,
-        client_with(storage, storage_timeout_s=5) as client,
+        open_storage(own_postgres) as storage,
+        client_with(storage, **options) as client,
+        engine_of(own_postgres.url) as engine,
+        engine.connect() as connection,
     ):
+        assert await client.activate("checkout", user)
+        # Another's claim that is neither made nor given up keeps this one waiting.
+        await connection.execute(text(CLAIM), {"user_id": user})
+        result = await client.track("checkout", user, "signup")
+        assert reason_of(result) is Reason.STORAGE_ERROR
+        # The claim waits on, and a withdrawal would find nothing yet.
+        await asyncio.sleep(0.3)
+        await connection.rollback()
+        for _ in range(40):
+            await asyncio.sleep(0.1)
+            result = await client.track("checkout", user, "signup")
+            if reason_of(result) is not Reason.STORAGE_ERROR:
+                break
+        assert reason_of(result) is Reason.TRACKED
+
+
+@pytest.mark.parametrize("has_outbox", [False, True])
+async def test_row_87_callers_cancelled_at_random(
+    storage_server: Any, has_outbox: bool, tmp_path: Path
+) -> None:
+    """Of 1,000 callers who share rounds, those who are cancelled disturb nobody and claim nothing."""
+    run = uuid.uuid4().hex
+    users = [f"{run}{number}" for number in range(1000)]
+    await fill_server(storage_server, users)
+    rng = random.Random(1)
+    options: dict[str, Any] = {"storage_timeout_s": 5}
+    if has_outbox:
+        options["outbox"] = tmp_path / "outbox.db"
+    async with open_storage(storage_server) as storage, client_with(storage, **options) as client:
         tasks = [asyncio.ensure_future(client.track("checkout", one, "signup")) for one in users]
         loop = asyncio.get_running_loop()
         for task in rng.sample(tasks, 500):
@@ -1005,13 +1061,16 @@ async def test_row_87_callers_cancelled_at_random(redis_server: RedisServer) -> 
         assert set(ended) == {None, Reason.TRACKED}
         assert client.statistics().storage_errors == 0
         accepted = client.statistics().accepted
-        await until(lambda: count_claims(redis_server) == accepted)
+        kind = "redis" if isinstance(storage_server, RedisServer) else "sql"
+        while len({*users} & await find_claimed(kind, storage_server.url)) != accepted:
+            await asyncio.sleep(0.05)
         # Whom nobody counted can still be counted, and nobody else can.
         again = await track_all(client, users)
         assert again[Reason.TRACKED] == 1000 - accepted
         assert again[Reason.ALREADY_TRACKED] == accepted
         await client.flush_events()
         assert client.statistics().delivered == 1000
+        assert client.statistics().outbox_errors == 0
 
 
 def test_row_76_a_safe_text_of_ones_own() -> None:

@@ -147,7 +147,7 @@ def test_a_spared_user_takes_part_in_his_group() -> None:
     rollout = make_campaign(11, "r")
     file = group_of(rollout)
     file["holdouts"] = [{**HOLDOUT, "isGlobal": False, "featureIds": [1]}]
-    row = {"rolloutId": 11, "rolloutKey": "campaign11", "rolloutVariationId": 1}
+    row: dict[str, Any] = {"rolloutId": 11, "rolloutKey": "campaign11", "rolloutVariationId": 1}
     decision = with_row(file, **row).decide("f1", ASHLEY)
     assert decision.rollout is not None
     assert decision.experiment is not None
@@ -203,7 +203,7 @@ def test_holdouts_of_a_flag_that_cannot_be_decided() -> None:
     """Where a test cannot be evaluated, the new holdouts of a stored rollout are on record, and so are reported."""
     rollout, broken = make_campaign(11, "r"), make_campaign(1, segments={"user": 5})
     file = make_flag(rollout, broken, holdouts=[HOLDOUT])
-    row = {"rolloutId": 11, "rolloutKey": "campaign11", "rolloutVariationId": 1}
+    row: dict[str, Any] = {"rolloutId": 11, "rolloutKey": "campaign11", "rolloutVariationId": 1}
     decision = with_row(file, **row).decide("f1", ASHLEY)
     assert decision.reason is Reason.MALFORMED_SEGMENT
     assert list_impressions(decision) == [[9, 2]]

@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from vwo_async.testing import RecordingTransport
 pytestmark = pytest.mark.anyio
 
 ROW = {"userId": "Ashley", "campaignKey": "checkout", "variationName": "Variation-1"}
+VISITOR = ContextVar("visitor", default="")
 
 
 class Broken(MemoryUserStorage):
@@ -108,6 +110,32 @@ async def test_plain_functions() -> None:
         assert not await client.track("checkout", "Ashley", "signup")
         assert storage.rows["Ashley", "checkout"]["goalIdentifier"] == "signup"
     assert threading.get_ident() not in storage.threads
+
+
+async def test_each_call_is_made_in_its_own_context() -> None:
+    """Also a call that had to wait for a thread sees the context variables of whoever made it."""
+
+    class Tenants(Official):
+        def __init__(self) -> None:
+            super().__init__()
+            self.visitors: dict[str, str] = {}
+
+        def get(self, user_id: str, campaign_key: str) -> Any:
+            self.visitors[user_id] = VISITOR.get()
+            return super().get(user_id, campaign_key)
+
+    storage = Tenants()
+    storage.delay_s = 0.01
+    users = [f"u{number}" for number in range(40)]
+    async with client_with(storage, storage_timeout_s=5) as client:
+
+        async def visit(user_id: str) -> None:
+            VISITOR.set(user_id)
+            await client.get_variation_name("checkout", user_id)
+
+        await asyncio.gather(*map(visit, users))
+        assert client.statistics().storage_errors == 0
+    assert storage.visitors == {one: one for one in users}
 
 
 @pytest.mark.timed

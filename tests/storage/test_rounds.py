@@ -155,6 +155,28 @@ async def test_claim_and_mark_are_one(storage: Any) -> None:
     assert await storage.claim_goal("u", "c", "g") is False
 
 
+@pytest.mark.parametrize("others", [0, 5])
+async def test_a_known_user(storage: Any, others: int) -> None:
+    """A user with a record is claimed and marked without sending it again, alone or among others."""
+    for number in range(others + 1):
+        await storage.set(record(f"u{number}", goalIdentifier="x", metaData={"n": number}))
+
+    async def claim(goal: str, owner: str) -> list[bool]:
+        users = [f"u{number}" for number in range(others + 1)]
+        requests = [CountConversion(user, "c", goal, owner, None) for user in users]
+        return [bool(one) for one in await ask(storage, *requests)]
+
+    assert all(await claim("g", "a"))
+    assert not any(await claim("g", "b"))
+    assert all(await claim("g", "a"))
+    for number in range(others + 1):
+        expected = record(f"u{number}", goalIdentifier="x_vwo_g", metaData={"n": number})
+        assert await storage.get(f"u{number}", "c") == expected
+        assert await ask(storage, count(f"u{number}", "h", "")) == [True]
+    # Marked without a claim, it is nobody's to count.
+    assert not any(await claim("h", "a"))
+
+
 async def test_a_record_that_is_gone_is_written(storage: Any) -> None:
     """Where there is no record any more, counting writes one; without data there is a claim alone."""
     assert await ask(storage, count("u", "g", "a", metaData={"n": 1})) == [True]

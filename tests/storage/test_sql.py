@@ -21,16 +21,19 @@ from typing import Any
 
 import pytest
 from postgres import PostgresServer
+from sample import settings
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from vwo_async import Reason, VWOClient
 from vwo_async._error import InvalidInputError, StorageError
 from vwo_async.storage import GoalClaims, ManyReader, UserStorage, sql
 from vwo_async.storage._backend import sql_engine
 from vwo_async.storage.sql import SqlUserStorage
+from vwo_async.testing import RecordingTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -818,6 +821,23 @@ async def test_closing_while_the_server_hangs(own_postgres: PostgresServer) -> N
             assert time.monotonic() - began_at < 5
         finally:
             own_postgres.resume()
+
+
+@pytest.mark.timed
+async def test_a_client_closes_at_once_while_the_server_hangs(own_postgres: PostgresServer) -> None:
+    """A round that nobody waits for any more is the storage's to end, and no client waits for it."""
+    storage = SqlUserStorage.from_url(own_postgres.url)
+    options: dict[str, Any] = {"user_storage": storage, "storage_timeout_s": 0.2}
+    own_postgres.pause()
+    try:
+        async with VWOClient(settings(), transport=RecordingTransport(), **options) as client:
+            result = await client.track("checkout", "Ashley", "signup")
+            assert result.reason is Reason.STORAGE_ERROR
+            began_at = time.monotonic()
+        assert time.monotonic() - began_at < 1
+    finally:
+        own_postgres.resume()
+        await storage.aclose()
 
 
 @dataclass

@@ -16,7 +16,7 @@ from .._core.goal import counts_once
 from .._core.plan import Campaign
 from .._delivery.outbox.journal import Claim
 from .._reason import Reason
-from .._result import CampaignTrack, DeliveryStatus, Receipt
+from .._result import CampaignTrack, Receipt, is_lost
 from .._storage.access import StorageAccess
 from .._storage.pending import NOT_ASKED
 from .._storage.record import find_rest, make_data
@@ -75,11 +75,13 @@ class ConversionClaims:
         self, call: TrackCall, conversions: Sequence[Conversion], stored_records: StoredRecords
     ) -> list[Conversion]:
         """Return *conversions*, those that may be counted only once with a name to claim them under."""
+        storage = self._storage
+        if storage is None or not storage.has_claims:
+            return list(conversions)
         named: list[Conversion] = []
         for one in conversions:
-            if self._storage is not None and self._needs_claim(call, one, stored_records):
-                ends_at = stored_records.ends_at
-                owner = await self._storage.choose_owner(one.claim[:3], ends_at)
+            if _needs_claim(call, one, stored_records):
+                owner = await storage.choose_owner(one.claim[:3], stored_records.ends_at)
                 named.append(one._replace(owner=owner))
             else:
                 named.append(one)
@@ -110,23 +112,6 @@ class ConversionClaims:
                 self._settle_lost(one, refusal, stored_records)
         return kept, refused
 
-    def _needs_claim(self, call: TrackCall, one: Conversion, stored_records: StoredRecords) -> bool:
-        """Tell whether the storage must settle who counts a conversion.
-
-        Only that of a user whose record says that he has this variation: a forced one is not stored,
-        and where the caller said what is stored, he answers for it. A record whose variation is gone
-        counts for nothing, and neither do the claims made with it.
-        """
-        return (
-            self._storage is not None
-            and self._storage.has_claims
-            and one.decision.reason is Reason.STORED
-            and not stored_records.is_given
-            # Such an identifier is recognised in no record, so it counts each time with any storage.
-            and SEPARATOR not in one.goal.identifier
-            and counts_once(one.goal, tracks_returning_user=call.tracks_returning_user)
-        )
-
     def _find_refusal(self, is_ours: bool | None) -> Reason | None:
         """Return why a conversion does not count, given the storage's answer: None where it gave none."""
         if is_ours is False:
@@ -138,7 +123,7 @@ class ConversionClaims:
     def _settle_lost(self, one: Conversion, refusal: Reason, stored_records: StoredRecords) -> None:
         if refusal is Reason.STORAGE_ERROR:
             # The claim may have been made although no answer came.
-            self.release([one.claim])
+            self.withdraw([one.claim])
         else:
             stored = stored_records.find(one.campaign)
             goals = () if stored is None else stored.goals
@@ -168,11 +153,11 @@ class ConversionClaims:
             # Nothing may count twice: it waits until the storage says whose it is.
             await asyncio.sleep(CONFIRM_INTERVAL_S)
 
-    def release(self, claims: Iterable[Claim]) -> None:
+    def withdraw(self, claims: Iterable[Claim]) -> None:
         """Give claims back, soon."""
         if self._storage is not None:
             for claim in claims:
-                self._storage.release_soon(WithdrawConversion(*claim))
+                self._storage.withdraw_soon(WithdrawConversion(*claim))
 
     async def mark(
         self, call: TrackCall, accepted: Iterable[Accepted], stored_records: StoredRecords
@@ -193,7 +178,7 @@ class ConversionClaims:
                 Stored(record.variation_name, record.goals, find_rest(data)),
             )
             if receipt is not None:
-                self.release_on_failure(receipt, [conversion.claim])
+                self.withdraw_on_failure(receipt, [conversion.claim])
             is_stored = conversion.decision.reason is Reason.STORED
             if conversion.is_marked and storage.marks_with_claim:
                 continue
@@ -213,7 +198,7 @@ class ConversionClaims:
                 found.setdefault(receipt, []).append(conversion.claim)
         return found
 
-    def release_on_failure(self, receipt: Receipt, claims: Sequence[Claim]) -> None:
+    def withdraw_on_failure(self, receipt: Receipt, claims: Sequence[Claim]) -> None:
         """Unmark conversions if their event is refused or given up, so that they can be tracked again."""
         storage = self._storage
         if not claims or storage is None:
@@ -221,15 +206,30 @@ class ConversionClaims:
         context = copy_context()
 
         def settled() -> None:
-            outcome = receipt.outcome
-            if outcome is not None and not outcome and outcome.status is not DeliveryStatus.KEPT:
+            if is_lost(receipt):
                 for claim in claims:
-                    storage.release_soon(WithdrawConversion(*claim), context)
+                    storage.withdraw_soon(WithdrawConversion(*claim), context)
 
         if receipt.outcome is None:
             receipt.on_settled(settled)
         else:
             settled()
+
+
+def _needs_claim(call: TrackCall, one: Conversion, stored_records: StoredRecords) -> bool:
+    """Tell whether the storage must settle who counts a conversion.
+
+    Only that of a user whose record says that he has this variation: a forced one is not stored,
+    and where the caller said what is stored, he answers for it. A record whose variation is gone
+    counts for nothing, and neither do the claims made with it.
+    """
+    return (
+        one.decision.reason is Reason.STORED
+        and not stored_records.is_given
+        # Such an identifier is recognised in no record, so it counts each time with any storage.
+        and SEPARATOR not in one.goal.identifier
+        and counts_once(one.goal, tracks_returning_user=call.tracks_returning_user)
+    )
 
 
 def _make_count(call: TrackCall, one: Conversion, stored_records: StoredRecords) -> CountConversion:

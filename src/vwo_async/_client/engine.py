@@ -146,7 +146,7 @@ class ClientEngine(Generic[SnapshotT]):
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self.reporter.start(
-            self.snapshot.account, self.claims.release_on_failure, self.claims.confirm
+            self.snapshot.account, self.claims.withdraw_on_failure, self.claims.confirm
         )
         self.settings_refresh.start()
         self.loop = loop
@@ -208,7 +208,7 @@ class ClientEngine(Generic[SnapshotT]):
         self.consent.close()
         # What the end of the last events set off.
         grace_s = max(ends_at - time.monotonic(), CLOSE_GRACE_S)
-        storage = () if self.storage is None else (self.storage.settle(grace_s),)
+        storage = () if self.storage is None else (self.storage.aclose(grace_s),)
         await asyncio.gather(*storage, *(one.settle(grace_s) for one in self._callbacks()))
         await self.settings_refresh.aclose()
 
@@ -259,7 +259,7 @@ class Engine(ClientEngine[Snapshot]):
         has_quick_path: Whether deciding and reporting have nothing to wait for and nobody to tell, so
             that plain functions can do both; with an outbox the caller then has the event kept.
         refusals: Tells of calls for campaigns that the method does not apply to.
-        has_stored_path: The same with a user storage that takes rounds, which is all there is to wait for.
+        has_stored_path: The same with a user storage that takes rounds, which is waited for, as an outbox is.
     """
 
     endpoint = FULLSTACK
@@ -278,7 +278,6 @@ class Engine(ClientEngine[Snapshot]):
             self.storage is not None
             and self.storage.marks_with_claim
             and options.integrations is None
-            and options.outbox is None
             and not options.development_mode
             and not options.should_track_returning_user
         )

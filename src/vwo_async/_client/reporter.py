@@ -29,6 +29,7 @@ from .._result import (
     Receipt,
     SingleTrack,
     TrackResult,
+    is_lost,
     list_pending,
     receipt_of_single,
 )
@@ -353,7 +354,7 @@ class Reporter:
             self._restorer.forget(ended)
         if self._drop_callback is not None:
             for event in ended:
-                if event.outcome is not None and not event.outcome and not _is_kept(event):
+                if event.outcome is not None and is_lost(event):
                     self._drop_callback.call_soon(event.outcome, event.dump())
         if self._flush_callback is not None:
             self._tell_flush(ended)

@@ -235,7 +235,7 @@ async def count(
         receipts = reporter.put(events)
         accepted, no_room = sort_receipts(kept, receipts)
     finally:
-        claims.release(_list_unused_claims(kept, accepted))
+        claims.withdraw(_list_unused_claims(kept, accepted))
         drafts.take_back(one.receipt for one in accepted)
     recorded = reporter.keep(
         [one for one in receipts or () if not drafts.is_kept(one)],

@@ -10,8 +10,10 @@ from functools import partial
 
 from .._core.goal import Revenue, counts_once
 from .._core.plan import Campaign, Goal, Variation
+from .._delivery.event import Event
+from .._delivery.outbox.journal import Claim
 from .._reason import Reason
-from .._result import CampaignTrack, DeliveryStatus, Receipt, SingleTrack, TrackResult
+from .._result import CampaignTrack, Receipt, SingleTrack, TrackResult, is_lost
 from .._storage.access import StorageAccess
 from .._storage.pending import Failure
 from .._user import User
@@ -58,7 +60,16 @@ class _StoredCall:
         ends_at: Until when it waits for the storage, by the storage's clock.
     """
 
-    __slots__ = ("_campaign", "_engine", "_goal", "_storage", "_user", "ends_at", "notes")
+    __slots__ = (
+        "_campaign",
+        "_engine",
+        "_goal",
+        "_is_put",
+        "_storage",
+        "_user",
+        "ends_at",
+        "notes",
+    )
 
     def __init__(
         self, engine: Engine, storage: StorageAccess, user: User, campaign: Campaign, goal: Goal
@@ -68,6 +79,7 @@ class _StoredCall:
         self._user = user
         self._campaign = campaign
         self._goal = goal
+        self._is_put = False
         self.notes: list[str] = []
         self.ends_at = storage.find_deadline()
 
@@ -79,19 +91,37 @@ class _StoredCall:
 
     async def count(self, variation: Variation, revenue: Revenue) -> TrackResult:
         """Claim and mark the conversion in one step, then put its event on the queue."""
-        storage = self._storage
+        storage, engine = self._storage, self._engine
         conversion = self._user.id, self._campaign.key, self._goal.identifier
         owner = storage.begin_owner() or await storage.choose_owner(conversion, self.ends_at)
+        claim = Claim(*conversion, owner)
+        event = engine.snapshot.event_factory.make_conversion(
+            self._user, self._campaign, variation, self._goal, revenue
+        )
+        if not engine.has_outbox:
+            return await self._count(event, claim, variation)
+        try:
+            # Before the storage hears of it; see `drafts`.
+            kept = engine.reporter.keep_ahead({event: (claim,)})
+            if kept is not None:
+                await kept
+            return await self._count(event, claim, variation)
+        finally:
+            if not self._is_put:
+                engine.reporter.take_back((event,))
+
+    async def _count(self, event: Event, claim: Claim, variation: Variation) -> TrackResult:
+        storage = self._storage
         # There was a record a moment ago; should it be gone, the claim is enough.
-        request = CountConversion(*conversion, owner, None)
+        request = CountConversion(*claim, None)
         is_ours = await storage.count_one(request, self.notes, self.ends_at)
         if is_ours is False:
             return self.refuse(Reason.ALREADY_TRACKED, variation)
         if is_ours is None and self._engine.refuses:
-            storage.release_soon(WithdrawConversion(*conversion, owner))
+            storage.withdraw_soon(WithdrawConversion(*claim))
             return self.refuse(Reason.STORAGE_ERROR, variation)
-        event = self._put(variation, revenue, WithdrawConversion(*conversion, owner))
-        if event is None:
+        self._put(event, WithdrawConversion(*claim))
+        if not self._is_put:
             return self.refuse(Reason.QUEUE_FULL, variation)
         if is_ours is None:
             # It may not have been marked; where writing takes too long, it goes on without this call.
@@ -99,29 +129,19 @@ class _StoredCall:
             await storage.mark((unowned,), self.notes, self.ends_at)
         return SingleTrack(self._campaign.key, variation.name, event, tuple(self.notes))
 
-    def _put(
-        self, variation: Variation, revenue: Revenue, withdrawal: WithdrawConversion
-    ) -> Receipt | None:
-        """Put the event on the queue; if it comes to nothing, now or later, the claim is given back."""
-        engine = self._engine
-        event = engine.snapshot.event_factory.make_conversion(
-            self._user, self._campaign, variation, self._goal, revenue
-        )
-        is_accepted = False
+    def _put(self, event: Event, withdrawal: WithdrawConversion) -> None:
+        """Put the event on the queue; if it comes to nothing, now or later, the conversion is taken back."""
         try:
-            is_accepted = engine.reporter.put_one(event)
+            self._is_put = self._engine.reporter.put_one(event)
         finally:
-            if not is_accepted:
-                self._storage.release_soon(withdrawal)
-        if not is_accepted:
-            return None
-        event.on_settled(partial(_release_if_lost, self._storage, event, withdrawal))
-        return event
+            if not self._is_put:
+                self._storage.withdraw_soon(withdrawal)
+        if self._is_put:
+            event.on_settled(partial(_withdraw_if_lost, self._storage, event, withdrawal))
 
 
-def _release_if_lost(
+def _withdraw_if_lost(
     storage: StorageAccess, receipt: Receipt, withdrawal: WithdrawConversion
 ) -> None:
-    outcome = receipt.outcome
-    if outcome is not None and not outcome and outcome.status is not DeliveryStatus.KEPT:
-        storage.release_soon(withdrawal)
+    if is_lost(receipt):
+        storage.withdraw_soon(withdrawal)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .._core.decision import Stored
 from .._log import FailureLog
-from ..storage.memory import MemoryUserStorage
 from ..storage.protocol import PlainUserStorage, StoredDecision, UserStorage
 from ..storage.rounds import (
     AssignVariation,
@@ -28,8 +27,8 @@ from .method_calls import MethodCalls
 from .pending import NOT_ASKED, UNRESPONSIVE, Failure, PendingRequest
 from .per_user_queue import UserCall, UserQueues
 from .record import RowReader, make_data, read_row
-from .releases import Releases
 from .round_calls import RoundCalls, find_rounds
+from .withdrawals import Withdrawals
 from .worker_thread import MAX_THREADS
 
 # How many calls of methods may be under way, and how many more may wait that nobody waits for.
@@ -37,7 +36,7 @@ MAX_CALLS = 1000
 MAX_UNAWAITED = 1000
 # So many rounds can be under way beside each other, where some take long.
 MAX_ROUNDS = 4
-MAX_REQUESTS = 256
+MAX_REQUESTS = 128
 MAX_TICK_S = 0.01
 
 
@@ -87,34 +86,37 @@ class StorageAccess:
         self.has_claims = backend.has_claims
         self.marks_with_claim = rounds is not None
         # Apart, since there are storages that read and cannot write, as a replica without its primary.
-        self._reads = self._make_channel(PROBE_INTERVAL_S)
-        self._writes = self._make_channel(RETRY_INTERVAL_S)
+        self._reads = self._make_channel(PROBE_INTERVAL_S, is_for_reads=True)
+        self._writes = self._make_channel(RETRY_INTERVAL_S, is_for_reads=False)
         self._reads.health.on_change(self._on_read_health)
         self._writes.health.on_change(self._on_write_health)
-        begin = self._begin_method_release if rounds is None else self._begin_withdrawal
-        self._releases = Releases(begin, lambda: self._writes.health.is_stalled)
-        self._unsettled: dict[WithdrawConversion, PendingRequest] = {}
-        self._release_tasks: set[asyncio.Task[None]] = set()
+        self._begin_by_kind = self._begin_by_methods if rounds is None else self._begin_by_round
+        self._withdrawals = Withdrawals(
+            self._begin_withdrawal, lambda: self._writes.health.is_stalled
+        )
+        self._unended: dict[WithdrawConversion, PendingRequest] = {}
+        self._withdrawal_tasks: set[asyncio.Task[None]] = set()
         self._owner_prefix = ""
         self._owners = 0
         self._failures = FailureLog("user storage")
 
-    def _make_channel(self, probe_interval_s: float) -> AnyChannel:
+    def _make_channel(self, probe_interval_s: float, *, is_for_reads: bool) -> AnyChannel:
         backend, clock, timeout_s = self._backend, self._clock, self._timeout_s
-        if isinstance(backend, RoundCalls) and isinstance(backend.storage, MemoryUserStorage):
-            health = StorageHealth(clock, timeout_s, probe_interval_s)
-            return InstantChannel(backend.storage.answer, backend.name, health)
+        health = StorageHealth(clock, timeout_s, probe_interval_s)
+        if isinstance(backend, RoundCalls) and backend.answer_now is not None:
+            return InstantChannel(backend.answer_now, backend.name, health)
         options: dict[str, Any] = {
             "clock": clock,
             "timeout_s": timeout_s,
-            "health": StorageHealth(clock, timeout_s, probe_interval_s),
+            "health": health,
             "probe": backend.probe,
         }
         if isinstance(backend, RoundCalls):
-            bounds = {"max_flights": MAX_ROUNDS, "max_requests": MAX_REQUESTS}
-            return RoundChannel(backend.answer, backend.name, **options, **bounds)
-        max_flights = MAX_THREADS if backend.has_plain_methods else MAX_CALLS
-        return CallChannel(backend.answer, backend.name, **options, max_flights=max_flights)
+            options |= {"max_flights": MAX_ROUNDS, "abandon": backend.abandon}
+            return RoundChannel(backend.answer, backend.name, max_requests=MAX_REQUESTS, **options)
+        options["max_flights"] = MAX_THREADS if backend.has_plain_methods else MAX_CALLS
+        joins = is_for_reads and backend.reads_many
+        return CallChannel(backend.answer, backend.name, joins=joins, **options)
 
     def _on_read_health(self, is_stalled: bool) -> None:
         if not is_stalled and self._writes.health.is_stalled:
@@ -123,7 +125,7 @@ class StorageAccess:
 
     def _on_write_health(self, is_stalled: bool) -> None:
         if not is_stalled:
-            self._releases.retry_all()
+            self._withdrawals.retry_all()
 
     @property
     def errors(self) -> int:
@@ -152,7 +154,10 @@ class StorageAccess:
             ends_at: How long to wait, see `find_deadline`.
         """
         requests = [ReadRecord(user_id, key) for key in campaign_keys]
-        outcomes = await self._ask(self._reads, requests, ends_at)
+        if self._reads.health.is_stalled:
+            outcomes: list[Any] = [UNRESPONSIVE] * len(requests)
+        else:
+            outcomes = await self._exchange(self._reads, requests, ends_at)
         rows = [
             one
             if isinstance(one, Failure)
@@ -173,9 +178,9 @@ class StorageAccess:
         self, stored: Stored | Failure | None, read: ReadRecord
     ) -> Stored | Failure | None:
         """Return what was read without the goals that are about to be taken back."""
-        if not isinstance(stored, Stored) or not self._releases.has_any:
+        if not isinstance(stored, Stored) or not self._withdrawals.has_any:
             return stored
-        has = self._releases.has
+        has = self._withdrawals.has
         goals = tuple(
             one for one in stored.goals if not has((read.user_id, read.campaign_key, one))
         )
@@ -202,7 +207,7 @@ class StorageAccess:
         stored = outcome if isinstance(outcome, Failure) else self._read(outcome, request)
         if isinstance(stored, Failure):
             self._note_all((stored,), notes)
-        elif stored is not None and self._releases.has_any:
+        elif stored is not None and self._withdrawals.has_any:
             return self._without_withdrawn(stored, request)
         return stored
 
@@ -219,25 +224,22 @@ class StorageAccess:
         self, data: Mapping[str, Any], replaced: str | None, notes: list[str], ends_at: float
     ) -> None:
         """Keep a record that was just made; see `AssignVariation`."""
-        await self._write([AssignVariation(data, replaced)], notes, ends_at)
+        await self.mark([AssignVariation(data, replaced)], notes, ends_at)
 
     async def mark(
         self, requests: Sequence[StorageRequest], notes: list[str], ends_at: float
     ) -> None:
-        """Write what became of conversions; each write runs to its end even if the caller is gone."""
-        await self._write(requests, notes, ends_at)
+        """Write what became of users and conversions; each write runs to its end even if the caller is gone.
 
-    async def _write(
-        self, requests: Sequence[StorageRequest], notes: list[str], ends_at: float
-    ) -> None:
-        """Write, and wait for that; where writes have timed out of late, without waiting."""
+        It is waited for, but not where writes have timed out of late.
+        """
         channel = self._writes
         if channel.health.is_stalled:
             self._note_all([UNRESPONSIVE], notes)
             if channel.size < MAX_UNAWAITED:
-                self._submit(channel, requests)
+                channel.submit(requests)
             return
-        pending = self._submit(channel, requests)
+        pending = channel.submit(requests)
         await self._wait(pending, ends_at)
         self._note_all([self._outcome_of(one) for one in pending], notes)
 
@@ -258,7 +260,7 @@ class StorageAccess:
         if channel.health.is_stalled:
             self._note_all([UNRESPONSIVE], notes)
             return [None] * len(wanted)
-        pending = self._submit(channel, wanted)
+        pending = channel.submit(wanted)
         await self._wait_for_claims(pending, wanted, ends_at)
         outcomes = [self._outcome_of(one) for one in pending]
         self._note_all(outcomes, notes)
@@ -269,7 +271,7 @@ class StorageAccess:
 
     def _is_undecided(self, outcome: Any, request: CountConversion) -> bool:
         """Tell whether the conversion is another call's that is about to give it back."""
-        return not outcome and self._releases.has_any and self._releases.has(request[:3])
+        return not outcome and self._withdrawals.has_any and self._withdrawals.has(request[:3])
 
     async def count_one(
         self, request: CountConversion, notes: list[str], ends_at: float
@@ -279,7 +281,7 @@ class StorageAccess:
         if isinstance(channel, InstantChannel):
             outcome: Any = channel.answer(request)
         elif channel.health.is_stalled:
-            return (await self.count((request,), notes, ends_at))[0]
+            outcome = UNRESPONSIVE
         else:
             pending = channel.submit_one(request)
             try:
@@ -287,8 +289,8 @@ class StorageAccess:
             except asyncio.CancelledError:
                 self._leave_claims((pending,), (request,))
                 raise
-            if not pending.is_settled:
-                self._keep_unsettled((pending,), (request,))
+            if not pending.is_ended:
+                self._keep_unended((pending,), (request,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
         if isinstance(outcome, Failure):
             self._note_all((outcome,), notes)
@@ -307,7 +309,7 @@ class StorageAccess:
         except asyncio.CancelledError:
             self._leave_claims(pending, wanted)
             raise
-        self._keep_unsettled(pending, wanted)
+        self._keep_unended(pending, wanted)
 
     def _leave_claims(
         self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
@@ -315,33 +317,33 @@ class StorageAccess:
         """Have claims given back whose caller is gone."""
         drop(pending)
         for one, request in zip(pending, wanted, strict=True):
-            one.on_settled(partial(self._undo, one, request))
+            one.on_ended(partial(self._undo, one, request))
 
-    def _keep_unsettled(
+    def _keep_unended(
         self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
     ) -> None:
         """Remember claims that are still under way, so that none is given back before it is made."""
         drop(pending)
         for one, request in zip(pending, wanted, strict=True):
-            if not one.is_settled:
+            if not one.is_ended:
                 key = _withdrawal_of(request)
-                self._unsettled[key] = one
-                one.on_settled(partial(self._unsettled.pop, key, None))
+                self._unended[key] = one
+                one.on_ended(partial(self._unended.pop, key, None))
 
     def begin_owner(self) -> str:
         """Return what `choose_owner` does where it need not wait; empty where it must."""
-        return "" if self._releases.has_any else self.make_owner()
+        return "" if self._withdrawals.has_any else self.make_owner()
 
     async def choose_owner(self, conversion: tuple[str, str, str], ends_at: float) -> str:
         """Return the name under which a call claims *conversion*, which no other call has.
 
         If an earlier claim could not be given back yet, and so is nobody's, it is the name of that one.
         """
-        if self._releases.has_any:
+        if self._withdrawals.has_any:
             waiting = PendingRequest(WithdrawConversion(*conversion, ""))
-            if self._releases.on_ended(conversion, partial(waiting.settle, None)):
+            if self._withdrawals.on_ended(conversion, partial(waiting.settle, None)):
                 await self._wait_for_one(waiting, ends_at)
-            owner = self._releases.take_over(conversion)
+            owner = self._withdrawals.take_over(conversion)
             if owner:
                 return owner
         return self.make_owner()
@@ -357,23 +359,15 @@ class StorageAccess:
     def _undo(self, pending: PendingRequest, request: CountConversion) -> None:
         """Give back what a caller claimed who is gone; a claim that failed may have been made all the same."""
         if pending.has_begun and pending.outcome is not False:
-            self._releases.add(_withdrawal_of(request), None)
+            self._withdrawals.add(_withdrawal_of(request), None)
 
     # Asking
-
-    async def _ask(
-        self, channel: AnyChannel, requests: Sequence[StorageRequest], ends_at: float
-    ) -> list[Any]:
-        """Return the outcome of each of *requests*, or why there is none."""
-        if channel.health.is_stalled:
-            return [UNRESPONSIVE] * len(requests)
-        return await self._exchange(channel, requests, ends_at)
 
     async def _exchange(
         self, channel: AnyChannel, requests: Sequence[StorageRequest], ends_at: float
     ) -> list[Any]:
-        """As `_ask`, but also where the storage is known not to answer."""
-        pending = self._submit(channel, requests)
+        """Return the outcome of each of *requests*, or why there is none, waiting for a stalled storage too."""
+        pending = channel.submit(requests)
         try:
             await self._wait(pending, ends_at)
         finally:
@@ -387,14 +381,6 @@ class StorageAccess:
         if not pending.has_begun:
             return NOT_ASKED
         return Failure(f"{self._backend.name((pending.request,))} timed out")
-
-    def _submit(
-        self, channel: AnyChannel, requests: Sequence[StorageRequest]
-    ) -> list[PendingRequest]:
-        is_joint = channel is self._reads and self._backend.reads_many
-        if is_joint and len(requests) > 1 and isinstance(channel, CallChannel):
-            return channel.submit(requests)
-        return [channel.submit_one(one) for one in requests]
 
     async def _wait_for_one(self, pending: PendingRequest, ends_at: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -432,7 +418,7 @@ class StorageAccess:
 
     # Taking back
 
-    def release_soon(self, withdrawal: WithdrawConversion, context: Context | None = None) -> None:
+    def withdraw_soon(self, withdrawal: WithdrawConversion, context: Context | None = None) -> None:
         """Take back that a conversion was tracked: its event came to nothing.
 
         Args:
@@ -440,14 +426,20 @@ class StorageAccess:
             context: That of the call which tracked it, for storages that keep something there.
         """
         self._queues.forget(*withdrawal[:2])
-        pending = self._unsettled.pop(withdrawal, None)
-        if pending is None:
-            self._releases.add(withdrawal, context)
-        else:
-            # Not before the claim itself has ended, which it might overtake.
-            pending.on_settled(partial(self._releases.add, withdrawal, context))
+        self._withdrawals.add(withdrawal, context)
 
     def _begin_withdrawal(
+        self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
+    ) -> None:
+        begin = partial(self._begin_by_kind, withdrawal, context, end)
+        claim = self._unended.pop(withdrawal, None)
+        if claim is None:
+            begin()
+        else:
+            # Not before the claim itself has ended, which it might overtake.
+            claim.on_ended(begin)
+
+    def _begin_by_round(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
     ) -> None:
         pending = self._writes.submit_one(withdrawal)
@@ -461,16 +453,16 @@ class StorageAccess:
 
         pending.on_settled(settled)
 
-    def _begin_method_release(
+    def _begin_by_methods(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
     ) -> None:
         task = asyncio.get_running_loop().create_task(
-            self._release_by_methods(withdrawal, end), context=context
+            self._withdraw_by_methods(withdrawal, end), context=context
         )
-        self._release_tasks.add(task)
-        task.add_done_callback(self._release_tasks.discard)
+        self._withdrawal_tasks.add(task)
+        task.add_done_callback(self._withdrawal_tasks.discard)
 
-    async def _release_by_methods(
+    async def _withdraw_by_methods(
         self, withdrawal: WithdrawConversion, end: Callable[[bool], None]
     ) -> None:
         """Release the claim and take the goal out of the record, when the calls ahead have had their turn."""
@@ -498,11 +490,10 @@ class StorageAccess:
         Raises:
             _UnreadError: The record could not be read.
         """
-        notes: list[str] = []
         read = ReadRecord(user_id, campaign_key)
         (outcome,) = await self._exchange(self._reads, [read], self.find_deadline())
         stored = outcome if isinstance(outcome, Failure) else self._read(outcome, read)
-        self._note_all([stored], notes)
+        self._note_all([stored], [])
         if isinstance(stored, Failure):
             raise _UnreadError
         if stored is None or goal not in stored.goals:
@@ -523,15 +514,15 @@ class StorageAccess:
         """Note what failed."""
         self._note_all([failure], notes)
 
-    async def settle(self, timeout_s: float) -> None:
+    async def aclose(self, timeout_s: float) -> None:
         """Take back what came to nothing and let writes end, for at most *timeout_s*; then cut off the rest."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout_s
-        lost = await self._releases.settle(timeout_s)
+        lost = await self._withdrawals.aclose(timeout_s)
         if lost:
             what = f"{lost} conversions that were not sent stay claimed"
             self._failures.add(what, number=lost)
-        for task in list(self._release_tasks):
+        for task in list(self._withdrawal_tasks):
             task.cancel()
         self._reads.cut()
         await self._writes.aclose(ends_at)

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -27,12 +27,11 @@ Ask: TypeAlias = Callable[[Sequence[StorageRequest]], Awaitable[Sequence[Any]]]
 class Flight:
     """Requests that the storage was asked together, in a task of their own."""
 
-    __slots__ = ("asked_at", "is_over", "pending", "task", "timer")
+    __slots__ = ("asked_at", "pending", "task", "timer")
 
     def __init__(self, pending: Sequence[PendingRequest], asked_at: float) -> None:
         self.pending = pending
         self.asked_at = asked_at
-        self.is_over = False
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
 
@@ -48,6 +47,7 @@ class Channel:
         health: Knows whether it answers.
         probe: Returns what asks it for a sign of life, given a request that was not answered.
         max_flights: How many tasks may be asking at a time.
+        abandon: Has a task end that nobody waits for any more, and looks after it; None to cancel it.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Channel:
         health: StorageHealth,
         probe: Callable[[StorageRequest], Coroutine[Any, Any, object]],
         max_flights: int,
+        abandon: Callable[[asyncio.Task[None]], object] | None = None,
     ) -> None:
         self._ask = ask
         self._name = name
@@ -67,8 +68,11 @@ class Channel:
         self._timeout_s = timeout_s
         self._probe = probe
         self._max_flights = max_flights
+        self._abandon_task = abandon
+        # Whose outcome is still waited for: one that was given up is not in here.
         self._flights: set[Flight] = set()
         self._late: set[asyncio.Task[None]] = set()
+        self._is_leaving = False
         self.health = health
         health.on_change(self._on_health)
 
@@ -76,8 +80,23 @@ class Channel:
         """Have *request* answered; the outcome is known now or later."""
         raise NotImplementedError
 
+    def submit(self, requests: Sequence[StorageRequest]) -> list[PendingRequest]:
+        """Have each of *requests* answered, which belong to one call of the API."""
+        raise NotImplementedError
+
     def _leave(self) -> None:
         """Begin with what waits, as far as may be."""
+        if self._is_leaving:
+            # Some flights end while they begin, and whoever began them sees to the next.
+            return
+        self._is_leaving = True
+        try:
+            self._begin_waiting()
+        finally:
+            self._is_leaving = False
+
+    def _begin_waiting(self) -> None:
+        """Do the work of `_leave`, which does not come here again meanwhile."""
         raise NotImplementedError
 
     def _take_all(self) -> list[PendingRequest]:
@@ -88,7 +107,7 @@ class Channel:
         """Return for each of *requests*, which were asked together, what was called for it."""
         raise NotImplementedError
 
-    def _begin(self, pending: Sequence[PendingRequest], context: Context | None) -> None:
+    def _begin(self, pending: Sequence[PendingRequest], context: Context) -> None:
         flight = Flight(pending, self._clock.now)
         for one in pending:
             one.has_begun = True
@@ -114,7 +133,7 @@ class Channel:
 
     def _land(self, flight: Flight, outcomes: Sequence[Any]) -> None:
         """Hand each its outcome; one that comes after the time-out is of use as a sign of life alone."""
-        if flight.is_over:
+        if flight not in self._flights:
             self.health.answered()
             return
         self._end(flight)
@@ -136,7 +155,7 @@ class Channel:
 
     def _expire(self, flight: Flight) -> None:
         """Wait no longer: the task is cancelled, and ends when it will."""
-        if flight.is_over:
+        if flight not in self._flights:
             return
         self._abandon(flight)
         for one, name in zip(flight.pending, self._list_names(flight), strict=True):
@@ -145,17 +164,22 @@ class Channel:
         self._leave()
 
     def _abandon(self, flight: Flight) -> None:
-        """Cancel the task, which may go on for a while all the same."""
+        """Let the task go, which may go on for a while all the same."""
         self._end(flight)
         task = flight.task
-        if task is not None and not task.done():
+        if task is None or task.done():
+            return
+        task.add_done_callback(_look)
+        if self._abandon_task is not None:
+            for one in flight.pending:
+                one.late_task = task
+            self._abandon_task(task)
+        else:
             self._late.add(task)
             task.add_done_callback(self._late.discard)
-            task.add_done_callback(_look)
             task.cancel()
 
     def _end(self, flight: Flight) -> None:
-        flight.is_over = True
         self._flights.discard(flight)
         if flight.timer is not None:
             flight.timer.cancel()
@@ -196,43 +220,49 @@ class Channel:
 
 
 class CallChannel(Channel):
-    """For storages that are asked by their methods: a task for each call, and some of them wait."""
+    """For storages that are asked by their methods: a task for each call, and some of them wait.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    Args:
+        *arguments: As for `Channel`.
+        joins: Whether requests that are submitted together are answered by one call.
+        **options: As for `Channel`.
+    """
+
+    def __init__(self, *arguments: Any, joins: bool, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._waiting: deque[tuple[Sequence[PendingRequest], Context | None]] = deque()
-        self._is_leaving = False
+        self._joins = joins
+        self._waiting: deque[tuple[Sequence[PendingRequest], Context]] = deque()
 
     @property
     def size(self) -> int:
         """How many calls wait or are under way."""
         return len(self._waiting) + len(self._flights)
 
-    def submit_one(self, request: StorageRequest, context: Context | None = None) -> PendingRequest:
-        """Have *request* answered, in *context* where that matters."""
-        return self.submit((request,), context)[0]
-
-    def submit(
-        self, requests: Sequence[StorageRequest], context: Context | None = None
-    ) -> list[PendingRequest]:
-        """Have *requests* answered by one call."""
-        pending = [PendingRequest(one) for one in requests]
-        self._waiting.append((pending, context))
-        self._leave()
+    def submit_one(self, request: StorageRequest) -> PendingRequest:
+        """Have *request* answered by a call, in the present context."""
+        pending = PendingRequest(request)
+        self._submit((pending,))
         return pending
 
-    def _leave(self) -> None:
-        if self._is_leaving:
-            # Some calls end while they begin, and the loop below sees to the next.
-            return
-        self._is_leaving = True
-        try:
-            while self._waiting and len(self._flights) < self._max_flights:
-                pending, context = self._waiting.popleft()
-                if not pending[0].is_settled:
-                    self._begin(pending, context)
-        finally:
-            self._is_leaving = False
+    def submit(self, requests: Sequence[StorageRequest]) -> list[PendingRequest]:
+        """Have each of *requests* answered, by one call where one can answer them all."""
+        if not self._joins:
+            return [self.submit_one(one) for one in requests]
+        pending = [PendingRequest(one) for one in requests]
+        if pending:
+            self._submit(pending)
+        return pending
+
+    def _submit(self, pending: Sequence[PendingRequest]) -> None:
+        # A call that has to wait begins while another ends, and must not run in the context of that one.
+        self._waiting.append((pending, copy_context()))
+        self._leave()
+
+    def _begin_waiting(self) -> None:
+        while self._waiting and len(self._flights) < self._max_flights:
+            pending, context = self._waiting.popleft()
+            if not pending[0].is_settled:
+                self._begin(pending, context)
 
     def _take_all(self) -> list[PendingRequest]:
         waiting, self._waiting = self._waiting, deque()
@@ -246,7 +276,8 @@ class RoundChannel(Channel):
     """For storages that take many requests at once: what is asked in one turn of the loop goes together.
 
     One round is under way at a time, so that the next one has all that came meanwhile. Another leaves beside
-    it if it is full, or if the one before takes long: a connection that hangs holds nobody else.
+    it if it is full, or if the one before takes long: a connection that hangs holds nobody else. As a round
+    belongs to no single call, it runs in an empty context.
 
     Args:
         *arguments: As for `Channel`.
@@ -259,6 +290,8 @@ class RoundChannel(Channel):
         self._max_requests = max_requests
         self._waiting: deque[PendingRequest] = deque()
         self._left_at = 0.0
+        # Whether the last round was of one request, and nothing was asked while it was under way.
+        self._was_alone = False
         self._timer: asyncio.Handle | None = None
 
     @property
@@ -270,30 +303,54 @@ class RoundChannel(Channel):
         """Have *request* answered with the next round."""
         pending = PendingRequest(request)
         self._waiting.append(pending)
+        if self._was_alone and not self._flights:
+            # As the last one, so that nothing is gained by a turn of the loop.
+            self._leave()
+        else:
+            self._leave_soon()
+        return pending
+
+    def submit(self, requests: Sequence[StorageRequest]) -> list[PendingRequest]:
+        """Have each of *requests* answered with the next round."""
+        pending = [PendingRequest(one) for one in requests]
+        self._waiting.extend(pending)
+        self._leave_soon()
+        return pending
+
+    def _leave_soon(self) -> None:
+        """Leave with whatever else is asked in this turn of the loop, or while a round is under way."""
+        if self._flights:
+            self._was_alone = False
         if self._timer is None:
             loop = asyncio.get_running_loop()
             if self._flights:
                 self._timer = loop.call_later(STAGGER_S, self._leave_now)
             else:
-                # Whatever else is asked in this turn of the loop goes with it.
                 self._timer = loop.call_soon(self._leave_now)
-        return pending
 
     def _leave_now(self) -> None:
         self._timer = None
         self._leave()
 
-    def _leave(self) -> None:
+    def _begin_waiting(self) -> None:
         waiting = self._waiting
         while waiting and self._may_leave():
             number = min(len(waiting), self._max_requests)
             taken = [waiting.popleft() for _ in range(number)]
             pending = [one for one in taken if not one.is_settled]
             if pending:
+                self._was_alone = len(pending) == 1 and not waiting
                 self._left_at = asyncio.get_running_loop().time()
-                self._begin(pending, None)
-        if waiting and self._timer is None:
+                self._begin(pending, Context())
+        if not waiting:
+            self._cancel_timer()
+        elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STAGGER_S, self._leave_now)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _may_leave(self) -> bool:
         if not self._flights:
@@ -304,11 +361,10 @@ class RoundChannel(Channel):
         return is_full or asyncio.get_running_loop().time() - self._left_at >= STAGGER_S
 
     def _take_all(self) -> list[PendingRequest]:
-        waiting, self._waiting = self._waiting, deque()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        return list(waiting)
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        self._cancel_timer()
+        return waiting
 
     def _name_all(self, requests: Sequence[StorageRequest]) -> list[str]:
         return [self._name((one,)) for one in requests]
@@ -321,7 +377,7 @@ def drop(pending: Iterable[PendingRequest]) -> None:
             one.settle(NOT_ASKED)
 
 
-def _begin(coroutine: Coroutine[Any, Any, T], context: Context | None) -> asyncio.Task[T]:
+def _begin(coroutine: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T]:
     """Start *coroutine*; a storage that need not wait has then ended without a turn of the loop."""
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):

@@ -12,13 +12,13 @@ from typing import Any
 
 from .._core.decision import Stored
 from .._plain import is_kind, read_fields
-from ..storage.protocol import Row
+from ..storage.protocol import AnyRecord
 from .record import list_fields
 
 _META_DATA = "metaData"
 
 
-def read_feature_row(row: Row, user_id: str, key: str) -> Stored | str | None:
+def read_feature_row(row: AnyRecord, user_id: str, key: str) -> Stored | str | None:
     """Return what *row* says of this user and feature; a text where it belongs to another or is no record.
 
     Its rest is the record in the official shape.

@@ -38,6 +38,10 @@ class InstantChannel:
         pending.outcome = self.answer(request)
         return pending
 
+    def submit(self, requests: Sequence[StorageRequest]) -> list[PendingRequest]:
+        """Answer each of *requests*."""
+        return [self.submit_one(one) for one in requests]
+
     def answer(self, request: StorageRequest) -> StorageOutcome | Failure:
         """Return the outcome of *request*."""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..storage._backend.place import place_of
 from ..storage.protocol import GoalClaims, ManyReader, PlainUserStorage, UserStorage
 from ..storage.rounds import (
     AssignVariation,
@@ -79,10 +80,3 @@ class MethodCalls:
     async def probe(self, request: StorageRequest) -> object:
         """Ask for a sign of life, by reading the record that *request* is about."""
         return await self._get(*place_of(request))
-
-
-def place_of(request: StorageRequest) -> tuple[str, str]:
-    """Return the user and campaign that *request* is about."""
-    if isinstance(request, AssignVariation):
-        return request.data["userId"], request.data["campaignKey"]
-    return request.user_id, request.campaign_key

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from .._error import StorageError
@@ -27,15 +29,24 @@ CLOSED = Failure("not waited for, since the client was closed")
 
 
 class PendingRequest:
-    """A request whose outcome is known now or later; whoever asked may be gone by then."""
+    """A request whose outcome is known now or later; whoever asked may be gone by then.
 
-    __slots__ = ("_callbacks", "has_begun", "is_settled", "outcome", "request")
+    Attributes:
+        request: What is asked.
+        has_begun: Whether the storage was asked.
+        is_settled: Whether the outcome is known.
+        outcome: The outcome, or a `Failure`.
+        late_task: What still works at it, though it was given up: it may have its effect yet.
+    """
+
+    __slots__ = ("_callbacks", "has_begun", "is_settled", "late_task", "outcome", "request")
 
     def __init__(self, request: StorageRequest) -> None:
         self.request = request
         self.has_begun = False
         self.is_settled = False
         self.outcome: Any = None
+        self.late_task: asyncio.Task[None] | None = None
         self._callbacks: list[Callable[[], object]] | None = None
 
     def settle(self, outcome: Any) -> None:
@@ -55,6 +66,20 @@ class PendingRequest:
             self._callbacks = [callback]
         else:
             self._callbacks.append(callback)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the outcome is known, and the storage no longer at it."""
+        return self.is_settled and (self.late_task is None or self.late_task.done())
+
+    def on_ended(self, callback: Callable[[], object]) -> None:
+        """Call *callback*, which must not raise, when it has ended: at once where it has."""
+        if not self.is_settled:
+            self.on_settled(partial(self.on_ended, callback))
+        elif self.late_task is None or self.late_task.done():
+            callback()
+        else:
+            self.late_task.add_done_callback(lambda _: callback())
 
 
 def describe(error: BaseException) -> str:

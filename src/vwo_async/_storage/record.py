@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from .._core.decision import Stored
 from .._plain import is_kind, read_fields, to_plain
-from ..storage.protocol import SEPARATOR, Row, StoredDecision, read_decision
+from ..storage.protocol import SEPARATOR, AnyRecord, StoredDecision, read_decision
 
 DECISION_FIELDS = frozenset(
     ("userId", "campaignKey", "variationName", "goalIdentifier", "goalIdentifiers")
@@ -18,7 +18,7 @@ NOTHING: Mapping[str, Any] = {}
 RowReader: TypeAlias = Callable[[Any, str, str], Stored | str | None]
 
 
-def read_row(row: Row, user_id: str, campaign_key: str) -> Stored | str | None:
+def read_row(row: AnyRecord, user_id: str, campaign_key: str) -> Stored | str | None:
     """Return what *row* says of this user and campaign; a text where it belongs to another or is no record."""
     if row is None:
         return None

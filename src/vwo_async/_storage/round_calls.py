@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..storage._backend.place import place_of
+from ..storage._backend.uncancelled import UncancelledRounds
+from ..storage.memory import MemoryUserStorage
 from ..storage.rounds import (
     AssignVariation,
     CountConversion,
     ReadRecord,
+    StorageOutcome,
     StorageRequest,
     StorageRounds,
     WithdrawConversion,
 )
-from .method_calls import place_of
 
 # What a subclass may have replaced: then rounds, which know nothing of it, are not used.
 METHODS = ("get", "set", "get_many", "claim_goal", "release_goal")
@@ -40,6 +44,21 @@ def find_rounds(storage: object) -> StorageRounds | None:
     return storage
 
 
+def _goes_with_rounds(storage: StorageRounds, method: str) -> bool:
+    """Tell whether *method* does what `run_round` does: no subclass has replaced the one without the other."""
+    if "run_round" in getattr(storage, "__dict__", {}):
+        return False
+    owners = (one.__dict__ for one in type(storage).__mro__)
+    return next(
+        (
+            "run_round" in one and method in one
+            for one in owners
+            if "run_round" in one or method in one
+        ),
+        False,
+    )
+
+
 class RoundCalls:
     """A storage that takes many requests at once.
 
@@ -47,16 +66,21 @@ class RoundCalls:
         storage: The storage.
 
     Attributes:
-        storage: The same.
+        answer: Answers requests.
+        answer_now: Answers one request, in a storage where nothing has to be waited for; None in others.
+        abandon: Has a task end that runs `answer`, when nobody waits for it any more; None to cancel it.
     """
 
     has_claims = True
-    has_plain_methods = False
-    reads_many = True
 
     def __init__(self, storage: StorageRounds) -> None:
-        self.storage = storage
-        self.answer = storage.run_round
+        self._run_round = self.answer = storage.run_round
+        self.answer_now: Callable[[StorageRequest], StorageOutcome] | None = None
+        self.abandon: Callable[[asyncio.Task[None]], object] | None = None
+        if isinstance(storage, MemoryUserStorage) and _goes_with_rounds(storage, "answer"):
+            self.answer_now = storage.answer
+        if isinstance(storage, UncancelledRounds) and _goes_with_rounds(storage, "run_uncancelled"):
+            self.answer, self.abandon = storage.run_uncancelled, storage.abandon
 
     def name(self, requests: Sequence[StorageRequest]) -> str:
         """Return what is called, in the words of `UserStorage` and `GoalClaims`."""
@@ -64,7 +88,7 @@ class RoundCalls:
 
     async def probe(self, request: StorageRequest) -> Any:
         """Ask for a sign of life, by reading the record that *request* is about."""
-        (outcome,) = await self.storage.run_round([ReadRecord(*place_of(request))])
+        (outcome,) = await self._run_round([ReadRecord(*place_of(request))])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._error import InvalidInputError
-from ._backend.place import Place, copy_row
-from .rounds import AssignVariation, ReadRecord, StorageOutcome, StorageRequest
+from ._backend.place import Place, copy_row, place_of
+from .rounds import ReadRecord, StorageOutcome, StorageRequest
 
 MAX_RECORDS = 100_000
 
@@ -87,11 +87,7 @@ class MemoryUserStorage:
         if isinstance(request, ReadRecord):
             entry = self._find(*request)
             return None if entry is None else entry.row
-        if isinstance(request, AssignVariation):
-            place = request.data["userId"], request.data["campaignKey"]
-        else:
-            place = request[:2]
-        return self._touch(*place).apply(request)
+        return self._touch(*place_of(request)).apply(request)
 
     def _keep(self, row: Mapping[str, Any]) -> None:
         self._touch(row["userId"], row["campaignKey"]).row = copy_row(row)

@@ -84,7 +84,7 @@ def _split_goals(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for text in texts for part in text.split(SEPARATOR) if part))
 
 
-Row: TypeAlias = "StoredDecision | Mapping[str, Any] | None"
+AnyRecord: TypeAlias = "StoredDecision | Mapping[str, Any] | None"
 
 
 @runtime_checkable
@@ -98,7 +98,7 @@ class UserStorage(Protocol):
     If a storage also has the methods of `ManyReader` or `GoalClaims`, they are used.
     """
 
-    async def get(self, user_id: str, campaign_key: str) -> Row:
+    async def get(self, user_id: str, campaign_key: str) -> AnyRecord:
         """Return the last record that was `set` for this user and campaign, or None."""
         ...
 
@@ -114,7 +114,7 @@ class PlainUserStorage(Protocol):
     function that never returns also prevents the process from exiting.
     """
 
-    def get(self, user_id: str, campaign_key: str) -> Row:
+    def get(self, user_id: str, campaign_key: str) -> AnyRecord:
         """See `UserStorage.get`."""
         ...
 
@@ -127,7 +127,7 @@ class PlainUserStorage(Protocol):
 class ManyReader(Protocol):
     """A storage that reads several records of one user at once."""
 
-    async def get_many(self, user_id: str, campaign_keys: Sequence[str]) -> Mapping[str, Row]:
+    async def get_many(self, user_id: str, campaign_keys: Sequence[str]) -> Mapping[str, AnyRecord]:
         """Return the records by campaign key; campaigns without a record may be left out."""
         ...
 

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from .._error import InvalidInputError, StorageError
 from .._extra import explain_missing
 from ._backend.redis_script import SCRIPT, SHA
-from .protocol import SEPARATOR, Row
+from .protocol import SEPARATOR, AnyRecord
 from .rounds import (
     AssignVariation,
     ReadRecord,
@@ -124,7 +124,7 @@ class RedisUserStorage:
         storage._is_own_client = True
         return storage
 
-    async def get(self, user_id: str, campaign_key: str) -> Row:
+    async def get(self, user_id: str, campaign_key: str) -> AnyRecord:
         """Return the record, or None.
 
         Raises:
@@ -132,7 +132,7 @@ class RedisUserStorage:
         """
         return (await self.get_many(user_id, [campaign_key])).get(campaign_key)
 
-    async def get_many(self, user_id: str, campaign_keys: Sequence[str]) -> Mapping[str, Row]:
+    async def get_many(self, user_id: str, campaign_keys: Sequence[str]) -> Mapping[str, AnyRecord]:
         """Return the records by campaign key, all asked for in one round trip.
 
         Raises:
@@ -210,7 +210,7 @@ class RedisUserStorage:
             return await self._read_all(reads)
         return await self._write_all(requests)
 
-    async def _read(self, user_id: str, campaign_keys: Sequence[str]) -> dict[str, Row]:
+    async def _read(self, user_id: str, campaign_keys: Sequence[str]) -> dict[str, AnyRecord]:
         """Return the records that there are."""
         reads = [ReadRecord(user_id, key) for key in campaign_keys]
         rows = {}
@@ -220,7 +220,7 @@ class RedisUserStorage:
             rows[one.campaign_key] = row
         return rows
 
-    async def _read_all(self, reads: Sequence[ReadRecord]) -> list[Row | Exception]:
+    async def _read_all(self, reads: Sequence[ReadRecord]) -> list[AnyRecord | Exception]:
         """Return the record of each, with one pipeline: it may go to many nodes of a cluster."""
         pipeline = self._client.pipeline(transaction=False)
         for one in reads:
@@ -356,7 +356,7 @@ def _spread(answer: Any, number: int) -> Sequence[Any]:
     return [answer] * number if isinstance(answer, Exception) else answer
 
 
-def _read_row(own: Any, official: Any, read: ReadRecord) -> Row | Exception:
+def _read_row(own: Any, official: Any, read: ReadRecord) -> AnyRecord | Exception:
     """Return the record that there is, or what is wrong with it."""
     try:
         row = _read_own(own)
@@ -365,7 +365,7 @@ def _read_row(own: Any, official: Any, read: ReadRecord) -> Row | Exception:
         return _hide(error)
 
 
-def _read_own(answer: Any) -> Row:
+def _read_own(answer: Any) -> AnyRecord:
     if isinstance(answer, Exception):
         raise answer
     record, goals = answer
@@ -380,7 +380,7 @@ def _read_own(answer: Any) -> Row:
     return row
 
 
-def _read_official(answer: Any, user_id: str, campaign_key: str) -> Row:
+def _read_official(answer: Any, user_id: str, campaign_key: str) -> AnyRecord:
     """Return the record that the official Python SDK wrote, or None.
 
     Its keys are ambiguous, and what is there may be another user's or another application's: whatever

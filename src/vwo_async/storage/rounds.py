@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from .protocol import Row
+from .protocol import AnyRecord
 
 __all__ = [
     "AssignVariation",
@@ -82,7 +82,7 @@ class WithdrawConversion(NamedTuple):
 
 
 StorageRequest: TypeAlias = ReadRecord | AssignVariation | CountConversion | WithdrawConversion
-StorageOutcome: TypeAlias = "Row | bool | Exception"
+StorageOutcome: TypeAlias = "AnyRecord | bool | Exception"
 
 
 @runtime_checkable

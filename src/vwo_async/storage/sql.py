@@ -117,8 +117,10 @@ _TOP = b"\xff" * 33
 class SqlUserStorage:
     """Keeps records and claims in two tables of a PostgreSQL or SQLite database.
 
-    Each call is one statement that commits itself, and on PostgreSQL one round trip. Users, campaigns
-    and goals are told apart by every byte of their texts, whatever the collation of the database.
+    A call of `get`, `get_many`, `set`, `claim_goal` or `release_goal` is one statement that commits itself.
+    What calls of the client ask at the same time is one statement for each kind of request on PostgreSQL,
+    and one transaction on SQLite. Users, campaigns and goals are told apart by every byte of their texts,
+    whatever the collation of the database.
 
     A call that is cancelled ends at once, and what it asked for may still happen, even after what was
     asked for later. Its connection is not used by another call before it has its answer; if none comes
@@ -228,9 +230,10 @@ class SqlUserStorage:
         if not reads:
             return {}
         rows: dict[str, Any] = {}
-        for one, row in zip(reads, await self._run(partial(self._answer, reads)), strict=True):
+        found = _hide(await self._run(partial(self._answer, reads)))
+        for one, row in zip(reads, found, strict=True):
             if isinstance(row, Exception):
-                raise StorageError(f"sql: {_describe(row)}")
+                raise row
             if row is not None:
                 rows[one.campaign_key] = row
         return rows
@@ -275,11 +278,31 @@ class SqlUserStorage:
         Raises:
             StorageError: The database cannot be reached, so that none is answered.
         """
-        outcomes = await self._run(partial(self._answer, requests))
-        return [
-            StorageError(f"sql: {_describe(one)}") if isinstance(one, Exception) else one
-            for one in outcomes
-        ]
+        return _hide(await self._run(partial(self._answer, requests)))
+
+    async def run_uncancelled(self, requests: Sequence[StorageRequest]) -> Sequence[StorageOutcome]:
+        """Do what `run_round` does, in a task that must not be cancelled: the client has `abandon` for that.
+
+        Raises:
+            StorageError: The database cannot be reached, so that none is answered.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        call = self._make_call(partial(self._answer, requests))
+        self._calls[task] = call
+        try:
+            await call.run()
+        finally:
+            self._calls.pop(task, None)
+        return _hide(_conclude(call))
+
+    def abandon(self, task: asyncio.Task[Any]) -> None:
+        """Let a task end within a short time that runs `run_uncancelled`, and for which nobody waits any more."""
+        call = self._calls.get(task)
+        if call is None:
+            task.cancel()
+        else:
+            call.abandon()
 
     async def _answer(
         self, requests: Sequence[StorageRequest], connection: Connection
@@ -288,20 +311,24 @@ class SqlUserStorage:
         if isinstance(text, SqliteText):
             return await text.run_round(connection.driver, requests)
 
-        def fetch(statement: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
-            return self._driver.fetch(connection.driver, connection.prepared, statement, arguments)
-
+        fetch = partial(self._fetch_on, connection)
         return await _divide(partial(text.run_round, fetch), requests)
 
     async def _fetch(self, statement: str, arguments: Sequence[Any]) -> Sequence[Any]:
-        async def fetch(connection: Connection) -> Sequence[Any]:
-            driver = connection.driver
+        def fetch(connection: Connection) -> Awaitable[Sequence[Any]]:
             if isinstance(self._text, SqliteText):
-                rows: Sequence[Any] = await driver.execute_fetchall(statement, arguments)
+                rows: Awaitable[Sequence[Any]]
+                rows = connection.driver.execute_fetchall(statement, arguments)
                 return rows
-            return await self._driver.fetch(driver, connection.prepared, statement, arguments)
+            return self._fetch_on(connection, statement, arguments)
 
         return await self._run(fetch)
+
+    def _fetch_on(
+        self, connection: Connection, statement: str, arguments: Sequence[Any]
+    ) -> Awaitable[Sequence[Any]]:
+        """Run a statement of PostgreSQL on a connection."""
+        return self._driver.fetch(connection.driver, connection.prepared, statement, arguments)
 
     async def purge(self, older_than_s: float, *, batch_size: int = 1000) -> int:
         """Delete records and claims that were last written more than *older_than_s* seconds ago.
@@ -359,10 +386,8 @@ class SqlUserStorage:
 
     async def _run(self, work: _Work[T]) -> T:
         """Return what *work* does with a connection."""
-        if self._is_closed:
-            raise StorageError("sql: the storage is closed")
         loop = asyncio.get_running_loop()
-        call = Call(self._connections, work)
+        call = self._make_call(work)
         task = loop.create_task(call.run())
         self._calls[task] = call
         task.add_done_callback(self._calls.pop)
@@ -377,13 +402,12 @@ class SqlUserStorage:
         if not is_in_time:
             call.abandon()
             raise StorageError(f"sql: no answer within {ANSWER_S:g} s")
-        error = call.error
-        if error is None:
-            return cast("T", call.result)
-        if isinstance(error, asyncio.CancelledError):
-            raise StorageError("sql: the storage was closed meanwhile")
-        # Outside of any handler, so that the database's error is not even the context of this one.
-        raise StorageError(f"sql: {_describe(error)}")
+        return _conclude(call)
+
+    def _make_call(self, work: _Work[T]) -> Call[T]:
+        if self._is_closed:
+            raise StorageError("sql: the storage is closed")
+        return Call(self._connections, work)
 
     async def _settle(self, timeout_s: float) -> None:
         if self._calls:
@@ -406,6 +430,29 @@ class SqlUserStorage:
             count += await self._execute(remove, {"after": after, "last": last})
             after = last
         return count
+
+
+def _conclude(call: Call[T]) -> T:
+    """Return the result of a call that has ended.
+
+    Raises:
+        StorageError: It failed.
+    """
+    error = call.error
+    if error is None:
+        return cast("T", call.result)
+    if isinstance(error, asyncio.CancelledError):
+        raise StorageError("sql: the storage was closed meanwhile")
+    # Outside of any handler, so that the database's error is not even the context of this one.
+    raise StorageError(f"sql: {_describe(error)}")
+
+
+def _hide(outcomes: Sequence[StorageOutcome]) -> list[StorageOutcome]:
+    """Return *outcomes*, with errors that tell no values."""
+    return [
+        StorageError(f"sql: {_describe(one)}") if isinstance(one, Exception) else one
+        for one in outcomes
+    ]
 
 
 async def _divide(

@@ -79,6 +79,13 @@ class Place:
         return True
 
 
+def place_of(request: StorageRequest) -> tuple[str, str]:
+    """Return the user and campaign that *request* is about."""
+    if isinstance(request, AssignVariation):
+        return request.data["userId"], request.data["campaignKey"]
+    return request[:2]
+
+
 def list_goals(row: Mapping[str, Any] | None) -> list[str]:
     """Return the goals of a record."""
     goals = None if row is None else row.get("goalIdentifier")

@@ -135,7 +135,7 @@ class Call(Generic[T]):
         work: What is to be done.
 
     Attributes:
-        ended: Done with the call: either the result, or the error that it is to be told as.
+        ended: Done once the call has ended or has taken too long: whether it has ended.
         result: What *work* returned.
         error: What it raised.
     """

@@ -79,12 +79,17 @@ class PostgresDriver:
         return rows
 
 
+def make_name() -> str:
+    """Return a name for a prepared statement that nobody else gives, on this connection or another."""
+    return f"vwo_{uuid.uuid4().hex}"
+
+
 async def _fetch_prepared(
     driver: Any, prepared: MutableMapping[str, Any], statement: str, arguments: Sequence[Any]
 ) -> Sequence[Any]:
     one = prepared.get(statement)
     if one is None:
-        one = await driver.prepare(statement, name=f"vwo_{uuid.uuid4().hex}")
+        one = await driver.prepare(statement, name=make_name())
         prepared[statement] = one
     try:
         rows: Sequence[Any] = await one.fetch(*arguments)

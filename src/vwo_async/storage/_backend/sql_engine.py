@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -15,7 +14,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from ..._error import InvalidInputError, MissingExtraError
 from ..._extra import check_extra
 from .sql_connection import RECYCLE_S
-from .sql_drivers import close_now, is_closed
+from .sql_drivers import close_now, is_closed, make_name
 
 POOL_SIZE: Final = 5
 # SQLite has one writer at a time; more of them would only wait for one another.
@@ -192,7 +191,7 @@ def _read_for_asyncpg(url: URL) -> dict[str, Any]:
         # Statements that the storage prepares have names of its own; see `sql_drivers`.
         "statement_cache_size": 0,
         "prepared_statement_cache_size": 0,
-        "prepared_statement_name_func": lambda: f"vwo_{uuid.uuid4().hex}",
+        "prepared_statement_name_func": make_name,
     }
     return arguments | ({"dsn": f"postgresql://?{urlencode(dsn)}"} if dsn else {})
 

@@ -21,7 +21,8 @@ from ..rounds import (
     StorageRequest,
     WithdrawConversion,
 )
-from .sql_tables import Names, escape, make_hash, read_record, write_record
+from .place import place_of
+from .sql_tables import Names, escape, make_hash, open_record, write_record
 
 Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs a statement with its arguments and returns the rows."""
@@ -47,59 +48,80 @@ def _holds(goals: str, goal: str) -> str:
     return f"strpos({_wrap(goals)}, {_wrap(goal)}) > 0"
 
 
-class PostgresText:
-    """The statements about two tables."""
+_KEY = "user_hash, campaign_hash"
+_RECORD = f"{_KEY}, user_id, campaign_key, variation_name, goal_identifier, meta_data"
+_CLAIM = f"{_KEY}, goal_hash, user_id, campaign_key, goal_identifier"
+_NEW = (
+    "variation_name = excluded.variation_name, goal_identifier = excluded.goal_identifier,"
+    " meta_data = excluded.meta_data, updated_at = now()"
+)
 
-    def __init__(self, records: Table, claims: Table) -> None:
-        self._names = Names()
-        quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
-        r, c = quote(records), quote(claims)
-        columns = "user_hash, campaign_hash, user_id, campaign_key"
-        record = f"{columns}, variation_name, goal_identifier, meta_data"
-        new = (
-            "variation_name = excluded.variation_name, goal_identifier = excluded.goal_identifier,"
-            " meta_data = excluded.meta_data, updated_at = now()"
-        )
-        claim = "user_hash, campaign_hash, goal_hash, user_id, campaign_key, goal_identifier"
-        self.read = f"""
+
+def _text_of_read(r: str) -> str:
+    """Return what reads many records: their number in the round, and what they hold."""
+    return f"""
 SELECT w.n, r.variation_name, r.goal_identifier, r.meta_data
 FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS w (user_hash, campaign_hash, n)
 JOIN {r} AS r ON {_same_record("r", "w")}"""
-        self.set = f"""
-INSERT INTO {r} ({record}) VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (user_hash, campaign_hash) DO UPDATE SET {new}"""
-        self.claim = f"""
-INSERT INTO {c} ({claim}) VALUES ($1, $2, $3, $4, $5, $6)
+
+
+def _text_of_set(r: str) -> str:
+    """Return what writes one record, whatever is there."""
+    return f"""
+INSERT INTO {r} ({_RECORD}) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (user_hash, campaign_hash) DO UPDATE SET {_NEW}"""
+
+
+def _text_of_claim(c: str) -> str:
+    """Return what claims one conversion, without a mark."""
+    return f"""
+INSERT INTO {c} ({_CLAIM}) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (user_hash, campaign_hash, goal_hash) DO NOTHING RETURNING 1"""
-        self.release = f"""
+
+
+def _text_of_release(c: str) -> str:
+    """Return what gives one claim back."""
+    return f"""
 DELETE FROM {c} WHERE user_hash = $1 AND campaign_hash = $2 AND goal_hash = $3"""
-        self.assign = f"""
+
+
+def _text_of_assign(r: str) -> str:
+    """Return what writes many records where there are none."""
+    return f"""
 WITH wanted AS (
     SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[],
-        $7::text[]) WITH ORDINALITY AS w ({record}, n)
+        $7::text[]) WITH ORDINALITY AS w ({_RECORD}, n)
 ), kept AS (
-    INSERT INTO {r} ({record})
-    SELECT {record} FROM wanted ORDER BY user_hash, campaign_hash
+    INSERT INTO {r} ({_RECORD})
+    SELECT {_RECORD} FROM wanted ORDER BY user_hash, campaign_hash
     ON CONFLICT (user_hash, campaign_hash) DO NOTHING
     RETURNING user_hash, campaign_hash
 )
 SELECT w.n FROM wanted AS w JOIN kept AS k ON {_same_record("k", "w")}"""
-        self.replace = f"""
+
+
+def _text_of_replace(r: str, c: str) -> str:
+    """Return what writes one record in place of another with a certain variation, whose claims go."""
+    return f"""
 WITH kept AS (
-    INSERT INTO {r} AS r ({record}) VALUES ($1, $2, $3, $4, $5, $6, $7)
-    ON CONFLICT (user_hash, campaign_hash) DO UPDATE SET {new} WHERE r.variation_name = $8
+    INSERT INTO {r} AS r ({_RECORD}) VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT (user_hash, campaign_hash) DO UPDATE SET {_NEW} WHERE r.variation_name = $8
     RETURNING r.user_hash, r.campaign_hash
 ), freed AS (
     DELETE FROM {c} AS c USING kept AS k WHERE {_same_record("c", "k")}
 )
 SELECT user_hash, campaign_hash FROM kept"""
-        self.count = f"""
+
+
+def _text_of_count(r: str, c: str) -> str:
+    """Return what claims and marks many conversions."""
+    return f"""
 WITH wanted AS (
     SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::text[], $5::text[], $6::text[],
         $7::text[], $8::text[], $9::text[], $10::text[], $11::boolean[]) WITH ORDINALITY
-        AS w ({claim}, owner, variation_name, goals, meta_data, is_new, n)
+        AS w ({_CLAIM}, owner, variation_name, goals, meta_data, is_new, n)
 ), claimed AS (
-    INSERT INTO {c} AS c ({claim}, owner)
+    INSERT INTO {c} AS c ({_CLAIM}, owner)
     SELECT w.user_hash, w.campaign_hash, w.goal_hash, w.user_id, w.campaign_key, w.goal_identifier,
         w.owner
     FROM wanted AS w
@@ -131,7 +153,7 @@ WITH wanted AS (
     WHERE {_same_record("r", "o")} AND {_same_record("l", "o")}
     RETURNING r.user_hash, r.campaign_hash
 ), added AS (
-    INSERT INTO {r} AS r ({record})
+    INSERT INTO {r} AS r ({_RECORD})
     SELECT o.user_hash, o.campaign_hash, o.user_id, o.campaign_key, o.variation_name, o.goals,
         o.meta_data
     FROM ours AS o LEFT JOIN marked AS m ON {_same_record("m", "o")}
@@ -142,9 +164,41 @@ WITH wanted AS (
         updated_at = now()
 )
 SELECT n FROM ours"""
-        # The goals without one, still between separators.
-        rest = f"replace({_wrap('r.goal_identifier')}, {_wrap('m.goal_identifier')}, '_vwo_')"
-        self.withdraw = f"""
+
+
+def _text_of_count_one(r: str, c: str) -> str:
+    """Return what does so for one conversion of a known user, with less to sort, lock and join."""
+    return f"""
+WITH w AS (
+    SELECT $1::bytea AS user_hash, $2::bytea AS campaign_hash, $3::bytea AS goal_hash,
+        $4::text AS user_id, $5::text AS campaign_key, $6::text AS goal_identifier, $7::text AS owner
+), claimed AS (
+    INSERT INTO {c} AS c ({_CLAIM}, owner)
+    SELECT w.* FROM w
+    LEFT JOIN {r} AS r ON {_same_record("r", "w")}
+    LEFT JOIN {c} AS own ON {_same_claim("own", "w")} AND own.owner = w.owner
+    WHERE own.owner IS NOT NULL OR r.goal_identifier IS NULL
+        OR NOT {_holds("r.goal_identifier", "w.goal_identifier")}
+    ON CONFLICT (user_hash, campaign_hash, goal_hash)
+        DO UPDATE SET updated_at = now() WHERE c.owner = excluded.owner
+    RETURNING c.user_hash, c.campaign_hash, c.goal_identifier
+), marked AS (
+    UPDATE {r} AS r SET
+        goal_identifier = CASE
+            WHEN {_holds("coalesce(r.goal_identifier, '')", "k.goal_identifier")}
+            THEN r.goal_identifier
+            ELSE concat_ws('_vwo_', nullif(r.goal_identifier, ''), k.goal_identifier) END,
+        updated_at = now()
+    FROM claimed AS k WHERE {_same_record("r", "k")}
+)
+SELECT 1 FROM claimed"""
+
+
+def _text_of_withdraw(r: str, c: str) -> str:
+    """Return what takes many claims and marks back."""
+    # The goals without one, still between separators.
+    rest = f"replace({_wrap('r.goal_identifier')}, {_wrap('m.goal_identifier')}, '_vwo_')"
+    return f"""
 WITH wanted AS (
     SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::text[], $5::text[]) WITH ORDINALITY
         AS w (user_hash, campaign_hash, goal_hash, goal_identifier, owner, n)
@@ -170,6 +224,24 @@ WITH wanted AS (
 )
 SELECT n FROM mine"""
 
+
+class PostgresText:
+    """The statements about two tables."""
+
+    def __init__(self, records: Table, claims: Table) -> None:
+        self._names = Names()
+        quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
+        r, c = quote(records), quote(claims)
+        self.read = _text_of_read(r)
+        self.set = _text_of_set(r)
+        self.claim = _text_of_claim(c)
+        self.release = _text_of_release(c)
+        self.assign = _text_of_assign(r)
+        self.replace = _text_of_replace(r, c)
+        self.count = _text_of_count(r, c)
+        self.count_one = _text_of_count_one(r, c)
+        self.withdraw = _text_of_withdraw(r, c)
+
     async def run_round(
         self, fetch: Fetch, requests: Sequence[StorageRequest]
     ) -> list[StorageOutcome]:
@@ -191,7 +263,7 @@ SELECT n FROM mine"""
                 for number, outcome in zip(some, found, strict=True):
                     outcomes[number] = outcome
         return [
-            _open(one, outcomes[number]) if isinstance(one, ReadRecord) else outcomes[number]
+            open_record(*one, outcomes[number]) if isinstance(one, ReadRecord) else outcomes[number]
             for number, one in enumerate(requests)
         ]
 
@@ -218,9 +290,16 @@ SELECT n FROM mine"""
         """Return what statement *name* says of each row: what follows its number, True where nothing does."""
         if name == "replace":
             return [bool(await fetch(self.replace, row)) for row in rows]
+        if name == "count" and len(rows) == 1 and _is_of_known_user(rows[0]):
+            return [bool(await fetch(self.count_one, rows[0][:7]))]
         columns = [list(column) for column in zip(*rows, strict=True)]
         found = {row[0]: row[1:] or True for row in await fetch(getattr(self, name), columns)}
         return [found.get(number, False) for number in range(1, len(rows) + 1)]
+
+
+def _is_of_known_user(row: Sequence[Any]) -> bool:
+    """Tell whether a row to count has an owner and no record to write."""
+    return row[6] is not None and row[7] is None
 
 
 def _name_of(request: StorageRequest) -> str:
@@ -246,7 +325,7 @@ def _split(requests: Sequence[StorageRequest], numbers: Iterable[int]) -> Iterat
         taken, left = [], []
         for number in waiting:
             one = requests[number]
-            place = _place_of(one)
+            place = place_of(one)
             if place in places and not isinstance(one, ReadRecord):
                 left.append(number)
             else:
@@ -254,19 +333,3 @@ def _split(requests: Sequence[StorageRequest], numbers: Iterable[int]) -> Iterat
                 taken.append(number)
         yield taken
         waiting = left
-
-
-def _place_of(request: StorageRequest) -> tuple[str, str]:
-    if isinstance(request, AssignVariation):
-        return request.data["userId"], request.data["campaignKey"]
-    return request.user_id, request.campaign_key
-
-
-def _open(read: ReadRecord, found: Any) -> StorageOutcome:
-    """Return the record that was found, None, or what is wrong with it."""
-    if isinstance(found, Exception) or not found:
-        return found or None
-    try:
-        return read_record(read.user_id, read.campaign_key, *found)
-    except (ValueError, RecursionError) as error:
-        return error

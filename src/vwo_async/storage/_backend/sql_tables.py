@@ -136,6 +136,22 @@ def _write_json(value: Any) -> str | None:
         raise InvalidInputError("metaData is not JSON") from None
 
 
+def open_record(user_id: str, campaign_key: str, found: Any) -> dict[str, Any] | Exception | None:
+    """Return the record that was found, None, or what is wrong with it.
+
+    Args:
+        user_id: The user.
+        campaign_key: The campaign.
+        found: The last three columns of the row; the error that came in place of them; or nothing.
+    """
+    if isinstance(found, Exception) or not found:
+        return found or None
+    try:
+        return read_record(user_id, campaign_key, *found)
+    except (ValueError, RecursionError) as error:
+        return error
+
+
 def read_record(
     user_id: str, campaign_key: str, variation_name: str, goals: str | None, meta_data: str | None
 ) -> dict[str, Any]:

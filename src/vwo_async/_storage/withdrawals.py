@@ -10,18 +10,19 @@ from typing import TypeAlias
 
 from ..storage.rounds import WithdrawConversion
 
-# How many claims are remembered while a storage fails, and the first wait before a new try, which doubles.
+# Of how many conversions the claims are remembered while a storage fails; a conversion may have several.
 MAX_OWED = 10_000
+# The first wait before a new try, which doubles, and the longest.
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 5.0
 
-Conversion: TypeAlias = tuple[str, str, str]
+ConversionKey: TypeAlias = tuple[str, str, str]
 """User, campaign and goal."""
 _Debt: TypeAlias = tuple[WithdrawConversion, Context | None]
 Begin: TypeAlias = Callable[[WithdrawConversion, Context | None, Callable[[bool], None]], None]
 
 
-class Releases:
+class Withdrawals:
     """Takes conversions back, and knows which are not yet.
 
     What fails is tried again, a single one at first, and the rest when that succeeds.
@@ -38,9 +39,9 @@ class Releases:
     def __init__(self, begin: Begin, is_stalled: Callable[[], bool]) -> None:
         self._begin = begin
         self._is_stalled = is_stalled
-        self._under_way: dict[Conversion, list[Callable[[], object]]] = {}
+        self._under_way: dict[ConversionKey, list[Callable[[], object]]] = {}
         # Several calls may each have claimed the same conversion, and not know who has it.
-        self._owed: dict[Conversion, list[_Debt]] = {}
+        self._owed: dict[ConversionKey, list[_Debt]] = {}
         self._retry_s = FIRST_RETRY_S
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
@@ -63,7 +64,7 @@ class Releases:
         else:
             self._try(withdrawal, context)
 
-    def take_over(self, conversion: Conversion) -> str:
+    def take_over(self, conversion: ConversionKey) -> str:
         """Return the owner of a claim that is still to be given back, and keep the claim; empty for none."""
         debts = self._owed.get(conversion)
         if debts is None:
@@ -73,7 +74,7 @@ class Releases:
             del self._owed[conversion]
         return withdrawal.owner
 
-    def on_ended(self, conversion: Conversion, callback: Callable[[], object]) -> bool:
+    def on_ended(self, conversion: ConversionKey, callback: Callable[[], object]) -> bool:
         """Call *callback* once this conversion is taken back; false where that is not under way."""
         callbacks = self._under_way.get(conversion)
         if callbacks is None:
@@ -81,7 +82,7 @@ class Releases:
         callbacks.append(callback)
         return True
 
-    def has(self, conversion: Conversion) -> bool:
+    def has(self, conversion: ConversionKey) -> bool:
         """Tell whether what is stored of this conversion is to be taken back, and counts for nothing."""
         return conversion in self._owed or conversion in self._under_way
 
@@ -131,7 +132,7 @@ class Releases:
             for debt in debts:
                 self._try(*debt)
 
-    async def settle(self, timeout_s: float) -> int:
+    async def aclose(self, timeout_s: float) -> int:
         """Take back what can be taken back in time; return how many stay claimed for ever."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout_s

@@ -182,7 +182,6 @@ both_forms = pytest.mark.parametrize("arch", [False, True], ids=["classic", "arc
 
 
 @BOTH_PRODUCTS
-@BOTH_PRODUCTS
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", ANSWERS)
 @both_forms
@@ -191,7 +190,6 @@ async def test_row_57_logs_of_delivery(name: str, transport: Any, *, arch: bool)
     await deliver_in_silence(ANSWERS[name], transport, arch=arch)
 
 
-@BOTH_PRODUCTS
 @BOTH_PRODUCTS
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", ECHOES)
@@ -244,7 +242,6 @@ async def plain_port() -> AsyncIterator[int]:
     await listener.wait_closed()
 
 
-@BOTH_PRODUCTS
 @BOTH_PRODUCTS
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -299,7 +296,6 @@ class LeakyStorage(MemoryUserStorage):
 
 
 @BOTH_PRODUCTS
-@BOTH_PRODUCTS
 @pytest.mark.parametrize("hangs", [False, True], ids=["raises", "hangs"])
 @pytest.mark.parametrize("method", ["get", "set", "claim_goal", "release_goal"])
 async def test_row_57_logs_of_storage(method: str, *, hangs: bool) -> None:
@@ -337,7 +333,6 @@ class PlainStorage:
 
 
 @BOTH_PRODUCTS
-@BOTH_PRODUCTS
 async def test_row_57_logs_of_plain_storage() -> None:
     """Nor where a storage of plain functions is asked in threads."""
     client = make_client(settings(), transport=RecordingTransport(), user_storage=PlainStorage())
@@ -345,7 +340,6 @@ async def test_row_57_logs_of_plain_storage() -> None:
         await call_everything(client)
 
 
-@BOTH_PRODUCTS
 @BOTH_PRODUCTS
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 @pytest.mark.parametrize("batches", [False, True], ids=["single", "batch"])
@@ -407,7 +401,6 @@ def encode(body: Any) -> bytes:
     return (body if isinstance(body, str) else json.dumps(body)).encode()
 
 
-@BOTH_PRODUCTS
 async def test_row_57_logs_of_settings(tmp_path: Path) -> None:
     """Nor where the settings that VWO gives are bad, foreign, or new."""
     async with running_server() as server, telling_all() as listener:
@@ -442,7 +435,6 @@ def silent_error(kind: type[BaseException]) -> Iterator[None]:
 
 
 @BOTH_PRODUCTS
-@BOTH_PRODUCTS
 @pytest.mark.parametrize("name", [name for name in BAD_BODIES if not name.startswith("good")])
 async def test_row_57_errors_of_settings(name: str) -> None:
     """A refused settings file is in no error: neither as text, nor as its cause, nor by a request."""
@@ -468,7 +460,6 @@ async def test_row_57_errors_of_fetching(name: str) -> None:
             await fetch(ACCOUNT, KEY, base_url=url, timeouts=HURRIED)
 
 
-@BOTH_PRODUCTS
 async def test_row_57_errors_of_calls() -> None:
     """With strict, and after the end, every method says what is wrong without the value."""
     client: Any = make_client(settings(), transport=RecordingTransport(), strict=True)
@@ -523,7 +514,6 @@ def test_row_57_errors_of_options(options: dict[str, Any]) -> None:
 
 
 @BOTH_PRODUCTS
-@BOTH_PRODUCTS
 async def test_row_57_errors_of_an_outbox(tmp_path: Path) -> None:
     """An outbox that cannot be opened is named, without whose it is."""
     client = make_client(settings(), transport=RecordingTransport(), outbox=tmp_path)
@@ -534,7 +524,6 @@ async def test_row_57_errors_of_an_outbox(tmp_path: Path) -> None:
 # Row 57: what is printed
 
 
-@BOTH_PRODUCTS
 async def test_row_57_reprs(tmp_path: Path) -> None:
     """No public object shows the key or the visitor when it is printed; what explains a decision may."""
     storage = MemoryUserStorage()
@@ -576,7 +565,6 @@ async def test_row_57_reprs(tmp_path: Path) -> None:
 
 
 @BOTH_PRODUCTS
-@BOTH_PRODUCTS
 async def test_row_57_warnings() -> None:
     """A client that is not closed warns of it, in numbers."""
     with warnings.catch_warnings(record=True) as caught:
@@ -590,7 +578,6 @@ async def test_row_57_warnings() -> None:
     assert not any(find_secrets(text) for text in texts)
 
 
-@BOTH_PRODUCTS
 @BOTH_PRODUCTS
 def test_row_57_clients_do_not_travel() -> None:
     """A client cannot be pickled, which would write the key wherever the pickle goes."""
@@ -690,7 +677,6 @@ def assert_at_rest(folder: Path) -> None:
 
 
 @BOTH_PRODUCTS
-@BOTH_PRODUCTS
 @both_forms
 async def test_row_58_outbox_at_rest(tmp_path: Path, *, arch: bool) -> None:
     """The outbox is its owner's alone, whatever the umask; the key is added when an event is sent."""
@@ -732,7 +718,6 @@ async def test_row_58_outbox_at_rest(tmp_path: Path, *, arch: bool) -> None:
         os.umask(before)
 
 
-@BOTH_PRODUCTS
 @BOTH_PRODUCTS
 async def test_row_58_damaged_outbox_at_rest(tmp_path: Path) -> None:
     """Neither is it in what is set aside of a damaged file, nor in what takes its place."""

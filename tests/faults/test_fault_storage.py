@@ -975,7 +975,8 @@ async def fill_server(server: Any, users: Sequence[str]) -> None:
 
 async def test_row_86_a_server_that_dies_in_the_middle_of_a_round(storage_server: Any) -> None:
     """Each caller has his own outcome, and in the end no conversion is counted twice or lost."""
-    users = [f"u{number}" for number in range(600)]
+    # The server is that of several tests.
+    users = [f"dies {number}" for number in range(600)]
     await fill_server(storage_server, users)
     counted: Counter[str] = Counter()
     transport = RecordingTransport()

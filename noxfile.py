@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import nox
@@ -32,8 +31,6 @@ QUICK_TESTS = [
 ]
 PYTEST = ("python", "-X", "dev", "-m", "pytest")
 IN_PARALLEL = ("--numprocesses", "logical", "--dist", "loadgroup")
-# Most tests of the suite wait for servers, time or processes, so that each core has room for two.
-IN_PARALLEL_WAITING = ("--numprocesses", str(2 * (os.cpu_count() or 1)), "--dist", "loadgroup")
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -57,7 +54,7 @@ def install_once(session: nox.Session, *groups: str) -> None:
 
 def run_suite(session: nox.Session, *arguments: str, **env: str) -> None:
     """Run tests in parallel, and after them, one by one, those that hold the time to narrow bounds."""
-    session.run(*PYTEST, *IN_PARALLEL_WAITING, "-m", "not timed", *arguments, env=env)
+    session.run(*PYTEST, *IN_PARALLEL, "-m", "not timed", *arguments, env=env)
     session.run(*PYTEST, "-m", "timed", *arguments, env=env)
 
 

@@ -519,6 +519,14 @@ async def test_28_storage_get_error_raises() -> None:
         assert result["checkout"].reason is Reason.STORAGE_ERROR
 
 
+async def test_61_storage_write_unread() -> None:
+    """Where a record could not be read, none is written: there may be one that must not be lost."""
+    storage = Answering(ConnectionError())
+    async with recording(user_storage=storage) as (client, _):
+        assert await client.activate("checkout", "Ashley", wait=True) == "Control"
+    assert storage.sets == []
+
+
 @pytest.mark.parametrize("value", ["0", "0.0", "-0", 0, 0.0], ids=repr)
 async def test_29_zero_is_number(value: Any) -> None:
     """Zero is a number like others: 0 and 0.0 are equal."""

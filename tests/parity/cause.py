@@ -48,6 +48,7 @@ ROWS: Mapping[str, str] = {
     "meg_no_winner_raises_weighted": "26",
     "track_stores_whitelisted": "27",
     "storage_get_error_raises": "28",
+    "storage_write_unread": "61",
     "zero_is_number": "29",
     "hook_error_raises": "30",
     "meg_unknown_et": "31",

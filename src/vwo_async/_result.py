@@ -18,6 +18,7 @@ from ._reason import Reason
 from ._value import Value, setters_of
 
 __all__ = [
+    "AliasResult",
     "CampaignDecision",
     "CampaignTrack",
     "CloseReport",
@@ -485,7 +486,7 @@ def _read_keys(asked: object) -> list[str]:
 
 
 class SingleTrack(TrackResult):
-    """That of a call that tracked one campaign: most are, so the mapping is made when it is asked for.
+    """The result of a call that tracked one campaign, as most do; its mapping is made when it is asked for.
 
     Args:
         campaign_key: The campaign.

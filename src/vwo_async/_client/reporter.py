@@ -172,7 +172,7 @@ class Reporter:
             dict(queue.dropped),
             remaining,
             kept_in,
-            is_outbox_read=restorer is None or not restorer.is_unread,
+            is_outbox_read=restorer is None or restorer.is_read,
         )
 
     def list_callbacks(self) -> list[Callback]:
@@ -333,7 +333,7 @@ class Reporter:
         )
         ends = Counter(_status_of(event) for event in own) + (restorer.ends - before)
         ends["pending"] += restorer.pending + restorer.stock.waiting
-        return _report_flush(ends, is_outbox_read=not restorer.is_unread)
+        return _report_flush(ends, is_outbox_read=restorer.is_read)
 
     # Whom to tell
 

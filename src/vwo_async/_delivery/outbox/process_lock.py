@@ -101,7 +101,7 @@ def _candidates(path: Path) -> Iterator[Path]:
 
 
 def find_other_files(path: Path, own: Path) -> list[Path]:
-    """Return the existing files of the other slots of *path*."""
+    """Return the files of other processes on *path*, of those that live and those that do not."""
     pattern = re.compile(re.escape(path.name) + r"(\.[0-9]+)?")
     return sorted(
         one for one in path.parent.iterdir() if pattern.fullmatch(one.name) and one != own

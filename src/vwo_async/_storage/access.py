@@ -31,7 +31,7 @@ from .round_calls import RoundCalls, find_rounds
 from .withdrawals import Withdrawals
 from .worker_thread import MAX_THREADS
 
-# How many calls of methods may be under way, and how many more may wait that nobody waits for.
+# How many calls of methods may be under way, and how many more may wait although no caller awaits them.
 MAX_CALLS = 1000
 MAX_UNAWAITED = 1000
 # So many rounds can be under way beside each other, where some take long.
@@ -52,8 +52,8 @@ class Found(NamedTuple):
 
     Attributes:
         records: By campaign key; None where nothing usable is.
-        failed: The campaigns of which there may be a record all the same.
-        unread: Those among them for which the storage gave no answer, not even one that makes no sense.
+        failed: The campaigns whose record is not known: there may be one.
+        unread: Those among them for which the storage did not answer, or was not asked.
     """
 
     records: Mapping[str, Stored | None]

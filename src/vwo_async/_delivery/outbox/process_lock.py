@@ -68,7 +68,8 @@ def _lock_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
 
 
-# All that this process holds, in one place: what is registered for a fork stays so for ever.
+# All locks that this process holds. Each cannot have a hook of its own: nothing can be taken from the hooks
+# of a fork again.
 _locks: weakref.WeakSet[ProcessLock] = weakref.WeakSet()
 
 

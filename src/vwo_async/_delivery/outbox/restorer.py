@@ -192,7 +192,7 @@ class Restorer:
                 self._looked.set()
                 await self._load_all()
             except OutboxError:
-                # Said by `open`, or for each event that cannot be kept.
+                # Reported by `open`, or with each event that cannot be kept.
                 await asyncio.sleep(AGAIN_INTERVAL_S)
             except BaseException as error:
                 if not is_failure(error):

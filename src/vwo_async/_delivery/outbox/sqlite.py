@@ -225,7 +225,7 @@ class SqliteOutbox:
             if self._unremoved:
                 self._remove(())
         except (OSError, sqlite3.Error):
-            # Said by whoever wants something of it.
+            # Whoever uses the file next is told.
             return
         if time.monotonic() >= self._adopt_at:
             self._adopt_at = time.monotonic() + ADOPT_INTERVAL_S

@@ -167,7 +167,7 @@ SELECT n FROM ours"""
 
 
 def _text_of_count_one(r: str, c: str) -> str:
-    """Return what does so for one conversion of a known user, with less to sort, lock and join."""
+    """Return what claims and marks one conversion of a known user, with less to sort, lock and join."""
     return f"""
 WITH w AS (
     SELECT $1::bytea AS user_hash, $2::bytea AS campaign_hash, $3::bytea AS goal_hash,

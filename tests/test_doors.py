@@ -18,7 +18,18 @@ from sample import settings
 
 import vwo_async
 
-DOORS = ("", ".storage", ".transport", ".outbox", ".testing", ".collector")
+DOORS = (
+    "",
+    ".storage",
+    ".storage.cookie",
+    ".storage.redis",
+    ".storage.rounds",
+    ".storage.sql",
+    ".transport",
+    ".outbox",
+    ".testing",
+    ".collector",
+)
 NAMES = [
     (f"vwo_async{door}", name)
     for door in DOORS

@@ -264,7 +264,7 @@ async def test_full_disk(tmp_path: Path) -> None:
         async def limit(pages: int) -> None:
             thread, statement = outbox._thread, f"PRAGMA max_page_count = {pages}"
             assert thread is not None
-            await thread.do(lambda: outbox._sound()._connection.execute(statement))
+            await thread.do(lambda: outbox._ensure_open()._connection.execute(statement))
 
         await limit(1)
         for number in range(300):

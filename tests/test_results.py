@@ -19,6 +19,7 @@ from sample import settings
 from server import running_server
 
 from vwo_async import (
+    AliasResult,
     CampaignDecision,
     CampaignTrack,
     Delivery,
@@ -330,6 +331,7 @@ async def test_every_value_can_be_pickled(protocol: int) -> None:
             await client.flush_events(),
             client.statistics(),
             SettingsChange(started=("a",), traffic={"a": (50.0, 100.0)}),
+            AliasResult(False, Reason.GATEWAY_ERROR, "it did not set the alias"),
         ]
     for value in [*values, await client.aclose()]:
         text = pickle.dumps(value, protocol)

@@ -1,4 +1,4 @@
-"""The two ways of a track call, the quick one and the full one: nobody can tell them apart by what they do."""
+"""The three ways of a track call, two quick ones and the full one: nobody can tell them apart by what they do."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What an exception says that code which is not ours raised: that it failed, or that somebody is to end."""
+"""Tells failures from requests to end, in what code that is not ours raises."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 # What asks the whole process to end, whoever raised it.
 PROCESS_ENDS = (KeyboardInterrupt, SystemExit)
@@ -33,3 +34,9 @@ def is_failure(error: BaseException) -> bool:
         traceback = error.__traceback__
         return traceback is not None and traceback.tb_next is not None
     return True
+
+
+def retrieve_error(task: asyncio.Task[Any]) -> None:
+    """Look at the error of a task that has ended and that nobody awaits, or asyncio would log it."""
+    if not task.cancelled():
+        task.exception()

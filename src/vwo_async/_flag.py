@@ -47,6 +47,8 @@ class FlagVariation(Value):
 class Flag(Value):
     """A feature flag as it is for one user; true where it is on.
 
+    A web handler may return it as it is: FastAPI answers with its fields. `as_json` has ``is_enabled`` as well.
+
     Attributes:
         key: The key of the feature, empty where what was given is no key.
         reason: How it was come by, or why it is off.

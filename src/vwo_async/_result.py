@@ -18,6 +18,7 @@ from ._reason import Reason
 from ._value import Value, setters_of
 
 __all__ = [
+    "AliasResult",
     "CampaignDecision",
     "CampaignTrack",
     "CloseReport",
@@ -213,6 +214,10 @@ class Delivery(_Immutable):
         """Return the outcome by name as JSON can hold it; its ``status`` is ``pending`` while unknown."""
         return {**(self.outcome or _NOTHING).as_json(), "status": self._name_status()}
 
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Yield the items of `as_json`: what `dict` takes, and by it FastAPI where a handler names no type."""
+        return iter(self.as_json().items())
+
     def _name_status(self) -> str:
         outcome = self.outcome
         return "pending" if outcome is None else outcome.status.value
@@ -240,7 +245,11 @@ class Delivery(_Immutable):
         """Let pydantic, and with it FastAPI, write a delivery as its outcome."""
         from pydantic_core import core_schema  # noqa: PLC0415 - not before somebody uses it
 
-        written = core_schema.plain_serializer_function_ser_schema(Delivery.as_json)
+        # The shape is for OpenAPI, which has no word for a class.
+        shape = core_schema.dict_schema(core_schema.str_schema())
+        written = core_schema.plain_serializer_function_ser_schema(
+            Delivery.as_json, return_schema=shape
+        )
         return core_schema.is_instance_schema(Delivery, serialization=written)
 
 
@@ -485,7 +494,7 @@ def _read_keys(asked: object) -> list[str]:
 
 
 class SingleTrack(TrackResult):
-    """That of a call that tracked one campaign: most are, so the mapping is made when it is asked for.
+    """The result of a call that tracked one campaign, as most do; its mapping is made when it is asked for.
 
     Args:
         campaign_key: The campaign.

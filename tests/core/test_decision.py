@@ -30,7 +30,7 @@ from vwo_async._core.api_method import (
     Api,
 )
 from vwo_async._core.bucketing import bucket_value, hash_seed
-from vwo_async._core.decision import Lookup, Records, Stored, decide, find_refusal
+from vwo_async._core.decision import Needs, Records, Stored, decide, find_refusal
 from vwo_async._core.plan import Campaign, Decision, Plan
 from vwo_async._reason import Reason
 from vwo_async._settings import parse_settings
@@ -120,8 +120,8 @@ def test_lookup_of_the_record() -> None:
     """With a user storage only the campaign's own record is asked for."""
     plan, campaign = make_only_campaign()
     for api in APIS:
-        assert decide(plan, campaign, ASHLEY, api, {}) == Lookup(("AB",))
-        assert decide(plan, campaign, ASHLEY, api, {"other": None}) == Lookup(("AB",))
+        assert decide(plan, campaign, ASHLEY, api, {}) == Needs(("AB",))
+        assert decide(plan, campaign, ASHLEY, api, {"other": None}) == Needs(("AB",))
 
 
 @pytest.mark.parametrize("api", APIS, ids=ids)

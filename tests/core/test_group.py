@@ -9,7 +9,7 @@ from strategy import JsonObject, make_campaign, make_plan, make_variations
 
 from vwo_async._core.api_method import ACTIVATE, TRACK
 from vwo_async._core.bucketing import bucket_value, hash_seed
-from vwo_async._core.decision import Lookup, Records, Stored, decide, find_refusal
+from vwo_async._core.decision import Needs, Records, Stored, decide, find_refusal
 from vwo_async._core.plan import Decision, Plan
 from vwo_async._reason import Reason
 from vwo_async._user import User
@@ -267,13 +267,13 @@ def test_lookup_of_the_other_members() -> None:
     """The other members' records are only read if the campaign itself is eligible."""
     plan = make_group_plan(EQUAL, {"A": PRO_ONLY})
     campaign, user = plan.campaigns["A"], User("Ashley")
-    assert decide(plan, campaign, user, ACTIVATE, {}) == Lookup(("A",))
+    assert decide(plan, campaign, user, ACTIVATE, {}) == Needs(("A",))
     refused = decide(plan, campaign, user, ACTIVATE, {"A": None})
     assert isinstance(refused, Decision)
     assert refused.reason is Reason.NOT_IN_SEGMENT
     pro = User("Ashley", custom_variables={"plan": "pro"})
-    assert decide(plan, campaign, pro, ACTIVATE, {"A": None}) == Lookup(("B", "C3"))
-    assert decide(plan, campaign, pro, ACTIVATE, {"A": None, "B": None}) == Lookup(("C3",))
+    assert decide(plan, campaign, pro, ACTIVATE, {"A": None}) == Needs(("B", "C3"))
+    assert decide(plan, campaign, pro, ACTIVATE, {"A": None, "B": None}) == Needs(("C3",))
     found = decide(plan, campaign, pro, ACTIVATE, {"A": None, "B": None, "C3": None})
     assert isinstance(found, Decision)
     assert found.reason is Reason.ASSIGNED

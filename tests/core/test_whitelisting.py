@@ -12,7 +12,7 @@ from strategy import make_campaign, make_only_campaign, make_variations, user_id
 
 from vwo_async._core.api_method import ACTIVATE
 from vwo_async._core.bucketing import bucket_value, hash_seed
-from vwo_async._core.decision import Lookup, Stored, decide, find_forced
+from vwo_async._core.decision import Needs, Stored, decide, find_forced
 from vwo_async._core.plan import Campaign, Plan
 from vwo_async._reason import Reason
 from vwo_async._user import User
@@ -96,7 +96,7 @@ def test_nobody_matches() -> None:
     plan, campaign = make_forced({}, ASHLEY)
     assert find_forced(plan, campaign, User("Bill")) is None
     decision = decide(plan, campaign, User("Bill"), ACTIVATE, None)
-    assert not isinstance(decision, Lookup)
+    assert not isinstance(decision, Needs)
     assert decision.reason is Reason.ASSIGNED
 
 
@@ -170,7 +170,7 @@ def test_overrides_everything_else() -> None:
     )
     for records in (None, {}, {"AB": Stored("Control")}):
         decision = decide(plan, campaign, User("Ashley"), ACTIVATE, records)
-        assert not isinstance(decision, Lookup)
+        assert not isinstance(decision, Needs)
         assert decision.reason is Reason.WHITELISTED
         assert decision.variation is not None
         assert decision.variation.name == "Variation-1"

@@ -97,7 +97,7 @@ def _write(descriptor: int, size: int) -> bool:
 async def execute(outbox: SqliteOutbox, statement: str) -> None:
     """Execute *statement* in the outbox's own thread, which has the file locked."""
     assert outbox._thread is not None
-    await outbox._thread.do(lambda: outbox._sound()._connection.execute(statement))
+    await outbox._thread.do(lambda: outbox._ensure_open()._connection.execute(statement))
 
 
 class CountedPages(Disk):

@@ -732,8 +732,10 @@ async def test_row_68_transport(path: Path, name: str, has_outbox: bool) -> None
 
 
 @BOTH_PRODUCTS
-async def test_row_68_workers_cancelled_from_outside(path: Path) -> None:
-    """Workers that somebody cancelled, even while they send, are replaced with the next use, and counted."""
+async def test_row_68_workers_cancelled_from_outside(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Workers that somebody cancelled, even while they send, are replaced with the next use, counted and logged."""
     transport = Moody(lambda: asyncio.sleep(60))
     client = make_client(settings(), transport=transport, outbox=path, limits=SOON)
     async with client:
@@ -747,6 +749,10 @@ async def test_row_68_workers_cancelled_from_outside(path: Path) -> None:
             assert await track(client, f"u{number}", wait=True)
         assert (await first.delivery).status is DeliveryStatus.DELIVERED
         assert client.statistics().worker_restarts == 4
+    # The 1st, 2nd and 4th.
+    lines = [one for one in caplog.messages if "a worker that sends is replaced" in one]
+    assert len(lines) == 3
+    assert lines[-1].endswith("CancelledError ended it (4 times so far)")
 
 
 async def test_row_68_a_hook_that_breaks_the_end_of_events(path: Path) -> None:

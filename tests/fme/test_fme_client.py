@@ -12,14 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from fme_file import make_campaign, make_feature, make_file, make_variation
 from outbox_file import read_payloads
 from sample import settings as fullstack_file
 from server import Received, Server, answer, running_server
 
 from vwo_async import (
+    AliasResult,
     ClosedError,
+    Flag,
+    FlagExplanation,
     FMEClient,
     FMESettingsSource,
     FMEUser,
@@ -27,6 +32,7 @@ from vwo_async import (
     Reason,
     SettingsError,
     SettingsSource,
+    TrackResult,
     VWOClient,
     fetch_fme_settings,
 )
@@ -79,6 +85,55 @@ async def test_a_flag() -> None:
     assert (copy.key, copy.variables, copy.reason) == ("f1", flag.variables, flag.reason)
     assert json.loads(json.dumps(flag.as_json()))["is_enabled"] is True
     assert "u1" not in repr(flag)
+
+
+async def test_a_handler_may_return_what_it_got() -> None:
+    """FastAPI answers with flags, results and explanations, typed or not, and describes them in OpenAPI."""
+    app = FastAPI()
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+
+        @app.get("/bare")
+        async def bare():  # type: ignore[no-untyped-def]  # noqa: ANN202
+            return await client.get_flag("f1", "u1")
+
+        @app.get("/typed")
+        async def typed() -> Flag:
+            return await client.get_flag("f1", "u1")
+
+        @app.get("/flags")
+        async def flags() -> Mapping[str, Flag]:
+            return await client.get_flags("u1")
+
+        @app.get("/event")
+        async def event() -> TrackResult:
+            return await client.track_event("nope", "u1")
+
+        @app.get("/alias")
+        async def alias() -> AliasResult:
+            return await client.set_alias("u1", "u2")
+
+        @app.get("/why")
+        async def why() -> FlagExplanation:
+            return await client.explain("f1", "u1")
+
+        web = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop")
+        async with web:
+
+            async def get(path: str) -> Any:
+                response = await web.get(path)
+                assert response.status_code == 200
+                return response.json()
+
+            shown = await get("/typed")
+            assert shown == await get("/bare")
+            assert (shown["key"], shown["reason"]) == ("f1", "assigned")
+            assert shown["variables"][0]["value"] == "v1"
+            assert set(shown["delivery"]) == {"status", "reason", "status_code", "attempts"}
+            assert (await get("/flags"))["f2"]["variation"] is None
+            assert (await get("/event"))["nope"]["reason"] == "event_not_found"
+            assert (await get("/alias"))["reason"] == "aliasing_off"
+            assert (await get("/why"))["is_enabled"] is True
+            assert "Flag" in (await get("/openapi.json"))["components"]["schemas"]
 
 
 async def test_what_a_caller_changes_is_his_own() -> None:

@@ -13,13 +13,22 @@ from typing import Any, assert_type
 
 import vwo_async
 from vwo_async import (
+    AliasResult,
     CampaignDecision,
     CampaignTrack,
     CloseReport,
     Delivery,
     DeliveryStatus,
     Explanation,
+    Flag,
+    FlagExplanation,
+    FlagRule,
+    FlagVariation,
     FlushReport,
+    FMEClient,
+    FMESettings,
+    FMESettingsSource,
+    FMEUser,
     GoalType,
     Outcome,
     Reason,
@@ -223,15 +232,75 @@ def own(found: Settings) -> None:
     VWOClient(found, transport=OwnStorage())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-async def feature_flags(client: vwo_async.FMEClient) -> None:
-    """The client for FME."""
+async def feature_flags(client: FMEClient) -> None:
+    """What the methods of the client for FME return, and what they do not take."""
     flag = await client.get_flag("search", {"id": "u1", "customVariables": {"plan": "pro"}})
-    assert_type(flag, vwo_async.Flag)
-    assert_type(flag.is_enabled(), bool)
-    assert_type(await client.get_flag("search", vwo_async.FMEUser("u1"), wait=True), vwo_async.Flag)
+    assert_type(flag, Flag)
+    assert_type(await client.get_flag("search", FMEUser("u1"), wait=True), Flag)
+    assert_type(await client.get_flags(7), Mapping[str, Flag])
+    explanation = await client.explain("search", "u1")
+    assert_type(explanation, FlagExplanation)
+    assert_type(explanation.is_enabled, bool)
     assert_type(await client.track_event("purchase", "u1", {"revenue": 9}), TrackResult)
     assert_type(await client.set_attribute("plan", "pro", "u1"), bool)
-    assert_type(await client.set_attribute({"plan": "pro"}, "u1"), bool)
-    assert_type(await client.open(), vwo_async.FMEClient)
-    vwo_async.FMEClient(client.settings, strict=True)
-    vwo_async.FMEClient(client.settings, strict=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(await client.set_attribute({"plan": "pro"}, "u1", wait=True), bool)
+    alias = await client.set_alias("u1", "u2")
+    assert_type(alias, AliasResult)
+    assert_type(alias.reason, Reason | None)
+    await client.get_flag("search")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.get_flag("search", "u1", wait="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.get_flag("search", None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.get_flags("u1", wait=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.track_event("purchase", "u1", revenue=9)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.track_event("purchase", {"revenue": 9}, "u1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.set_attribute("plan", "pro")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await client.set_alias("u1", 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.activate("a", "u1")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    FMEUser("u1", custom_variable={"plan": "pro"})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def flag_values(flag: Flag) -> None:
+    """What is in a flag."""
+    assert_type(bool(flag), bool)
+    assert_type(flag.is_enabled(), bool)
+    assert_type(flag.reason, Reason)
+    assert_type(flag.rule, FlagRule | None)
+    assert_type(flag.variation, FlagVariation | None)
+    assert_type(flag.get_variable("size", 10), Any)
+    assert_type(flag.get_variables(), list[dict[str, Any]])
+    assert_type(flag.delivery, Delivery)
+    assert_type(await flag.delivery, Outcome)
+    assert_type(flag.as_json(), dict[str, Any])
+    flag.key = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    flag.get_variable()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def flag_client(file: bytes) -> None:
+    """A client for FME is made, opened, asked for its books, and closed; its settings are of FME."""
+    found = await vwo_async.fetch_fme_settings(1, "key", gateway_service={"url": "http://gateway"})
+    assert_type(found, FMESettings)
+    assert_type(vwo_async.parse_fme_settings(file), FMESettings)
+    source = FMESettingsSource(1, "key", proxy_url="http://proxy", poll_interval_s=None)
+    assert_type(await source.load(or_empty=True), FMESettings)
+    async with FMEClient(
+        found,
+        user_storage=MemoryUserStorage(),
+        return_promise_for={"get_flag"},
+        settings_source=source,
+        gateway_service={"url": "http://gateway", "port": 8000},
+        is_aliasing_enabled=True,
+        transport=RecordingTransport(),
+    ) as client:
+        assert_type(client, FMEClient)
+        assert_type(client.settings, FMESettings)
+        assert_type(client.statistics(), Statistics)
+        assert_type(await client.flush_events(), FlushReport)
+        assert_type(await client.refresh_settings(), bool)
+    assert_type(await client.open(), FMEClient)
+    assert_type(await client.aclose(), CloseReport)
+    FMEClient(found, strict=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FMEClient(found, goal_type_to_track="ALL")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    FMEClient(found, gateway_service={"uri": "http://gateway"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    VWOClient(found)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    VWOClient(b"", is_aliasing_enabled=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    FMESettingsSource(1, "key", poll_interval=60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -52,7 +52,7 @@ class ConversionClaims:
     ) -> None:
         """Store an assignment that was just made, unless there is a newer record, or none could be read."""
         user_call = stored_records.user_call
-        if self._storage is None or user_call is None or stored_records.is_unread(campaign):
+        if self._storage is None or user_call is None or not stored_records.is_read(campaign):
             return
         async with user_call.exclusive():
             # A call about the same user may have gone further since this one read what was stored.
@@ -71,38 +71,38 @@ class ConversionClaims:
                 stored_records.ends_at,
             )
 
-    async def name(
+    async def choose_owners(
         self, call: TrackCall, conversions: Sequence[Conversion], stored_records: StoredRecords
     ) -> list[Conversion]:
-        """Return *conversions*, those that may be counted only once with a name to claim them under."""
+        """Return *conversions*; those that may be counted only once have an owner to claim them for."""
         storage = self._storage
         if storage is None or not storage.has_claims:
             return list(conversions)
-        named: list[Conversion] = []
+        owned: list[Conversion] = []
         for one in conversions:
             if _needs_claim(call, one, stored_records):
                 owner = await storage.choose_owner(one.claim[:3], stored_records.ends_at)
-                named.append(one._replace(owner=owner))
+                owned.append(one._replace(owner=owner))
             else:
-                named.append(one)
-        return named
+                owned.append(one)
+        return owned
 
     async def claim(
-        self, call: TrackCall, named: Sequence[Conversion], stored_records: StoredRecords
+        self, call: TrackCall, conversions: Sequence[Conversion], stored_records: StoredRecords
     ) -> tuple[list[Conversion], Refused]:
-        """Claim what has a name, see `name`.
+        """Claim those of *conversions* that have an owner, see `choose_owners`.
 
         Returns:
             The conversions to go on with, and those that are another call's to count.
         """
-        wanted = [_make_count(call, one, stored_records) for one in named if one.owner]
+        wanted = [_make_count(call, one, stored_records) for one in conversions if one.owner]
         if not wanted or self._storage is None:
-            return list(named), {}
+            return list(conversions), {}
         answers = await self._storage.count(wanted, stored_records.notes, stored_records.ends_at)
         answer_by_owner = {one.owner: is_ours for one, is_ours in zip(wanted, answers, strict=True)}
         kept: list[Conversion] = []
         refused: dict[str, CampaignTrack] = {}
-        for one in named:
+        for one in conversions:
             answer = answer_by_owner.get(one.owner, True)
             refusal = self._find_refusal(answer)
             if refusal is None:
@@ -183,7 +183,7 @@ class ConversionClaims:
             if conversion.is_marked and storage.marks_with_claim:
                 continue
             # What was decided in place of a record that did not come must not replace one.
-            if is_stored or not stored_records.is_unread(conversion.campaign):
+            if is_stored or stored_records.is_read(conversion.campaign):
                 requests += _make_marks(conversion, data, read, stored_records)
         if requests:
             await storage.mark(requests, stored_records.notes, stored_records.ends_at)

@@ -159,10 +159,10 @@ class ClientEngine(Generic[SnapshotT]):
         """Take note that another settings file is in force; it must not raise."""
 
     async def close_lookups(self) -> None:
-        """Ask nobody any more what is asked for calls; it must not take long."""
+        """Close what asks other servers about users; it must not take long."""
 
-    def count_lookups(self) -> int:
-        """Return how many of these questions were not answered."""
+    def count_lookup_errors(self) -> int:
+        """Return how many such questions were not answered."""
         return 0
 
     async def opened(self) -> None:
@@ -226,7 +226,7 @@ class ClientEngine(Generic[SnapshotT]):
     def statistics(self) -> Statistics:
         """Return the ledger."""
         return Statistics(
-            gateway_errors=self.count_lookups(),
+            gateway_errors=self.count_lookup_errors(),
             storage_errors=0 if self.storage is None else self.storage.errors,
             callback_errors=sum(callback.errors for callback in self._callbacks()),
             callbacks_left_out=sum(callback.left_out for callback in self._callbacks()),
@@ -249,7 +249,7 @@ class ClientEngine(Generic[SnapshotT]):
 
 
 class Engine(ClientEngine[Snapshot]):
-    """That of VWO FullStack.
+    """What the API methods of a `VWOClient` work with.
 
     Args:
         settings: The settings file in force at first.

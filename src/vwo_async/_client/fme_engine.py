@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class FmeEngine(ClientEngine[FmeSnapshot]):
-    """That of VWO FME.
+    """What the API methods of an `FMEClient` work with.
 
     Args:
         settings: The v2 settings file in force at first.
@@ -70,7 +70,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
 
         Args:
             user: The user as the caller names him.
-            lookup: The call's; only without aliases it may be missing.
+            lookup: The call's; needed where there are aliases.
         """
         consent = self.consent
         if consent.is_asked and await consent.refuses(user.id):
@@ -87,7 +87,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         if self._gateway is not None:
             await self._gateway.aclose()
 
-    def count_lookups(self) -> int:
+    def count_lookup_errors(self) -> int:
         """Return how many questions the gateway did not answer."""
         return 0 if self._gateway is None else self._gateway.errors
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from .._cancellation import is_failure
-from .._delivery.answer import Answer
+from .._delivery.answer import Answer, is_temporary
 from .._delivery.circuit_breaker import CircuitBreaker
 from .._delivery.request import Request
 from .._delivery.transport.by_name import load_transport, make_fetcher
@@ -21,14 +21,12 @@ from .._log import FailureLog
 
 # How many requests may be on their way at once; further ones wait for their turn within their time.
 MAX_REQUESTS = 20
-# So much later than its time is up a caller hears so, that what he asked may end first and be counted.
+# A caller waits this much longer than the request may take, so that it ends first and is counted.
 GRACE_S = 0.05
-# While it is down it is tried by one call after such a time, which doubles up to the maximum.
+# While it is down, one call tries it after each pause, which doubles up to the maximum.
 PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
 _MAX_DOUBLINGS = 6
-# What a server answers that is overloaded or broken, besides 5xx.
-_OVERLOADED = frozenset({408, 425, 429})
 
 
 class Reply(NamedTuple):
@@ -116,10 +114,10 @@ class Gateway:
 
     async def _fetch(self, request: Request) -> Reply:
         """Ask once, and tell the breaker what came of it."""
-        has_turn = False
+        has_slot = False
         try:
             async with asyncio.timeout(self._timeout_s), self._slots:
-                has_turn = True
+                has_slot = True
                 if self._transport is None:
                     self._transport = make_fetcher(self._config)
                 answer, body = await self._transport.fetch(request, MAX_ANSWER_BYTES)
@@ -128,13 +126,13 @@ class Gateway:
                 self._breaker.released()
                 raise
             # It is not to blame for a crowd that waits.
-            self._judge(is_up=None if not has_turn else False)
+            self._judge(is_up=None if not has_slot else False)
             return _LATE
         return self._read(answer, body)
 
     def _read(self, answer: Answer, body: bytes) -> Reply:
         status = answer.status
-        if status is None or status >= 500 or status in _OVERLOADED:
+        if status is None or is_temporary(status):
             self._judge(is_up=False)
             return _BROKEN if status is None else Reply(fault=f"status {status}")
         self._judge(is_up=True)

@@ -95,7 +95,8 @@ def object_with(*methods: str) -> Reader:
 def bounds_of(kind: type) -> Reader:
     """Return a reader of a dataclass of bounds: each as its default is, finite and above 0.
 
-    A field with *may_be_zero* in its metadata may be 0; one whose default is None, a whole number or None.
+    A field with *may_be_zero* in its metadata may be 0, and one with *choices* is one of these. One whose
+    default is None is a whole number or None.
     """
 
     def read(value: object) -> object:
@@ -110,8 +111,8 @@ def bounds_of(kind: type) -> Reader:
 
 def _is_bound(value: Any, bound: Field[Any]) -> bool:
     default = bound.default
-    if isinstance(default, str):
-        return value in ("retry", "drop")
+    if "choices" in bound.metadata:
+        return value in bound.metadata["choices"]
     if isinstance(default, bool):
         return isinstance(value, bool)
     if default is None and value is None:

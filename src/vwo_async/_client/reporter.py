@@ -172,7 +172,7 @@ class Reporter:
             dict(queue.dropped),
             remaining,
             kept_in,
-            is_outbox_read=restorer is None or not restorer.is_unread,
+            is_outbox_read=restorer is None or restorer.is_read,
         )
 
     def list_callbacks(self) -> list[Callback]:
@@ -289,7 +289,7 @@ class Reporter:
         return self._journal.record(list(claims), claims)
 
     def take_back(self, events: Iterable[Event]) -> None:
-        """Keep events no longer that were kept ahead and came to nothing."""
+        """Let go of events that were kept ahead and came to nothing."""
         given = list(events)
         for event in given:
             # Where it is still being written, this is how the outbox learns that nobody needs it.
@@ -304,7 +304,7 @@ class Reporter:
         return self.keep((receipt_of_single(result),))
 
     async def wait_until_kept(self, delivery: Delivery) -> None:
-        """Keep what was put; see `keep`."""
+        """Keep what was put, and wait until it is kept; see `keep`."""
         kept = self.keep(list_pending(delivery))
         if kept is not None:
             await kept
@@ -333,7 +333,7 @@ class Reporter:
         )
         ends = Counter(_status_of(event) for event in own) + (restorer.ends - before)
         ends["pending"] += restorer.pending + restorer.stock.waiting
-        return _report_flush(ends, is_outbox_read=not restorer.is_unread)
+        return _report_flush(ends, is_outbox_read=restorer.is_read)
 
     # Whom to tell
 

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Self
 
 from .._core.api_method import Api
-from .._core.decision import Lookup, Records, Stored, decide
+from .._core.decision import Needs, Records, Stored, decide
 from .._core.plan import Campaign, Decision, Plan
 from .._core.trace import trace
 from .._explanation import Explanation, Step
@@ -97,7 +97,7 @@ class StoredRecords:
         """Decide *campaigns*; each round of reading asks for all that any of them still needs."""
         while True:
             answers = [decide(plan, one, self._user, api, self.known) for one in campaigns]
-            missing = [key for one in answers if isinstance(one, Lookup) for key in one.keys]
+            missing = [key for one in answers if isinstance(one, Needs) for key in one.keys]
             if not missing:
                 decisions = [one for one in answers if isinstance(one, Decision)]
                 return self._refuse(decisions) if self._failed else decisions
@@ -106,18 +106,18 @@ class StoredRecords:
     def _refuse(self, decisions: Sequence[Decision]) -> list[Decision]:
         """Take back what was decided in place of a record that could not be read."""
         return [
-            Decision(one.campaign, None, Reason.STORAGE_ERROR) if self._is_unsure(one) else one
+            one if self._is_certain(one) else Decision(one.campaign, None, Reason.STORAGE_ERROR)
             for one in decisions
         ]
 
-    def _is_unsure(self, decision: Decision) -> bool:
-        """Tell whether the decision is none, since a record could not be read.
+    def _is_certain(self, decision: Decision) -> bool:
+        """Tell whether the decision stands although a record could not be read.
 
         ``NOT_ACTIVATED`` is certain only for a user whose record was read.
         """
         if decision.reason is Reason.NOT_ACTIVATED:
-            return decision.campaign.key in (self._failed if self._refuses else self._unread)
-        return self._refuses and self._depends(decision)
+            return decision.campaign.key not in (self._failed if self._refuses else self._unread)
+        return not (self._refuses and self._depends(decision))
 
     def _depends(self, decision: Decision) -> bool:
         """Tell whether the decision could be another one if every record had been read."""
@@ -182,9 +182,9 @@ class StoredRecords:
         records: Records = self.known or {}
         return records.get(campaign.key)
 
-    def is_unread(self, campaign: Campaign) -> bool:
-        """Tell whether a record that a new assignment depends on is unread: then it must not be stored."""
-        return not self._unread.isdisjoint(_list_keys(campaign))
+    def is_read(self, campaign: Campaign) -> bool:
+        """Tell whether the storage answered for all that a new assignment depends on: else it is not stored."""
+        return self._unread.isdisjoint(_list_keys(campaign))
 
     def find_used(self, decision: Decision) -> Stored | None:
         """Return the record by which *decision* was made; one of a variation that is gone counts for nothing."""

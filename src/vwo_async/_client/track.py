@@ -224,9 +224,9 @@ async def count(
     accepted: Sequence[Accepted] = ()
     kept: Sequence[Conversion] = ()
     try:
-        named = await claims.name(call, conversions, stored_records)
-        await drafts.keep(named)
-        kept, lost = await claims.claim(call, named, stored_records)
+        owned = await claims.choose_owners(call, conversions, stored_records)
+        await drafts.keep(owned)
+        kept, lost = await claims.claim(call, owned, stored_records)
         if not kept:
             return Counted(lost, NO_DELIVERY)
         events = await drafts.choose(kept)

@@ -15,7 +15,7 @@ from .._delivery.outbox.journal import Claim
 from .._reason import Reason
 from .._result import CampaignTrack, Receipt, SingleTrack, TrackResult, is_lost
 from .._storage.access import StorageAccess
-from .._storage.pending import Failure
+from .._storage.pending import StorageFailure
 from .._user import User
 from ..storage.protocol import SEPARATOR
 from ..storage.rounds import CountConversion, WithdrawConversion
@@ -41,7 +41,7 @@ async def track_stored(
     stored = await storage.read_one(user.id, campaign.key, call.notes, call.ends_at)
     if stored is None:
         return call.refuse(Reason.NOT_ACTIVATED)
-    if isinstance(stored, Failure):
+    if isinstance(stored, StorageFailure):
         is_unknown = engine.refuses or not stored.is_answer
         return call.refuse(Reason.STORAGE_ERROR if is_unknown else Reason.NOT_ACTIVATED)
     variation = campaign.variations_by_name.get(stored.variation_name)

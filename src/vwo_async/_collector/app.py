@@ -23,7 +23,7 @@ __all__ = ["MAX_BODY_BYTES", "HttpInterface"]
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """The largest body that is read; a larger one is answered with 413."""
 
-Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -60,10 +60,10 @@ class HttpInterface:
             ]
         )
 
-    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+    def _guarded(self, handler: Handler) -> Handler:
         async def answer(request: Request) -> Response:
             fault = self.guard.find_fault(request.headers.raw, request.scope["query_string"])
-            return _json({"error": fault}, 403) if fault else await endpoint(request)
+            return _json({"error": fault}, 403) if fault else await handler(request)
 
         return answer
 

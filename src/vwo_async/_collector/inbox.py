@@ -73,7 +73,7 @@ class Totals:
         settings: Requests answered with a settings file.
         accepted: Tracking requests that were accepted.
         refused: Requests that did not follow the wire format.
-        answered: Requests with an answer planned by :meth:`Inbox.answer_next`; they are not checked.
+        answered: Requests with an answer planned by `Inbox.answer_next`; they are not checked.
         events: Events received; each item of a batch is one.
         conversions: Conversions in all events, repetitions included.
         unique_conversions: Conversions that count.
@@ -102,7 +102,7 @@ class Inbox:
 
     Args:
         settings: The settings files to hand out and to check requests against.
-        strict: See :class:`~vwo_async.collector.Collector`.
+        strict: See `Collector`.
         clock_window_s: How far times in requests may be from now, in seconds.
         clock: Returns the seconds since 1970.
 

@@ -18,7 +18,7 @@ __all__ = ["LedgerFile"]
 class LedgerFile:
     """Appends events to a file, and waits until they are on the disk.
 
-    The lines are in the order of the calls of :meth:`add`, even if many requests wait in :meth:`sync` at
+    The lines are in the order of the calls of `add`, even if many requests wait in `sync` at
     the same time. Only the owner can read the file, since it holds what visitors did; it never holds an
     SDK key.
     """

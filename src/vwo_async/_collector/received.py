@@ -52,9 +52,9 @@ class Received:
             attributes, ``sdk`` for what an SDK of FME tells about itself.
         account: The account, as the settings file or else the request names it.
         endpoint: Where it came in.
-        event_id: ``msgId`` of ``/events/t`` and of FME's batches; for other calls a digest of the content, so that a resend
-            of the same bytes has the same id. Batch items have no id in the wire format: two equal items
-            of the same second get the same id.
+        event_id: ``msgId`` of ``/events/t`` and of FME's batches; for other calls a digest of the content,
+            so that a resend of the same bytes has the same id. Items of FullStack's batches have no id in
+            the wire format: two equal items of the same second get the same id.
         request_number: The number of its request, counted from 1.
         received_at_s: When that request was read, in seconds since 1970.
         visitor: The visitor's UUID, 32 upper-case hexadecimal digits; in FME it may be the id that VWO's

@@ -32,7 +32,8 @@ _POLL_S = 0.001
 class Collector:
     """A local stand-in for VWO's servers, which checks, keeps and counts what SDKs send.
 
-    It answers the SDKs of both products, FullStack and FME. It is an ASGI application; :func:`serve` puts it on a port.
+    It answers the SDKs of both products, FullStack and FME. It is an ASGI application; `serve` puts it on a
+    port.
 
     A request that does not follow the wire format is answered with status 400 and ``{"error":
     reason}``, and kept in *refused*; the reason names the field and never holds received values.

@@ -1,7 +1,7 @@
 """The decision for one user and one campaign.
 
 In the middle of a decision the user storage may have to be read, which means waiting, and this package
-never waits. So `decide` returns either the decision or a `Lookup`: the keys of the records that it still
+never waits. So `decide` returns either the decision or a `Needs`: the keys of the records that it still
 needs. The caller reads them and calls `decide` again with more records.
 """
 
@@ -33,7 +33,7 @@ class Stored(NamedTuple):
     rest: Mapping[str, Any] = MappingProxyType({})
 
 
-class Lookup(NamedTuple):
+class Needs(NamedTuple):
     """Keys of campaigns whose records must be read before a decision is possible."""
 
     keys: tuple[str, ...]
@@ -60,10 +60,10 @@ def decide(plan: Plan, campaign: Campaign, user: User, api: Api, records: None) 
 @overload
 def decide(
     plan: Plan, campaign: Campaign, user: User, api: Api, records: Records | None
-) -> Decision | Lookup: ...
+) -> Decision | Needs: ...
 def decide(
     plan: Plan, campaign: Campaign, user: User, api: Api, records: Records | None
-) -> Decision | Lookup:
+) -> Decision | Needs:
     """Decide one campaign for one user.
 
     Args:
@@ -91,10 +91,10 @@ def decide(
     return campaign.bucketer.assign(user.hash_bytes)
 
 
-def _look_up(campaign: Campaign, api: Api, records: Records) -> Decision | Lookup | None:
+def _look_up(campaign: Campaign, api: Api, records: Records) -> Decision | Needs | None:
     """Return what the user storage settles, what must be read first, or None."""
     if campaign.key not in records:
-        return Lookup((campaign.key,))
+        return Needs((campaign.key,))
     record = records[campaign.key]
     if record is None:
         return None if api.assigns else campaign.refuse(Reason.NOT_ACTIVATED)
@@ -120,7 +120,7 @@ def find_forced(plan: Plan, campaign: Campaign, user: User) -> Variation | None:
 
 def _check_group(
     plan: Plan, campaign: Campaign, group: Group, user: User, records: Records | None
-) -> Decision | Lookup | None:
+) -> Decision | Needs | None:
     """Return the refusal if *group* gives the user to another campaign, what must be read first, or None."""
     others = [member for member in group.members if member is not campaign]
     if any(find_forced(plan, other, user) is not None for other in others if other.whitelist):
@@ -128,7 +128,7 @@ def _check_group(
     if records is not None:
         missing = tuple(other.key for other in others if other.key not in records)
         if missing:
-            return Lookup(missing)
+            return Needs(missing)
         if any(_has_variation(other, records[other.key]) for other in others):
             return campaign.refuse(Reason.NOT_GROUP_WINNER)
     eligible = find_eligible(campaign, group, user)

@@ -10,7 +10,7 @@ from .._reason import Reason
 from .._user import User
 from .api_method import Api
 from .bucketing import MAX_BUCKET_VALUE, MAX_TRAFFIC_VALUE, bucket_value, hash_seed
-from .decision import Lookup, Records, decide, find_eligible, find_forced
+from .decision import Needs, Records, decide, find_eligible, find_forced
 from .group import find_winner
 from .plan import Campaign, Decision, Group, Plan
 from .segment import compile_segment, is_list
@@ -18,10 +18,10 @@ from .segment import compile_segment, is_list
 
 def trace(
     plan: Plan, campaign: Campaign, user: User, api: Api, records: Records | None
-) -> Explanation | Lookup:
+) -> Explanation | Needs:
     """Return the explanation of a decision, or the records that it needs; same arguments as `decide`."""
     decision = decide(plan, campaign, user, api, records)
-    if isinstance(decision, Lookup):
+    if isinstance(decision, Needs):
         return decision
     steps = []
     for step in _make_steps(plan, campaign, user, decision, records):

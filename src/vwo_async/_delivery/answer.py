@@ -9,7 +9,7 @@ from typing import Any
 
 MAX_RETRY_AFTER_S = 300.0
 _MAX_RETRY_AFTER_TEXT = 64
-_RETRIED = frozenset({408, 425, 429})
+_TEMPORARY = frozenset({408, 425, 429})
 _PAUSING = frozenset({401, 403})
 _INVALID = frozenset({400, 404, 422})
 TOO_LARGE = 413
@@ -75,13 +75,18 @@ def judge(answer: Answer) -> Verdict:
     if status < 200:
         # No end of a request: whether it was taken is not known.
         return Verdict.UNKNOWN
-    if status in _RETRIED or status >= 500:
+    if is_temporary(status):
         return Verdict.RETRY
     if status == TOO_LARGE:
         return Verdict.TOO_LARGE
     if status in _INVALID:
         return Verdict.INVALID
     return Verdict.PAUSED if status in _PAUSING else Verdict.REJECTED
+
+
+def is_temporary(status: int) -> bool:
+    """Tell whether a server that answered *status* may answer otherwise a moment later."""
+    return status in _TEMPORARY or status >= 500
 
 
 def read_retry_after(text: str, wall_now: float) -> float:
@@ -96,8 +101,7 @@ def read_retry_after(text: str, wall_now: float) -> float:
         return 0.0
     if text.isascii() and text.isdigit():
         return min(float(text), MAX_RETRY_AFTER_S)
-    # Seldom needed, and dear to import.
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - seldom needed, slow to import
 
     try:
         date = parsedate_to_datetime(text)

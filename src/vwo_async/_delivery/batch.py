@@ -63,7 +63,7 @@ class Batch:
         return part
 
     def rank_as_probe(self) -> tuple[bool, float]:
-        """Return the higher a rank the better its last event is to try the server with."""
+        """Return how well its last event suits as a probe of the server; a higher rank suits better."""
         if len(self.events) > 1:
             return True, self.events[-1].at
         return False, -self.attempts

@@ -60,7 +60,9 @@ class Limits:
     backoff_cap_s: float = 60.0
     coalesces: bool = True
     linger_s: float = field(default=0.002, metadata={"may_be_zero": True})
-    on_unknown: Literal["retry", "drop"] = "retry"
+    on_unknown: Literal["retry", "drop"] = field(
+        default="retry", metadata={"choices": ("retry", "drop")}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +264,7 @@ class Queue:
         What failed or was refused goes one at a time then: however much of it there is, and however long
         the server takes for it, new events keep their way.
         """
-        is_new_due = self._is_full(now)
+        is_new_due = self._is_due(now)
         is_again = bool(self._again) and not (
             is_new_due
             and (self._took_again or any(batch.attempts > 1 for batch in self._in_flight))
@@ -272,11 +274,11 @@ class Queue:
         return batch or (self._collect() if is_new_due else None)
 
     def _find_probe(self, now: float) -> Batch | None:
-        """Return one event to try the server with: the newest, of those that were not tried alone if there are any.
+        """Return one event to try the server with: the newest, rather one that was not tried alone.
 
         What came together with the events that failed may be of their kind; the newest is the least likely to.
         """
-        if self._is_full(now):
+        if self._is_due(now):
             bundle = self._ready.pop()
             if len(bundle) > 1:
                 self._ready.append(bundle[:-1])
@@ -347,14 +349,14 @@ class Queue:
 
     def lingers(self, now: float) -> bool:
         """Tell whether what waits does so only for others to leave with."""
-        return self._batching is None and bool(self._ready) and not self._is_full(now)
+        return self._batching is None and bool(self._ready) and not self._is_due(now)
 
-    def _is_full(self, now: float) -> bool:
+    def _is_due(self, now: float) -> bool:
         """Tell whether what was put may leave: it may be held until it is enough or old enough."""
-        full_at = self._full_at()
-        return full_at is not None and now >= full_at
+        due_at = self._due_at()
+        return due_at is not None and now >= due_at
 
-    def _full_at(self) -> float | None:
+    def _due_at(self) -> float | None:
         """Return when what was put may leave, None where nothing was."""
         batching = self._batching
         if not self._ready:
@@ -370,9 +372,9 @@ class Queue:
     def next_at(self) -> float | None:
         """Return when `take` will have something new; None if only a new event or an answer can change that."""
         times = [self._delayed[0][0]] if self._delayed else []
-        full_at = self._full_at()
-        if full_at is not None:
-            times.append(full_at)
+        due_at = self._due_at()
+        if due_at is not None:
+            times.append(due_at)
         if not self._breaker.is_open:
             return min((time for time in times if time > float("-inf")), default=None)
         probe_at = self._breaker.next_at()
@@ -516,11 +518,11 @@ class Queue:
         due_at = now + find_wait(batch.failures, age_s)
         heappush(self._delayed, (due_at, next(self._order), batch))
 
-    def _find_wait(self, luck: float, least_s: float, failures: int, age_s: float = 0.0) -> float:
+    def _find_wait(self, jitter: float, least_s: float, failures: int, age_s: float = 0.0) -> float:
         """Return how long to wait before the next try: random, growing, and no less than asked for.
 
         Args:
-            luck: A random number in [0, 1).
+            jitter: A random number in [0, 1): where the wait is between its bounds.
             least_s: What the server asked for.
             failures: How many tries failed so far.
             age_s: That of an event at fault itself: the older it is, the longer it may wait.
@@ -528,7 +530,7 @@ class Queue:
         base = self._limits.backoff_base_s
         cap = max(self._limits.backoff_cap_s, age_s / TRIES_IN_AGE)
         bound: float = min(base * 2.0 ** min(failures, 30), cap)
-        return max(base + luck * max(bound - base, 0.0), least_s)
+        return max(base + jitter * max(bound - base, 0.0), least_s)
 
     def _note_failure(
         self,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
 
 from .._cancellation import PROCESS_ENDS, is_failure
-from .._log import log_error, log_warning
+from .._log import FailureLog, log_error, log_warning
 from .answer import Answer, Failure
 from .batch import Batch
 from .event import Event
@@ -44,7 +45,6 @@ class Sender:
 
     Attributes:
         is_closed: Whether nothing more is accepted.
-        restarts: How often a worker had to be replaced.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Sender:
         self._lingers = False
         self._drained: asyncio.Future[None] | None = None
         self.is_closed = False
-        self.restarts = 0
+        self._restarts = FailureLog("a worker that sends is replaced", logging.ERROR)
         self._quiet_until = float("-inf")
 
     def start(self) -> None:
@@ -83,14 +83,14 @@ class Sender:
                 self._work(), name="vwo_async sender", context=Context()
             )
             self._workers.add(worker)
-            worker.add_done_callback(self._miss)
+            worker.add_done_callback(self._note_end)
 
     @property
     def _wanted(self) -> int:
         """How many workers there should be."""
         return min(self._size + self._queue.stuck, self._size * STUCK_FACTOR)
 
-    def _miss(self, worker: asyncio.Task[None]) -> None:
+    def _note_end(self, worker: asyncio.Task[None]) -> None:
         """Let the next use of the sender find that a worker has ended, and replace it.
 
         Not before: a loop that ends cancels all its tasks, and must find no new ones.
@@ -103,10 +103,10 @@ class Sender:
         self._idle.append(ended)
         self._lingers = False
 
-    def _count_restart(self, what: str) -> None:
-        self.restarts += 1
-        if self.restarts & (self.restarts - 1) == 0:
-            log_error("%s ended a worker, which is replaced (%d so far)", what, self.restarts)
+    @property
+    def restarts(self) -> int:
+        """How often a worker had to be replaced."""
+        return self._restarts.count
 
     def put(self, events: Sequence[Event]) -> list[Event | None]:
         """Put *events* on the queue; see `Queue.put`. Never waits."""
@@ -124,7 +124,7 @@ class Sender:
     def _wake(self) -> None:
         if len(self._workers) < self._wanted and not self._is_stopped:
             for _ in range(self._wanted - len(self._workers)):
-                self._count_restart("CancelledError")
+                self._restarts.add("CancelledError ended it")
             self.start()
         while self._idle:
             waiter = self._idle.popleft()
@@ -139,9 +139,9 @@ class Sender:
             except BaseException as error:
                 if not is_failure(error):
                     raise
-                self._count_restart(type(error).__name__)
+                self._restarts.add(f"{type(error).__name__} ended it")
                 await asyncio.sleep(RESTART_S)
-        # Its place was that of a request that was stuck. Another has to see to what this one knows of.
+        # It stood in for a request that was stuck, which has ended. Another goes on with what waits.
         if (worker := asyncio.current_task()) is not None:
             self._workers.discard(worker)
         self._wake()

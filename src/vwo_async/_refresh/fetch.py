@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
 
-from .._delivery.answer import Answer, Failure
+from .._delivery.answer import Answer, Failure, is_temporary
 from .._delivery.request import Request
 from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.config import TransportConfig
@@ -214,4 +214,4 @@ def may_pass(error: DeliveryError | SettingsError) -> bool:
         # An error page with status 200, or a file that was cut off.
         return True
     status = error.status_code
-    return status is None or status in {408, 425, 429} or status >= 500
+    return status is None or is_temporary(status)

@@ -29,7 +29,7 @@ def parse_settings(source: Settings | bytes | bytearray | str | Mapping[str, Any
         SettingsError: The file is too large, not JSON, or has fields that cannot be used. Each fault is
             given with the path of its field; values of the file are never shown.
     """
-    from .parse import read_any  # noqa: PLC0415
+    from .parse import read_any  # noqa: PLC0415 - see above
 
     try:
         return read_any(source)
@@ -53,7 +53,7 @@ def parse_fme_settings(
         SettingsError: The file is too large, not JSON, of VWO FullStack, or has fields that cannot be used.
             Each fault is given with the path of its field; values of the file are never shown.
     """
-    from .parse import read_any_fme  # noqa: PLC0415
+    from .parse import read_any_fme  # noqa: PLC0415 - see above
 
     try:
         return read_any_fme(source)

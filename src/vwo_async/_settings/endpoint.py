@@ -88,7 +88,7 @@ class SettingsEndpoint(Generic[_SettingsT]):
 
 
 def _parse(body: bytes, pause: Callable[[], object]) -> Settings:
-    from .parse import parse_with_pauses  # noqa: PLC0415 - as in the package's door
+    from .parse import parse_with_pauses  # noqa: PLC0415 - it imports pydantic
 
     return parse_with_pauses(body, pause)
 

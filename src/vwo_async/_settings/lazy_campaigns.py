@@ -48,7 +48,7 @@ class CampaignTexts(Sequence["Campaign"]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Campaign, ...]: ...
     def __getitem__(self, index: int | slice) -> Campaign | tuple[Campaign, ...]:
-        from .model import Campaign  # noqa: PLC0415 - as in the package's door
+        from .model import Campaign  # noqa: PLC0415 - it imports pydantic
 
         if isinstance(index, slice):
             return tuple(map(Campaign.model_validate_json, self.texts[index]))

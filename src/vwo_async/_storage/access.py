@@ -24,14 +24,14 @@ from .health import PROBE_INTERVAL_S, RETRY_INTERVAL_S, StorageHealth
 from .instant_channel import InstantChannel
 from .loop_clock import LoopClock
 from .method_calls import MethodCalls
-from .pending import NOT_ASKED, UNRESPONSIVE, Failure, PendingRequest
+from .pending import NOT_ASKED, UNRESPONSIVE, PendingRequest, StorageFailure
 from .per_user_queue import UserCall, UserQueues
 from .record import RowReader, make_data, read_row
 from .round_calls import RoundCalls, find_rounds
 from .withdrawals import Withdrawals
 from .worker_thread import MAX_THREADS
 
-# How many calls of methods may be under way, and how many more may wait that nobody waits for.
+# How many calls of methods may be under way, and how many more may wait although no caller awaits them.
 MAX_CALLS = 1000
 MAX_UNAWAITED = 1000
 # So many rounds can be under way beside each other, where some take long.
@@ -52,8 +52,8 @@ class Found(NamedTuple):
 
     Attributes:
         records: By campaign key; None where nothing usable is.
-        failed: The campaigns of which there may be a record all the same.
-        unread: Those among them for which the storage gave no answer, not even one that makes no sense.
+        failed: The campaigns whose record is not known: there may be one.
+        unread: Those among them for which the storage did not answer, or was not asked.
     """
 
     records: Mapping[str, Stored | None]
@@ -94,7 +94,7 @@ class StorageAccess:
         self._withdrawals = Withdrawals(
             self._begin_withdrawal, lambda: self._writes.health.is_stalled
         )
-        self._unended: dict[WithdrawConversion, PendingRequest] = {}
+        self._late_claims: dict[WithdrawConversion, PendingRequest] = {}
         self._withdrawal_tasks: set[asyncio.Task[None]] = set()
         self._owner_prefix = ""
         self._owners = 0
@@ -160,23 +160,25 @@ class StorageAccess:
             outcomes = await self._exchange(self._reads, requests, ends_at)
         rows = [
             one
-            if isinstance(one, Failure)
+            if isinstance(one, StorageFailure)
             else self._without_withdrawn(self._read(one, request), request)
             for one, request in zip(outcomes, requests, strict=True)
         ]
         self._note_all(rows, notes)
         pairs = [(request.campaign_key, row) for request, row in zip(requests, rows, strict=True)]
-        failed = frozenset(key for key, row in pairs if isinstance(row, Failure))
-        records = {key: None if isinstance(row, Failure) else row for key, row in pairs}
+        failed = frozenset(key for key, row in pairs if isinstance(row, StorageFailure))
+        records = {key: None if isinstance(row, StorageFailure) else row for key, row in pairs}
         if not failed:
             return Found(records)
         asked = zip(requests, outcomes, strict=True)
-        unread = frozenset(one.campaign_key for one, row in asked if isinstance(row, Failure))
+        unread = frozenset(
+            one.campaign_key for one, row in asked if isinstance(row, StorageFailure)
+        )
         return Found(records, failed, unread)
 
     def _without_withdrawn(
-        self, stored: Stored | Failure | None, read: ReadRecord
-    ) -> Stored | Failure | None:
+        self, stored: Stored | StorageFailure | None, read: ReadRecord
+    ) -> Stored | StorageFailure | None:
         """Return what was read without the goals that are about to be taken back."""
         if not isinstance(stored, Stored) or not self._withdrawals.has_any:
             return stored
@@ -188,7 +190,7 @@ class StorageAccess:
 
     async def read_one(
         self, user_id: str, campaign_key: str, notes: list[str], ends_at: float
-    ) -> Stored | Failure | None:
+    ) -> Stored | StorageFailure | None:
         """Return one record, or why it is not known; the quick way of `read`."""
         channel = self._reads
         request = ReadRecord(user_id, campaign_key)
@@ -204,19 +206,19 @@ class StorageAccess:
                 finally:
                     drop((pending,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
-        stored = outcome if isinstance(outcome, Failure) else self._read(outcome, request)
-        if isinstance(stored, Failure):
+        stored = outcome if isinstance(outcome, StorageFailure) else self._read(outcome, request)
+        if isinstance(stored, StorageFailure):
             self._note_all((stored,), notes)
         elif stored is not None and self._withdrawals.has_any:
             return self._without_withdrawn(stored, request)
         return stored
 
-    def _read(self, row: Any, request: ReadRecord) -> Stored | Failure | None:
+    def _read(self, row: Any, request: ReadRecord) -> Stored | StorageFailure | None:
         try:
             stored = self._read_row(row, request.user_id, request.campaign_key)
         except Exception as error:  # noqa: BLE001 - a row of a class of the storage's own may raise anything
             stored = f"get returned what raised {type(error).__name__}"
-        return Failure(stored, is_answer=True) if isinstance(stored, str) else stored
+        return StorageFailure(stored, is_answer=True) if isinstance(stored, str) else stored
 
     # Writing
 
@@ -265,11 +267,13 @@ class StorageAccess:
         outcomes = [self._outcome_of(one) for one in pending]
         self._note_all(outcomes, notes)
         return [
-            None if isinstance(one, Failure) or self._is_undecided(one, request) else bool(one)
+            None
+            if isinstance(one, StorageFailure) or self._is_being_withdrawn(one, request)
+            else bool(one)
             for one, request in zip(outcomes, wanted, strict=True)
         ]
 
-    def _is_undecided(self, outcome: Any, request: CountConversion) -> bool:
+    def _is_being_withdrawn(self, outcome: Any, request: CountConversion) -> bool:
         """Tell whether the conversion is another call's that is about to give it back."""
         return not outcome and self._withdrawals.has_any and self._withdrawals.has(request[:3])
 
@@ -290,12 +294,12 @@ class StorageAccess:
                 self._leave_claims((pending,), (request,))
                 raise
             if not pending.is_ended:
-                self._keep_unended((pending,), (request,))
+                self._remember_late((pending,), (request,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
-        if isinstance(outcome, Failure):
+        if isinstance(outcome, StorageFailure):
             self._note_all((outcome,), notes)
             return None
-        return None if self._is_undecided(outcome, request) else bool(outcome)
+        return None if self._is_being_withdrawn(outcome, request) else bool(outcome)
 
     async def _wait_for_claims(
         self,
@@ -309,7 +313,7 @@ class StorageAccess:
         except asyncio.CancelledError:
             self._leave_claims(pending, wanted)
             raise
-        self._keep_unended(pending, wanted)
+        self._remember_late(pending, wanted)
 
     def _leave_claims(
         self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
@@ -319,7 +323,7 @@ class StorageAccess:
         for one, request in zip(pending, wanted, strict=True):
             one.on_ended(partial(self._undo, one, request))
 
-    def _keep_unended(
+    def _remember_late(
         self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
     ) -> None:
         """Remember claims that are still under way, so that none is given back before it is made."""
@@ -327,8 +331,8 @@ class StorageAccess:
         for one, request in zip(pending, wanted, strict=True):
             if not one.is_ended:
                 key = _withdrawal_of(request)
-                self._unended[key] = one
-                one.on_ended(partial(self._unended.pop, key, None))
+                self._late_claims[key] = one
+                one.on_ended(partial(self._late_claims.pop, key, None))
 
     def begin_owner(self) -> str:
         """Return what `choose_owner` does where it need not wait; empty where it must."""
@@ -380,7 +384,7 @@ class StorageAccess:
             return pending.outcome
         if not pending.has_begun:
             return NOT_ASKED
-        return Failure(f"{self._backend.name((pending.request,))} timed out")
+        return StorageFailure(f"{self._backend.name((pending.request,))} timed out")
 
     async def _wait_for_one(self, pending: PendingRequest, ends_at: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -432,7 +436,7 @@ class StorageAccess:
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
     ) -> None:
         begin = partial(self._begin_by_kind, withdrawal, context, end)
-        claim = self._unended.pop(withdrawal, None)
+        claim = self._late_claims.pop(withdrawal, None)
         if claim is None:
             begin()
         else:
@@ -446,10 +450,10 @@ class StorageAccess:
 
         def settled() -> None:
             outcome = pending.outcome
-            if isinstance(outcome, Failure):
+            if isinstance(outcome, StorageFailure):
                 self._note_all([outcome], [])
             self._queues.forget(*withdrawal[:2])
-            end(not isinstance(outcome, Failure))
+            end(not isinstance(outcome, StorageFailure))
 
         pending.on_settled(settled)
 
@@ -476,7 +480,7 @@ class StorageAccess:
                         requests = [*requests, withdrawal]
                     outcomes = await self._exchange(self._writes, requests, self.find_deadline())
                     self._note_all(outcomes, [])
-                    succeeded = not any(isinstance(one, Failure) for one in outcomes)
+                    succeeded = not any(isinstance(one, StorageFailure) for one in outcomes)
                     self._queues.forget(user_id, campaign_key)
         except _UnreadError:
             # Noted where it was found.
@@ -492,9 +496,9 @@ class StorageAccess:
         """
         read = ReadRecord(user_id, campaign_key)
         (outcome,) = await self._exchange(self._reads, [read], self.find_deadline())
-        stored = outcome if isinstance(outcome, Failure) else self._read(outcome, read)
+        stored = outcome if isinstance(outcome, StorageFailure) else self._read(outcome, read)
         self._note_all([stored], [])
-        if isinstance(stored, Failure):
+        if isinstance(stored, StorageFailure):
             raise _UnreadError
         if stored is None or goal not in stored.goals:
             return []
@@ -506,11 +510,11 @@ class StorageAccess:
 
     def _note_all(self, outcomes: Iterable[Any], notes: list[str]) -> None:
         """Note what failed, each kind once."""
-        for text in dict.fromkeys(one.text for one in outcomes if isinstance(one, Failure)):
+        for text in dict.fromkeys(one.text for one in outcomes if isinstance(one, StorageFailure)):
             self._failures.add(text)
             notes.append(f"user storage: {text}")
 
-    def note(self, failure: Failure, notes: list[str]) -> None:
+    def note(self, failure: StorageFailure, notes: list[str]) -> None:
         """Note what failed."""
         self._note_all([failure], notes)
 

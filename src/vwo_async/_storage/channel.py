@@ -10,12 +10,12 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from .._cancellation import is_failure
+from .._cancellation import is_failure, retrieve_error
 from .._error import StorageError
 from ..storage.rounds import StorageRequest
 from .health import StorageHealth
 from .loop_clock import LoopClock, Timer
-from .pending import CLOSED, NOT_ASKED, UNRESPONSIVE, Failure, PendingRequest, describe
+from .pending import CLOSED, NOT_ASKED, UNRESPONSIVE, PendingRequest, StorageFailure, describe
 
 # A round that takes longer does not hold the next one.
 STAGGER_S = 0.005
@@ -87,7 +87,7 @@ class Channel:
     def _leave(self) -> None:
         """Begin with what waits, as far as may be."""
         if self._is_leaving:
-            # Some flights end while they begin, and whoever began them sees to the next.
+            # A flight may end while it begins, and come here: what began it goes on with the next.
             return
         self._is_leaving = True
         try:
@@ -140,7 +140,7 @@ class Channel:
         failed = [isinstance(one, BaseException) for one in outcomes]
         if any(failed):
             outcomes = [
-                Failure(f"{name} {describe(one)}") if isinstance(one, BaseException) else one
+                StorageFailure(f"{name} {describe(one)}") if isinstance(one, BaseException) else one
                 for one, name in zip(outcomes, self._list_names(flight), strict=True)
             ]
         for pending, outcome in zip(flight.pending, outcomes, strict=True):
@@ -159,7 +159,7 @@ class Channel:
             return
         self._abandon(flight)
         for one, name in zip(flight.pending, self._list_names(flight), strict=True):
-            one.settle(Failure(f"{name} timed out"))
+            one.settle(StorageFailure(f"{name} timed out"))
         self._note_silence(flight)
         self._leave()
 
@@ -169,7 +169,7 @@ class Channel:
         task = flight.task
         if task is None or task.done():
             return
-        task.add_done_callback(_look)
+        task.add_done_callback(retrieve_error)
         if self._abandon_task is not None:
             for one in flight.pending:
                 one.late_task = task
@@ -304,7 +304,7 @@ class RoundChannel(Channel):
         pending = PendingRequest(request)
         self._waiting.append(pending)
         if self._was_alone and not self._flights:
-            # As the last one, so that nothing is gained by a turn of the loop.
+            # It is likely to be alone too, so that waiting for others would gain nothing.
             self._leave()
         else:
             self._leave_soon()
@@ -383,9 +383,3 @@ def _begin(coroutine: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[
     if sys.version_info >= (3, 12):
         return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
     return loop.create_task(coroutine, context=context)
-
-
-def _look(task: asyncio.Task[None]) -> None:
-    """Look at how an abandoned task ended, so that asyncio does not report it as unseen."""
-    if not task.cancelled():
-        task.exception()

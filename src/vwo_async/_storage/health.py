@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
+from .._cancellation import retrieve_error
 from .loop_clock import LoopClock
 
 # How long to wait between two probes of a storage that does not answer.
@@ -22,8 +23,8 @@ Probe = Callable[[], Coroutine[Any, Any, object]]
 class StorageHealth:
     """Whether a storage has stopped answering.
 
-    One that answers others while a call waits is busy, and has not. While it is
-    silent, calls do not wait for it: a timer of its own probes it beside them until it answers.
+    One that answers other calls while a call waits is only busy. While it is silent, calls do not wait for
+    it: a task of its own probes it until it answers.
 
     Args:
         clock: By which answers and time-outs are ordered.
@@ -67,7 +68,12 @@ class StorageHealth:
             self._tell()
 
     def timed_out(self, asked_at: float, probe: Probe) -> None:
-        """Note that a call which was made at *asked_at* was not answered; *probe* is a call that shows whether it answers again."""
+        """Note that a call was not answered in time.
+
+        Args:
+            asked_at: When it was made, by the clock.
+            probe: Makes a call that shows whether the storage answers again.
+        """
         if self._answered_at > asked_at or self.is_stalled:
             return
         self.is_stalled = True
@@ -100,17 +106,12 @@ class StorageHealth:
         finally:
             if not task.done():
                 self._late.add(task)
-                task.add_done_callback(self._look)
+                task.add_done_callback(self._late.discard)
+                task.add_done_callback(retrieve_error)
                 task.cancel()
         if not task.done() or task.cancelled():
             return False
         return task.exception() is None or loop.time() - begun < self._timeout_s / 2
-
-    def _look(self, task: asyncio.Task[object]) -> None:
-        """Look at how a late probe ended, so that asyncio does not report it as unseen."""
-        self._late.discard(task)
-        if not task.cancelled():
-            task.exception()
 
     async def aclose(self, ends_at: float) -> None:
         """End the probing, and wait until *ends_at*, in the seconds of the loop, for probes that go on."""

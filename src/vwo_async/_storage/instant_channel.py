@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from .._cancellation import PROCESS_ENDS
 from ..storage.rounds import StorageOutcome, StorageRequest
 from .health import StorageHealth
-from .pending import Failure, PendingRequest, describe
+from .pending import PendingRequest, StorageFailure, describe
 
 
 class InstantChannel:
@@ -42,14 +42,14 @@ class InstantChannel:
         """Answer each of *requests*."""
         return [self.submit_one(one) for one in requests]
 
-    def answer(self, request: StorageRequest) -> StorageOutcome | Failure:
+    def answer(self, request: StorageRequest) -> StorageOutcome | StorageFailure:
         """Return the outcome of *request*."""
         try:
             return self._answer(request)
         except PROCESS_ENDS:
             raise
         except BaseException as error:  # noqa: BLE001 - a record may hold anything
-            return Failure(f"{self._name((request,))} {describe(error)}")
+            return StorageFailure(f"{self._name((request,))} {describe(error)}")
 
     def cut(self) -> None:
         """Do nothing: nothing is under way."""

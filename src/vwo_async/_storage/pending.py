@@ -11,7 +11,7 @@ from .._error import StorageError
 from ..storage.rounds import StorageRequest
 
 
-class Failure(NamedTuple):
+class StorageFailure(NamedTuple):
     """Why a request has no answer.
 
     Attributes:
@@ -23,9 +23,9 @@ class Failure(NamedTuple):
     is_answer: bool = False
 
 
-UNRESPONSIVE = Failure("not waited for, since it timed out a moment ago")
-NOT_ASKED = Failure("not asked in time, with too many calls ahead")
-CLOSED = Failure("not waited for, since the client was closed")
+UNRESPONSIVE = StorageFailure("not waited for, since it timed out a moment ago")
+NOT_ASKED = StorageFailure("not asked in time, with too many calls ahead")
+CLOSED = StorageFailure("not waited for, since the client was closed")
 
 
 class PendingRequest:
@@ -35,7 +35,7 @@ class PendingRequest:
         request: What is asked.
         has_begun: Whether the storage was asked.
         is_settled: Whether the outcome is known.
-        outcome: The outcome, or a `Failure`.
+        outcome: The outcome, or a `StorageFailure`.
         late_task: What still works at it, though it was given up: it may have its effect yet.
     """
 

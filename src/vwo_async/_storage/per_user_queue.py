@@ -36,7 +36,7 @@ class UserQueue:
         return self._tick
 
     def wait_turn(self) -> asyncio.Future[bool]:
-        """Return what tells True when it is the caller's turn, which he must then pass on."""
+        """Return a future that becomes true when it is the caller's turn, which he must then pass on."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if self._waiting is None:
             self._waiting = deque()

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from ..storage.rounds import WithdrawConversion
 
-# Of how many conversions the claims are remembered while a storage fails; a conversion may have several.
+# For how many conversions claims are remembered while the storage fails; one may have several.
 MAX_OWED = 10_000
 # The first wait before a new try, which doubles, and the longest.
 FIRST_RETRY_S = 0.1
@@ -23,7 +23,7 @@ Begin: TypeAlias = Callable[[WithdrawConversion, Context | None, Callable[[bool]
 
 
 class Withdrawals:
-    """Takes conversions back, and knows which are not yet.
+    """Takes conversions back, and knows which it has not taken back yet.
 
     What fails is tried again, a single one at first, and the rest when that succeeds.
 

@@ -36,8 +36,7 @@ class WorkerThreads:
         """
         if is_async(method):
             return method
-        # Most services have no such function, and need not import anyio for it.
-        from anyio import to_thread  # noqa: PLC0415
+        from anyio import to_thread  # noqa: PLC0415 - most services have no such function
 
         return partial(self._run, to_thread.run_sync, method)
 

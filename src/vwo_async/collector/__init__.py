@@ -14,9 +14,12 @@ serves any accounts of both products side by side. What metrics of FME count is 
 event: ``collector.report().event("purchase").conversions``.
 
 ``python -m vwo_async.collector --settings FILE`` runs it as a process of its own; ``--settings`` may be
-given again. From another process it is controlled over HTTP: ``GET /collector/report``, ``GET /collector/ledger``, ``GET
-/collector/totals``, ``POST /collector/reset``, ``PUT /collector/settings`` with a settings file as
-body, and ``POST /collector/answer`` with ``{"status": 503, "times": 3}``.
+given again. From another process it is controlled over HTTP:
+
+* ``GET /collector/report``, ``GET /collector/ledger`` and ``GET /collector/totals``
+* ``POST /collector/reset``
+* ``PUT /collector/settings`` with a settings file as body
+* ``POST /collector/answer`` with ``{"status": 503, "times": 3}``
 
 `Collector` keeps each event as `Received` (of a `Kind`, from an `Endpoint`, with each `Conversion`) in a
 `Ledger`, which counts as `Counted`; what did not follow the format as `Refusal`. `Totals` counts requests

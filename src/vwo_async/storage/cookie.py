@@ -1,6 +1,6 @@
-"""A user storage in a cookie of the visitor's browser, for services without a database.
+"""`CookieUserStorage`, in a cookie of the visitor's browser, for services without a database.
 
-The records of a visitor are in one signed cookie. Serve each request within a block::
+The records of a visitor are in one signed cookie. Serve each request within a block, whose `Jar` has it::
 
     storage = CookieUserStorage(secret)
     client = VWOClient(settings, user_storage=storage)

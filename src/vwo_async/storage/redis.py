@@ -1,4 +1,4 @@
-"""A user storage in Redis or Valkey: one server, one found through Sentinels, or a cluster."""
+"""`RedisUserStorage`, in Redis or Valkey: one server, one found through Sentinels, or a cluster."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from .._cancellation import retrieve_error
 from .._error import InvalidInputError, StorageError
 from .._extra import explain_missing
 from ._backend.redis_script import SCRIPT, SHA
@@ -32,7 +33,7 @@ except ImportError as error:
 __all__ = ["RedisUserStorage"]
 
 MAX_CONNECTIONS = 20
-# Longer than the default of `storage_timeout_s`, so that this one ends a call first.
+# Longer than the default of `storage_timeout_s`, so that the client ends a call before Redis does.
 TIMEOUT_S = 2.0
 # A thousand years: more would overflow the server's clock, after the field was written.
 MAX_TTL_S = 1000 * 365 * 86400
@@ -231,7 +232,7 @@ class RedisUserStorage:
             for key in keys:
                 pipeline.execute_command("GET", key)
         elif keys:
-            # One command for all. What is no text under such a key is nothing to it, too.
+            # One command for all. It answers nothing, too, for a key that holds anything but a text.
             pipeline.execute_command("MGET", *keys)
         answers = await pipeline.execute(raise_on_error=False)
         official: Sequence[Any] = answers[len(reads) :]
@@ -419,7 +420,7 @@ async def _ask(call: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait([task])
     except asyncio.CancelledError:
         task.cancel()
-        task.add_done_callback(_forget)
+        task.add_done_callback(retrieve_error)
         raise
     error = task.exception()
     if error is None:
@@ -435,9 +436,3 @@ def _hide(error: Exception) -> StorageError:
     if isinstance(error, StorageError):
         return error
     return StorageError(f"redis: {type(error).__name__}")
-
-
-def _forget(task: asyncio.Task[Any]) -> None:
-    """Take notice of the error of a task that nobody waits for."""
-    if not task.cancelled():
-        task.exception()

@@ -1,5 +1,8 @@
 """For storages that can take many requests at once: what they are asked, and the one method they need.
 
+`StorageRounds` is the protocol. A `StorageRequest` is a `ReadRecord`, an `AssignVariation`, a `CountConversion`
+or a `WithdrawConversion`, and each has a `StorageOutcome`.
+
 Calls of the client that wait in the same turn of the event loop then leave as one round, as a pipeline or
 one statement, in place of a round trip each. `get`, `set` and the rest are still what others use, and what
 the client uses where a storage has no `run_round`, or a subclass has a `get` or `set` of its own.

@@ -1,4 +1,4 @@
-r"""A user storage in PostgreSQL or SQLite, for services whose processes share a database.
+r"""`SqlUserStorage`, in PostgreSQL or SQLite, for services whose processes share a database.
 
 It needs the extra ``postgres``, ``psycopg`` or ``sqlite``::
 
@@ -96,10 +96,12 @@ from ._backend.sql_sqlite import SqliteText
 from ._backend.sql_tables import define_claims, define_records, escape, make_hash, write_record
 from .rounds import ReadRecord, StorageOutcome, StorageRequest
 
+__all__ = ["SqlUserStorage"]
+
 T = TypeVar("T")
 _Work: TypeAlias = Callable[[Connection], Awaitable[T]]
 
-# What waits for an answer longer than that is given up, where the caller has no time-out of his own.
+# A statement without an answer for so long is given up, where the caller has no shorter time-out.
 ANSWER_S: Final = 30.0
 CLOSE_S: Final = 2.0
 # No row is older, and the dates of databases have an end.

@@ -192,7 +192,7 @@ class Journal:
         await self.opened()
 
     @property
-    def is_unusable(self) -> bool:
+    def has_failed_to_open(self) -> bool:
         """Whether the outbox cannot be opened."""
         task = self._tasks["open"]
         return task.done() and not task.cancelled() and task.exception() is not None
@@ -338,8 +338,8 @@ class Journal:
         self._was_alone = len(group) == 1
         first = next(iter(group.values()))
         self._since = self._loop.time() if first is None else first.at
-        if "patience" not in self._timers:
-            self._wait_patiently()
+        if "timeout" not in self._timers:
+            self._check_time()
 
     async def _write(self, group: _Group) -> None:
         self._start_writing(group)
@@ -392,20 +392,20 @@ class Journal:
         self._is_failing, self._is_stuck = True, False
         number = _give_up(group)
         self._unkept.update((event, None) for event in group if _is_live(event))
-        patience = self._timers.pop("patience", None)
-        if patience is not None:
-            # The next is a shorter one.
-            patience.cancel()
+        timer = self._timers.pop("timeout", None)
+        if timer is not None:
+            # The next one is shorter.
+            timer.cancel()
         self.failed(f"append raised {type(error).__name__}", number)
 
-    def _wait_patiently(self) -> None:
-        """Let callers wait for what is being written until they have waited long enough."""
+    def _check_time(self) -> None:
+        """Let callers go once they have waited long enough for what is being written."""
         if not self._writing:
             return
         limit_s = min(FAILING_WAIT_S, self._timeout_s) if self._is_failing else self._timeout_s
         left_s = self._since + limit_s - self._loop.time()
         if left_s > 0:
-            self._begin_later("patience", left_s, self._wait_patiently)
+            self._begin_later("timeout", left_s, self._check_time)
             return
         number = _give_up(self._writing) + _give_up(self._waiting)
         self._unkept.update((event, None) for event in self._waiting if _is_live(event))

@@ -68,7 +68,8 @@ def _lock_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
 
 
-# All that this process holds, in one place: what is registered for a fork stays so for ever.
+# All locks that this process holds. Each cannot have a hook of its own: nothing can be taken from the hooks
+# of a fork again.
 _locks: weakref.WeakSet[ProcessLock] = weakref.WeakSet()
 
 
@@ -101,7 +102,7 @@ def _candidates(path: Path) -> Iterator[Path]:
 
 
 def find_other_files(path: Path, own: Path) -> list[Path]:
-    """Return the existing files of the other slots of *path*."""
+    """Return the files of other processes on *path*, of those that live and those that do not."""
     pattern = re.compile(re.escape(path.name) + r"(\.[0-9]+)?")
     return sorted(
         one for one in path.parent.iterdir() if pattern.fullmatch(one.name) and one != own

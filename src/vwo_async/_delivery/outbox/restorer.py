@@ -112,9 +112,9 @@ class Restorer:
         return len(self._pending)
 
     @property
-    def is_unread(self) -> bool:
-        """Whether nothing is known of an outbox that can be opened."""
-        return not self.has_looked and not self._journal.is_unusable
+    def is_read(self) -> bool:
+        """Whether it is known what is in the outbox; nothing is in one that cannot be opened."""
+        return self.has_looked or self._journal.has_failed_to_open
 
     def is_restored(self, event: Event) -> bool:
         """Tell whether *event* is a restored one that has not ended."""
@@ -192,7 +192,7 @@ class Restorer:
                 self._looked.set()
                 await self._load_all()
             except OutboxError:
-                # Said by `open`, or for each event that cannot be kept.
+                # Reported by `open`, or with each event that cannot be kept.
                 await asyncio.sleep(AGAIN_INTERVAL_S)
             except BaseException as error:
                 if not is_failure(error):

@@ -33,7 +33,7 @@ from .event_file import (
 )
 from .process_lock import ProcessLock, find_other_files, lock_first_free
 from .protocol import Row, Stock
-from .writer_thread import Answer, WriterThread
+from .writer_thread import OnDone, WriterThread
 
 # How often to look for the file, and for what other processes left; sooner where that was not to be had.
 CHECK_INTERVAL_S = 1.0
@@ -58,7 +58,7 @@ _PERMANENT = frozenset(
         errno.EROFS,
     }
 )
-# What a file gets over that is none the worse for it.
+# Errors that pass, and leave the file sound.
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
 
 
@@ -151,7 +151,7 @@ class SqliteOutbox:
                 self._tick, CHECK_INTERVAL_S, self._note_changes, self._close
             )
         try:
-            await self._thread.do(self._sound)
+            await self._thread.do(self._ensure_open)
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, OSError) and error.errno in _PERMANENT:
                 raise OutboxError(f"the outbox cannot be opened: {_reason(error)}") from None
@@ -170,9 +170,9 @@ class SqliteOutbox:
         ids: Sequence[int] = await self._running().do(partial(self._append, rows))
         return ids
 
-    def submit(self, rows: Sequence[tuple[float, bytes]], answer: Answer) -> None:
-        """Begin to keep events, and call ``answer(ids, error)`` in the loop when that has ended."""
-        self._running().do_and_call(partial(self._append, rows), answer)
+    def submit(self, rows: Sequence[tuple[float, bytes]], on_done: OnDone) -> None:
+        """Begin to keep events, and call ``on_done(ids, error)`` in the loop when that has ended."""
+        self._running().do_and_call(partial(self._append, rows), on_done)
 
     async def remove(self, ids: Collection[int]) -> None:
         """Forget events that ended. Never before what is to be kept, and few at a time."""
@@ -189,7 +189,7 @@ class SqliteOutbox:
     async def take_stock(self, oldest_wall_s: float) -> Stock:
         """Count what is in the file, and remove foreign events accepted before a time."""
         thread = self._running()
-        for work in (self._sound, partial(self._expire, oldest_wall_s)):
+        for work in (self._ensure_open, partial(self._expire, oldest_wall_s)):
             await thread.do_idly(work)
             while thread.has_steps:
                 await thread.do_idly(_do_nothing)
@@ -221,11 +221,11 @@ class SqliteOutbox:
     def _tick(self) -> None:
         """Look whether the file is still there, and for what could not be done before."""
         try:
-            self._sound()
+            self._ensure_open()
             if self._unremoved:
                 self._remove(())
         except (OSError, sqlite3.Error):
-            # Said by whoever wants something of it.
+            # Whoever uses the file next is told.
             return
         if time.monotonic() >= self._adopt_at:
             self._adopt_at = time.monotonic() + ADOPT_INTERVAL_S
@@ -240,7 +240,7 @@ class SqliteOutbox:
         if thread is not None:
             thread.do_in_steps(steps)
 
-    def _sound(self) -> EventFile:
+    def _ensure_open(self) -> EventFile:
         """Return the file, opened again where it was lost to an error or is gone from its path."""
         file = self._file
         if file is not None and file.is_in_place():
@@ -254,7 +254,7 @@ class SqliteOutbox:
         if self._lock is None or not self._lock.is_in_place():
             self._take_lock()
         assert self._lock is not None
-        self._file = file = self._open_sound(self._lock.path)
+        self._file = file = self._open_or_replace(self._lock.path)
         self._enter_file(file)
         return file
 
@@ -271,7 +271,7 @@ class SqliteOutbox:
         self._lock = lock_first_free(self._path)
         self._place = self._lock.path
 
-    def _open_sound(self, path: Path) -> EventFile:
+    def _open_or_replace(self, path: Path) -> EventFile:
         """Open the file; set it aside and make a fresh one where it is damaged or of another version."""
         try:
             return EventFile(path, self._synchronous)
@@ -305,7 +305,7 @@ class SqliteOutbox:
     @contextmanager
     def _use(self) -> Iterator[EventFile]:
         """Use the file; let go of one that fails, so that the next use opens it again."""
-        file = self._sound()
+        file = self._ensure_open()
         try:
             yield file
         except sqlite3.DatabaseError as error:
@@ -398,7 +398,7 @@ class SqliteOutbox:
             return file.survey(self._fingerprint, first_id, last_id, SURVEY_ROWS)
 
     def _expire(self, oldest_wall_s: float) -> None:
-        file, generation = self._sound(), self._generation
+        file, generation = self._ensure_open(), self._generation
         if generation.oldest_wall_s < oldest_wall_s:
             self._run_steps(self._remove_foreign(file, generation, oldest_wall_s))
 
@@ -439,7 +439,7 @@ class SqliteOutbox:
             yield span
 
     def _take_stock(self) -> Stock:
-        self._sound()
+        self._ensure_open()
         generation = self._generation
         waiting = sum(span.own for span in generation.left)
         return Stock(waiting, generation.foreign, self._expired, self._vanished)
@@ -464,7 +464,7 @@ class SqliteOutbox:
 
     def _take_over(self, path: Path) -> Iterator[object]:
         """Move the rows of *path* into the own file: committed there before they are removed here."""
-        other = self._open_sound(path)
+        other = self._open_or_replace(path)
         moved = 0
         try:
             while rows := other.read(0, other.last_id, MAX_ROWS):

@@ -18,12 +18,12 @@ Work = Callable[[], Any]
 
 
 # Called with the result, or None and the error.
-Answer = Callable[[Any, BaseException | None], object]
+OnDone = Callable[[Any, BaseException | None], object]
 
 
 class _Job(NamedTuple):
     work: Work
-    answer: Answer
+    on_done: OnDone
 
 
 class WriterThread:
@@ -63,9 +63,9 @@ class WriterThread:
         self._urgent.put(_Job(work, partial(_settle, future)))
         return future
 
-    def do_and_call(self, work: Work, answer: Answer) -> None:
-        """Do *work* as soon as the thread is free, and call *answer* in the loop."""
-        self._urgent.put(_Job(work, answer))
+    def do_and_call(self, work: Work, on_done: OnDone) -> None:
+        """Do *work* as soon as the thread is free, and call *on_done* in the loop."""
+        self._urgent.put(_Job(work, on_done))
 
     def do_idly(self, work: Work) -> asyncio.Future[Any]:
         """Do *work*, a small one, when nothing else waits that came before it."""
@@ -80,7 +80,7 @@ class WriterThread:
         self._urgent.put(None)
         # Not thread.join in an executor: a disk that hangs would then hold the end of the loop.
         await asyncio.shield(self._stopped)
-        while self._thread.is_alive():  # noqa: ASYNC110 - its last word is said, and it ends in no time
+        while self._thread.is_alive():  # noqa: ASYNC110 - it has answered already, and ends at once
             await asyncio.sleep(0.001)
 
     @property
@@ -151,7 +151,7 @@ class WriterThread:
             result, error = job.work(), None
         except BaseException as raised:  # noqa: BLE001 - it is told to whoever waits
             result, error = None, raised
-        self.call_in_loop(job.answer, result, error)
+        self.call_in_loop(job.on_done, result, error)
         self._after()
 
     def _end(self) -> None:

@@ -56,7 +56,7 @@ class _Protocol(ResponseHandler):
         self.status_line = StatusLine()
 
     def data_received(self, data: bytes) -> None:
-        seen = self.status_line.hear(data)
+        seen = self.status_line.feed(data)
         if seen:
             super().data_received(seen)
 
@@ -136,8 +136,8 @@ class AiohttpTransport:
             return (
                 answer if is_unsendable else replace(answer, status=None, failure=Failure.NOT_SENT)
             )
-        told = this.status_line.status
-        return read_answer(answer, told, is_from_proxy=self._is_from_proxy)
+        status = this.status_line.status
+        return read_answer(answer, status, is_from_proxy=self._is_from_proxy)
 
     async def _try(self, request: Request) -> Answer:
         try:
@@ -190,7 +190,7 @@ class AiohttpTransport:
             )
             # Whether to send again what may have arrived is not for the session to decide: it does so
             # unasked with every GET, and has no public switch.
-            self._session._retry_connection = False  # noqa: SLF001
+            self._session._retry_connection = False  # noqa: SLF001 - see above
             # Tools that trace every session of a process (Sentry, OpenTelemetry) add themselves when one is
             # made. They would show the SDK key and the visitor, and send their own headers to VWO.
             self._session.trace_configs.clear()

@@ -36,11 +36,39 @@ from .tls import Certificates
 from .wire import Wire, has_surplus
 
 
-class _Line(NamedTuple):
-    """A connection, or a proxy's pool of one, and its bytes."""
+class _Connection(NamedTuple):
+    """A connection of httpcore, or a proxy's pool of one, and its bytes."""
 
-    connection: Any
+    http: Any
     wire: Wire
+
+
+class _Errors(NamedTuple):
+    """The errors of an engine, by what they say of the request.
+
+    Attributes:
+        not_sent: It surely did not arrive.
+        unsendable: It cannot be written as HTTP.
+        failed: Whether it arrived depends on what was written before.
+    """
+
+    not_sent: tuple[type[Exception], ...]
+    unsendable: tuple[type[Exception], ...]
+    failed: tuple[type[Exception], ...]
+
+    @classmethod
+    def of(cls, core: Any) -> _Errors:
+        return cls(
+            (
+                core.ConnectError,
+                core.ConnectTimeout,
+                core.PoolTimeout,
+                core.ProxyError,
+                core.ConnectionNotAvailable,
+            ),
+            (core.LocalProtocolError, core.UnsupportedProtocol),
+            (TimeoutError, core.NetworkError, core.TimeoutException, core.ProtocolError),
+        )
 
 
 class HttpxTransport:
@@ -76,7 +104,7 @@ class HttpxTransport:
         self._certificates = Certificates(ssl_context)
         self._proxy = None if proxy is None else read_proxy(proxy)
         self._is_from_proxy = self._proxy is not None and self._proxy.answers_for(self._url.scheme)
-        self._idle: list[_Line] = []
+        self._idle: list[_Connection] = []
         self._headers = [
             (b"Host", self._url.netloc),
             (b"User-Agent", user_agent.encode("ascii", "replace")),
@@ -94,20 +122,7 @@ class HttpxTransport:
                 "pool": limits.pool_s,
             }
         }
-        self._not_sent = (
-            core.ConnectError,
-            core.ConnectTimeout,
-            core.PoolTimeout,
-            core.ProxyError,
-            core.ConnectionNotAvailable,
-        )
-        self._unsendable = (core.LocalProtocolError, core.UnsupportedProtocol)
-        self._failed = (
-            TimeoutError,
-            core.NetworkError,
-            core.TimeoutException,
-            core.ProtocolError,
-        )
+        self._errors = _Errors.of(core)
 
     async def send(self, request: Request) -> Answer:
         """Send *request* once; see `Transport`."""
@@ -126,32 +141,34 @@ class HttpxTransport:
     async def _exchange(
         self, request: Request, max_bytes: int, *, needs_body: bool
     ) -> tuple[Answer, bytes]:
-        line = await self._find_line()
-        line.wire.begin()
+        connection = await self._find_connection()
+        connection.wire.begin()
         try:
             with making_request():
-                answer, body = await self._try(line, request, max_bytes, needs_body=needs_body)
+                answer, body = await self._try(
+                    connection, request, max_bytes, needs_body=needs_body
+                )
         except BaseException:
-            await _discard(line)
+            await _discard(connection)
             raise
-        is_done = body is not None and answer.failure is None and not line.wire.is_early
-        if not is_done or has_surplus(line.connection):
-            await _discard(line)
+        is_done = body is not None and answer.failure is None and not connection.wire.is_early
+        if not is_done or has_surplus(connection.http):
+            await _discard(connection)
         else:
-            self._idle.append(line)
+            self._idle.append(connection)
         if not needs_body:
-            told = line.wire.status_line.status
-            answer = read_answer(answer, told, is_from_proxy=self._is_from_proxy)
+            status = connection.wire.status_line.status
+            answer = read_answer(answer, status, is_from_proxy=self._is_from_proxy)
         return answer, body or b""
 
     async def _try(
-        self, line: _Line, request: Request, max_bytes: int, *, needs_body: bool
+        self, connection: _Connection, request: Request, max_bytes: int, *, needs_body: bool
     ) -> tuple[Answer, bytes | None]:
         """Return the answer and its body, None where that was not wholly read."""
         answer = None
         try:
             async with asyncio.timeout(self._timeouts.total_s) as limit:
-                response = await line.connection.handle_async_request(self._build(request))
+                response = await connection.http.handle_async_request(self._build(request))
                 answer = Answer(response.status, None, _find_retry_after(response.headers))
                 if not needs_body:
                     _shorten(limit, BODY_TIMEOUT_S)
@@ -159,15 +176,15 @@ class HttpxTransport:
                     body = await read_body(response.stream, max_bytes)
                 finally:
                     await response.aclose()
-        except self._unsendable:
+        except self._errors.unsendable:
             return answer or Answer(failure=Failure.UNSENDABLE), None
-        except self._not_sent as error:
+        except self._errors.not_sent as error:
             return Answer(failure=Failure.NOT_SENT, fault=self._find_fault(error)), None
-        except self._failed as error:
+        except self._errors.failed as error:
             if answer is not None and not needs_body:
                 # The status is what counts, whatever came after it.
                 return answer, None
-            failure = Failure.UNKNOWN if line.wire.is_sent else Failure.NOT_SENT
+            failure = Failure.UNKNOWN if connection.wire.is_sent else Failure.NOT_SENT
             return Answer(failure=failure, fault=self._find_fault(error)), None
         return answer, body
 
@@ -194,21 +211,19 @@ class HttpxTransport:
             extensions=self._extensions,
         )
 
-    async def _find_line(self) -> _Line:
+    async def _find_connection(self) -> _Connection:
         """Return an idle connection that is still good, or a new one."""
         while self._idle:
-            line = self._idle.pop()
-            connection = line.connection
+            connection = self._idle.pop()
+            http = connection.http
             # A connection through a proxy is a pool of one, which looks after itself.
-            if self._proxy is not None or (
-                connection.is_available() and not connection.has_expired()
-            ):
-                return line
-            await _discard(line)
+            if self._proxy is not None or (http.is_available() and not http.has_expired()):
+                return connection
+            await _discard(connection)
         is_tls = self._url.scheme == "https" or (self._proxy and self._proxy.scheme == "https")
         context = await self._certificates.load() if is_tls else None
         wire = Wire(self._core)
-        return _Line(self._open_connection(context, wire), wire)
+        return _Connection(self._open_connection(context, wire), wire)
 
     def _open_connection(self, context: ssl.SSLContext | None, wire: Wire) -> Any:
         core, url, proxy = self._core, self._url, self._proxy
@@ -257,7 +272,7 @@ def _shorten(limit: asyncio.Timeout, seconds: float) -> None:
         limit.reschedule(ends_at)
 
 
-async def _discard(line: _Line) -> None:
+async def _discard(connection: _Connection) -> None:
     # A connection that cannot even be closed is gone.
     with suppress(Exception), making_request():
-        await line.connection.aclose()
+        await connection.http.aclose()

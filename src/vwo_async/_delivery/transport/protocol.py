@@ -81,24 +81,24 @@ async def read_body(stream: AsyncIterable[bytes], max_bytes: int) -> bytes | Non
     return b"".join(chunks)
 
 
-def read_answer(answer: Answer, told: int | None, *, is_from_proxy: bool) -> Answer:
-    """Return what became of events, by what a library made of an answer and the status that was *told*.
+def read_answer(answer: Answer, status: int | None, *, is_from_proxy: bool) -> Answer:
+    """Return what became of events, by what a library made of an answer and the status in its bytes.
 
     A proxy that wants a password has not sent them on; a server that answers so refuses them. A status
     below 200 is no end: a server that switches protocols unasked may have taken them or not.
 
     Args:
         answer: What the library made of it.
-        told: The status, None for none.
+        status: What its first bytes say, None for nothing.
         is_from_proxy: Whether a proxy may have answered in the server's place.
     """
     if answer.failure in (Failure.NOT_SENT, Failure.UNSENDABLE):
         return answer
-    if told == PROXY_REFUSED and is_from_proxy:
+    if status == PROXY_REFUSED and is_from_proxy:
         return Answer(failure=Failure.NOT_SENT)
-    if told is None or told < 200:
+    if status is None or status < 200:
         return Answer(failure=Failure.UNKNOWN, fault=answer.fault)
-    return Answer(told, None, answer.retry_after)
+    return Answer(status, None, answer.retry_after)
 
 
 def check_base_url(base_url: str, *, allows_http: bool = False) -> URL:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-# A status line is there or it never comes; heads of interim answers (100, 103...) may go before it.
+# What does not begin with a status line has none. Interim answers (100, 103...) may come before the final one.
 _MAX_LINE_BYTES = 64
 _MAX_INTERIM_BYTES = 64_000
 _LINE = re.compile(rb"HTTP/\d\.\d (\d{3})[ \r\n]")
@@ -20,7 +20,7 @@ class StatusLine:
     """Finds the final status of one answer in its bytes.
 
     Attributes:
-        status: What it is, None as long as it was not told.
+        status: The status, None until it has arrived.
     """
 
     __slots__ = ("_begin", "_is_over", "status")
@@ -30,10 +30,10 @@ class StatusLine:
         self._begin = b""
         self._is_over = False
 
-    def hear(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> bytes:
         """Take in the next bytes of the connection, and return what a parser may see by now.
 
-        One that is shown a line in pieces may refuse it before it tells the status.
+        A parser that is shown a status line in pieces may refuse the answer before the status is known.
         """
         if self._is_over:
             return data

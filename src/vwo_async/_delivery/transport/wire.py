@@ -20,7 +20,7 @@ SHORT_BYTES = 16_000
 READ_BYTES = 65_536
 MAX_HEARD_BYTES = 4 * READ_BYTES
 # How long a server that has answered may take for the rest of the request.
-PATIENCE_S = 1.0
+REST_TIMEOUT_S = 1.0
 _METHODS = (b"GET ", b"POST")
 
 
@@ -31,10 +31,11 @@ class Wire:
         core: The engine.
 
     Attributes:
-        is_sent: Whether any byte of the request, which one to a proxy is not, was written or is about to be.
+        is_sent: Whether any byte of the request was written or is about to be; a CONNECT to a proxy is no
+            part of it.
         is_early: Whether the answer came before the end of the request: what the server does with the rest
             is not known.
-        status_line: What was heard since.
+        status_line: What has arrived since.
     """
 
     def __init__(self, core: Any) -> None:
@@ -74,7 +75,7 @@ class _Stream:
             raise self._heard_error
         chunk: bytes = await self._stream.read(max_bytes, timeout)
         if self._wire.is_sent:
-            self._wire.status_line.hear(chunk)
+            self._wire.status_line.feed(chunk)
         return chunk
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -104,7 +105,7 @@ class _Stream:
             await asyncio.wait((writing, listening), return_when=asyncio.FIRST_COMPLETED)
             if not writing.done():
                 self._wire.is_early = True
-                await asyncio.wait((writing,), timeout=PATIENCE_S)
+                await asyncio.wait((writing,), timeout=REST_TIMEOUT_S)
             if not writing.done():
                 raise self._core.WriteError("answered before the end of the request")
             await writing
@@ -123,7 +124,7 @@ class _Stream:
                 self._heard_error = error
                 return
             self._heard.append(chunk)
-            self._wire.status_line.hear(chunk)
+            self._wire.status_line.feed(chunk)
             size += len(chunk)
             if not chunk or self._wire.status_line.status is not None:
                 return

@@ -48,7 +48,7 @@ class Connection:
     async def give_up(self) -> None:
         """Close it: nobody is to find it in the middle of something, or gone."""
         if is_closed(self.driver):
-            # It fails, and SQLAlchemy gives up all that are as old, which may have gone the same way.
+            # This fails, and SQLAlchemy then gives up all connections as old as this one: they may be dead too.
             with suppress(Exception):
                 await self.own.exec_driver_sql("SELECT 1")
         else:
@@ -71,17 +71,17 @@ class Connections:
         self.engine = engine
         self._idle: list[Connection] = []
         # Who waits in SQLAlchemy's pool is not told when another failed to connect.
-        self._turns = None if size is None else asyncio.Semaphore(size)
+        self._permits = None if size is None else asyncio.Semaphore(size)
 
     async def lend(self) -> Connection:
         """Return a connection, when there is one, to be given back."""
-        if self._turns is None:
+        if self._permits is None:
             return await Connection.open(self.engine)
-        await self._turns.acquire()
+        await self._permits.acquire()
         try:
             return await self._find() or await Connection.open(self.engine)
         except BaseException:
-            self._turns.release()
+            self._permits.release()
             raise
 
     async def _find(self) -> Connection | None:
@@ -106,11 +106,11 @@ class Connections:
                     # The others may have gone the same way, and would only be found out one by one.
                     await self.close()
         finally:
-            if self._turns is not None:
-                self._turns.release()
+            if self._permits is not None:
+                self._permits.release()
 
     async def _keep(self, connection: Connection) -> None:
-        if self._turns is None:
+        if self._permits is None:
             await connection.own.close()
         else:
             self._idle.append(connection)

@@ -57,7 +57,7 @@ class PostgresDriver:
             except Exception as error:
                 if getattr(error, "sqlstate", None) not in _MISSED:
                     raise
-            # Nothing was run. Every statement can wait for the next: they all are in the same place.
+            # The statement was not run, so that it can be below; all later ones go there at once.
             self._is_pooled = True
         async with driver.transaction():
             unnamed = await driver.prepare(statement, name="")

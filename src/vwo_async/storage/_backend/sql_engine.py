@@ -69,7 +69,7 @@ _SETTINGS = {
     "tcp_keepalives_interval",
     "timezone",
 }
-# Those that ask for nothing which asyncpg could give or refuse; with values, only these do.
+# Those that change nothing with asyncpg: None where that is so for any value, else the values.
 _NO_EFFECT: Mapping[str, frozenset[str] | None] = {
     "channel_binding": frozenset({"disable", "prefer"}),
     "client_encoding": frozenset({"utf8", "utf-8", "auto"}),

@@ -22,7 +22,7 @@ from ..rounds import (
     WithdrawConversion,
 )
 from .place import place_of
-from .sql_tables import Names, escape, make_hash, open_record, write_record
+from .sql_tables import NameCache, escape, make_hash, try_read_record, write_record
 
 Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs a statement with its arguments and returns the rows."""
@@ -167,7 +167,7 @@ SELECT n FROM ours"""
 
 
 def _text_of_count_one(r: str, c: str) -> str:
-    """Return what does so for one conversion of a known user, with less to sort, lock and join."""
+    """Return what claims and marks one conversion of a known user, with less to sort, lock and join."""
     return f"""
 WITH w AS (
     SELECT $1::bytea AS user_hash, $2::bytea AS campaign_hash, $3::bytea AS goal_hash,
@@ -229,7 +229,7 @@ class PostgresText:
     """The statements about two tables."""
 
     def __init__(self, records: Table, claims: Table) -> None:
-        self._names = Names()
+        self._names = NameCache()
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         r, c = quote(records), quote(claims)
         self.read = _text_of_read(r)
@@ -263,7 +263,9 @@ class PostgresText:
                 for number, outcome in zip(some, found, strict=True):
                     outcomes[number] = outcome
         return [
-            open_record(*one, outcomes[number]) if isinstance(one, ReadRecord) else outcomes[number]
+            try_read_record(*one, outcomes[number])
+            if isinstance(one, ReadRecord)
+            else outcomes[number]
             for number, one in enumerate(requests)
         ]
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 
 from ..rounds import AssignVariation, CountConversion, ReadRecord, StorageOutcome, StorageRequest
 from .place import Place, place_of
-from .sql_tables import escape, make_hash, open_record, unescape, write_record
+from .sql_tables import escape, make_hash, try_read_record, unescape, write_record
 
 _Key: TypeAlias = tuple[str, str]
 """User and campaign."""
@@ -50,7 +50,7 @@ ON CONFLICT (user_hash, campaign_hash, goal_hash) DO """
         if all(isinstance(one, ReadRecord) for one in requests):
             hashes = _hash_all(requests)
             rows = await self._read_rows(driver, hashes.values())
-            return [open_record(*one, rows.get(hashes[one])) for one in map(place_of, requests)]
+            return [try_read_record(*one, rows.get(hashes[one])) for one in map(place_of, requests)]
         await driver.execute_fetchall("BEGIN IMMEDIATE")
         try:
             outcomes = await self._write_round(driver, requests)
@@ -141,7 +141,7 @@ class _Changes:
         place = self._places.get(key)
         if place is None:
             hashes = self._hashes[key]
-            row = open_record(*key, self._rows.get(hashes))
+            row = try_read_record(*key, self._rows.get(hashes))
             if isinstance(row, Exception):
                 raise row
             place = self._places[key] = Place(row, self._owners.get(hashes))

@@ -69,8 +69,8 @@ def _define(
     return Table(name, metadata, *keys, *texts, updated_at)
 
 
-class Names:
-    """The hashes of campaign keys and goal identifiers, of which there are few, and what is written of them."""
+class NameCache:
+    """Hash and escaped text of campaign keys and goal identifiers, of which there are few."""
 
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
@@ -136,7 +136,9 @@ def _write_json(value: Any) -> str | None:
         raise InvalidInputError("metaData is not JSON") from None
 
 
-def open_record(user_id: str, campaign_key: str, found: Any) -> dict[str, Any] | Exception | None:
+def try_read_record(
+    user_id: str, campaign_key: str, found: Any
+) -> dict[str, Any] | Exception | None:
     """Return the record that was found, None, or what is wrong with it.
 
     Args:

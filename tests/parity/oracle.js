@@ -296,6 +296,11 @@ function makeStorage(mode) {
         if (mode === 'get_raises' && PARITY.row('storage_write_unread')) {
           return;
         }
+        // What was stored with the activation stays, unless the call gives new data.
+        const before = JSON.parse(rows.get(key(row.userId, row.campaignKey)) || 'null');
+        if (before && before.metaData && !row.metaData && PARITY.row('meta_data')) {
+          row = { ...row, metaData: before.metaData };
+        }
         record.sets.push(JSON.parse(JSON.stringify(row)));
         if (mode === 'set_raises') {
           throw new Error('storage');

@@ -156,7 +156,7 @@ def leaf_row(operand: str, value: Any) -> str:
         return "compare_error"
     # From 1e21 on Python writes a whole number otherwise than JavaScript too.
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return "number_format" if is_number else "leaf"
+    return "number_format" if is_number else f"leaf {operand!r} {value!r}"
 
 
 def _is_float(text: str) -> bool:
@@ -285,7 +285,8 @@ class Parity:
         row["userId"] = self.call["args"]["userId"]
         if data.get("goalIdentifiers"):
             row["goalIdentifiers"] = data["goalIdentifiers"]
-        meta = self.options.get("metaData")
+        # What was stored with the activation stays, unless the call gives new data.
+        meta = self.options.get("metaData", data.get("metaData"))
         if meta is not None:
             row["metaData"] = meta
         if row == data:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from .._refresh.gil_pause import GilPause
-from .._refresh.source import EMPTY
 from .._settings.endpoint import FME
 from .._storage.fme_record import read_feature_row
 from .engine import ClientEngine
@@ -93,7 +92,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
 
     def on_started(self) -> None:
         """Report that a client has started, once it has settings, unless VWO knows the SDKs of this account."""
-        if self._is_start_reported or self.settings_refresh.settings_update.origin == EMPTY:
+        if self._is_start_reported or self.lacks_settings:
             return
         self._is_start_reported = True
         snapshot = self.snapshot
@@ -115,6 +114,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
 
     def on_updated(self) -> None:
         """Report the start now, if there were no settings before."""
+        super().on_updated()
         if self.loop is not None:
             self.on_started()
 

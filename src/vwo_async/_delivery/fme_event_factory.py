@@ -10,6 +10,7 @@ from typing import Any
 
 from .._core.fme.plan import FlagDecision, Impression
 from .._core.fme.visitor import is_web_id
+from .._core.visitor import Namer
 from .._plain import is_plain, to_plain
 from .._user import User
 from .event import ENVIRONMENT, Event
@@ -63,6 +64,16 @@ class FmeEventFactory:
         self._stamp = Stamp()
         # The texts of impressions, of which a file has few.
         self._texts: dict[tuple[Impression, int], str] = {}
+
+    def find_session(self, session_id: int) -> int:
+        """Return the session of a call: *session_id* where it is not 0, else the present time."""
+        return session_id or int(self._wall_clock())
+
+    def find_visitor(self, user: User) -> str | tuple[Namer, bytes]:
+        """Return the visitor id of *user*, or what makes it of his id."""
+        if self._has_web_ids and is_web_id(user.id):
+            return user.id
+        return self.account.name_visitor, user.id_bytes
 
     def make_impressions(
         self,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from .._delivery.event import ENVIRONMENT
 from .._delivery.event_factory import dump_properties
 from .._delivery.fme_event_factory import dump_event_properties
+from .._delivery.request import ENVIRONMENT
 from .._error import InvalidInputError
 from .._plain import copy_mapping, to_plain
 from .._reason import Reason

@@ -115,6 +115,8 @@ def read_user(user: object, *, has_web_ids: bool = True) -> CallUser:
     """
     if type(user) is str:
         return CallUser(user)
+    if type(user) is FMEUser:
+        return _read_own(user, has_web_ids)
     if is_kind(user, FMEUser):
         fields = read_foreign(lambda: {name: getattr(user, name) for name in _NAMES}, "the user")
         return _read_fields(fields, [], has_web_ids)
@@ -153,6 +155,41 @@ def _read_context(context: object, notes: list[str]) -> dict[str, Any]:
     return found
 
 
+def _read_own(given: FMEUser, has_web_ids: bool) -> CallUser:
+    """Return the user that an `FMEUser` describes; one of a class derived from it may run foreign code."""
+    if given.platform_variables is not None or given.post_segmentation_variables is not None:
+        return _read_fields({name: getattr(given, name) for name in _NAMES}, [], has_web_ids)
+    user = CallUser(
+        _read_id(given.id),
+        given.custom_variables,
+        given.variation_targeting_variables,
+        given.user_agent,
+        given.ip_address,
+        given.bucketing_seed,
+        None,
+        given.details,
+    )
+    if given.use_id_for_web is True:
+        _check_web_id(user, has_web_ids)
+    if given.session_id is not None:
+        _set_session(user, given.session_id)
+    return user
+
+
+def _check_web_id(user: CallUser, has_web_ids: bool) -> None:
+    if has_web_ids and not is_web_id(user.id):
+        raise InvalidInputError(
+            "use_id_for_web: the id is no visitor id of VWO's code in web pages"
+        )
+
+
+def _set_session(user: CallUser, session_id: object) -> None:
+    notes: list[str] = []
+    user.session_id = _read_session(session_id, notes)
+    if notes:
+        user.notes = (*user.notes, *notes)
+
+
 def _read_fields(given: Mapping[str, Any], notes: list[str], has_web_ids: bool) -> CallUser:
     campaigns = _read_web_campaigns(given.get("platform_variables"), notes)
     user = CallUser(
@@ -165,12 +202,10 @@ def _read_fields(given: Mapping[str, Any], notes: list[str], has_web_ids: bool) 
         campaigns,
         given.get("details"),
     )
-    if has_web_ids and given.get("use_id_for_web") is True and not is_web_id(user.id):
-        raise InvalidInputError(
-            "use_id_for_web: the id is no visitor id of VWO's code in web pages"
-        )
+    if given.get("use_id_for_web") is True:
+        _check_web_id(user, has_web_ids)
     if given.get("session_id") is not None:
-        user.session_id = _read_session(given["session_id"], notes)
+        _set_session(user, given["session_id"])
     if given.get("post_segmentation_variables") is not None:
         user.reported_variables = _read_names(given["post_segmentation_variables"], notes)
     if notes:
@@ -194,6 +229,8 @@ def _read_web_campaigns(platform: object, notes: list[str]) -> object:
 
 def _read_id(user_id: object) -> Any:
     """Return an id; a whole number becomes its text, as in the Node SDK. Any other is for `User` to refuse."""
+    if type(user_id) is str:
+        return user_id
     plain = to_plain(user_id)
     if type(plain) is int and plain.bit_length() < 256:
         return str(plain)

@@ -14,14 +14,13 @@ from .._core.plan import Campaign, Goal, Variation
 from .._plain import to_plain
 from .._user import User, show_key
 from .event import (
-    ENVIRONMENT,
     ArchEvent,
     ConversionEvent,
     CustomDimensionEvent,
     Event,
     ImpressionEvent,
 )
-from .request import Account, dump_json, join_objects
+from .request import ENVIRONMENT, Account, dump_json, join_objects
 
 MAX_PROPERTIES_BYTES = 64_000
 # Names of events, of either product.

@@ -9,14 +9,14 @@ from random import random
 from typing import Any
 
 from .._core.fme.plan import FlagDecision, Impression
-from .._core.fme.visitor import is_web_id
+from .._core.fme.visitor import WEB_ID_LENGTH, is_web_id
 from .._core.visitor import Namer
 from .._plain import is_plain, to_plain
 from .._user import User
-from .event import ENVIRONMENT, Event
+from .event import Event
 from .event_factory import ATTRIBUTES, ATTRIBUTES_TEXT, SHOWN, Stamp, dump_properties
 from .fme_event import FmeAccount, FmeEvent
-from .request import dump_json
+from .request import ENVIRONMENT, dump_json
 
 INITIALIZED = "vwo_fmeSdkInit"
 USED = "vwo_feTrackUsage"
@@ -71,7 +71,7 @@ class FmeEventFactory:
 
     def find_visitor(self, user: User) -> str | tuple[Namer, bytes]:
         """Return the visitor id of *user*, or what makes it of his id."""
-        if self._has_web_ids and is_web_id(user.id):
+        if self._has_web_ids and len(user.id) == WEB_ID_LENGTH and is_web_id(user.id):
             return user.id
         return self.account.name_visitor, user.id_bytes
 
@@ -91,25 +91,25 @@ class FmeEventFactory:
             session_id: The visitor's session; 0 for now.
             reported_variables: Names of the custom variables that are sent along.
         """
-        visitor_props = _dump_variables(user, reported_variables)
+        visitor_props = ""
+        if reported_variables or user.user_ip_address:
+            visitor_props = _dump_variables(user, reported_variables)
         feature_id = 0 if decision.feature is None else decision.feature.id
         return [
             self._make(
                 user,
                 SHOWN,
-                self._find_text(one, feature_id),
+                self._texts.get((one, feature_id)) or self._make_text(one, feature_id),
                 "" if one.is_holdout else visitor_props,
                 session_id=session_id,
             )
             for one in decision.impressions
         ]
 
-    def _find_text(self, one: Impression, feature_id: int) -> str:
-        text = self._texts.get((one, feature_id))
-        if text is None:
-            props = {"id": one.campaign_id, "variation": one.variation_id, "isFirst": 1}
-            text = dump_json({**props, "fId": feature_id} if one.is_holdout else props)
-            self._texts[one, feature_id] = text
+    def _make_text(self, one: Impression, feature_id: int) -> str:
+        props = {"id": one.campaign_id, "variation": one.variation_id, "isFirst": 1}
+        text = dump_json({**props, "fId": feature_id} if one.is_holdout else props)
+        self._texts[one, feature_id] = text
         return text
 
     def make_metric(
@@ -161,18 +161,21 @@ class FmeEventFactory:
         names_environment: bool = False,
     ) -> Event:
         millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
+        user_id = user.id
+        # The length alone settles nearly all that are no visitor ids of VWO's code in web pages.
+        has_web_id = self._has_web_ids and len(user_id) == WEB_ID_LENGTH and is_web_id(user_id)
         return FmeEvent(
             self.account,
             user,
             name,
             millis,
             random(),
-            session_id=session_id or millis // 1000,
-            props=props,
-            visitor_props=visitor_props,
-            visitor_id=user.id if self._has_web_ids and is_web_id(user.id) else "",
-            names_environment=names_environment,
-            is_batch_only=self._is_batched,
+            session_id or millis // 1000,
+            props,
+            visitor_props,
+            user_id if has_web_id else "",
+            names_environment,
+            self._is_batched,
         )
 
 
@@ -200,10 +203,10 @@ def _dump_variables(user: User, names: Iterable[str]) -> str:
     chosen: dict[str, Any] = {
         name: user.custom_variables[name] for name in names if name in user.custom_variables
     }
+    if not chosen:
+        return _dump({"ip": user.user_ip_address}) if user.user_ip_address else ""
     if user.user_ip_address:
         chosen["ip"] = user.user_ip_address
-    if not chosen:
-        return ""
     chosen.pop(ENVIRONMENT, None)
     return dump_properties(chosen, [])
 

@@ -7,13 +7,13 @@ import re
 from ..visitor import Namer
 from .user import FmeUser
 
-_WEB_ID_LENGTH = 33
+WEB_ID_LENGTH = 33
 _WEB_ID = re.compile(r"[DJ][0-9A-Fa-f]{32}").fullmatch
 
 
 def is_web_id(user_id: str) -> bool:
     """Tell whether *user_id* is the visitor id that VWO's code in a web page gave to a browser."""
-    return len(user_id) == _WEB_ID_LENGTH and _WEB_ID(user_id) is not None
+    return _WEB_ID(user_id) is not None
 
 
 def find_visitor_id(

@@ -182,6 +182,9 @@ def read_header(value: object, name: str, notes: list[str]) -> str:
     """
     if value is None:
         return ""
+    if type(value) is str and value.isascii() and len(value) <= MAX_TEXT_BYTES:
+        # The quick check, enough for nearly every header.
+        return value
     value = to_plain(value)
     fault = find_text_fault(value)
     if type(value) is not str:

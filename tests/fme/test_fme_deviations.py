@@ -265,7 +265,15 @@ def test_a_devices_pattern_that_could_run_away() -> None:
 
 @pytest.mark.parametrize(
     "operand",
-    ["inlist", "inlist(", "inlist()", "not inlisted", "inlist)", "lower(inlist)", "regex(inlist.*)"],
+    [
+        "inlist",
+        "inlist(",
+        "inlist()",
+        "not inlisted",
+        "inlist)",
+        "lower(inlist)",
+        "regex(inlist.*)",
+    ],
 )
 def test_a_list_without_a_name(operand: str) -> None:
     """An operand that speaks of a list and names none holds for nobody, not even as a text."""

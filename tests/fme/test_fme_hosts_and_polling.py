@@ -149,9 +149,7 @@ async def test_the_file_in_force_says_how_often(
         server.default = answer(404 if is_empty else 200, body=json.dumps(file).encode())
         source = FMESettingsSource(ACCOUNT, KEY, base_url=server.base_url)
         settings = await source.load(or_empty=True)
-        async with FMEClient(
-            settings, base_url=server.base_url, settings_source=source
-        ) as client:
+        async with FMEClient(settings, base_url=server.base_url, settings_source=source) as client:
             server.default = answer(body=json.dumps(file).encode())
             await until(lambda: client.statistics().settings_origin == "vwo")
             newer = sample(pollInterval=3_600_000, version=2)
@@ -221,9 +219,7 @@ async def test_calls_of_fullstack_without_settings() -> None:
     """A `VWOClient` without settings has the same reason, and sends nothing where it does not know where to."""
     async with running_server() as server:
         settings, source = await make_empty(server, SettingsSource)
-        async with VWOClient(
-            settings, settings_source=source, base_url=server.base_url
-        ) as client:
+        async with VWOClient(settings, settings_source=source, base_url=server.base_url) as client:
             assert await client.activate("a", "u1") is None
             result = await client.track("a", "u1", "goal")
             assert result["a"].reason is Reason.NO_SETTINGS

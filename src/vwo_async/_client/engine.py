@@ -167,7 +167,9 @@ class ClientEngine(Generic[SnapshotT]):
         """Take note of a call that gives nothing for want of settings: the first one is logged."""
         if not self._is_lack_noted:
             self._is_lack_noted = True
-            log_warning("there are no settings yet: nothing is decided or sent until VWO gives them")
+            log_warning(
+                "there are no settings yet: nothing is decided or sent until VWO gives them"
+            )
 
     async def close_lookups(self) -> None:
         """Close what asks other servers about users; it must not take long."""

@@ -260,8 +260,7 @@ class FMEClient(Client[FmeEngine]):
         return FMEUserHandle(self, user)
 
     def _read_user(self, name: str, user: object) -> CallUser:
-        has_web_ids = self.settings.is_web_connectivity_enabled
-        called = read_user(user, has_web_ids=has_web_ids)
+        called = read_user(user, has_web_ids=self._engine.snapshot.event_factory.has_web_ids)
         if called.notes:
             self._note(name, called.notes)
         return called

@@ -14,7 +14,6 @@ from .._core.fme.evaluation import NOTHING, Known, Needs, Records, join_needs
 from .._core.fme.plan import FlagDecision, FmePlan
 from .._core.fme.record import read_record
 from .._core.fme.trace import trace_feature
-from .._delivery.event import Event
 from .._explanation import FlagExplanation, Step
 from .._flag import Flag, Visitor
 from .._reason import Reason
@@ -38,11 +37,12 @@ NO_VARIATION = "none"
 def get_flag_now(engine: FmeEngine, feature_key: str, user: CallUser) -> Flag:
     """Decide one flag where there is nobody to ask, and report it; see `FmeEngine.has_quick_path`."""
     snapshot = engine.snapshot
+    factory = snapshot.event_factory
     decision = decide_feature(snapshot.plan, feature_key, user, NOTHING)
     assert isinstance(decision, FlagDecision)
-    session_id = snapshot.event_factory.find_session(user.session_id)
+    session_id = user.session_id or factory.find_session(0)
     delivery = _report(engine, snapshot, decision, user, session_id)
-    visitor = snapshot.event_factory.find_visitor(user)
+    visitor = factory.find_visitor(user)
     return make_flag(feature_key, decision, delivery, user.notes, session_id, visitor)
 
 
@@ -78,9 +78,7 @@ def refuse_flag(feature_key: str, reason: Reason, session_id: int, detail: str =
     return Flag(feature_key, reason, detail=detail, session_id=session_id)
 
 
-def _fail_flag(
-    feature_key: str, notes: tuple[str, ...], session_id: int, visitor: Visitor
-) -> Flag:
+def _fail_flag(feature_key: str, notes: tuple[str, ...], session_id: int, visitor: Visitor) -> Flag:
     return Flag(
         feature_key, Reason.STORAGE_ERROR, notes=notes, session_id=session_id, visitor=visitor
     )
@@ -144,24 +142,15 @@ def _report(
         payload = make_flag_payload(decision, user)
         if payload is not None:
             engine.tell_integration(payload)
-    events = _make_events(snapshot, decision, user, session_id)
-    return delivery_of(engine.reporter.put(events)) if events else NO_DELIVERY
-
-
-def _make_events(
-    snapshot: FmeSnapshot, decision: FlagDecision, user: CallUser, session_id: int
-) -> list[Event]:
+    factory = snapshot.event_factory
     if decision.impressions:
-        return snapshot.event_factory.make_impressions(
-            user,
-            decision,
-            session_id=session_id,
-            reported_variables=user.reported_variables,
-        )
+        events = factory.make_impressions(user, decision, session_id, user.reported_variables)
     # A flag that cannot be decided is not reported at all, as in the official SDKs.
-    if snapshot.settings.is_mau and decision.reason is not Reason.MALFORMED_SEGMENT:
-        return [snapshot.event_factory.make_usage(user, session_id=session_id)]
-    return []
+    elif snapshot.settings.is_mau and decision.reason is not Reason.MALFORMED_SEGMENT:
+        events = [factory.make_usage(user, session_id=session_id)]
+    else:
+        return NO_DELIVERY
+    return delivery_of(engine.reporter.put(events))
 
 
 async def _store(

@@ -31,6 +31,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
     Attributes:
         has_aliases: Whether the id of a user may be an alias.
         has_quick_path: Whether deciding has nothing to wait for.
+        has_integration: Whether there is a callback to tell of decisions and events.
     """
 
     endpoint = FME
@@ -48,6 +49,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         self._is_start_reported = False
         self.has_aliases = self._aliases is not None
         self.has_quick_path = self.storage is None and self._gateway is None
+        self.has_integration = self._integration is not None
         self._start_kept: Awaitable[bool] | None = None
 
     def compile(self, settings: FMESettings, pause: GilPause) -> FmeSnapshot:
@@ -122,8 +124,3 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         """Tell the integrations callback of a decision or an event."""
         if self._integration is not None:
             self._integration.call(payload)
-
-    @property
-    def has_integration(self) -> bool:
-        """Whether there is a callback to tell."""
-        return self._integration is not None

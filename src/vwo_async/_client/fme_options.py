@@ -118,6 +118,8 @@ def _find_hosts(options: FMEOptions, given: Mapping[str, Any]) -> FMEOptions:
     source, brand = options.settings_source, options.brand
     is_direct = options.gateway_service is None and options.proxy_url is None
     if is_direct and isinstance(source, FMESettingsSource) and source.brand not in (None, brand):
-        raise InvalidInputError(f"brand: is {brand!r}, and that of settings_source {source.brand!r}")
+        raise InvalidInputError(
+            f"brand: is {brand!r}, and that of settings_source {source.brand!r}"
+        )
     hosts = HOSTS[brand]
     return replace(options, base_url=hosts.events_url, settings_url=hosts.settings_url)

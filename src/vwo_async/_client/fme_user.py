@@ -13,6 +13,7 @@ from .._core.fme.visitor import is_web_id
 from .._error import InvalidInputError
 from .._plain import copy_mapping, is_kind, read_fields, read_foreign, to_plain
 from .._user import Variables, encode_id, find_text_fault
+from .._value import setters_of
 from .arguments import read_name
 
 _MAX_SESSION = 2**53
@@ -20,7 +21,7 @@ _MAX_NAMES = 1000
 _LISTS = (list, tuple, set, frozenset)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, init=False)
 class FMEUser:
     """A user of an `FMEClient`, for those who need to say more than his id.
 
@@ -40,21 +41,78 @@ class FMEUser:
         details: What a gateway knows of him: a mapping of ``location`` and ``userAgent``.
     """
 
+    __slots__ = (
+        "bucketing_seed",
+        "custom_variables",
+        "details",
+        "id",
+        "ip_address",
+        "platform_variables",
+        "post_segmentation_variables",
+        "session_id",
+        "use_id_for_web",
+        "user_agent",
+        "variation_targeting_variables",
+    )
+
     id: str | int
-    custom_variables: Variables | None = None
-    variation_targeting_variables: Variables | None = None
-    post_segmentation_variables: Sequence[str] | None = None
-    user_agent: str | None = None
-    ip_address: str | None = None
-    session_id: int | None = None
-    bucketing_seed: str | None = None
-    use_id_for_web: bool = False
-    platform_variables: Mapping[str, Any] | None = None
-    details: Mapping[str, Any] | None = None
+    custom_variables: Variables | None
+    variation_targeting_variables: Variables | None
+    post_segmentation_variables: Sequence[str] | None
+    user_agent: str | None
+    ip_address: str | None
+    session_id: int | None
+    bucketing_seed: str | None
+    use_id_for_web: bool
+    platform_variables: Mapping[str, Any] | None
+    details: Mapping[str, Any] | None
+
+    def __init__(
+        self,
+        id: str | int,  # noqa: A002 - as in a context of the official SDKs
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        post_segmentation_variables: Sequence[str] | None = None,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+        session_id: int | None = None,
+        bucketing_seed: str | None = None,
+        use_id_for_web: bool = False,  # noqa: FBT002 - a field like the others
+        platform_variables: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        _set_id(self, id)
+        _set_custom_variables(self, custom_variables)
+        _set_targeting_variables(self, variation_targeting_variables)
+        _set_post_segmentation_variables(self, post_segmentation_variables)
+        _set_user_agent(self, user_agent)
+        _set_ip_address(self, ip_address)
+        _set_session_id(self, session_id)
+        _set_bucketing_seed(self, bucketing_seed)
+        _set_use_id_for_web(self, use_id_for_web)
+        _set_platform_variables(self, platform_variables)
+        _set_details(self, details)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FMEUser, tuple([getattr(self, name) for name in _NAMES])
 
     def __repr__(self) -> str:
         return "<FMEUser>"
 
+
+(
+    _set_id,
+    _set_custom_variables,
+    _set_targeting_variables,
+    _set_post_segmentation_variables,
+    _set_user_agent,
+    _set_ip_address,
+    _set_session_id,
+    _set_bucketing_seed,
+    _set_use_id_for_web,
+    _set_platform_variables,
+    _set_details,
+) = setters_of(FMEUser)
 
 AnyUser: TypeAlias = str | int | Mapping[str, Any] | FMEUser
 

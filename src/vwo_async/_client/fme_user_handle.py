@@ -15,9 +15,7 @@ from .fme_user import AnyUser
 class FmeApiMethods(Protocol):
     """What a handle needs of a client: the API methods that name a user."""
 
-    async def get_flag(
-        self, feature_key: str, user: AnyUser, *, wait: bool | None = None
-    ) -> Flag:
+    async def get_flag(self, feature_key: str, user: AnyUser, *, wait: bool | None = None) -> Flag:
         """See `FMEClient.get_flag`."""
         ...
 
@@ -87,18 +85,14 @@ class FMEUserHandle:
         wait: bool | None = None,
     ) -> TrackResult:
         """Report an event that a metric counts; see `FMEClient.track_event`."""
-        return await self._client.track_event(
-            event_name, self._user, event_properties, wait=wait
-        )
+        return await self._client.track_event(event_name, self._user, event_properties, wait=wait)
 
     @overload
     async def set_attribute(
         self, key: str, value: str | float | bool, *, wait: bool | None = None
     ) -> bool: ...
     @overload
-    async def set_attribute(
-        self, key: Mapping[str, Any], *, wait: bool | None = None
-    ) -> bool: ...
+    async def set_attribute(self, key: Mapping[str, Any], *, wait: bool | None = None) -> bool: ...
     async def set_attribute(
         self, key: str | Mapping[str, Any], value: Any = None, *, wait: bool | None = None
     ) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from json.encoder import encode_basestring
 from random import random
 from typing import Any
 
@@ -29,6 +30,10 @@ _METRIC_TEXT = dump_json(_METRIC)
 class FmeEventFactory:
     """Makes events.
 
+    Attributes:
+        account: What is the same in all of them.
+        has_web_ids: Whether a web visitor id that is given as user id is used as it is.
+
     Args:
         account: What is the same in all of them.
         account_id: As in the settings file.
@@ -39,12 +44,12 @@ class FmeEventFactory:
 
     __slots__ = (
         "_account_id",
-        "_has_web_ids",
         "_is_batched",
         "_stamp",
         "_texts",
         "_wall_clock",
         "account",
+        "has_web_ids",
     )
 
     def __init__(
@@ -58,7 +63,7 @@ class FmeEventFactory:
     ) -> None:
         self.account = account
         self._account_id = account_id
-        self._has_web_ids = is_web_connectivity_enabled
+        self.has_web_ids = is_web_connectivity_enabled
         self._is_batched = is_batched
         self._wall_clock = wall_clock
         self._stamp = Stamp()
@@ -71,15 +76,20 @@ class FmeEventFactory:
 
     def find_visitor(self, user: User) -> str | tuple[Namer, bytes]:
         """Return the visitor id of *user*, or what makes it of his id."""
-        if self._has_web_ids and len(user.id) == WEB_ID_LENGTH and is_web_id(user.id):
-            return user.id
-        return self.account.name_visitor, user.id_bytes
+        return self._find_web_id(user) or (self.account.name_visitor, user.id_bytes)
+
+    def _find_web_id(self, user: User) -> str:
+        """Return the visitor id that VWO's code in web pages gave the user, empty where his id is none."""
+        user_id = user.id
+        # The length alone settles nearly all.
+        if len(user_id) == WEB_ID_LENGTH and self.has_web_ids and is_web_id(user_id):
+            return user_id
+        return ""
 
     def make_impressions(
         self,
         user: User,
         decision: FlagDecision,
-        *,
         session_id: int = 0,
         reported_variables: Iterable[str] = (),
     ) -> list[Event]:
@@ -95,16 +105,28 @@ class FmeEventFactory:
         if reported_variables or user.user_ip_address:
             visitor_props = _dump_variables(user, reported_variables)
         feature_id = 0 if decision.feature is None else decision.feature.id
-        return [
-            self._make(
+        shown = decision.impressions
+        millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000), len(shown))
+        visitor_id = self._find_web_id(user)
+        events: list[Event] = []
+        for one in shown:
+            text = self._texts.get((one, feature_id)) or self._make_text(one, feature_id)
+            event = FmeEvent(
+                self.account,
                 user,
                 SHOWN,
-                self._texts.get((one, feature_id)) or self._make_text(one, feature_id),
+                millis,
+                random(),
+                session_id or millis // 1000,
+                text,
                 "" if one.is_holdout else visitor_props,
-                session_id=session_id,
+                visitor_id,
+                False,
+                self._is_batched,
             )
-            for one in decision.impressions
-        ]
+            events.append(event)
+            millis += 1
+        return events
 
     def _make_text(self, one: Impression, feature_id: int) -> str:
         props = {"id": one.campaign_id, "variation": one.variation_id, "isFirst": 1}
@@ -161,9 +183,6 @@ class FmeEventFactory:
         names_environment: bool = False,
     ) -> Event:
         millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
-        user_id = user.id
-        # The length alone settles nearly all that are no visitor ids of VWO's code in web pages.
-        has_web_id = self._has_web_ids and len(user_id) == WEB_ID_LENGTH and is_web_id(user_id)
         return FmeEvent(
             self.account,
             user,
@@ -173,7 +192,7 @@ class FmeEventFactory:
             session_id or millis // 1000,
             props,
             visitor_props,
-            user_id if has_web_id else "",
+            self._find_web_id(user),
             names_environment,
             self._is_batched,
         )
@@ -204,7 +223,7 @@ def _dump_variables(user: User, names: Iterable[str]) -> str:
         name: user.custom_variables[name] for name in names if name in user.custom_variables
     }
     if not chosen:
-        return _dump({"ip": user.user_ip_address}) if user.user_ip_address else ""
+        return f'{{"ip":{encode_basestring(user.user_ip_address)}}}' if user.user_ip_address else ""
     if user.user_ip_address:
         chosen["ip"] = user.user_ip_address
     chosen.pop(ENVIRONMENT, None)

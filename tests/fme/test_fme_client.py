@@ -294,6 +294,7 @@ BAD_USERS: list[Any] = [
     {"id": "u1", "customVariables": 3},
     {"id": "u1", "useIdForWeb": True},
     2.5,
+    FMEUser.__new__(FMEUser),
 ]
 
 

@@ -147,6 +147,9 @@ async def decide_all_campaigns(
     """Decide every campaign that can be decided, in one round of the storage; report nothing."""
     if engine.consent.is_asked and await engine.consent.refuses(user.id):
         return {}
+    if engine.lacks_settings:
+        engine.note_lack()
+        return {}
     plan = engine.snapshot.plan
     await compile_campaigns(plan, None)
     found = [find_campaign(engine, key, DECIDE_ALL) for key in plan.campaigns]

@@ -174,7 +174,11 @@ def read_user(user: object, *, has_web_ids: bool = True) -> CallUser:
     if type(user) is str:
         return CallUser(user)
     if type(user) is FMEUser:
-        return _read_own(user, has_web_ids)
+        try:
+            return _read_own(user, has_web_ids)
+        except AttributeError:
+            # It was made without its fields: what follows says so.
+            pass
     if is_kind(user, FMEUser):
         fields = read_foreign(lambda: {name: getattr(user, name) for name in _NAMES}, "the user")
         return _read_fields(fields, [], has_web_ids)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar, Unpack
 
 from anyio import to_thread
 
@@ -57,7 +57,7 @@ _ResultT = TypeVar("_ResultT")
 
 # How often a file of FME is fetched where neither the file nor the caller says so, as in the official SDKs.
 FME_POLL_INTERVAL_S = 600.0
-FROM_FILE = "file"
+FROM_FILE: Final = "file"
 
 
 class SourceOptions(TypedDict, total=False):
@@ -122,6 +122,9 @@ class SettingsSource:
     # What differs between the products.
     endpoint: SettingsEndpoint[Any] = FULLSTACK
     _destination: Destination | None = None
+    # For the repr, which a traceback shows although an argument cannot be used.
+    account_id: int | str = ""
+    poll_interval_s: float | None = None
 
     def __init__(
         self,
@@ -138,9 +141,6 @@ class SettingsSource:
         proxy: str | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        # For the repr, which a traceback shows although an argument cannot be used.
-        self.account_id: int | str = ""
-        self.poll_interval_s: float | None = None
         try:
             self.sdk_key = SdkKey.read(sdk_key)
         finally:

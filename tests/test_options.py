@@ -16,8 +16,8 @@ from vwo_async._client.fme_options import FMELaunchOptions, FMEOptions, read_fme
 from vwo_async._client.options import LaunchOptions, Options, read_options
 
 README = Path(__file__).parent.parent / "README.md"
-# The derived fields of `Options`, which nobody gives.
-DERIVED = {"flush_callback", "usage"}
+# The derived fields of `Options` and `FMEOptions`, which nobody gives.
+DERIVED = {"flush_callback", "settings_url", "usage"}
 NAMES = {one.name for one in fields(Options)} - DERIVED
 # What means nothing in FME.
 FULLSTACK = {"goal_type_to_track", "should_track_returning_user", "user_id_encoding"}

@@ -54,7 +54,7 @@ SEGMENT = {
         {"custom_variable": {"language": "lower(de)"}},
     ]
 }
-VARIABLES = {"plan": "team", "age": 33, "country": "DE", "language": "De"}
+VARIABLES: dict[str, Any] = {"plan": "team", "age": 33, "country": "DE", "language": "De"}
 
 
 def make_segmented_file(number: int) -> dict[str, Any]:

@@ -474,7 +474,7 @@ class FmeCase:
         if kind < 0.1:
             return str(self.pick(PLAIN))
         if kind < 0.14:
-            return self.pick(LISTS)
+            return str(self.pick(LISTS))
         if kind < 0.35:
             return str(self.pick(VALUES[:-3]))
         operator = self.pick(("lower", "wildcard", "regex", "gt", "gte", "lt", "lte"))

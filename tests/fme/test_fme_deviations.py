@@ -215,6 +215,8 @@ def test_a_device_is_matched_from_its_start() -> None:
         ("wildcard(10\\.15*)", "10x15.7", False),
         ("wildcard(chrome+)", "Chromeee", True),
         ("wildcard(chrome+)", "Chrom", False),
+        ("wildcard((?i)linux|mac)", "macOS", True),
+        ("wildcard((?x)lin ux # a system)", "Linux", True),
         ("wildcard([)", "[", False),
         ("wildcard(+)", "+", False),
         ("wildcard(a)(b)", "ab", False),

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from ..regex_bound import compile_pattern, is_regex
 
+# Flags of the whole regex stand at its start or nowhere.
+_FLAGS = re.compile(r"(?:\(\?[aimsux]+\))*")
 _SPECIAL = re.compile(r"[.^$+?{}\[\]\\|()]")
 
 
@@ -52,8 +54,16 @@ def compile_device_regex(content: str, share: float) -> Callable[[str], bool] | 
     # By itself: within a group more would be a regex.
     if not is_regex(regex):
         return None
-    pattern = compile_pattern(rf"\A(?i:{regex})", share)
+    pattern = compile_pattern(_anchor(regex), share)
     return None if pattern is None else pattern.is_in
+
+
+def _anchor(regex: str) -> str:
+    """Return the regex that matches from the start of a name, whatever the case of its letters."""
+    found = _FLAGS.match(regex)
+    flags = found[0] if found else ""
+    # A comment, which one of the flags allows, ends with its line.
+    return rf"{flags}\A(?i:{regex[len(flags) :]}" + ("\n)" if "x" in flags else ")")
 
 
 def _to_regex(content: str) -> str:

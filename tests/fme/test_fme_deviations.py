@@ -93,6 +93,17 @@ def test_a_rollout_rule_in_a_group() -> None:
         assert decision.reason is Reason.NOT_GROUP_WINNER
 
 
+def test_a_rule_of_a_group_with_a_variation_that_is_not_there() -> None:
+    """A feature takes part in a group by the variation that its rule names, as in both official SDKs."""
+    for named, wanted in ((1, True), (99, False), (None, False)):
+        campaign = make_campaign(1, "p")
+        feature = make_feature(1, campaign)
+        feature["rules"][0]["variationId"] = named
+        group = {"name": "g", "campaigns": ["1_1"], "et": 1}
+        file = make_file([feature], [campaign], groups={"5": group}, campaignGroups={"1_1": 5})
+        assert Caller(compile_file(file)).decide("f1", ASHLEY).is_enabled is wanted
+
+
 def test_an_empty_node() -> None:
     """An empty object below the top is false, so that `not` of it is true; nothing is turned off."""
     for tree, wanted in (

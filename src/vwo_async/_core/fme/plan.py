@@ -236,6 +236,7 @@ class Rule:
         variations: What the rule can give; a rollout or personalize rule gives the first one.
         member: What it is in its group.
         names: The texts that name it in a group.
+        entry_names: The texts in a group for which its feature takes part.
         segment: Pre-segmentation, None if everybody passes.
         segment_tree: The same as in the file.
         bucketer: Decides by the user's hash alone.
@@ -258,6 +259,7 @@ class Rule:
         "bucketer",
         "campaign_id",
         "campaign_key",
+        "entry_names",
         "group",
         "group_id",
         "key",
@@ -301,6 +303,8 @@ class Rule:
         else:
             self._compile_single(campaign, chosen[0])
         self._join_group(settings)
+        # What the file says counts here, also where the campaign has no such variation.
+        self.entry_names = (str(campaign.id), f"{campaign.id}_{rule.variation_id}")
 
     def _compile_whitelist(
         self, campaign: model.Campaign, chosen: Sequence[model.Variation]
@@ -621,7 +625,7 @@ def _index_members(
     }
     for feature in features if index else ():
         for rule in feature.rules:
-            for name in rule.names:
+            for name in rule.entry_names:
                 if name in index:
                     index[name][feature] = None
     return {name: tuple(found) for name, found in index.items()}

@@ -33,7 +33,7 @@ async def count_awaited_calls(call: Callable[[], Awaitable[Any]]) -> int:
     """Return how many functions, of Python and of C, one *call* runs in this thread at least."""
     # The first call fills caches, and each may be the first in a turn of the loop, which costs more.
     counts = []
-    for _ in range(12):
+    for _ in range(4):
         count = _Count()
         sys.setprofile(count.note)
         try:

@@ -153,7 +153,9 @@ class FMEShop(FMEClient):
         await refresh.refresh_now(account_id, sdk_key, via_webhook=via_webhook)
         return self.settings
 
-    def for_user(self, user_id: str, **about: Any) -> _Handle:
+    def for_user(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # FullStack's words
+        self, user_id: str, **about: Any
+    ) -> Any:
         """Return the same methods for one user."""
         return _Handle(self, user_id, about)
 

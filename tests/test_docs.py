@@ -193,7 +193,7 @@ async def test_blocks_run(
     async with serve(Collector(shop_settings())) as base_url, running_server() as fme:
         fme.default = answer(body=json.dumps(FME_FILE).encode())
         point_at(monkeypatch, base_url)
-        for name in ("fetch_fme_settings", "FMEClient"):
+        for name in ("fetch_fme_settings", "FMEClient", "FMESettingsSource"):
             asks = partial(getattr(vwo_async, name), base_url=fme.base_url)
             monkeypatch.setattr(vwo_async, name, asks)
         for block in (one for one in PYTHON if one.page == page):

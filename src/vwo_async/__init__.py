@@ -14,7 +14,7 @@ One client for each event loop, opened once and used by every request::
 
 What is here. Each name has a page of its own, as ``help(vwo_async.VWOClient)``; this one shows all in full.
 
-* FME: `FMEClient`, `FMEUser`; a `Flag` has a `FlagRule` and a `FlagVariation`; `FlagExplanation`;
+* FME: `FMEClient`, `FMEUser`; `FMEUserHandle`, its methods for one user; a `Flag` has a `FlagRule` and a `FlagVariation`; `FlagExplanation`;
   `GatewayService` and `AliasResult`. Settings: `fetch_fme_settings`, `parse_fme_settings`, `FMESettings`,
   `FMESettingsSource`.
 * FullStack: `VWOClient`, officially `launch`; `UserHandle`, its methods for one user; `GoalType`.
@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from ._client.client import VWOClient, launch
 from ._client.fme_client import FMEClient
 from ._client.fme_user import FMEUser
+from ._client.fme_user_handle import FMEUserHandle
 from ._client.options import GoalType
 from ._client.user_handle import UserHandle
 from ._delivery.transport.intermediary import GatewayService
@@ -91,6 +92,7 @@ __all__ = [
     "FMESettings",
     "FMESettingsSource",
     "FMEUser",
+    "FMEUserHandle",
     "Flag",
     "FlagExplanation",
     "FlagRule",

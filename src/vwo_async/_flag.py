@@ -1,14 +1,17 @@
 """What a decision about a feature flag is to callers: a plain value that holds no key and no user."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
 
 from ._reason import Reason
 from ._result import NO_DELIVERY, Delivery
-from ._value import Value, to_json
+from ._value import Value, setters_of, to_json
 
 __all__ = ["Flag", "FlagRule", "FlagVariation"]
+
+# A visitor id, or what makes it of a user id: it is seldom asked for, and takes a microsecond.
+Visitor: TypeAlias = str | tuple[Callable[[bytes], str], bytes] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class FlagVariation(Value):
     campaign_key: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class Flag(Value):
     """A feature flag as it is for one user; true where it is on.
 
@@ -60,16 +63,55 @@ class Flag(Value):
         delivery: Await it for the `Outcome` of what was reported.
         detail: With ``Reason.INVALID_INPUT``, which argument is at fault and why; never its value.
         notes: What went wrong without changing the result, such as a user storage that did not answer.
+        session_id: The session of the call in seconds since the epoch: the user's own, else the time of the call.
     """
+
+    __slots__ = (
+        "_visitor",
+        "delivery",
+        "detail",
+        "key",
+        "notes",
+        "reason",
+        "rule",
+        "session_id",
+        "variables",
+        "variation",
+    )
 
     key: str
     reason: Reason
-    rule: FlagRule | None = None
-    variation: FlagVariation | None = None
-    variables: Sequence[Mapping[str, Any]] = ()
-    delivery: Delivery = NO_DELIVERY
-    detail: str = ""
-    notes: Sequence[str] = ()
+    rule: FlagRule | None
+    variation: FlagVariation | None
+    variables: Sequence[Mapping[str, Any]]
+    delivery: Delivery
+    detail: str
+    notes: Sequence[str]
+    session_id: int
+
+    def __init__(
+        self,
+        key: str,
+        reason: Reason,
+        rule: FlagRule | None = None,
+        variation: FlagVariation | None = None,
+        variables: Sequence[Mapping[str, Any]] = (),
+        delivery: Delivery = NO_DELIVERY,
+        detail: str = "",
+        notes: Sequence[str] = (),
+        session_id: int = 0,
+        visitor: Visitor = None,
+    ) -> None:
+        _set_key(self, key)
+        _set_reason(self, reason)
+        _set_rule(self, rule)
+        _set_variation(self, variation)
+        _set_variables(self, variables)
+        _set_delivery(self, delivery)
+        _set_detail(self, detail)
+        _set_notes(self, notes)
+        _set_session_id(self, session_id)
+        _set_visitor(self, visitor)
 
     def is_enabled(self) -> bool:
         """Tell whether the flag is on."""
@@ -83,14 +125,52 @@ class Flag(Value):
         """Return all variables, each with ``key``, ``value``, ``type`` and ``id``."""
         return [dict(one) for one in self.variables]
 
+    def get_uuid(self) -> str | None:
+        """Return the id under which VWO knows the user, as in the official SDKs; None where nothing was decided.
+
+        VWO's code in web pages takes it for the visitor's. It is in no repr, and not in `as_json`.
+        """
+        # One that pydantic made from a mapping has none.
+        visitor: Visitor = getattr(self, "_visitor", None)
+        if isinstance(visitor, tuple):
+            name, id_bytes = visitor
+            return name(id_bytes)
+        return visitor
+
+    def get_session_id(self) -> int:
+        """Return ``session_id``, as in the official SDKs."""
+        return self.session_id
+
     def as_json(self) -> dict[str, Any]:
         """Return all of it by name as JSON can hold it, with ``is_enabled``."""
-        own = {name: to_json(getattr(self, name)) for name in self.__slots__ if name != "delivery"}
+        own = {
+            one.name: to_json(getattr(self, one.name))
+            for one in fields(self)
+            if one.name != "delivery"
+        }
         return {"is_enabled": self.is_enabled(), **own, "delivery": self.delivery.as_json()}
 
     def __bool__(self) -> bool:
         return self.variation is not None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = [getattr(self, one.name) for one in fields(self)]
+        return Flag, (*own, self.get_uuid())
+
     def __repr__(self) -> str:
         state = "on" if self else "off"
         return f"<Flag {self.key[:100]!a} {state}: {self.reason.value}>"
+
+
+(
+    _set_key,
+    _set_reason,
+    _set_rule,
+    _set_variation,
+    _set_variables,
+    _set_delivery,
+    _set_detail,
+    _set_notes,
+    _set_session_id,
+) = setters_of(Flag)
+_set_visitor = Flag.__dict__["_visitor"].__set__

@@ -20,6 +20,8 @@ class Reason(StrEnum):
     """An argument cannot be used."""
     OPTED_OUT = "opted_out"
     """The client was told to track nothing."""
+    NO_SETTINGS = "no_settings"
+    """There are no settings yet: the client started without any, and VWO has not given them so far."""
     CAMPAIGN_NOT_FOUND = "campaign_not_found"
     """The settings file has no campaign of this key."""
     CAMPAIGN_NOT_RUNNING = "campaign_not_running"

@@ -180,7 +180,12 @@ def read_header(value: object, name: str, notes: list[str]) -> str:
         name: What the caller calls it.
         notes: Takes a text that says what was done to it.
     """
-    value = "" if value is None else to_plain(value)
+    if value is None:
+        return ""
+    if type(value) is str and value.isascii() and len(value) <= MAX_TEXT_BYTES:
+        # The quick check, enough for nearly every header.
+        return value
+    value = to_plain(value)
     fault = find_text_fault(value)
     if type(value) is not str:
         notes.append(f"{name} {fault}: it is left out")

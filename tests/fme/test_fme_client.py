@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import inspect
 import json
 import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from vwo_async import (
     FMEClient,
     FMESettingsSource,
     FMEUser,
+    FMEUserHandle,
     InvalidInputError,
     Reason,
     SettingsError,
@@ -61,6 +66,85 @@ def list_events(requests: list[Received]) -> list[dict[str, Any]]:
     return [one for one in found if one["event"]["name"] != "vwo_fmeSdkInit"]
 
 
+WEB_ID = "D" + "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize("has_storage", [False, True])
+async def test_a_flag_knows_visitor_and_session(has_storage: bool) -> None:
+    """A flag has the visitor id and the session that its events have, whatever it is and wherever it is read."""
+    options: dict[str, Any] = {"user_storage": MemoryUserStorage()} if has_storage else {}
+    async with (
+        running_server() as server,
+        FMEClient(sample(), base_url=server.base_url, **options) as client,
+    ):
+        began = int(time.time())
+        flag = await client.get_flag("f1", "user_1", wait=True)
+        # As the official SDKs have it for this account and user.
+        visitor = "9418A7F829B956E0AAC3FBBBD816617C"
+        assert flag.get_uuid() == visitor
+        assert began <= flag.get_session_id() == flag.session_id <= time.time()
+        events = list_events(server.requests)
+        assert {one["visId"] for one in events} == {visitor}
+        assert {one["sessionId"] for one in events} == {flag.session_id}
+        web = await client.get_flag("f1", {"id": WEB_ID, "sessionId": 1700000000})
+        assert (web.get_uuid(), web.get_session_id()) == (WEB_ID, 1700000000)
+        for key in ("f2", "nope"):
+            off = await client.get_flag(key, "user_1")
+            assert (bool(off), off.get_uuid()) == (False, visitor)
+        assert (await client.get_flags("user_1"))["f1"].get_uuid() == visitor
+        refused = await client.get_flag("f1", "")
+        assert refused.get_uuid() is None
+        assert refused.get_session_id() >= began
+        client.opt_out_user("user_1")
+        assert (await client.get_flag("f1", "user_1")).get_uuid() is None
+    for again in (pickle.loads(pickle.dumps(flag)), copy.copy(flag), copy.deepcopy(flag)):
+        assert again.get_uuid() == visitor
+        assert (again.session_id, again.variables) == (flag.session_id, flag.variables)
+    assert flag.as_json()["session_id"] == flag.session_id
+    assert visitor not in f"{flag!r} {flag.as_json()}"
+    with pytest.raises(AttributeError):
+        flag.session_id = 5  # type: ignore[misc]
+
+
+async def test_the_handle_of_a_user() -> None:
+    """The methods of a handle are the client's for one user, in both forms of set_attribute."""
+    user = {"id": "u1", "customVariables": {"plan": "pro"}, "sessionId": 1700000000}
+    async with running_server() as server, FMEClient(sample(), base_url=server.base_url) as client:
+        handle = client.for_user(user)
+        flag = await handle.get_flag("f1", wait=True)
+        assert flag == replace(await client.get_flag("f1", user), delivery=flag.delivery)
+        assert list(await handle.get_flags()) == ["f1", "f2"]
+        assert (await handle.explain("f1")).steps == (await client.explain("f1", user)).steps
+        server.requests.clear()
+        assert await handle.track_event("purchase", {"revenue": 5}, wait=True)
+        assert await handle.set_attribute("plan", "pro", wait=True)
+        assert await handle.set_attribute({"plan": "pro"}, wait=True)
+        bought, *attributes = list_events(server.requests)[-3:]
+        assert bought["event"]["props"]["revenue"] == 5
+        assert [one["visitor"]["props"]["plan"] for one in attributes] == ["pro", "pro"]
+        assert {one["sessionId"] for one in (bought, *attributes)} == {1700000000}
+        assert (await handle.set_alias("other")).reason is Reason.ALIASING_OFF
+        set_attribute: Any = handle.set_attribute
+        wrongs: list[tuple[Any, ...]] = [("plan",), ("plan", None), (None,), (5, "pro"), ({},)]
+        for wrong in wrongs:
+            assert await set_attribute(*wrong) is False
+        assert (await client.for_user("").get_flag("f1")).reason is Reason.INVALID_INPUT
+    assert "u1" not in repr(handle)
+
+
+@pytest.mark.parametrize(
+    "method", ["get_flag", "get_flags", "explain", "track_event", "set_attribute", "set_alias"]
+)
+def test_a_handle_takes_what_the_client_takes(method: str) -> None:
+    """Each method of a handle has the client's parameters, less the user."""
+    own = inspect.signature(getattr(FMEUserHandle, method)).parameters
+    whole = inspect.signature(getattr(FMEClient, method)).parameters
+    assert list(own) == [one for one in whole if one != "user"]
+    if method != "set_attribute":
+        # There the value may be left out of both, for a mapping.
+        assert all(own[one] == whole[one] for one in own)
+
+
 async def test_a_flag() -> None:
     """A flag is a value with its state, its variables as in the official SDKs, and the reason."""
     async with FMEClient(sample(), transport=RecordingTransport()) as client:
@@ -81,8 +165,8 @@ async def test_a_flag() -> None:
         unknown = await client.get_flag("nope", "u1")
         assert (bool(unknown), unknown.reason) == (False, Reason.FEATURE_NOT_FOUND)
         await client.flush_events()
-    copy = pickle.loads(pickle.dumps(flag))
-    assert (copy.key, copy.variables, copy.reason) == ("f1", flag.variables, flag.reason)
+    again = pickle.loads(pickle.dumps(flag))
+    assert (again.key, again.variables, again.reason) == ("f1", flag.variables, flag.reason)
     assert json.loads(json.dumps(flag.as_json()))["is_enabled"] is True
     assert "u1" not in repr(flag)
 
@@ -210,6 +294,7 @@ BAD_USERS: list[Any] = [
     {"id": "u1", "customVariables": 3},
     {"id": "u1", "useIdForWeb": True},
     2.5,
+    FMEUser.__new__(FMEUser),
 ]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import pytest
 from fme_file import make_campaign, make_feature, make_file, make_flag, make_variation
 from replay import Caller, compile_file, list_impressions, name_variation
 
@@ -89,6 +91,17 @@ def test_a_rollout_rule_in_a_group() -> None:
     for key in ("f1", "f2"):
         decision = Caller(compile_file(file)).decide(key, ASHLEY)
         assert decision.reason is Reason.NOT_GROUP_WINNER
+
+
+def test_a_rule_of_a_group_with_a_variation_that_is_not_there() -> None:
+    """A feature takes part in a group by the variation that its rule names, as in both official SDKs."""
+    for named, wanted in ((1, True), (99, False), (None, False)):
+        campaign = make_campaign(1, "p")
+        feature = make_feature(1, campaign)
+        feature["rules"][0]["variationId"] = named
+        group = {"name": "g", "campaigns": ["1_1"], "et": 1}
+        file = make_file([feature], [campaign], groups={"5": group}, campaignGroups={"1_1": 5})
+        assert Caller(compile_file(file)).decide("f1", ASHLEY).is_enabled is wanted
 
 
 def test_an_empty_node() -> None:
@@ -190,6 +203,98 @@ def test_a_device_is_matched_from_its_start() -> None:
     for operand, wanted in (("wildcard(lin*)", False), ("wildcard(*lin*)", True)):
         tree = {"or": [{"os": operand}]}
         assert admits(tree, user_agent="x", details=linux) is wanted
+
+
+@pytest.mark.parametrize(
+    ("operand", "device", "wanted"),
+    [
+        ("wildcard(l.nux)", "Linux", True),
+        ("wildcard(l.nux)", "Lnux", False),
+        ("wildcard(linux|macos)", "macOS Ventura", True),
+        ("wildcard(^(windows|lin))", "Linux", True),
+        ("wildcard((windows|lin)$)", "Linux", False),
+        ("wildcard([a-c]hrome*)", "Chrome", True),
+        ("wildcard([A-C]HROME*)", "chrome", True),
+        ("wildcard([d-f]hrome*)", "Chrome", False),
+        ("wildcard(chrome \\d+)", "Chrome 120", True),
+        # It is put into lower case first, as in both SDKs.
+        ("wildcard(chrome \\D+)", "Chrome 120", True),
+        ("wildcard(chrome (mobile)*)", "Chrome x", False),
+        ("wildcard(chrome (mobile)*)", "Chrome mobile x", True),
+        ("wildcard(chrome.120)", "Chrome 120", True),
+        ("wildcard(10.15*)", "10.15.7", True),
+        ("wildcard(10\\.15*)", "10x15.7", False),
+        ("wildcard(chrome+)", "Chromeee", True),
+        ("wildcard(chrome+)", "Chrom", False),
+        ("wildcard((?i)linux|mac)", "macOS", True),
+        ("wildcard((?x)lin ux # a system)", "Linux", True),
+        ("wildcard([)", "[", False),
+        ("wildcard(+)", "+", False),
+        ("wildcard(a)(b)", "ab", False),
+        ("wildcard()", "anything", True),
+        ("wildcard(*)", "anything", True),
+    ],
+)
+def test_a_devices_pattern_is_a_regex(operand: str, device: str, wanted: bool) -> None:
+    """What stands in the wildcard of a device is a regex, whose stars are any text and whose case does not count."""
+    details = {"userAgent": {"browser_string": device}}
+    for values in (operand, [operand], ["firefox", operand]):
+        tree = {"or": [{"browser_string": values}]}
+        assert admits(tree, user_agent="x", details=details) is wanted
+
+
+def test_a_devices_pattern_that_is_none() -> None:
+    """A pattern that is no regex ends the comparison: what was found before it counts, nothing after it."""
+    details = {"userAgent": {"os": "Linux", "browser_string": "Chrome"}}
+    broken = "wildcard([)"
+    for values, wanted in ((["linux", broken], False), (["wildcard(lin)", broken], True)):
+        assert admits({"or": [{"os": values}]}, user_agent="x", details=details) is wanted
+    # The details are gone through in their order.
+    for kind, wanted in (("os", False), ("browser_string", True)):
+        other = "browser_string" if kind == "os" else "os"
+        name = {"os": "linux", "browser_string": "chrome"}[other]
+        nodes = [{kind: broken}, {other: name}]
+        assert admits({"or": nodes}, user_agent="x", details=details) is wanted
+    # Then the nodes are judged as any others.
+    both = [{"custom_variable": {"plan": "pro"}, "os": broken}]
+    assert admits({"or": both}, custom_variables={"plan": "pro"}, user_agent="x", details=details)
+
+
+def test_a_devices_pattern_that_could_run_away() -> None:
+    """It matches nothing, is answered in a moment, and is noted among the warnings of the file."""
+    # With a reference to a group, since RE2 would bear the rest.
+    operand = "wildcard((a+)+(a+)+\\1$)"
+    tree = {"or": [{"os": operand}]}
+    variation = make_variation(1, 100, segments=tree)
+    plan = compile_file(make_flag(make_campaign(1, "r", variations=[variation])))
+    assert any("could run away" in note and "wildcard" in note for note in plan.notes)
+    began = time.monotonic()
+    details = {"userAgent": {"os": "a" * 4000 + "b"}}
+    assert not admits(tree, user_agent="x", details=details)
+    assert time.monotonic() - began < 1
+    harmless = make_variation(1, 100, segments={"or": [{"os": "wildcard(*a*b*c*d*e*f*)"}]})
+    assert not compile_file(make_flag(make_campaign(1, "r", variations=[harmless]))).notes
+
+
+@pytest.mark.parametrize(
+    "operand",
+    [
+        "inlist",
+        "inlist(",
+        "inlist()",
+        "not inlisted",
+        "inlist)",
+        "lower(inlist)",
+        "regex(inlist.*)",
+    ],
+)
+def test_a_list_without_a_name(operand: str) -> None:
+    """An operand that speaks of a list and names none holds for nobody, not even as a text."""
+    tree = {"custom_variable": {"plan": operand}}
+    for value in (operand, "inlist", "x"):
+        assert not admits(tree, custom_variables={"plan": value})
+        assert admits({"not": tree}, custom_variables={"plan": value})
+    assert admits({"ua": "inlist"}, user_agent="inlist")
 
 
 def test_a_user_agent_is_not_decoded() -> None:

@@ -47,7 +47,7 @@ FME_ROWS: Mapping[str, str] = {
     "numeric_id": "a user id that is a number",
     "old_holdout_field": "`isInHoldoutId` empty, `holdoutGroupId` given",
     "quotes_in_location": "quotes within the name of a place",
-    "regex_dialect": "a regex",
+    "regex_dialect": "a regex, that in the wildcard of a device too",
     "reported_falsy_values": "a reported variable that is 0, false or empty",
     "reserved_properties": "a property or attribute named `vwo_...` or `isCustomEvent`",
     "storage_key_form": "keys in records of rollouts and personalisations",

@@ -109,6 +109,7 @@ AGENTS = (
         "100%",
     ),
 )
+LISTS = ("inlist(list_1)", "inlist(list_1)", "inlist", "inlist(", "inlist()", "no inlist here")
 ADDRESSES = ("1.2.3.4", "2001:db8::1", "10.0.0.1", "10", "a b", "")
 PLACES: Mapping[str, Sequence[str]] = {
     "country": ("India", '"India"', "US", "India "),
@@ -121,11 +122,20 @@ DEVICES: Mapping[str, Sequence[Any]] = {
         "wildcard(*lin*)",
         "wildcard(lin)",
         "wildcard(*ux)",
+        "wildcard(l.nux)",
+        "wildcard(mac|lin)",
+        "wildcard([k-m]in*)",
+        "wildcard(^linux$)",
+        "wildcard((l+)(in)?u)",
+        "wildcard(\\W*\\w+)",
+        "wildcard([)",
+        "wildcard(+)",
+        ["wildcard([)", "linux"],
         ["macOS", "Linux"],
         "linux",
         5,
     ),
-    "browser_string": ("Chrome", "wildcard(chr*)", "firefox"),
+    "browser_string": ("Chrome", "wildcard(chr*)", "firefox", "wildcard(c.r)", "wildcard(ch(r)"),
     "device_type": ("desktop", "Mobile", ["mobile", "tablet"]),
     "device": ("iPhone", "wildcard(i*ne)"),
 }
@@ -464,7 +474,7 @@ class FmeCase:
         if kind < 0.1:
             return str(self.pick(PLAIN))
         if kind < 0.14:
-            return "inlist(list_1)"
+            return str(self.pick(LISTS))
         if kind < 0.35:
             return str(self.pick(VALUES[:-3]))
         operator = self.pick(("lower", "wildcard", "regex", "gt", "gte", "lt", "lte"))

@@ -54,9 +54,10 @@ class Work:
 
 
 def make(time: Time, work: Callable[[bool], Awaitable[bool]], **changes: Any) -> Poller:
+    interval_s = changes.pop("poll_interval_s", None)
     options: dict[str, Any] = {
         "min_interval_s": 1.0,
-        "poll_interval_s": None,
+        "find_interval_s": None if interval_s is None else lambda: interval_s,
         "clock": time,
         "sleep": time.sleep,
         "draw": lambda low, high: (low + high) / 2,
@@ -149,7 +150,9 @@ async def test_real_jitter() -> None:
     """The waits of a hundred polls vary over the whole tenth."""
     time = Time()
     work = Work(time, [True] * 100)
-    poller = Poller(work, min_interval_s=0.0, poll_interval_s=10.0, clock=time, sleep=time.sleep)
+    poller = Poller(
+        work, min_interval_s=0.0, find_interval_s=lambda: 10.0, clock=time, sleep=time.sleep
+    )
     poller.start()
     await work.ended.wait()
     poller.stop()

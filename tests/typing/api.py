@@ -304,3 +304,24 @@ async def flag_client(file: bytes) -> None:
     VWOClient(found)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     VWOClient(b"", is_aliasing_enabled=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     FMESettingsSource(1, "key", poll_interval=60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def flags_of_a_user(client: FMEClient, flag: Flag) -> None:
+    """The methods of a handle, and the options of FME alone."""
+    user = client.for_user({"id": "u1"})
+    assert_type(user, vwo_async.FMEUserHandle)
+    assert_type(await user.get_flag("search", wait=True), Flag)
+    assert_type(await user.get_flags(), Mapping[str, Flag])
+    assert_type(await user.explain("search"), FlagExplanation)
+    assert_type(await user.track_event("purchase", {"revenue": 9}), TrackResult)
+    assert_type(await user.set_attribute("plan", "pro"), bool)
+    assert_type(await user.set_attribute({"plan": "pro"}, wait=True), bool)
+    assert_type(await user.set_alias("other"), AliasResult)
+    await user.get_flag("search", user="u2")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await user.set_attribute("plan")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await user.track_event("purchase", 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(flag.get_uuid(), str | None)
+    assert_type(flag.get_session_id(), int)
+    FMESettingsSource(1, "k", poll_interval_s="file", brand="wingify")
+    FMESettingsSource(1, "k", poll_interval_s="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FMEClient(client.settings, brand="other")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -81,6 +81,9 @@ async def decide_campaign(engine: Engine, call: DecideCall) -> Decision | None:
     """
     if engine.consent.is_asked and await engine.consent.refuses(call.user.id):
         return None
+    if engine.lacks_settings:
+        engine.note_lack()
+        return None
     snapshot = engine.snapshot
     campaign = find_campaign(engine, call.campaign_key, call.api)
     if isinstance(campaign, Reason):
@@ -144,6 +147,9 @@ async def decide_all_campaigns(
     """Decide every campaign that can be decided, in one round of the storage; report nothing."""
     if engine.consent.is_asked and await engine.consent.refuses(user.id):
         return {}
+    if engine.lacks_settings:
+        engine.note_lack()
+        return {}
     plan = engine.snapshot.plan
     await compile_campaigns(plan, None)
     found = [find_campaign(engine, key, DECIDE_ALL) for key in plan.campaigns]
@@ -193,6 +199,8 @@ async def explain_campaign(
         return explain_refusal(
             campaign_key, Reason.OPTED_OUT, "nothing may be decided about the user"
         )
+    if engine.lacks_settings:
+        return explain_refusal(campaign_key, Reason.NO_SETTINGS, "there are no settings yet")
     # Whatever its type, so that one question fits every campaign.
     campaign = find_campaign(engine, campaign_key, DECIDE_ALL)
     if isinstance(campaign, Reason):

@@ -16,8 +16,9 @@ from .._core.plan import Decision
 from .._delivery.transport.by_name import make_fetcher
 from .._delivery.transport.protocol import Fetcher
 from .._error import ClosedError, WrongLoopError
-from .._log import FailureLog
+from .._log import FailureLog, log_warning
 from .._refresh.gil_pause import GilPause
+from .._refresh.source import EMPTY
 from .._result import Statistics
 from .._settings.endpoint import FULLSTACK, SettingsEndpoint
 from .._storage.access import StorageAccess
@@ -66,6 +67,7 @@ class ClientEngine(Generic[SnapshotT]):
         has_storage: Whether there is a user storage.
         refuses: Whether nothing is decided where the storage fails.
         has_outbox: Whether there is an outbox.
+        lacks_settings: Whether there are no settings yet.
         loop_share: How long calls have held the current turn of the loop.
         settings_refresh: Keeps the settings fresh.
     """
@@ -101,6 +103,8 @@ class ClientEngine(Generic[SnapshotT]):
         # The process in which the client was opened: before that it may be made in one and used in another.
         self._pid: int | None = None
         self.settings_refresh = SettingsRefresh(self, options, self.make_fetcher)
+        self.lacks_settings = self.settings_refresh.settings_update.origin == EMPTY
+        self._is_lack_noted = False
 
     # Life
 
@@ -157,6 +161,15 @@ class ClientEngine(Generic[SnapshotT]):
 
     def on_updated(self) -> None:
         """Take note that another settings file is in force; it must not raise."""
+        self.lacks_settings = False
+
+    def note_lack(self) -> None:
+        """Take note of a call that gives nothing for want of settings: the first one is logged."""
+        if not self._is_lack_noted:
+            self._is_lack_noted = True
+            log_warning(
+                "there are no settings yet: nothing is decided or sent until VWO gives them"
+            )
 
     async def close_lookups(self) -> None:
         """Close what asks other servers about users; it must not take long."""
@@ -175,7 +188,7 @@ class ClientEngine(Generic[SnapshotT]):
 
     def make_fetcher(self) -> Fetcher:
         """Return a transport for settings files, as the options describe it."""
-        return make_fetcher(self.options.transport_config)
+        return make_fetcher(self.options.settings_config)
 
     async def aclose(self, timeout_s: float | None) -> None:
         """Deliver what is pending within a deadline, then stop; only the first call does.

@@ -12,13 +12,21 @@ from .._plain import is_kind, to_plain
 from .._reason import Reason
 from .._result import AliasResult, TrackResult
 from .._settings import parse_fme_settings
-from .arguments import read_name
+from .arguments import read_flag, read_name
 from .base_client import Client, read_launch
-from .fme_decide import explain_flag, explain_refusal, get_flag, get_flags
+from .fme_decide import (
+    explain_flag,
+    explain_refusal,
+    get_flag,
+    get_flag_now,
+    get_flags,
+    refuse_flag,
+)
 from .fme_engine import FmeEngine
 from .fme_options import FMELaunchOptions, read_fme_options
 from .fme_track import read_attributes, read_event_properties, set_attributes, track_event
 from .fme_user import AnyUser, CallUser, read_alias, read_user
+from .fme_user_handle import FMEUserHandle
 
 if TYPE_CHECKING:
     from .._settings import FMESettings
@@ -54,6 +62,7 @@ class FMEClient(Client[FmeEngine]):
             # As in `VWOClient`: the file holds the SDK key, and a proxy's URL a password.
             del settings, options
         super().__init__(FmeEngine(parsed, chosen), chosen)
+        self._flag_waits = "get_flag" in chosen.return_promise_for
 
     @property
     def settings(self) -> FMESettings:
@@ -78,12 +87,20 @@ class FMEClient(Client[FmeEngine]):
             # What is a key at a glance needs no closer look.
             if type(feature_key) is not str or not feature_key or not feature_key.isascii():
                 feature_key = read_name(feature_key, "feature_key")
-            called = self._read_user("get_flag", user)
-            waits = self._read_wait("get_flag", wait)
+            called = CallUser(user) if type(user) is str else self._read_user("get_flag", user)
+            waits = self._flag_waits if wait is None else read_flag(wait, False, "wait")
         except InvalidInputError as error:
             self._refuse("get_flag", error)
             return _refuse_flag(feature_key, error)
-        return await get_flag(engine, feature_key, called, waits=waits)
+        if engine.has_quick_path and not engine.consent.is_asked and not engine.lacks_settings:
+            flag = get_flag_now(engine, feature_key, called)
+            if engine.has_outbox:
+                await engine.reporter.wait_until_kept(flag.delivery)
+        else:
+            flag = await get_flag(engine, feature_key, called)
+        if waits:
+            await engine.reporter.wait_for(flag.delivery)
+        return flag
 
     async def get_flags(self, user: AnyUser) -> Mapping[str, Flag]:
         """Decide every flag for a user, in one round of the storage; report and store nothing.
@@ -232,9 +249,18 @@ class FMEClient(Client[FmeEngine]):
             return AliasResult(False, Reason.OPTED_OUT)
         return await engine.make_lookup().set_alias(user_id, alias)
 
+    def for_user(self, user: AnyUser) -> FMEUserHandle:
+        """Return a light handle that has the API methods for one user, so that handlers need not repeat him.
+
+        Nothing is checked here: the methods check, and answer for bad input, as the client's own do.
+
+        Args:
+            user: See the class.
+        """
+        return FMEUserHandle(self, user)
+
     def _read_user(self, name: str, user: object) -> CallUser:
-        has_web_ids = self.settings.is_web_connectivity_enabled
-        called = read_user(user, has_web_ids=has_web_ids)
+        called = read_user(user, has_web_ids=self._engine.snapshot.event_factory.has_web_ids)
         if called.notes:
             self._note(name, called.notes)
         return called
@@ -242,4 +268,4 @@ class FMEClient(Client[FmeEngine]):
 
 def _refuse_flag(feature_key: object, error: InvalidInputError) -> Flag:
     key = to_plain(feature_key)
-    return Flag(key if type(key) is str else "", Reason.INVALID_INPUT, detail=str(error))
+    return refuse_flag(key if type(key) is str else "", Reason.INVALID_INPUT, 0, str(error))

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from .._core.decision import Stored
 from .._core.fme.decision import decide_feature
 from .._core.fme.evaluation import NOTHING, Known, Needs, Records, join_needs
-from .._core.fme.plan import FlagDecision, FmePlan, Variation
+from .._core.fme.plan import FlagDecision, FmePlan
 from .._core.fme.record import read_record
 from .._core.fme.trace import trace_feature
-from .._delivery.event import Event
 from .._explanation import FlagExplanation, Step
-from .._flag import Flag, FlagRule, FlagVariation
+from .._flag import Flag, Visitor
 from .._reason import Reason
 from .._result import NO_DELIVERY, Delivery
 from .._storage.fme_record import make_feature_data
@@ -36,49 +34,54 @@ from .stored_records import StoredRecords
 NO_VARIATION = "none"
 
 
-async def get_flag(engine: FmeEngine, feature_key: str, user: CallUser, *, waits: bool) -> Flag:
-    """Decide one flag, and report and store the decision."""
-    if engine.has_quick_path:
-        flag = await _get_flag_at_once(engine, feature_key, user)
-    else:
-        flag = await _get_flag_by_asking(engine, feature_key, user)
-    if waits:
-        await engine.reporter.wait_for(flag.delivery)
-    return flag
-
-
-async def _get_flag_at_once(engine: FmeEngine, feature_key: str, user: CallUser) -> Flag:
-    """Decide one flag where there is nobody to ask."""
-    if engine.consent.is_asked and await engine.consent.refuses(user.id):
-        return Flag(feature_key, Reason.OPTED_OUT)
+def get_flag_now(engine: FmeEngine, feature_key: str, user: CallUser) -> Flag:
+    """Decide one flag where there is nobody to ask, and report it; see `FmeEngine.has_quick_path`."""
     snapshot = engine.snapshot
+    factory = snapshot.event_factory
     decision = decide_feature(snapshot.plan, feature_key, user, NOTHING)
     assert isinstance(decision, FlagDecision)
-    delivery = _report(engine, snapshot, decision, user)
-    if engine.has_outbox:
-        await engine.reporter.wait_until_kept(delivery)
-    return make_flag(feature_key, decision, delivery, user.notes)
+    session_id = user.session_id or factory.find_session(0)
+    delivery = _report(engine, snapshot, decision, user, session_id)
+    visitor = factory.find_visitor(user)
+    return make_flag(feature_key, decision, delivery, user.notes, session_id, visitor)
 
 
-async def _get_flag_by_asking(engine: FmeEngine, feature_key: str, named: CallUser) -> Flag:
-    """Decide one flag by what the user storage and the gateway say."""
+async def get_flag(engine: FmeEngine, feature_key: str, named: CallUser) -> Flag:
+    """Decide one flag by what the user storage and the gateway say, and report and store the decision."""
     lookup = engine.make_lookup()
     user = await engine.find_user(named, lookup)
     if user is None:
-        return Flag(feature_key, Reason.OPTED_OUT)
+        return refuse_flag(feature_key, Reason.OPTED_OUT, named.session_id)
+    if engine.lacks_settings:
+        engine.note_lack()
+        return refuse_flag(feature_key, Reason.NO_SETTINGS, named.session_id)
     snapshot = engine.snapshot
+    session_id = snapshot.event_factory.find_session(user.session_id)
+    visitor = snapshot.event_factory.find_visitor(user)
     with engine.make_stored_records(user, None) as stored_records:
         (decision,) = await _decide(snapshot, [feature_key], user, stored_records, lookup)
         if stored_records.has_failed and engine.refuses:
             notes = (*user.notes, *lookup.notes, *stored_records.notes)
-            return Flag(feature_key, Reason.STORAGE_ERROR, notes=notes)
+            return _fail_flag(feature_key, notes, session_id, visitor)
         # First the event: what is stored would never be reported again.
-        delivery = _report(engine, snapshot, decision, user)
+        delivery = _report(engine, snapshot, decision, user, session_id)
         await _store(engine, decision, user, stored_records)
         if engine.has_outbox:
             await engine.reporter.wait_until_kept(delivery)
         notes = (*user.notes, *lookup.notes, *stored_records.notes)
-    return make_flag(feature_key, decision, delivery, notes)
+    return make_flag(feature_key, decision, delivery, notes, session_id, visitor)
+
+
+def refuse_flag(feature_key: str, reason: Reason, session_id: int, detail: str = "") -> Flag:
+    """Return the flag of a call that was refused before any decision; *session_id* is 0 where none was given."""
+    session_id = session_id or int(time())
+    return Flag(feature_key, reason, detail=detail, session_id=session_id)
+
+
+def _fail_flag(feature_key: str, notes: tuple[str, ...], session_id: int, visitor: Visitor) -> Flag:
+    return Flag(
+        feature_key, Reason.STORAGE_ERROR, notes=notes, session_id=session_id, visitor=visitor
+    )
 
 
 async def _decide(
@@ -128,29 +131,26 @@ def _read_records(known: Mapping[str, Stored | None] | None) -> Records | None:
 
 
 def _report(
-    engine: FmeEngine, snapshot: FmeSnapshot, decision: FlagDecision, user: CallUser
+    engine: FmeEngine,
+    snapshot: FmeSnapshot,
+    decision: FlagDecision,
+    user: CallUser,
+    session_id: int,
 ) -> Delivery:
     """Report a decision, and tell the integrations callback."""
     if engine.has_integration and decision.feature is not None:
         payload = make_flag_payload(decision, user)
         if payload is not None:
             engine.tell_integration(payload)
-    events = _make_events(snapshot, decision, user)
-    return delivery_of(engine.reporter.put(events)) if events else NO_DELIVERY
-
-
-def _make_events(snapshot: FmeSnapshot, decision: FlagDecision, user: CallUser) -> list[Event]:
+    factory = snapshot.event_factory
     if decision.impressions:
-        return snapshot.event_factory.make_impressions(
-            user,
-            decision,
-            session_id=user.session_id,
-            reported_variables=user.reported_variables,
-        )
+        events = factory.make_impressions(user, decision, session_id, user.reported_variables)
     # A flag that cannot be decided is not reported at all, as in the official SDKs.
-    if snapshot.settings.is_mau and decision.reason is not Reason.MALFORMED_SEGMENT:
-        return [snapshot.event_factory.make_usage(user, session_id=user.session_id)]
-    return []
+    elif snapshot.settings.is_mau and decision.reason is not Reason.MALFORMED_SEGMENT:
+        events = [factory.make_usage(user, session_id=session_id)]
+    else:
+        return NO_DELIVERY
+    return delivery_of(engine.reporter.put(events))
 
 
 async def _store(
@@ -198,19 +198,23 @@ async def get_flags(engine: FmeEngine, named: CallUser) -> dict[str, Flag]:
     user = await engine.find_user(named, lookup)
     if user is None:
         return {}
+    if engine.lacks_settings:
+        engine.note_lack()
+        return {}
     snapshot = engine.snapshot
-    plan = snapshot.plan
+    plan, factory = snapshot.plan, snapshot.event_factory
+    session_id, visitor = factory.find_session(user.session_id), factory.find_visitor(user)
     stored_records = engine.make_stored_records(user, None)
     if engine.storage is not None:
         keys = [key for one in plan.features.values() for key in plan.list_record_keys(one)]
         await stored_records.read(dict.fromkeys(keys))
         if stored_records.has_failed and engine.refuses:
             notes = (*user.notes, *lookup.notes, *stored_records.notes)
-            return {key: Flag(key, Reason.STORAGE_ERROR, notes=notes) for key in plan.features}
+            return {key: _fail_flag(key, notes, session_id, visitor) for key in plan.features}
     decisions = await _decide(snapshot, list(plan.features), user, stored_records, lookup)
     notes = (*user.notes, *lookup.notes, *stored_records.notes)
     return {
-        key: make_flag(key, decision, NO_DELIVERY, notes)
+        key: make_flag(key, decision, NO_DELIVERY, notes, session_id, visitor)
         for key, decision in zip(plan.features, decisions, strict=True)
     }
 
@@ -223,6 +227,8 @@ async def explain_flag(engine: FmeEngine, feature_key: str, named: CallUser) -> 
         return explain_refusal(
             feature_key, Reason.OPTED_OUT, "nothing may be decided about the user"
         )
+    if engine.lacks_settings:
+        return explain_refusal(feature_key, Reason.NO_SETTINGS, "there are no settings yet")
     plan = engine.snapshot.plan
     stored_records = engine.make_stored_records(user, None)
     while True:
@@ -250,34 +256,24 @@ def explain_refusal(feature_key: str, reason: Reason, text: str) -> FlagExplanat
 
 
 def make_flag(
-    feature_key: str, decision: FlagDecision, delivery: Delivery, notes: tuple[str, ...]
+    feature_key: str,
+    decision: FlagDecision,
+    delivery: Delivery,
+    notes: tuple[str, ...],
+    session_id: int,
+    visitor: Visitor,
 ) -> Flag:
     """Return what callers get of a decision."""
-    rule, variation = decision.rule, decision.variation
+    variation = decision.variation
     return Flag(
         feature_key,
         decision.reason,
-        None if rule is None else FlagRule(rule.key, rule.type, rule.campaign_id),
-        None
-        if variation is None
-        else FlagVariation(
-            variation.id, variation.name, variation.campaign_id, variation.campaign_key
-        ),
-        () if variation is None else _make_variables(variation),
+        None if decision.rule is None else decision.rule.shown,
+        None if variation is None else variation.shown,
+        () if variation is None else variation.copy_variables(),
         delivery,
         "",
         (*notes, *decision.notes) if decision.notes else notes,
-    )
-
-
-def _make_variables(variation: Variation) -> tuple[dict[str, Any], ...]:
-    """Return the variables, of which nothing is shared with the settings: a caller may change what he gets."""
-    return tuple(
-        {
-            "key": one.key,
-            "value": one.value if isinstance(one.value, (str, int, float)) else deepcopy(one.value),
-            "type": one.type,
-            "id": one.id,
-        }
-        for one in variation.variables
+        session_id,
+        visitor,
     )

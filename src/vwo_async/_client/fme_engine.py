@@ -8,7 +8,6 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from .._refresh.gil_pause import GilPause
-from .._refresh.source import EMPTY
 from .._settings.endpoint import FME
 from .._storage.fme_record import read_feature_row
 from .engine import ClientEngine
@@ -32,6 +31,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
     Attributes:
         has_aliases: Whether the id of a user may be an alias.
         has_quick_path: Whether deciding has nothing to wait for.
+        has_integration: Whether there is a callback to tell of decisions and events.
     """
 
     endpoint = FME
@@ -49,6 +49,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         self._is_start_reported = False
         self.has_aliases = self._aliases is not None
         self.has_quick_path = self.storage is None and self._gateway is None
+        self.has_integration = self._integration is not None
         self._start_kept: Awaitable[bool] | None = None
 
     def compile(self, settings: FMESettings, pause: GilPause) -> FmeSnapshot:
@@ -93,7 +94,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
 
     def on_started(self) -> None:
         """Report that a client has started, once it has settings, unless VWO knows the SDKs of this account."""
-        if self._is_start_reported or self.settings_refresh.settings_update.origin == EMPTY:
+        if self._is_start_reported or self.lacks_settings:
             return
         self._is_start_reported = True
         snapshot = self.snapshot
@@ -115,6 +116,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
 
     def on_updated(self) -> None:
         """Report the start now, if there were no settings before."""
+        super().on_updated()
         if self.loop is not None:
             self.on_started()
 
@@ -122,8 +124,3 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         """Tell the integrations callback of a decision or an event."""
         if self._integration is not None:
             self._integration.call(payload)
-
-    @property
-    def has_integration(self) -> bool:
-        """Whether there is a callback to tell."""
-        return self._integration is not None

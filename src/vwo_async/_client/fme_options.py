@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .._delivery.transport.brand import HOSTS, Brand, read_brand
 from .._delivery.transport.intermediary import (
     Destination,
     GatewayService,
     read_gateway_service,
     read_proxy_url,
 )
+from .._delivery.transport.protocol import VWO_BASE_URL
 from .._error import InvalidInputError
 from .._log import log_warning
+from .._refresh.source import FMESettingsSource
 from .api_names import FME, FULLSTACK, awaiting_methods
 from .option_readers import optional, read_bool, read_seconds
 from .options import (
@@ -29,6 +32,7 @@ from .options import (
 class FMELaunchOptions(SharedLaunchOptions, total=False):
     """The keyword arguments of `FMEClient`, for type checkers."""
 
+    brand: Brand
     gateway_service: GatewayService | None
     gateway_timeout_s: float
     is_aliasing_enabled: bool
@@ -41,6 +45,10 @@ class FMEOptions(Options):
 
     return_promise_for: frozenset[str] = option(awaiting_methods(FME, FULLSTACK), frozenset())
     """As for `Options`."""
+
+    brand: Brand = option(read_brand, "vwo")
+    """``vwo``, or ``wingify`` for an account of Wingify: whose hosts have the settings and take the events.
+    ``base_url`` takes the place of both hosts."""
 
     gateway_service: Destination | None = option(optional(read_gateway_service), None)
     """Where VWO's gateway service runs: ``{"url": ..., "protocol": ..., "port": ...}``. It is asked what only
@@ -56,10 +64,20 @@ class FMEOptions(Options):
     """URL of a proxy that takes requests in VWO's place and passes them on; a path in it does not count. With
     a gateway service it is not used. An ordinary HTTP proxy is the option ``proxy``."""
 
+    # What follows from them.
+
+    settings_url: str = VWO_BASE_URL
+    """Where VWO has the settings; `base_url` is where events go."""
+
     @property
     def destination(self) -> Destination:
-        """Where requests go."""
+        """Where events go."""
         return self.gateway_service or self.proxy_url or Destination(self.base_url)
+
+    @property
+    def settings_destination(self) -> Destination:
+        """Where requests for settings go."""
+        return self.gateway_service or self.proxy_url or Destination(self.settings_url)
 
 
 _READERS = readers_of(FMEOptions)
@@ -76,7 +94,7 @@ def read_fme_options(given: Mapping[str, Any]) -> FMEOptions:
     Raises:
         InvalidInputError: See `read_options`; also for options of FullStack alone.
     """
-    options = FMEOptions(**read_launch_values(given, _LAUNCH))
+    options = _find_hosts(FMEOptions(**read_launch_values(given, _LAUNCH)), given)
     if options.gateway_service is None:
         if options.is_aliasing_enabled:
             raise InvalidInputError("is_aliasing_enabled: needs gateway_service")
@@ -87,3 +105,21 @@ def read_fme_options(given: Mapping[str, Any]) -> FMEOptions:
         log_warning("batch_events is not used: the gateway service makes batches itself")
         return replace(options, batch_events=None)
     return options
+
+
+def _find_hosts(options: FMEOptions, given: Mapping[str, Any]) -> FMEOptions:
+    """Return the options with the hosts that follow from them.
+
+    Raises:
+        InvalidInputError: The settings source is one of the other brand.
+    """
+    if "base_url" in given:
+        return replace(options, settings_url=options.base_url)
+    source, brand = options.settings_source, options.brand
+    is_direct = options.gateway_service is None and options.proxy_url is None
+    if is_direct and isinstance(source, FMESettingsSource) and source.brand not in (None, brand):
+        raise InvalidInputError(
+            f"brand: is {brand!r}, and that of settings_source {source.brand!r}"
+        )
+    hosts = HOSTS[brand]
+    return replace(options, base_url=hosts.events_url, settings_url=hosts.settings_url)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from .._delivery.event import ENVIRONMENT
 from .._delivery.event_factory import dump_properties
 from .._delivery.fme_event_factory import dump_event_properties
+from .._delivery.request import ENVIRONMENT
 from .._error import InvalidInputError
 from .._plain import copy_mapping, to_plain
 from .._reason import Reason
@@ -37,6 +37,9 @@ async def track_event(
         return TrackResult.refused(event_name, Reason.OPTED_OUT)
     if lookup is not None and lookup.notes:
         notes = (*notes, *lookup.notes)
+    if engine.lacks_settings:
+        engine.note_lack()
+        return TrackResult.refused(event_name, Reason.NO_SETTINGS)
     snapshot = engine.snapshot
     if event_name not in snapshot.event_names:
         return TrackResult.refused(event_name, Reason.EVENT_NOT_FOUND)
@@ -78,6 +81,10 @@ async def set_attributes(
     """Report attributes of a user; true where they were accepted, or with *waits* received."""
     user = await engine.find_user(named, engine.make_lookup() if engine.has_aliases else None)
     if user is None:
+        return False
+    if engine.lacks_settings:
+        # Where the account's events go is not known yet.
+        engine.note_lack()
         return False
     factory = engine.snapshot.event_factory
     event = factory.make_attributes(user, attributes, session_id=user.session_id)

@@ -13,6 +13,7 @@ from .._core.fme.visitor import is_web_id
 from .._error import InvalidInputError
 from .._plain import copy_mapping, is_kind, read_fields, read_foreign, to_plain
 from .._user import Variables, encode_id, find_text_fault
+from .._value import setters_of
 from .arguments import read_name
 
 _MAX_SESSION = 2**53
@@ -20,7 +21,7 @@ _MAX_NAMES = 1000
 _LISTS = (list, tuple, set, frozenset)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, init=False)
 class FMEUser:
     """A user of an `FMEClient`, for those who need to say more than his id.
 
@@ -40,21 +41,78 @@ class FMEUser:
         details: What a gateway knows of him: a mapping of ``location`` and ``userAgent``.
     """
 
+    __slots__ = (
+        "bucketing_seed",
+        "custom_variables",
+        "details",
+        "id",
+        "ip_address",
+        "platform_variables",
+        "post_segmentation_variables",
+        "session_id",
+        "use_id_for_web",
+        "user_agent",
+        "variation_targeting_variables",
+    )
+
     id: str | int
-    custom_variables: Variables | None = None
-    variation_targeting_variables: Variables | None = None
-    post_segmentation_variables: Sequence[str] | None = None
-    user_agent: str | None = None
-    ip_address: str | None = None
-    session_id: int | None = None
-    bucketing_seed: str | None = None
-    use_id_for_web: bool = False
-    platform_variables: Mapping[str, Any] | None = None
-    details: Mapping[str, Any] | None = None
+    custom_variables: Variables | None
+    variation_targeting_variables: Variables | None
+    post_segmentation_variables: Sequence[str] | None
+    user_agent: str | None
+    ip_address: str | None
+    session_id: int | None
+    bucketing_seed: str | None
+    use_id_for_web: bool
+    platform_variables: Mapping[str, Any] | None
+    details: Mapping[str, Any] | None
+
+    def __init__(
+        self,
+        id: str | int,  # noqa: A002 - as in a context of the official SDKs
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        post_segmentation_variables: Sequence[str] | None = None,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+        session_id: int | None = None,
+        bucketing_seed: str | None = None,
+        use_id_for_web: bool = False,  # noqa: FBT002 - a field like the others
+        platform_variables: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        _set_id(self, id)
+        _set_custom_variables(self, custom_variables)
+        _set_targeting_variables(self, variation_targeting_variables)
+        _set_post_segmentation_variables(self, post_segmentation_variables)
+        _set_user_agent(self, user_agent)
+        _set_ip_address(self, ip_address)
+        _set_session_id(self, session_id)
+        _set_bucketing_seed(self, bucketing_seed)
+        _set_use_id_for_web(self, use_id_for_web)
+        _set_platform_variables(self, platform_variables)
+        _set_details(self, details)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FMEUser, tuple([getattr(self, name) for name in _NAMES])
 
     def __repr__(self) -> str:
         return "<FMEUser>"
 
+
+(
+    _set_id,
+    _set_custom_variables,
+    _set_targeting_variables,
+    _set_post_segmentation_variables,
+    _set_user_agent,
+    _set_ip_address,
+    _set_session_id,
+    _set_bucketing_seed,
+    _set_use_id_for_web,
+    _set_platform_variables,
+    _set_details,
+) = setters_of(FMEUser)
 
 AnyUser: TypeAlias = str | int | Mapping[str, Any] | FMEUser
 
@@ -115,6 +173,12 @@ def read_user(user: object, *, has_web_ids: bool = True) -> CallUser:
     """
     if type(user) is str:
         return CallUser(user)
+    if type(user) is FMEUser:
+        try:
+            return _read_own(user, has_web_ids)
+        except AttributeError:
+            # It was made without its fields: what follows says so.
+            pass
     if is_kind(user, FMEUser):
         fields = read_foreign(lambda: {name: getattr(user, name) for name in _NAMES}, "the user")
         return _read_fields(fields, [], has_web_ids)
@@ -153,6 +217,41 @@ def _read_context(context: object, notes: list[str]) -> dict[str, Any]:
     return found
 
 
+def _read_own(given: FMEUser, has_web_ids: bool) -> CallUser:
+    """Return the user that an `FMEUser` describes; one of a class derived from it may run foreign code."""
+    if given.platform_variables is not None or given.post_segmentation_variables is not None:
+        return _read_fields({name: getattr(given, name) for name in _NAMES}, [], has_web_ids)
+    user = CallUser(
+        _read_id(given.id),
+        given.custom_variables,
+        given.variation_targeting_variables,
+        given.user_agent,
+        given.ip_address,
+        given.bucketing_seed,
+        None,
+        given.details,
+    )
+    if given.use_id_for_web is True:
+        _check_web_id(user, has_web_ids)
+    if given.session_id is not None:
+        _set_session(user, given.session_id)
+    return user
+
+
+def _check_web_id(user: CallUser, has_web_ids: bool) -> None:
+    if has_web_ids and not is_web_id(user.id):
+        raise InvalidInputError(
+            "use_id_for_web: the id is no visitor id of VWO's code in web pages"
+        )
+
+
+def _set_session(user: CallUser, session_id: object) -> None:
+    notes: list[str] = []
+    user.session_id = _read_session(session_id, notes)
+    if notes:
+        user.notes = (*user.notes, *notes)
+
+
 def _read_fields(given: Mapping[str, Any], notes: list[str], has_web_ids: bool) -> CallUser:
     campaigns = _read_web_campaigns(given.get("platform_variables"), notes)
     user = CallUser(
@@ -165,12 +264,10 @@ def _read_fields(given: Mapping[str, Any], notes: list[str], has_web_ids: bool) 
         campaigns,
         given.get("details"),
     )
-    if has_web_ids and given.get("use_id_for_web") is True and not is_web_id(user.id):
-        raise InvalidInputError(
-            "use_id_for_web: the id is no visitor id of VWO's code in web pages"
-        )
+    if given.get("use_id_for_web") is True:
+        _check_web_id(user, has_web_ids)
     if given.get("session_id") is not None:
-        user.session_id = _read_session(given["session_id"], notes)
+        _set_session(user, given["session_id"])
     if given.get("post_segmentation_variables") is not None:
         user.reported_variables = _read_names(given["post_segmentation_variables"], notes)
     if notes:
@@ -194,6 +291,8 @@ def _read_web_campaigns(platform: object, notes: list[str]) -> object:
 
 def _read_id(user_id: object) -> Any:
     """Return an id; a whole number becomes its text, as in the Node SDK. Any other is for `User` to refuse."""
+    if type(user_id) is str:
+        return user_id
     plain = to_plain(user_id)
     if type(plain) is int and plain.bit_length() < 256:
         return str(plain)

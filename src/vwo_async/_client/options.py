@@ -309,10 +309,23 @@ class Options:
         return Destination(self.base_url)
 
     @property
+    def settings_destination(self) -> Destination:
+        """Where requests for settings go."""
+        return self.destination
+
+    @property
     def transport_config(self) -> TransportConfig:
-        """What a built-in transport is made from."""
+        """What a built-in transport of events is made from."""
+        return self._make_config(self.destination)
+
+    @property
+    def settings_config(self) -> TransportConfig:
+        """What a transport of settings is made from."""
+        return self._make_config(self.settings_destination)
+
+    def _make_config(self, destination: Destination) -> TransportConfig:
         user_agent = f"{self.sdk_name}/{self.sdk_version}"
-        base_url, allows_http = self.destination
+        base_url, allows_http = destination
         return TransportConfig(
             base_url, self.timeouts, user_agent, self.ssl_context, self.proxy, allows_http
         )

@@ -20,6 +20,10 @@ async def push_tags(engine: Engine, user: User, tags: Mapping[str, str], *, wait
     """Report custom dimensions; true where all were accepted, or with *waits* received."""
     if engine.consent.is_asked and await engine.consent.refuses(user.id):
         return False
+    if engine.lacks_settings:
+        # Where the account's events go is not known yet.
+        engine.note_lack()
+        return False
     events = engine.snapshot.event_factory.make_tags(user, tags)
     return await engine.reporter.report(events, waits=waits)
 

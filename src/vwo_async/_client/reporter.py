@@ -215,9 +215,10 @@ class Reporter:
         if self.sender.is_closed:
             raise ClosedError("the client was closed during this call")
         receipts = self.sender.put(events)
-        for event, receipt in zip(events, receipts, strict=True):
-            if receipt is None:
-                self.tell_refused(event)
+        if None in receipts:
+            for event, receipt in zip(events, receipts, strict=True):
+                if receipt is None:
+                    self.tell_refused(event)
         return receipts
 
     async def report(self, events: Sequence[Event], *, waits: bool) -> bool:
@@ -398,7 +399,7 @@ def delivery_of(receipts: Sequence[Receipt | None] | None) -> Delivery:
     """Return the delivery of what `Reporter.put` said."""
     if receipts is None:
         return DEVELOPMENT_DELIVERY
-    return Delivery(tuple(receipt for receipt in receipts if receipt is not None))
+    return Delivery(tuple([receipt for receipt in receipts if receipt is not None]))
 
 
 def _make_restore(

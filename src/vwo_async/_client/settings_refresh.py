@@ -47,10 +47,15 @@ class SettingsRefresh:
         self._poller = Poller(
             self._run_refresh,
             min_interval_s=MIN_INTERVAL_S if source is None else source.min_refresh_interval_s,
-            poll_interval_s=None if source is None else source.poll_interval_s,
+            find_interval_s=None if source is None else self._make_find_interval(source),
         )
         # Kept for the life of the client, since loading certificates takes time.
         self._transport: Fetcher | None = None
+
+    def _make_find_interval(self, source: SettingsSource) -> Callable[[], float] | None:
+        if source.poll_interval_s is None:
+            return None
+        return lambda: source.find_poll_interval_s(self._holder.snapshot.settings)
 
     def start(self) -> None:
         """Start polling, if the settings source has a poll interval or there are no settings yet."""

@@ -123,6 +123,9 @@ async def track_conversions(engine: Engine, call: TrackCall) -> TrackResult:
     """Decide every campaign that *call* names, and count the conversions."""
     if engine.consent.is_asked and await engine.consent.refuses(call.user.id):
         return TrackResult.refused(call.campaign_keys, Reason.OPTED_OUT)
+    if engine.lacks_settings:
+        engine.note_lack()
+        return TrackResult.refused(call.campaign_keys, Reason.NO_SETTINGS)
     snapshot = engine.snapshot
     targets = await _find_targets(snapshot.plan, call, has_storage=engine.has_storage)
     open_targets, not_open = sort_targets(snapshot.plan, call, targets)

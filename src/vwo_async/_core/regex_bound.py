@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager
 from math import log
 from re import _constants as codes  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 from re import _parser as parser  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
@@ -66,11 +66,7 @@ def compile_pattern(text: str, share: float = 1.0) -> Pattern | None:
     if len(text) > MAX_PATTERN_LENGTH or text.count("(") > MAX_GROUPS:
         return None
     try:
-        # Warning filters are global to the process: change them only if there can be a warning.
-        with warnings.catch_warnings() if _may_warn(text) else nullcontext():
-            if _may_warn(text):
-                # The service cannot change the pattern, so a warning would be of no use.
-                warnings.simplefilter("ignore")
+        with _without_warnings(text):
             tree = parser.parse(text)
             if sum(map(_is_wide, _find_sets(tree))) > MAX_WIDE_SETS:
                 return None
@@ -78,6 +74,30 @@ def compile_pattern(text: str, share: float = 1.0) -> Pattern | None:
         return _bound(tree, compiled, share) or _bound_re2(tree, compiled.flags, share)
     except (re.error, ValueError, OverflowError, RuntimeError):
         return None
+
+
+def is_regex(text: str) -> bool:
+    """Tell whether *text* is valid in Python's syntax; one that is too long to look at counts as valid."""
+    if len(text) > MAX_PATTERN_LENGTH:
+        return True
+    try:
+        with _without_warnings(text):
+            parser.parse(text)
+    except (re.error, ValueError, OverflowError, RuntimeError):
+        return False
+    return True
+
+
+@contextmanager
+def _without_warnings(text: str) -> Iterator[None]:
+    """Ignore Python's warnings of *text*: the service cannot change the pattern, so they would be of no use."""
+    if not _may_warn(text):
+        # Warning filters are global to the process: change them only if there can be a warning.
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _may_warn(text: str) -> bool:

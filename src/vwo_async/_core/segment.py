@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from .number import format_number, parse_number, to_canonical, to_number, to_text
@@ -38,11 +38,13 @@ class Dialect(NamedTuple):
         kinds: For each kind of node, what compiles its content.
         compile_operand: Compiles the operand of a custom variable; the number is as in `compile_operand`.
         empty: The predicate of an empty object below the top.
+        find_patterns: Yields the patterns of a tree, besides its regex operands, that share the work.
     """
 
     kinds: Mapping[str, Callable[[Any, Scope], Predicate]]
     compile_operand: Callable[[str, float], Test]
     empty: Predicate
+    find_patterns: Callable[[Any], Iterable[str]] = lambda tree: ()
 
 
 class Scope(NamedTuple):
@@ -82,7 +84,7 @@ def compile_tree(tree: Any, dialect: Dialect) -> Predicate | None:
     """
     if not tree and isinstance(tree, (dict, list)):
         return None
-    return compile_node(tree, Scope(dialect, _find_share(tree)))
+    return compile_node(tree, Scope(dialect, find_share(tree, dialect)))
 
 
 def _is_malformed(tree: Any) -> bool:
@@ -101,9 +103,10 @@ def _is_malformed(tree: Any) -> bool:
     return kind == "user" and not isinstance(content, str)
 
 
-def _find_share(tree: Any) -> float:
+def find_share(tree: Any, dialect: Dialect) -> float:
     """Return each regex's share of the work that one decision may take; all regexes have equal shares."""
-    return 1 / max(_count_patterns(tree), 1)
+    others = sum(1 for _ in dialect.find_patterns(tree))
+    return 1 / max(_count_patterns(tree) + others, 1)
 
 
 def _count_patterns(tree: Any) -> int:
@@ -316,9 +319,9 @@ def _compile_regex(content: str, share: float) -> Test:
     return _compile_text_test(content, search)
 
 
-def note_patterns(path: str, tree: Any) -> Iterator[str]:
+def note_patterns(path: str, tree: Any, dialect: Dialect = _FULLSTACK) -> Iterator[str]:
     """Yield a note for each regex of *tree* that matches nothing; *path* says where in the file the tree is."""
-    for pattern in _find_refused(tree, _find_share(tree)) if tree else ():
+    for pattern in _find_refused(tree, find_share(tree, dialect)) if tree else ():
         text = "is invalid or could run away, so it matches nothing"
         yield f"{path}: regex {pattern[:100]!a} {text}"
 

@@ -20,7 +20,6 @@ from .request import (
     JSON_HEADER,
     Account,
     Request,
-    dump_json,
     join_objects,
     make_agent_headers,
     quote_text,
@@ -30,8 +29,6 @@ from .request import (
 BASE_SIZE = 512
 _ED = quote('{"p":"server"}', safe="")
 _USER, _GOAL, _PUSH = 1, 2, 3
-# The visitor property that names the environment, which no custom dimension may override.
-ENVIRONMENT = "vwo_fs_environment"
 
 
 class Event(Receipt):
@@ -292,17 +289,17 @@ class NamedEvent(Event):
         self.size = BASE_SIZE + len(self._props) + len(self._visitor_props)
         self.size += len(self.user_agent)
 
-    def _body_end(self, ours: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    def _body_end(self, ours: str) -> str:
         """Return the end of its body, from the event on.
 
         Args:
-            ours: Properties of the account that go before the event's own.
-            environment: The same for the visitor's.
+            ours: JSON text of the account's properties, which go before the event's own.
         """
+        visitor_props = join_objects(self.account.environment_text, self._visitor_props)
         return (
-            f'"event":{{"props":{join_objects(dump_json(ours), self._props)},'
+            f'"event":{{"props":{join_objects(ours, self._props)},'
             f'"name":{json.dumps(self._name)},"time":{self.millis}}},'
-            f'"visitor":{{"props":{join_objects(dump_json(environment), self._visitor_props)}}}}}}}'
+            f'"visitor":{{"props":{visitor_props}}}}}}}'
         )
 
 
@@ -361,10 +358,9 @@ class ArchEvent(NamedEvent):
     def render_item(self) -> str:
         """Return its body: it is not batchable, but the flush callback is shown what was sent."""
         visitor = self._visitor()
-        environment = {ENVIRONMENT: self.account.sdk_key} if self.account.sdk_key else {}
         return (
             f'{{"d":{{"msgId":"{visitor}-{self.millis}","visId":"{visitor}",'
-            f'"sessionId":{self.millis // 1000},{self._body_end(self.account.props, environment)}'
+            f'"sessionId":{self.millis // 1000},{self._body_end(self.account.props_text)}'
         )
 
 

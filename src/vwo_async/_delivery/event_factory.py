@@ -14,14 +14,13 @@ from .._core.plan import Campaign, Goal, Variation
 from .._plain import to_plain
 from .._user import User, show_key
 from .event import (
-    ENVIRONMENT,
     ArchEvent,
     ConversionEvent,
     CustomDimensionEvent,
     Event,
     ImpressionEvent,
 )
-from .request import Account, dump_json, join_objects
+from .request import ENVIRONMENT, Account, dump_json, join_objects
 
 MAX_PROPERTIES_BYTES = 64_000
 # Names of events, of either product.
@@ -158,12 +157,14 @@ class Stamp:
         self._now = 0
         self._last: dict[bytes, int] = {}
 
-    def next(self, id_bytes: bytes, now: int) -> int:
+    def next(self, id_bytes: bytes, now: int, number: int = 1) -> int:
+        """Return the milliseconds of the visitor's next event, the first of *number* that follow each other."""
         if now != self._now:
             self._now = now
             self._last = {key: last for key, last in self._last.items() if last >= now}
-        millis = max(now, self._last.get(id_bytes, 0) + 1)
-        self._last[id_bytes] = millis
+        last = self._last.get(id_bytes, 0)
+        millis = last + 1 if last >= now else now
+        self._last[id_bytes] = millis + number - 1
         return millis
 
 

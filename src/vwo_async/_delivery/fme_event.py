@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._user import User
-from .event import BASE_SIZE, ENVIRONMENT, NamedEvent
+from .event import BASE_SIZE, NamedEvent
 from .request import JSON_HEADER, Account, Request, make_agent_headers, quote_text
 
 
@@ -88,13 +88,12 @@ class FmeEvent(NamedEvent):
         name: str,
         millis: int,
         number: float,
-        *,
         session_id: int,
         props: str,
-        visitor_props: str = "",
-        visitor_id: str = "",
-        names_environment: bool = False,
-        is_batch_only: bool = False,
+        visitor_props: str,
+        visitor_id: str,
+        names_environment: bool,
+        is_batch_only: bool,
     ) -> None:
         # All in one place, the base's too: this is most of what making an event costs.
         self.outcome = self._callbacks = None
@@ -129,12 +128,13 @@ class FmeEvent(NamedEvent):
     def render_item(self) -> str:
         """Return its body, which is also its place in a batch."""
         visitor, account = self._visitor(), self.account
-        environment = {ENVIRONMENT: account.sdk_key} if account.sdk_key else {}
-        ours = {**account.props, **environment} if self._names_environment else account.props
+        ours = account.named_props_text if self._names_environment else account.props_text
+        agent = json.dumps(self.user_agent) if self.user_agent else '""'
+        ip = json.dumps(self.ip) if self.ip else '""'
         return (
             f'{{"d":{{"msgId":"{visitor}-{self.millis}","visId":"{visitor}",'
-            f'"sessionId":{self._session_id},"visitor_ua":{json.dumps(self.user_agent)},'
-            f'"visitor_ip":{json.dumps(self.ip)},{self._body_end(ours, environment)}'
+            f'"sessionId":{self._session_id},"visitor_ua":{agent},'
+            f'"visitor_ip":{ip},{self._body_end(ours)}'
         )
 
     def _dump_own(self) -> dict[str, Any]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from json.encoder import encode_basestring
 from random import random
 from typing import Any
 
 from .._core.fme.plan import FlagDecision, Impression
-from .._core.fme.visitor import is_web_id
+from .._core.fme.visitor import WEB_ID_LENGTH, is_web_id
+from .._core.visitor import Namer
 from .._plain import is_plain, to_plain
 from .._user import User
-from .event import ENVIRONMENT, Event
+from .event import Event
 from .event_factory import ATTRIBUTES, ATTRIBUTES_TEXT, SHOWN, Stamp, dump_properties
 from .fme_event import FmeAccount, FmeEvent
-from .request import dump_json
+from .request import ENVIRONMENT, dump_json
 
 INITIALIZED = "vwo_fmeSdkInit"
 USED = "vwo_feTrackUsage"
@@ -28,6 +30,10 @@ _METRIC_TEXT = dump_json(_METRIC)
 class FmeEventFactory:
     """Makes events.
 
+    Attributes:
+        account: What is the same in all of them.
+        has_web_ids: Whether a web visitor id that is given as user id is used as it is.
+
     Args:
         account: What is the same in all of them.
         account_id: As in the settings file.
@@ -38,12 +44,12 @@ class FmeEventFactory:
 
     __slots__ = (
         "_account_id",
-        "_has_web_ids",
         "_is_batched",
         "_stamp",
         "_texts",
         "_wall_clock",
         "account",
+        "has_web_ids",
     )
 
     def __init__(
@@ -57,18 +63,33 @@ class FmeEventFactory:
     ) -> None:
         self.account = account
         self._account_id = account_id
-        self._has_web_ids = is_web_connectivity_enabled
+        self.has_web_ids = is_web_connectivity_enabled
         self._is_batched = is_batched
         self._wall_clock = wall_clock
         self._stamp = Stamp()
         # The texts of impressions, of which a file has few.
         self._texts: dict[tuple[Impression, int], str] = {}
 
+    def find_session(self, session_id: int) -> int:
+        """Return the session of a call: *session_id* where it is not 0, else the present time."""
+        return session_id or int(self._wall_clock())
+
+    def find_visitor(self, user: User) -> str | tuple[Namer, bytes]:
+        """Return the visitor id of *user*, or what makes it of his id."""
+        return self._find_web_id(user) or (self.account.name_visitor, user.id_bytes)
+
+    def _find_web_id(self, user: User) -> str:
+        """Return the visitor id that VWO's code in web pages gave the user, empty where his id is none."""
+        user_id = user.id
+        # The length alone settles nearly all.
+        if len(user_id) == WEB_ID_LENGTH and self.has_web_ids and is_web_id(user_id):
+            return user_id
+        return ""
+
     def make_impressions(
         self,
         user: User,
         decision: FlagDecision,
-        *,
         session_id: int = 0,
         reported_variables: Iterable[str] = (),
     ) -> list[Event]:
@@ -80,25 +101,37 @@ class FmeEventFactory:
             session_id: The visitor's session; 0 for now.
             reported_variables: Names of the custom variables that are sent along.
         """
-        visitor_props = _dump_variables(user, reported_variables)
+        visitor_props = ""
+        if reported_variables or user.user_ip_address:
+            visitor_props = _dump_variables(user, reported_variables)
         feature_id = 0 if decision.feature is None else decision.feature.id
-        return [
-            self._make(
+        shown = decision.impressions
+        millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000), len(shown))
+        visitor_id = self._find_web_id(user)
+        events: list[Event] = []
+        for one in shown:
+            text = self._texts.get((one, feature_id)) or self._make_text(one, feature_id)
+            event = FmeEvent(
+                self.account,
                 user,
                 SHOWN,
-                self._find_text(one, feature_id),
+                millis,
+                random(),
+                session_id or millis // 1000,
+                text,
                 "" if one.is_holdout else visitor_props,
-                session_id=session_id,
+                visitor_id,
+                False,
+                self._is_batched,
             )
-            for one in decision.impressions
-        ]
+            events.append(event)
+            millis += 1
+        return events
 
-    def _find_text(self, one: Impression, feature_id: int) -> str:
-        text = self._texts.get((one, feature_id))
-        if text is None:
-            props = {"id": one.campaign_id, "variation": one.variation_id, "isFirst": 1}
-            text = dump_json({**props, "fId": feature_id} if one.is_holdout else props)
-            self._texts[one, feature_id] = text
+    def _make_text(self, one: Impression, feature_id: int) -> str:
+        props = {"id": one.campaign_id, "variation": one.variation_id, "isFirst": 1}
+        text = dump_json({**props, "fId": feature_id} if one.is_holdout else props)
+        self._texts[one, feature_id] = text
         return text
 
     def make_metric(
@@ -156,12 +189,12 @@ class FmeEventFactory:
             name,
             millis,
             random(),
-            session_id=session_id or millis // 1000,
-            props=props,
-            visitor_props=visitor_props,
-            visitor_id=user.id if self._has_web_ids and is_web_id(user.id) else "",
-            names_environment=names_environment,
-            is_batch_only=self._is_batched,
+            session_id or millis // 1000,
+            props,
+            visitor_props,
+            self._find_web_id(user),
+            names_environment,
+            self._is_batched,
         )
 
 
@@ -189,10 +222,10 @@ def _dump_variables(user: User, names: Iterable[str]) -> str:
     chosen: dict[str, Any] = {
         name: user.custom_variables[name] for name in names if name in user.custom_variables
     }
+    if not chosen:
+        return f'{{"ip":{encode_basestring(user.user_ip_address)}}}' if user.user_ip_address else ""
     if user.user_ip_address:
         chosen["ip"] = user.user_ip_address
-    if not chosen:
-        return ""
     chosen.pop(ENVIRONMENT, None)
     return dump_properties(chosen, [])
 

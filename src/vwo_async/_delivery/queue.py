@@ -217,7 +217,12 @@ class Queue:
         """Let the last *number* events, put one by one, share requests."""
         bundle = [self._ready.pop()[0] for _ in range(number)]
         bundle.reverse()
-        self._ready.extend(self._split(bundle))
+        size = sum([event.size for event in bundle])
+        if number <= self._max_batch_events and size <= self._max_batch_bytes:
+            if bundle:
+                self._ready.append(tuple(bundle))
+        else:
+            self._ready.extend(self._split(bundle))
 
     def _split(self, bundle: Sequence[Event]) -> Iterator[tuple[Event, ...]]:
         """Yield *bundle* in parts that each fit a request."""

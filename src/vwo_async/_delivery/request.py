@@ -44,15 +44,34 @@ class Request:
         return f"<Request {self.method} {self.target.partition('?')[0]}>"
 
 
+# The property that names the environment of a visitor, which no custom dimension may override.
+ENVIRONMENT = "vwo_fs_environment"
+
+
 class Account:
-    """What is the same in all requests of one settings file: rendered once."""
+    """What is the same in all requests of one settings file: rendered once.
+
+    Attributes:
+        name_visitor: Makes the visitor ids of the account.
+        sdk_key: The key of the environment, None where the file has none.
+        path: What stands before the path of each request.
+        query: The query of a classic request.
+        usage: The usage statistics in a query.
+        event_query: The query of an event that goes alone.
+        batch_target: Path and query of a batch.
+        props_text: JSON text of the properties of each event.
+        environment_text: JSON text of the properties of each event's visitor.
+        named_props_text: `props_text` with the environment.
+    """
 
     __slots__ = (
         "batch_target",
+        "environment_text",
         "event_query",
         "name_visitor",
+        "named_props_text",
         "path",
-        "props",
+        "props_text",
         "query",
         "sdk_key",
         "usage",
@@ -84,9 +103,10 @@ class Account:
             f"{self.path}/server-side/batch-events"
             f"?a={account}&sdk={name}&sdk-v={version}{env}{self.usage}"
         )
-        self.props = {"vwo_sdkName": sdk_name, "vwo_sdkVersion": sdk_version}
-        if sdk_key:
-            self.props["vwo_envKey"] = sdk_key
+        own = {"vwo_sdkName": sdk_name, "vwo_sdkVersion": sdk_version}
+        self.props_text = dump_json({**own, "vwo_envKey": sdk_key} if sdk_key else own)
+        self.environment_text = dump_json({ENVIRONMENT: sdk_key} if sdk_key else {})
+        self.named_props_text = join_objects(self.props_text, self.environment_text)
 
     def render_batch(self, items: Sequence[str]) -> Request:
         """Return the one request that carries *items*."""

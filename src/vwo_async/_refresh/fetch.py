@@ -9,6 +9,7 @@ from anyio import to_thread
 
 from .._delivery.answer import Answer, Failure, is_temporary
 from .._delivery.request import Request
+from .._delivery.transport.brand import Brand, find_fme_address
 from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.fault import describe_fault
@@ -75,7 +76,8 @@ async def fetch_fme_settings(
     sdk_key: str,
     *,
     via_webhook: bool = False,
-    base_url: str = VWO_BASE_URL,
+    brand: Brand = "vwo",
+    base_url: str | None = None,
     timeouts: Timeouts | None = None,
     ssl_context: ssl.SSLContext | None = None,
     proxy: str | None = None,
@@ -84,17 +86,18 @@ async def fetch_fme_settings(
 ) -> FMESettings:
     """Return the v2 settings file that VWO FME holds for an account and environment, for an `FMEClient`.
 
-    See `fetch_settings` for the arguments and errors, and the launch options for ``gateway_service`` and
-    ``proxy_url``, which take the place of ``base_url``. Accounts of Wingify have their files at
-    ``base_url="https://edge.wingify.net"``.
+    See `fetch_settings` for the arguments and errors. ``brand="wingify"`` fetches from Wingify's host in place
+    of VWO's; ``base_url`` takes the place of both. See the launch options for ``gateway_service`` and
+    ``proxy_url``, which take the place of all.
     """
     try:
-        base_url, allows_http = find_destination(base_url, gateway_service, proxy_url)
+        address = find_fme_address(brand, base_url)
+        address, allows_http = find_destination(address, gateway_service, proxy_url)
         return await _fetch_checked(
             FME,
             account_id,
             sdk_key,
-            TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy, allows_http),
+            TransportConfig(address, timeouts, USER_AGENT, ssl_context, proxy, allows_http),
             via_webhook=via_webhook,
         )
     finally:

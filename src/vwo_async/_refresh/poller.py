@@ -27,7 +27,7 @@ class Poller:
         run_refresh: Does one refresh and tells whether it succeeded; its argument says whether VWO's
             webhook asked for it.
         min_interval_s: The least time between the starts of two refreshes.
-        poll_interval_s: The time between two polls; None: no polling.
+        find_interval_s: Returns the time until the next poll; None: no polling.
         clock: Monotonic seconds.
         sleep: Waits for a number of seconds.
         draw: Returns a random number between two bounds.
@@ -38,14 +38,14 @@ class Poller:
         run_refresh: Callable[[bool], Awaitable[bool]],
         *,
         min_interval_s: float,
-        poll_interval_s: float | None,
+        find_interval_s: Callable[[], float] | None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._run_refresh = run_refresh
         self._min_interval_s = min_interval_s
-        self._poll_interval_s = poll_interval_s
+        self._find_interval_s = find_interval_s
         self._clock = clock
         self._sleep = sleep
         self._draw = draw
@@ -63,23 +63,26 @@ class Poller:
             lacks_settings: Whether there are no settings at all yet: then they are asked for soon and often,
                 until there are.
         """
-        if self._is_stopped or (self._poll_interval_s is None and not lacks_settings):
+        if self._is_stopped or (self._find_interval_s is None and not lacks_settings):
             return
         polling = self._run(lacks_settings=lacks_settings)
         self._polling = asyncio.create_task(polling, name="vwo_async settings poll")
 
     async def _run(self, *, lacks_settings: bool) -> None:
         if lacks_settings:
-            await self._poll(FIRST_WAIT_S, MAX_WAIT_S, until_one=True)
-        interval_s = self._poll_interval_s
-        if interval_s is not None:
-            await self._poll(interval_s, max(interval_s, MAX_BACK_OFF_S))
+            await self._poll(lambda: FIRST_WAIT_S, MAX_WAIT_S, until_one=True)
+        if self._find_interval_s is not None:
+            await self._poll(self._find_interval_s, MAX_BACK_OFF_S)
 
-    async def _poll(self, interval_s: float, max_s: float, *, until_one: bool = False) -> None:
+    async def _poll(
+        self, find_interval_s: Callable[[], float], max_s: float, *, until_one: bool = False
+    ) -> None:
         """Refresh at intervals, which grow with each failure; with *until_one* until one succeeds."""
         failures = 0
         while True:
-            wait_s = min(interval_s * 2.0 ** min(failures, _MAX_DOUBLINGS), max_s)
+            interval_s = find_interval_s()
+            wait_s = interval_s * 2.0 ** min(failures, _MAX_DOUBLINGS)
+            wait_s = min(wait_s, max(interval_s, max_s))
             await self._sleep(wait_s * self._draw(1 - JITTER, 1 + JITTER))
             if await self._try_refresh():
                 failures = 0

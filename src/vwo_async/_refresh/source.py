@@ -14,12 +14,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar, Unpack
 
 from anyio import to_thread
 
 from .._core.fme.plan import compile_fme_plan
 from .._core.lazy_plan import compile_plan
+from .._delivery.transport.brand import Brand, find_fme_address
 from .._delivery.transport.by_name import make_fetcher
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.intermediary import (
@@ -54,14 +55,17 @@ RETRY_WAITS_S = (0.2, 0.4, 0.8)
 _ResultT = TypeVar("_ResultT")
 
 
-class SourceOptions(TypedDict, total=False):
-    """The keyword arguments of `SettingsSource`, for type checkers."""
+# How often a file of FME is fetched where neither the file nor the caller says so, as in the official SDKs.
+FME_POLL_INTERVAL_S = 600.0
+FROM_FILE: Final = "file"
 
-    poll_interval_s: float | None
+
+class SourceOptions(TypedDict, total=False):
+    """The keyword arguments of an `FMESettingsSource` that are those of `SettingsSource`, for type checkers."""
+
     last_known_good: str | os.PathLike[str] | None
     max_age_s: float
     min_refresh_interval_s: float
-    base_url: str
     timeouts: Timeouts | None
     ssl_context: ssl.SSLContext | None
     proxy: str | None
@@ -118,6 +122,9 @@ class SettingsSource:
     # What differs between the products.
     endpoint: SettingsEndpoint[Any] = FULLSTACK
     _destination: Destination | None = None
+    # For the repr, which a traceback shows although an argument cannot be used.
+    account_id: int | str = ""
+    poll_interval_s: float | None = None
 
     def __init__(
         self,
@@ -134,9 +141,6 @@ class SettingsSource:
         proxy: str | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        # For the repr, which a traceback shows although an argument cannot be used.
-        self.account_id: int | str = ""
-        self.poll_interval_s: float | None = None
         try:
             self.sdk_key = SdkKey.read(sdk_key)
         finally:
@@ -313,6 +317,11 @@ class SettingsSource:
         plan, self._plan = self._plan, None
         return plan
 
+    def find_poll_interval_s(self, settings: Any) -> float:
+        """Return the seconds until the next poll of a client with *settings*; only for those that poll."""
+        assert self.poll_interval_s is not None
+        return self.poll_interval_s
+
     def is_for(self, account_id: int | str, sdk_key: SdkKey) -> bool:
         """Tell whether this source loads the settings of this account and key."""
         return str(account_id) == str(self.account_id) and sdk_key == self.sdk_key
@@ -343,14 +352,19 @@ class SettingsSource:
 class FMESettingsSource(SettingsSource):
     """A `SettingsSource` for the v2 settings files of VWO FME.
 
-    Accounts of Wingify have theirs at ``base_url="https://edge.wingify.net"``.
-
     Args:
         account_id: As for `SettingsSource`, like all that are not named here.
         sdk_key: The key of the environment.
-        gateway_service: Where a gateway service is, in place of ``base_url``; see the launch option.
-        proxy_url: Where a proxy is, in place of ``base_url``; see the launch option.
+        poll_interval_s: ``file``: as often as the file in force asks for, every ten minutes where it does
+            not say, and never more than once a second. Else as for `SettingsSource`.
+        brand: ``vwo``, or ``wingify`` for an account of Wingify: whose host has the file.
+        base_url: Where the file is, in place of the brand's host.
+        gateway_service: Where a gateway service is, in place of both; see the launch option.
+        proxy_url: Where a proxy is, in place of both; see the launch option.
         **options: See `SettingsSource`.
+
+    Attributes:
+        brand: The brand whose host is asked; None where another address is.
     """
 
     endpoint = FME
@@ -360,17 +374,36 @@ class FMESettingsSource(SettingsSource):
         account_id: int | str,
         sdk_key: str,
         *,
+        poll_interval_s: float | Literal["file"] | None = FROM_FILE,
+        brand: Brand = "vwo",
+        base_url: str | None = None,
         gateway_service: GatewayService | None = None,
         proxy_url: str | None = None,
         **options: Unpack[SourceOptions],
     ) -> None:
         try:
+            address = find_fme_address(brand, base_url)
+            has_own = base_url is not None
             if gateway_service is not None or proxy_url is not None:
                 self._destination = find_destination("", gateway_service, proxy_url)
-            super().__init__(account_id, sdk_key, **options)
+                has_own = True
+            self.brand = None if has_own else brand
+            self._follows_file = isinstance(poll_interval_s, str) and poll_interval_s == FROM_FILE
+            # What is neither is refused there.
+            interval_s: Any = FME_POLL_INTERVAL_S if self._follows_file else poll_interval_s
+            super().__init__(
+                account_id, sdk_key, poll_interval_s=interval_s, base_url=address, **options
+            )
         finally:
             # As in `SettingsSource`; a proxy's URL may hold a password.
             del sdk_key, options
+
+    def find_poll_interval_s(self, settings: FMESettings) -> float:
+        """Return the seconds until the next poll of a client with *settings*; only for those that poll."""
+        asked_ms = settings.poll_interval_ms if self._follows_file else None
+        if asked_ms is None:
+            return super().find_poll_interval_s(settings)
+        return max(asked_ms / 1000, MIN_POLL_INTERVAL_S)
 
     async def load(self, *, or_empty: bool = False) -> FMESettings:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a file of the other product
         """Return the settings from VWO or, if that fails, the last known good ones; see `SettingsSource.load`.

@@ -6,10 +6,11 @@ that out and calls again. It also returns what has to be stored and reported; it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 
 from ..._reason import Reason
-from ..._settings.campaign_type import PERSONALIZE
+from ..._settings.campaign_type import PERSONALIZE, ROLLOUT
 from ..bucketing import draw, rescale
 from ..segment import MalformedTreeError
 from .evaluation import NOTHING, Evaluation, Known, NeedError, Needs
@@ -98,7 +99,8 @@ def _decide_afresh(
         held = judge_holdouts(feature, record, evaluation, names_user=False)
         if held.inside:
             return _hold(feature, record or FeatureRecord(), evaluation, held)
-    rollout = _roll_out(feature, evaluation) if feature.rollout_rules else None
+    rules = feature.rollout_rules
+    rollout = _try_rules(rules, feature, evaluation) if rules else None
     return _give(feature, rollout, record, held, evaluation)
 
 
@@ -115,7 +117,7 @@ def _give(
         evaluation.admitted = feature
         if rollout is not None and rollout.rule is None and feature.needs_details:
             evaluation.prepare_details()
-        experiment = _experiment(feature, evaluation)
+        experiment = _try_rules(feature.experiment_rules, feature, evaluation)
     decision = feature.find_decision(rollout, experiment)
     if held.judged:
         decision = _report(decision, held)
@@ -193,27 +195,22 @@ def _store(
     evaluation.write(feature.key, held.extend(new), feature.id)
 
 
-def _roll_out(feature: Feature, evaluation: Evaluation) -> Step:
-    """Return the step of the first rollout rule whose segment passes: it decides alone."""
+def _try_rules(rules: Iterable[Rule], feature: Feature, evaluation: Evaluation) -> Step | None:
+    """Return the step of the first rule that passes, also if its traffic refuses the user; else the last refusal."""
     refusal: Step | None = None
-    for rule in feature.rollout_rules:
-        # Each rule has a memory of its own.
-        refusal = _judge(rule, feature, evaluation, {})
-        if refusal is None:
-            return rule.bucketer.assign(evaluation.user.hash_bytes)
-    assert refusal is not None
-    return refusal
-
-
-def _experiment(feature: Feature, evaluation: Evaluation) -> Step | None:
-    """Return the step of the first testing or personalize rule that passes, also if its traffic refuses the user."""
     winners: dict[str, Member] = {}
-    refusal: Step | None = None
-    for rule in feature.experiment_rules:
+    for rule in rules:
         forced = find_forced(rule, evaluation) if rule.whitelist else None
         if forced is not None:
             return forced
-        refusal = _judge(rule, feature, evaluation, winners)
+        if rule.group_id is None:
+            segment = rule.segment
+            holds = segment is None or segment(evaluation.user.custom_variables, evaluation)
+            refusal = None if holds else rule.not_in_segment
+        else:
+            # Each rollout rule has a memory of its own.
+            memory = {} if rule.type == ROLLOUT else winners
+            refusal = _judge_member(rule, feature, evaluation, memory)
         if refusal is None:
             return rule.bucketer.assign(evaluation.user.hash_bytes)
     return refusal
@@ -232,10 +229,10 @@ def find_forced(rule: Rule, evaluation: Evaluation) -> Step | None:
     return draw(rescale(shares), rule.whitelist_prefix + evaluation.user.hash_bytes)
 
 
-def _judge(
+def _judge_member(
     rule: Rule, feature: Feature, evaluation: Evaluation, winners: dict[str, Member]
 ) -> Step | None:
-    """Return the refusal if the user does not pass segment and group of *rule*, else None.
+    """Return the refusal if the user does not pass segment and group of *rule*, which is in one, else None.
 
     Args:
         rule: The rule.
@@ -243,11 +240,6 @@ def _judge(
         evaluation: The decision.
         winners: The winners of groups that earlier rules of this call have found.
     """
-    if rule.group_id is None:
-        segment = rule.segment
-        if segment is None or segment(evaluation.user.custom_variables, evaluation):
-            return None
-        return rule.not_in_segment
     group = rule.group
     if group is None:
         # The official SDKs fail on a group that is not there.

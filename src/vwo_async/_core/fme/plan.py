@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from ..._flag import FlagRule, FlagVariation
 from ..._reason import Reason
 from ..._settings.campaign_type import FME_TYPES, PERSONALIZE, ROLLOUT, TESTING
 from ..bucketing import Bucketer, Ranges
-from ..segment import Predicate, note_patterns
+from ..segment import Predicate
 from ..visitor import make_namer, make_namespace
 from .record import GROUP_KEY, FeatureRecord, StoredVariation, make_row
-from .segment import compile_fme_segment, find_feature_ids, needs_gateway
+from .segment import compile_fme_segment, find_feature_ids, needs_gateway, note_fme_patterns
 
 if TYPE_CHECKING:
     from ..._settings import fme as model
@@ -34,9 +36,21 @@ class Variation:
         weight: 0..100.
         variables: The flag's variables, in the order of the file.
         stored: What stands in a stored record for this variation.
+        shown: What callers get of it.
     """
 
-    __slots__ = ("campaign_id", "campaign_key", "id", "name", "stored", "variables", "weight")
+    __slots__ = (
+        "_has_mutable",
+        "_variables",
+        "campaign_id",
+        "campaign_key",
+        "id",
+        "name",
+        "shown",
+        "stored",
+        "variables",
+        "weight",
+    )
 
     def __init__(self, campaign: model.Campaign, variation: model.Variation) -> None:
         self.id = variation.id
@@ -44,8 +58,19 @@ class Variation:
         self.campaign_key = campaign.key
         self.name = variation.name
         self.weight = variation.weight
-        self.variables = variation.variables
         self.stored = StoredVariation(campaign.id, campaign.key, variation.id)
+        self.variables = variation.variables
+        self.shown = FlagVariation(variation.id, variation.name, campaign.id, campaign.key)
+        self._variables = tuple(
+            {"key": one.key, "value": one.value, "type": one.type, "id": one.id}
+            for one in variation.variables
+        )
+        values = [one.value for one in variation.variables]
+        self._has_mutable = not all(isinstance(value, (str, int, float)) for value in values)
+
+    def copy_variables(self) -> tuple[dict[str, Any], ...]:
+        """Return the variables as callers get them, of which nothing is shared: a caller may change them."""
+        return deepcopy(self._variables) if self._has_mutable else tuple(map(dict, self._variables))
 
     def __repr__(self) -> str:
         return f"<Variation {self.campaign_key!r} {self.name!r}>"
@@ -211,6 +236,7 @@ class Rule:
         variations: What the rule can give; a rollout or personalize rule gives the first one.
         member: What it is in its group.
         names: The texts that name it in a group.
+        entry_names: The texts in a group for which its feature takes part.
         segment: Pre-segmentation, None if everybody passes.
         segment_tree: The same as in the file.
         bucketer: Decides by the user's hash alone.
@@ -225,6 +251,7 @@ class Rule:
         group_id: The id of its group, if any.
         group: The group; None without one, and if it is not there.
         python_key: The key of its campaign as the Python SDK writes it in stored records.
+        shown: What callers get of it.
     """
 
     __slots__ = (
@@ -232,6 +259,7 @@ class Rule:
         "bucketer",
         "campaign_id",
         "campaign_key",
+        "entry_names",
         "group",
         "group_id",
         "key",
@@ -244,6 +272,7 @@ class Rule:
         "ranges",
         "segment",
         "segment_tree",
+        "shown",
         "type",
         "variations",
         "whitelist",
@@ -262,6 +291,7 @@ class Rule:
         self.campaign_id = campaign.id
         self.campaign_key = campaign.key
         self.python_key = f"{feature.key}_{rule.rule_key}"
+        self.shown = FlagRule(rule.rule_key, campaign.type, campaign.id)
         chosen = _narrow(campaign, rule.variation_id)
         variations = {one.id: Variation(campaign, one) for one in campaign.variations}
         self.variations = tuple(variations[one.id] for one in chosen)
@@ -273,6 +303,8 @@ class Rule:
         else:
             self._compile_single(campaign, chosen[0])
         self._join_group(settings)
+        # What the file says counts here, also where the campaign has no such variation.
+        self.entry_names = (str(campaign.id), f"{campaign.id}_{rule.variation_id}")
 
     def _compile_whitelist(
         self, campaign: model.Campaign, chosen: Sequence[model.Variation]
@@ -593,7 +625,7 @@ def _index_members(
     }
     for feature in features if index else ():
         for rule in feature.rules:
-            for name in rule.names:
+            for name in rule.entry_names:
                 if name in index:
                     index[name][feature] = None
     return {name: tuple(found) for name, found in index.items()}
@@ -633,6 +665,6 @@ def _note(
     for index, campaign in enumerate(settings.campaigns):
         pause()
         for tree in list_trees(campaign):
-            yield from note_patterns(f"campaigns.{index}", tree)
+            yield from note_fme_patterns(f"campaigns.{index}", tree)
     for index, holdout in enumerate(settings.holdouts):
-        yield from note_patterns(f"holdouts.{index}", holdout.segments)
+        yield from note_fme_patterns(f"holdouts.{index}", holdout.segments)

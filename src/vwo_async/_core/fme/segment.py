@@ -7,7 +7,7 @@ as nodes of their own they never hold. A part that cannot be evaluated raises, a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..number import to_text
@@ -20,13 +20,22 @@ from ..segment import (
     compile_custom_variable,
     compile_node,
     compile_tree,
+    find_share,
     is_list,
     join_all,
     join_any,
     malformed,
     malformed_test,
     never,
+    note_patterns,
     split_users,
+)
+from .device import (
+    DevicePatternError,
+    compile_device_pattern,
+    compile_device_regex,
+    is_plain_pattern,
+    read_device_pattern,
 )
 from .operand import compile_fme_operand, compile_version_operand
 from .user import Details, FmeUser, Texts
@@ -36,7 +45,10 @@ DEVICES = frozenset({"os", "browser_string", "device_type", "device"})
 CAMPAIGN_VARIATION = "campaignVariation"
 FEATURE = "featureId"
 
-_IN_LIST = re.compile(r"inlist\(([^)]*)\)")
+# What the official SDKs take for a question about a list, and the list that they then ask about.
+_LIST_WORD = "inlist"
+_IN_LIST = re.compile(r"inlist\(([^)]+)\)")
+_ASKS_GATEWAY = re.compile(r"inlist\([^)]*\)")
 _CAMPAIGN = re.compile(r"(!?)([0-9]+)|([0-9]+)_(!?)([0-9]+)")
 _OUTER_QUOTES = re.compile(r'\A"|"\Z')
 _IS_NUMBER = re.compile(r"[0-9]{1,17}").fullmatch
@@ -108,7 +120,7 @@ def walk(tree: Any) -> Iterator[tuple[str, Any]]:
 def needs_gateway(tree: Any) -> bool:
     """Tell whether the official SDKs ask the gateway about the user because of this segment."""
     if isinstance(tree, str):
-        return _GATEWAY_WORD.search(tree) is not None or _IN_LIST.search(tree) is not None
+        return _GATEWAY_WORD.search(tree) is not None or _ASKS_GATEWAY.search(tree) is not None
     if isinstance(tree, dict):
         return any(needs_gateway(key) or needs_gateway(one) for key, one in tree.items())
     return isinstance(tree, list) and any(map(needs_gateway, tree))
@@ -123,6 +135,26 @@ def find_feature_ids(tree: Any) -> set[int]:
         for feature_id in content
         if _IS_NUMBER(str(feature_id))
     }
+
+
+def find_device_patterns(tree: Any) -> Iterator[str]:
+    """Yield the patterns of devices that are more than text and stars."""
+    for kind, values in walk(tree):
+        for one in values if isinstance(values, list) else [values]:
+            if kind in DEVICES and isinstance(one, str):
+                content = read_device_pattern(one.lower())
+                if content is not None and not is_plain_pattern(content):
+                    yield content
+
+
+def note_fme_patterns(path: str, tree: Any) -> Iterator[str]:
+    """Yield a note for each regex and each pattern of a device that matches nothing; see `note_patterns`."""
+    yield from note_patterns(path, tree, _BY_ID)
+    share = find_share(tree, _BY_ID)
+    for content in find_device_patterns(tree):
+        if compile_device_regex(content, share) is None:
+            text = "is invalid or could run away, so it matches nothing"
+            yield f"{path}: wildcard {content[:100]!a} {text}"
 
 
 def _compile_and(content: Any, scope: Scope) -> Predicate:
@@ -172,11 +204,17 @@ def _trim(text: str) -> str:
 def _compile_or(content: Any, scope: Scope) -> Predicate:
     if not is_list(content):
         return malformed
-    return join_any(list(_compile_some(content, scope)))
+    return join_any(list(_compile_some(iter(content), len(content), scope)))
 
 
-def _compile_some(children: Collection[Any], scope: Scope) -> Iterator[Predicate]:
-    """Yield what may hold. Devices alone are compared; a feature's record decides the whole."""
+def _compile_some(children: Iterator[Any], number: int, scope: Scope) -> Iterator[Predicate]:
+    """Yield what may hold. Devices alone are compared; a feature's record decides the whole.
+
+    Args:
+        children: The children that are left.
+        number: How many children there are, 0 where devices were compared already.
+        scope: The tree.
+    """
     devices: list[tuple[str, Any]] = []
     for child in children:
         if isinstance(child, dict):
@@ -185,45 +223,44 @@ def _compile_some(children: Collection[Any], scope: Scope) -> Iterator[Predicate
             if decider is not None:
                 yield decider
                 return
-            if devices and len(devices) == len(children):
-                yield _compile_devices(devices)
+            if devices and len(devices) == number:
+                others = [compile_node(child, scope), *_compile_some(children, 0, scope)]
+                yield _compile_devices(devices, join_any(others), scope.share)
                 return
         yield compile_node(child, scope)
 
 
-def _compile_devices(devices: list[tuple[str, Any]]) -> Predicate:
-    wanted = [
-        (kind, _compile_device(value))
-        for kind, values in devices
-        for value in (values if isinstance(values, list) else [values])
-        if isinstance(value, str)
-    ]
+def _compile_devices(
+    devices: list[tuple[str, Any]], otherwise: Predicate, share: float
+) -> Predicate:
+    """Return the predicate of devices; *otherwise* decides where a pattern is met that is none."""
+    texts: dict[str, list[str]] = {}
+    for kind, values in devices:
+        given = values if isinstance(values, list) else [values]
+        texts.setdefault(kind, []).extend(one.lower() for one in given if isinstance(one, str))
+    wanted = {kind: _compile_device(several, share) for kind, several in texts.items()}
 
     def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
         found = subject.find_details().user_agent
         if found is None or not subject.user.user_agent:
             return False
-        return any(kind in found and test(found[kind].lower()) for kind, test in wanted)
+        try:
+            return any(kind in wanted and wanted[kind](text) for kind, text in found.items())
+        except DevicePatternError:
+            return otherwise(variables, subject)
 
     return holds
 
 
-def _compile_device(operand: str) -> Callable[[str], bool]:
-    """Return the test of a device's name in lower case."""
-    operand = operand.lower()
-    if not (operand.startswith("wildcard(") and operand.endswith(")")):
-        return lambda text: text == operand
-    first, *others = operand[len("wildcard(") : -1].split("*")
-
-    # Anchored at the start and not at the end, as in the official Python SDK.
-    def matches(text: str) -> bool:
-        at = len(first) if text.startswith(first) else -1
-        for part in others:
-            at = -1 if at < 0 else text.find(part, at)
-            at = at if at < 0 else at + len(part)
-        return at >= 0
-
-    return matches
+def _compile_device(operands: Sequence[str], share: float) -> Callable[[str], bool]:
+    """Return the test of a device's name; *operands* are in lower case, as the official SDKs make them."""
+    names = frozenset(operands)
+    patterns = [
+        compile_device_pattern(content, share)
+        for content in map(read_device_pattern, operands)
+        if content is not None
+    ]
+    return lambda text: any(matches(text) for matches in patterns) or text.lower() in names
 
 
 def _compile_feature(content: Any) -> Predicate | None:
@@ -261,9 +298,11 @@ def _compile_custom_variable(content: Any, scope: Scope) -> Predicate:
     name, operand = (
         next(iter(content.items()), ("", None)) if isinstance(content, dict) else ("", 0)
     )
-    match = _IN_LIST.search(operand) if isinstance(operand, str) else None
-    if match is None:
+    if not isinstance(operand, str) or _LIST_WORD not in operand:
         return compile_custom_variable(content, scope)
+    match = _IN_LIST.search(operand)
+    if match is None:
+        return never
     list_id = match[1]
 
     def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
@@ -345,7 +384,7 @@ def _make_dialect(*, hashes_user_list: bool) -> Dialect:
         "os_version": _compile_version_of("os_version"),
         CAMPAIGN_VARIATION: _compile_campaign_variation,
     }
-    return Dialect(kinds, compile_fme_operand, never)
+    return Dialect(kinds, compile_fme_operand, never, find_device_patterns)
 
 
 _BY_ID = _make_dialect(hashes_user_list=False)

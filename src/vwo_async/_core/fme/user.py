@@ -74,8 +74,13 @@ class FmeUser(User):
         Raises:
             InvalidInputError: The id cannot be hashed, or variables are no mapping.
         """
-        super().__init__(
-            user_id, custom_variables, variation_targeting_variables, user_agent, user_ip_address
+        User.__init__(
+            self,
+            user_id,
+            custom_variables,
+            variation_targeting_variables,
+            user_agent,
+            user_ip_address,
         )
         if bucketing_seed is None and web_testing_campaigns is None and details is None:
             return

@@ -7,6 +7,7 @@ import re
 from ..visitor import Namer
 from .user import FmeUser
 
+WEB_ID_LENGTH = 33
 _WEB_ID = re.compile(r"[DJ][0-9A-Fa-f]{32}").fullmatch
 
 

@@ -1013,13 +1013,20 @@ VALUES (sha256(convert_to(:user_id, 'UTF8')), sha256('checkout'), sha256('signup
     :user_id, 'checkout', 'signup')"""
 
 
-async def test_row_86_a_claim_that_is_made_after_its_time_out(own_postgres: PostgresServer) -> None:
-    """It is taken back once it is made, and not before: then the conversion can be counted."""
+@pytest.mark.parametrize("is_psycopg", [False, True], ids=["asyncpg", "psycopg"])
+@pytest.mark.parametrize("held_s", [0.3, 4.0])
+async def test_row_86_a_claim_that_is_made_after_its_time_out(
+    own_postgres: PostgresServer, held_s: float, is_psycopg: bool
+) -> None:
+    """It is taken back once it is made, and not before, or is not made: then the conversion can be counted."""
     user = uuid.uuid4().hex
     await fill_server(own_postgres, [user])
     options: dict[str, Any] = {"storage_timeout_s": 0.3, "on_storage_error": "refuse"}
+    url = own_postgres.url
+    if is_psycopg:
+        url = psycopg_url(url)
     async with (
-        open_storage(own_postgres) as storage,
+        SqlUserStorage.from_url(url) as storage,
         client_with(storage, **options) as client,
         engine_of(own_postgres.url) as engine,
         engine.connect() as connection,
@@ -1030,8 +1037,9 @@ async def test_row_86_a_claim_that_is_made_after_its_time_out(own_postgres: Post
         result = await client.track("checkout", user, "signup")
         assert reason_of(result) is Reason.STORAGE_ERROR
         # The claim waits on, and a withdrawal would find nothing yet.
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(held_s)
         await connection.rollback()
+        await asyncio.sleep(0.2)
         for _ in range(40):
             await asyncio.sleep(0.1)
             result = await client.track("checkout", user, "signup")

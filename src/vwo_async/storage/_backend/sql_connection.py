@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 # A connection to a server that was since taken out of service is not kept for ever.
 RECYCLE_S: Final = 1800
-# How long after its caller was cancelled a statement may still end by itself, and then by being stopped.
+# How long after its caller was cancelled a statement may still end by itself, and until when by being stopped.
+STOP_S: Final = 0.5
 GRACE_S: Final = 1.0
 
 
@@ -194,7 +195,6 @@ class Call(Generic[T]):
             if self._stopping is not None:
                 # The server may yet stop what it does next: it is closed.
                 await asyncio.wait((self._stopping,), timeout=GRACE_S)
-                self._stopping.cancel()
                 error = StorageError("stopped")
             await self._connections.give_back(connection, error)
 
@@ -206,15 +206,17 @@ class Call(Generic[T]):
     def abandon(self) -> None:
         """Let it end within a short time."""
         self._is_abandoned = True
-        self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._stop)
+        self._timer = asyncio.get_running_loop().call_later(STOP_S, self._stop)
 
     def _stop(self) -> None:
         """Have the server stop it; cut its connection if that is of no use."""
         loop = asyncio.get_running_loop()
         if self._driver is not None:
             self._stopping = loop.create_task(stop(self._driver))
-        self._timer = loop.call_later(GRACE_S, self.cut)
+        self._timer = loop.call_later(GRACE_S - STOP_S, self.cut)
 
     def cut(self) -> bool:
         """Cut its connection, if it has one that goes over a network."""
+        if self._stopping is not None:
+            self._stopping.cancel()
         return self._driver is not None and terminate(self._driver)

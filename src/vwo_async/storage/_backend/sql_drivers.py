@@ -124,11 +124,9 @@ async def stop(driver: Any) -> None:
     until then happens all the same.
     """
     with suppress(Exception):
-        if hasattr(driver, "_cancel_current_command"):
+        if hasattr(driver, "_cancel"):
             # asyncpg does this itself where a call is cancelled, but does not tell when that has ended.
-            sent = asyncio.get_running_loop().create_future()
-            driver._cancel_current_command(sent)  # noqa: SLF001
-            await sent
+            await driver._cancel(asyncio.get_running_loop().create_future())  # noqa: SLF001
         elif hasattr(driver, "cancel_safe"):
             await driver.cancel_safe(timeout=1.0)
 

@@ -217,7 +217,7 @@ async def test_row_79_sentry_in_a_transport(reports_itself: bool) -> None:
 
 @pytest.mark.parametrize("proxy", ["", "http://visitor:%s@127.0.0.1:%d"], ids=["direct", "proxy"])
 @pytest.mark.parametrize("name", ["httpx", "aiohttp", "httpx2"])
-async def test_row_79_fault_of_an_answer(name: str, proxy: str) -> None:
+async def test_row_79_fault_of_an_answer(name: Any, proxy: str) -> None:
     """The error that an answer carries holds no key, password or frame, in any text or attribute of it."""
     await asyncio.to_thread(load_transport, name)
 
@@ -241,7 +241,7 @@ async def test_row_79_fault_of_an_answer(name: str, proxy: str) -> None:
     fault = answer.fault
     assert isinstance(fault, TimeoutError)
     assert KEY not in f"{fault!r} {fault} {fault.args} {vars(fault)}"
-    assert fault.__traceback__ is fault.__cause__ is fault.__context__ is None
+    assert (fault.__traceback__, fault.__cause__, fault.__context__) == (None, None, None)
 
 
 def test_row_79_request_is_no_sequence() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from itertools import islice
 from numbers import Integral, Real
 from types import NoneType
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ from typing import Any, TypeVar
 from ._error import InvalidInputError
 
 _T = TypeVar("_T")
+
+# What a mapping of a class of the caller's own may have: its code may go on without end.
+MAX_ENTRIES = 10_000
 
 _PLAIN = frozenset({str, int, float, bool, Decimal, NoneType})
 # By the methods of the class itself, whatever one derived from it makes of them.
@@ -71,20 +75,28 @@ def is_kind(value: object, *kinds: type) -> bool:
     return issubclass(type(value), kinds)
 
 
-def copy_mapping(value: object, name: str) -> dict[Any, Any]:
+def copy_mapping(value: object, name: str, *, is_cut: bool = False) -> dict[Any, Any]:
     """Return what is in a mapping: a dict as it is, any other copied, so that its own code runs once, here.
 
     Its keys may be anything; see `read_fields`.
 
+    Args:
+        value: The mapping.
+        name: What the caller calls it.
+        is_cut: Whether one that is too long is cut, to a little more than `MAX_ENTRIES`.
+
     Raises:
-        InvalidInputError: It is no mapping, or reading it raised an error.
+        InvalidInputError: It is no mapping, too long, or reading it raised an error.
     """
     if type(value) is dict:
         return value
     if not is_kind(value, Mapping):
         raise InvalidInputError(f"{name} must be a mapping")
     mapping: Any = value
-    return read_foreign(lambda: dict(mapping.items()), name)
+    entries = read_foreign(lambda: list(islice(mapping.items(), MAX_ENTRIES + 1)), name)
+    if len(entries) > MAX_ENTRIES and not is_cut:
+        raise InvalidInputError(f"{name} has more than {MAX_ENTRIES} entries")
+    return read_foreign(lambda: dict(entries), name)
 
 
 def read_fields(value: object, name: str) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def read_variables(variables: object, name: str, notes: list[str]) -> Variables:
     if variables is None:
         return _NO_VARIABLES
     try:
-        found = copy_mapping(variables, name)
+        found = copy_mapping(variables, name, is_cut=True)
     except InvalidInputError as error:
         if not is_kind(variables, Mapping):
             raise

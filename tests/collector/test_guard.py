@@ -34,6 +34,8 @@ PATHS = [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://["},
+        {"Origin": "127.0.0.1"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Host": "evil.example"},
@@ -41,6 +43,9 @@ PATHS = [
         {"Host": "127.0.0.1.evil.example"},
         {"Host": "10.0.0.7"},
         {"Host": "["},
+        {"Host": "[::1]evil.example"},
+        {"Host": "evil.example@127.0.0.1"},
+        {"Host": "127.0.0.1:80:80"},
     ],
     ids=lambda headers: "-".join(next(iter(headers.items()))),
 )

@@ -183,6 +183,74 @@ def test_row_59_texts_that_make_a_server_hang() -> None:
     simulate(dislikes(HANGS), body, is_arch=True)
 
 
+@pytest.mark.parametrize(
+    ("bad", "good", "per_s", "most_s"), [(1, 99, 10, 35), (1, 99, 0.1, 35), (20, 1000, 10, 60)]
+)
+def test_row_59_who_travels_with_texts_that_hang(
+    bad: int, good: int, per_s: float, most_s: float
+) -> None:
+    """A request that has no answer costs the others in it its time-out, which is 20 s, and then seconds."""
+
+    async def body(one: Simulation) -> None:
+        await one.run(5, per_s=10)
+        order = [True] * bad + [False] * good
+        one.draw.shuffle(order)
+        for is_bad in order:
+            one.put(is_bad=is_bad)
+        await one.run(60, per_s=per_s)
+        await one.until_delivered(most_s)
+        assert max(one.delays(one.good)) < most_s
+
+    simulate(dislikes(HANGS), body)
+
+
+def test_row_59_a_hundred_texts_that_hang_among_a_thousand() -> None:
+    """Many of them are tried side by side, those with company first."""
+
+    async def body(one: Simulation) -> None:
+        order = [True] * 100 + [False] * 1000
+        one.draw.shuffle(order)
+        for is_bad in order:
+            one.put(is_bad=is_bad)
+        await one.run(60, per_s=10)
+        await one.until_delivered(300)
+        delays = sorted(one.delays(one.good))
+        assert delays[len(delays) // 2] < 60
+        assert one.network.most <= 4 * STUCK_FACTOR
+
+    simulate(dislikes(HANGS), body)
+
+
+@pytest.mark.parametrize("is_arch", [False, True], ids=["classic", "arch"])
+def test_row_59_more_texts_that_hang_than_places(*, is_arch: bool) -> None:
+    """Where more requests hang than there are places, the first make room: whoever is new goes at once."""
+
+    async def body(one: Simulation) -> None:
+        await one.run(60, per_s=50, bad_share=0.04)
+        since = len(one.good)
+        await one.run(60, per_s=50, bad_share=0.04)
+        await one.until_delivered(600)
+        delays = sorted(one.delays(one.good[since:]))
+        assert delays[len(delays) // 2] < 1
+
+    simulate(dislikes(HANGS), body, is_arch=is_arch)
+
+
+def test_row_59_a_wait_that_is_asked_for_one_of_many() -> None:
+    """A server that asks for a long wait because of one event, and takes others, is asked again with its company."""
+
+    async def body(one: Simulation) -> None:
+        order = [True] * 3 + [False] * 300
+        one.draw.shuffle(order)
+        for is_bad in order:
+            one.put(is_bad=is_bad)
+        await one.run(60, per_s=10)
+        # The wait that was asked for before anything else was tried, and then seconds.
+        await one.until_delivered(90)
+
+    simulate(dislikes(Answer(429, retry_after="120")), body)
+
+
 def test_row_59_stuck_requests_are_bounded() -> None:
     """However many requests hang, a bounded number is on its way; once they end, no more than there were before."""
 

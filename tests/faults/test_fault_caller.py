@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import json
 import re
 import subprocess
@@ -1065,14 +1066,35 @@ class Unnameable:
         raise RuntimeError
 
 
+class Endless(Mapping[str, int]):
+    """A mapping whose entries have no end, as one over a stream or a database might be."""
+
+    def __getitem__(self, key: str) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"k{number}" for number in itertools.count())
+
+    def __len__(self) -> int:
+        return 1
+
+
 @pytest.mark.parametrize(
     "value",
-    [Raising(), RaisingDict(a=1), RaisingList([1]), {Unnameable(): 1}, {"a": RaisingDict(b=1)}],
-    ids=["mapping", "dict", "list", "key", "value"],
+    [
+        Raising(),
+        RaisingDict(a=1),
+        RaisingList([1]),
+        {Unnameable(): 1},
+        {"a": RaisingDict(b=1)},
+        Endless(),
+        {"a": Endless()},
+    ],
+    ids=["mapping", "dict", "list", "key", "value", "endless", "endless value"],
 )
 @pytest.mark.parametrize("method", ARGUMENTS)
 async def test_row_55_a_container_that_raises(method: str, value: Any) -> None:
-    """What raises when it is read, in place of any argument, is bad input and nothing else."""
+    """What raises or has no end when it is read, in place of any argument, is bad input and nothing else."""
     usable = {"campaign_key": "checkout", "user_id": "Ashley", "goal_identifier": "signup"}
     usable |= {"variable_key": "size", "tag_key": "plan", "tag_value": "pro", "api": "activate"}
     client: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import logging
@@ -25,9 +26,11 @@ from waiting import until
 
 import vwo_async
 from vwo_async import InvalidInputError, SettingsError, VWOError
+from vwo_async._delivery.transport.by_name import load_transport, make_transport
+from vwo_async._delivery.transport.config import TransportConfig
 from vwo_async.collector import Collector, serve
 from vwo_async.testing import RecordingTransport
-from vwo_async.transport import Answer, Failure, Request
+from vwo_async.transport import Answer, Failure, Request, Timeouts
 
 pytestmark = pytest.mark.anyio
 
@@ -210,6 +213,35 @@ async def test_row_79_sentry_in_a_transport(reports_itself: bool) -> None:
     place = "<Request GET" if reports_itself else "sender.py"
     assert any(place in text for text in reports.texts)
     assert not [text for text in reports.texts if KEY in text or "Ashley" in text]
+
+
+@pytest.mark.parametrize("proxy", ["", "http://visitor:%s@127.0.0.1:%d"], ids=["direct", "proxy"])
+@pytest.mark.parametrize("name", ["httpx", "aiohttp", "httpx2"])
+async def test_row_79_fault_of_an_answer(name: Any, proxy: str) -> None:
+    """The error that an answer carries holds no key, password or frame, in any text or attribute of it."""
+    await asyncio.to_thread(load_transport, name)
+
+    def say_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        silent.append(writer)
+
+    silent: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    url = proxy % (KEY, port) if proxy else None
+    base_url = "https://vwo.invalid" if proxy else f"https://127.0.0.1:{port}"
+    limits = Timeouts(connect_s=0.2, read_s=0.2, total_s=1.0)
+    transport = make_transport(name, TransportConfig(base_url, limits, "agent", None, url))
+    try:
+        answer = await transport.send(Request("GET", f"/a?env={KEY}"))
+    finally:
+        await transport.aclose()
+        for writer in silent:
+            writer.close()
+        server.close()
+    fault = answer.fault
+    assert isinstance(fault, TimeoutError)
+    assert KEY not in f"{fault!r} {fault} {fault.args} {vars(fault)}"
+    assert (fault.__traceback__, fault.__cause__, fault.__context__) == (None, None, None)
 
 
 def test_row_79_request_is_no_sequence() -> None:

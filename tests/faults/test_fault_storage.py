@@ -12,7 +12,7 @@ import traceback
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -38,7 +38,7 @@ from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.storage.rounds import AssignVariation
 from vwo_async.storage.sql import SqlUserStorage
 from vwo_async.testing import RecordingTransport
-from vwo_async.transport import Limits
+from vwo_async.transport import Answer, Limits, Request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(60)]
 
@@ -1013,13 +1013,20 @@ VALUES (sha256(convert_to(:user_id, 'UTF8')), sha256('checkout'), sha256('signup
     :user_id, 'checkout', 'signup')"""
 
 
-async def test_row_86_a_claim_that_is_made_after_its_time_out(own_postgres: PostgresServer) -> None:
-    """It is taken back once it is made, and not before: then the conversion can be counted."""
+@pytest.mark.parametrize("is_psycopg", [False, True], ids=["asyncpg", "psycopg"])
+@pytest.mark.parametrize("held_s", [0.3, 4.0])
+async def test_row_86_a_claim_that_is_made_after_its_time_out(
+    own_postgres: PostgresServer, held_s: float, is_psycopg: bool
+) -> None:
+    """It is taken back once it is made, and not before, or is not made: then the conversion can be counted."""
     user = uuid.uuid4().hex
     await fill_server(own_postgres, [user])
     options: dict[str, Any] = {"storage_timeout_s": 0.3, "on_storage_error": "refuse"}
+    url = own_postgres.url
+    if is_psycopg:
+        url = psycopg_url(url)
     async with (
-        open_storage(own_postgres) as storage,
+        SqlUserStorage.from_url(url) as storage,
         client_with(storage, **options) as client,
         engine_of(own_postgres.url) as engine,
         engine.connect() as connection,
@@ -1030,14 +1037,159 @@ async def test_row_86_a_claim_that_is_made_after_its_time_out(own_postgres: Post
         result = await client.track("checkout", user, "signup")
         assert reason_of(result) is Reason.STORAGE_ERROR
         # The claim waits on, and a withdrawal would find nothing yet.
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(held_s)
         await connection.rollback()
+        await asyncio.sleep(0.2)
         for _ in range(40):
             await asyncio.sleep(0.1)
             result = await client.track("checkout", user, "signup")
             if reason_of(result) is not Reason.STORAGE_ERROR:
                 break
         assert reason_of(result) is Reason.TRACKED
+
+
+class SlowPath:
+    """A relay to a server by which one request is on its way for long, while others are quick.
+
+    Attributes:
+        is_due: Whether the next request that has *text* in it is the slow one.
+    """
+
+    def __init__(self, port: int, text: bytes, delay_s: float) -> None:
+        self._port = port
+        self._text = text
+        self._delay_s = delay_s
+        self.is_due = False
+
+    async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection; what was sent arrives, even if whoever sent it has hung up since."""
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", self._port)
+        back = asyncio.create_task(self._return(from_server, writer))
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                if self.is_due and self._text in data:
+                    self.is_due = False
+                    await asyncio.sleep(self._delay_s)
+                to_server.write(data)
+        to_server.write_eof()
+        await back
+        to_server.close()
+
+    async def _return(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+
+@asynccontextmanager
+async def slow_path(port: int, text: bytes, delay_s: float) -> AsyncIterator[tuple[SlowPath, int]]:
+    """Run such a relay; yield it and its port."""
+    path = SlowPath(port, text, delay_s)
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(path.pass_on(reader, writer))
+        tasks.add(task)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield path, server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await asyncio.wait(tasks, timeout=2)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize("end", ["refused", "cancelled"])
+async def test_row_86_a_claim_that_arrives_after_its_withdrawal(
+    redis_server: RedisServer, end: str
+) -> None:
+    """A claim whose connection is slow, and closed by now, is not made once it was taken back."""
+    options: dict[str, Any] = {"on_storage_error": "refuse"} if end == "refused" else {}
+    port = urlsplit(redis_server.url).port or 0
+    async with (
+        slow_path(port, b"count", 1.0) as (path, own_port),
+        RedisUserStorage.from_url(f"redis://127.0.0.1:{own_port}") as storage,
+        client_with(storage, **options) as client,
+    ):
+        for user in ("u1", "u2"):
+            assert await client.activate("checkout", user)
+        # The server knows the script.
+        assert await client.track("checkout", "u2", "signup")
+        path.is_due = True
+        call = asyncio.ensure_future(client.track("checkout", "u1", "signup"))
+        if end == "cancelled":
+            await asyncio.sleep(0.1)
+            call.cancel()
+            await asyncio.wait([call])
+        else:
+            assert reason_of(await call) is Reason.STORAGE_ERROR
+        await asyncio.sleep(1.5)
+        result = await client.track("checkout", "u1", "signup")
+        assert reason_of(result) is Reason.TRACKED
+        assert await client.flush_events()
+        assert client.statistics().delivered == 4
+
+
+@pytest.mark.parametrize("policy", ["decide", "refuse"])
+@pytest.mark.parametrize("get_s", [0.0, 0.1])
+@pytest.mark.parametrize("failures", [0, 1, 3])
+async def test_row_69_a_claim_that_cannot_be_given_back_at_once(
+    policy: str, get_s: float, failures: int
+) -> None:
+    """Calls that come meanwhile count the conversion once: neither never nor twice."""
+    storage = Claiming([row("u1")], delay_s=0)
+    get, release = storage.get, storage.release_goal
+    left, delay_s = failures, 0.0
+
+    async def get_slowly(user_id: str, campaign_key: str) -> Any:
+        # So that the event is refused while the next call has the turn of this user.
+        await asyncio.sleep(delay_s)
+        return await get(user_id, campaign_key)
+
+    async def release_late(*conversion: str) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise OSError
+        await release(*conversion)
+
+    storage.get, storage.release_goal = get_slowly, release_late  # type: ignore[method-assign]
+    transport = RefusingOnce()
+    async with client_with(storage, on_storage_error=policy, transport=transport) as client:
+        assert await client.track("checkout", "u1", "signup")
+        delay_s = get_s
+        deadline = time.monotonic() + 5
+        while not transport.delivered and time.monotonic() < deadline:
+            await client.track("checkout", "u1", "signup")
+            await asyncio.sleep(0.01)
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            assert not await client.track("checkout", "u1", "signup")
+        assert await client.flush_events()
+    assert transport.delivered == 1
+
+
+class RefusingOnce:
+    """A transport to a server that refuses the first event, and takes all others."""
+
+    def __init__(self) -> None:
+        self._is_first = True
+        self.delivered = 0
+
+    async def send(self, _request: Request) -> Answer:
+        """Answer after a moment."""
+        await asyncio.sleep(0.05)
+        if self._is_first:
+            self._is_first = False
+            return Answer(400)
+        self.delivered += 1
+        return Answer(200)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
 
 
 @pytest.mark.parametrize("has_outbox", [False, True])

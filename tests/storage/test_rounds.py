@@ -219,8 +219,8 @@ async def test_withdrawing(storage: Any) -> None:
     assert await ask(storage, WithdrawConversion("u", "c", "h", "a")) == [True]
     assert not (await ask(storage, WithdrawConversion("u", "c", "h", "a")))[0]
     assert await storage.get("u", "c") == record(goalIdentifier="g_vwo_i")
-    assert await ask(storage, count("u", "h", "b"), count("u", "g", "b")) == [True, False]
-    for goal, owner in (("g", "a"), ("i", "a"), ("h", "b")):
+    assert await ask(storage, count("u", "h", "d"), count("u", "g", "d")) == [True, False]
+    for goal, owner in (("g", "a"), ("i", "a"), ("h", "d")):
         assert await ask(storage, WithdrawConversion("u", "c", goal, owner)) == [True]
     assert await storage.get("u", "c") == record()
 

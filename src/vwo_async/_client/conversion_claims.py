@@ -184,7 +184,10 @@ class ConversionClaims:
                 continue
             # What was decided in place of a record that did not come must not replace one.
             if is_stored or stored_records.is_read(conversion.campaign):
-                requests += _make_marks(conversion, data, read, stored_records)
+                # With its claim where the storage can, so that both are taken back together.
+                owner = conversion.owner if storage.marks_with_claim else ""
+                claim = conversion.claim._replace(owner=owner)
+                requests += _make_marks(conversion, claim, data, read)
         if requests:
             await storage.mark(requests, stored_records.notes, stored_records.ends_at)
 
@@ -241,7 +244,7 @@ def _make_count(call: TrackCall, one: Conversion, stored_records: StoredRecords)
 
 
 def _make_marks(
-    one: Conversion, data: Mapping[str, Any], read: Stored | None, stored_records: StoredRecords
+    one: Conversion, claim: Claim, data: Mapping[str, Any], read: Stored | None
 ) -> list[StorageRequest]:
     """Return what marks a conversion that was not marked with its claim."""
     requests: list[StorageRequest] = []
@@ -250,8 +253,7 @@ def _make_marks(
         # His variation is gone: the record makes room, and a newer one stays.
         requests.append(AssignVariation(data, read.variation_name))
         is_new = False
-    unowned = one.claim._replace(owner="")
-    requests.append(CountConversion(*unowned, data, is_new))
+    requests.append(CountConversion(*claim, data, is_new))
     return requests
 
 

@@ -124,9 +124,8 @@ class _StoredCall:
         if not self._is_put:
             return self.refuse(Reason.QUEUE_FULL, variation)
         if is_ours is None:
-            # It may not have been marked; where writing takes too long, it goes on without this call.
-            unowned = request._replace(owner="")
-            await storage.mark((unowned,), self.notes, self.ends_at)
+            # It may not have been claimed and marked; where that takes too long, it goes on without this call.
+            await storage.mark((request,), self.notes, self.ends_at)
         return SingleTrack(self._campaign.key, variation.name, event, tuple(self.notes))
 
     def _put(self, event: Event, withdrawal: WithdrawConversion) -> None:

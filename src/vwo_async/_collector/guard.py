@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 __all__ = ["TOKEN_HEADER", "Guard", "is_loopback"]
 
 TOKEN_HEADER = "x-collector-token"  # noqa: S105 - the name of a header
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\s:@/\[\]]+)(:[0-9]*)?")
 _SAME = frozenset({"same-origin", "none"})
 
 
@@ -59,7 +61,8 @@ class Guard:
         shown = (
             bearer,
             headers.get(TOKEN_HEADER, ""),
-            *parse_qs(query.decode("latin-1")).get("token", []),
+            # In a query it may be written in ASCII as well as in bytes.
+            *parse_qs(query.decode("latin-1"), encoding="latin-1").get("token", []),
         )
         wanted = self.token.encode()
         return any(hmac.compare_digest(one.encode("latin-1", "replace"), wanted) for one in shown)
@@ -71,13 +74,12 @@ def _is_same_origin(headers: Mapping[str, str], host: str) -> bool:
     origin = headers.get("origin")
     if origin is None:
         return True
-    parts = urlsplit(origin)
-    return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower()
+    # As a browser writes it: anything else is no origin of a page.
+    scheme, separator, netloc = origin.partition("://")
+    return bool(separator) and scheme in {"http", "https"} and netloc.lower() == host.lower()
 
 
 def _split_host(host: str) -> str:
-    """Return the host of a Host header without its port and brackets."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    """Return the host of a Host header without its port and brackets, empty for what is none."""
+    found = _HOST.fullmatch(host)
+    return found["name"].strip("[]") if found else ""

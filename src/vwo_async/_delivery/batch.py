@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from .event import Event
 from .request import Request
 
 STRIKES_TO_DIVIDE = 2
+# A batch that a server takes long to fail on is divided into so many, since each try costs seconds.
+SLOW_PARTS = 8
 
 
 class Batch:
@@ -20,17 +23,29 @@ class Batch:
         failures: How many of these failed since the batch was last divided: the next wait grows with them.
         strikes: How many of these failures were owed to what is in the batch, going by other requests.
         delivered_before: How many events were delivered before the first of these failures.
+        delivered_at_take: How many were when it was last taken to be sent.
+        is_slow: Whether its last try took unusually long.
         origin: The batch of which this is a part, None where it is whole.
     """
 
-    __slots__ = ("attempts", "delivered_before", "events", "failures", "origin", "strikes")
+    __slots__ = (
+        "attempts",
+        "delivered_at_take",
+        "delivered_before",
+        "events",
+        "failures",
+        "is_slow",
+        "origin",
+        "strikes",
+    )
 
     def __init__(self, events: Sequence[Event], attempts: int = 0) -> None:
         self.events = events
         self.attempts = attempts
         self.failures = 0
         self.strikes = 0
-        self.delivered_before = 0
+        self.delivered_before = self.delivered_at_take = 0
+        self.is_slow = False
         self.origin: Batch | None = None
 
     @property
@@ -50,15 +65,17 @@ class Batch:
             return first.render()
         return first.account.render_batch([event.render_item() for event in self.events])
 
-    def divide(self) -> tuple[Batch, Batch]:
-        """Return its halves; those of a suspected batch are divided again at their first failure."""
-        half = len(self.events) // 2
-        return self._make_part(self.events[:half]), self._make_part(self.events[half:])
+    def divide(self) -> list[Batch]:
+        """Return its parts, mostly halves; those of a suspected batch are divided again at their first failure."""
+        number = min(SLOW_PARTS if self.is_slow else 2, len(self.events))
+        ends = [len(self.events) * place // number for place in range(number + 1)]
+        return [self._make_part(self.events[start:end]) for start, end in pairwise(ends)]
 
     def _make_part(self, events: Sequence[Event]) -> Batch:
         part = Batch(events, self.attempts)
         part.failures = part.strikes = min(self.strikes, STRIKES_TO_DIVIDE - 1)
         part.delivered_before = self.delivered_before
+        part.is_slow = self.is_slow
         part.origin = self.origin or self
         return part
 
@@ -72,7 +89,7 @@ class Batch:
         """Take the last event out and return it, to be sent alone."""
         last = Batch(self.events[-1:], self.attempts)
         last.failures, last.strikes, last.origin = self.failures, self.strikes, self.origin
-        last.delivered_before = self.delivered_before
+        last.delivered_before, last.is_slow = self.delivered_before, self.is_slow
         self.events = self.events[:-1]
         return last
 
@@ -93,3 +110,4 @@ class Batch:
         self.attempts = max(batch.attempts for batch in batches)
         self.failures = max(batch.failures for batch in batches)
         self.strikes = max(batch.strikes for batch in batches)
+        self.is_slow = any(batch.is_slow for batch in batches)

@@ -17,7 +17,7 @@ from typing import Literal
 
 from .._result import DeliveryStatus, Outcome
 from .answer import Answer, Failure, Verdict, judge, read_retry_after
-from .batch import Batch
+from .batch import STRIKES_TO_DIVIDE, Batch
 from .blame import Blame
 from .circuit_breaker import CircuitBreaker
 from .event import Event
@@ -87,7 +87,8 @@ class Queue:
         batching: Holds events back; None lets them go at once.
 
     Attributes:
-        stuck: How many requests have been on their way for unusually long, as the sender says.
+        stuck: How many requests have been on their way for unusually long, or are likely to, as the sender says.
+        most_stuck: How many of these there may be.
     """
 
     def __init__(
@@ -111,13 +112,15 @@ class Queue:
         # Bundles of events that should share a request, in order of acceptance.
         self._ready: deque[tuple[Event, ...]] = deque()
         self._again: deque[Batch] = deque()
+        # Of what is due again, events alone that are at fault themselves: they come after all else.
+        self._suspects: deque[Batch] = deque()
         self._delayed: list[tuple[float, int, Batch]] = []
         self._order = count()
         self._in_flight: set[Batch] = set()
         self._probe: Batch | None = None
         # Whether the last request was one that had failed before, and whether it took the newest events.
         self._took_again = self._took_newest = False
-        self.stuck = 0
+        self.stuck, self.most_stuck = 0, 1
         # Events alone that fail while others are delivered, as long as they wait: the oldest first.
         self._culprits: dict[Batch, None] = {}
         self._given_up: list[Event] = []
@@ -158,7 +161,8 @@ class Queue:
 
     def _list_batches(self) -> list[Batch]:
         """Return the batches that are on their way, or were."""
-        return [*self._in_flight, *self._again, *(batch for _, _, batch in self._delayed)]
+        delayed = (batch for _, _, batch in self._delayed)
+        return [*self._in_flight, *self._again, *self._suspects, *delayed]
 
     def put(self, events: Sequence[Event], now: float) -> list[Event | None]:
         """Accept *events* to share a request where possible; None for each that there is no room for.
@@ -247,36 +251,66 @@ class Queue:
     def take(self, now: float) -> Batch | None:
         """Return the next batch to send, or None where nothing may go now."""
         while self._delayed and self._delayed[0][0] <= now:
-            self._again.append(heappop(self._delayed)[2])
+            batch = heappop(self._delayed)[2]
+            is_at_fault = batch.is_alone and batch.is_suspect
+            (self._suspects if is_at_fault else self._again).append(batch)
         breaker = self._breaker
         if not breaker.is_open:
-            batch = self._find_next(now)
+            found = self._find_next(now)
         elif breaker.admits(now):
-            batch = self._probe = self._find_probe(now)
-            if batch is not None:
+            found = self._probe = self._find_probe(now)
+            if found is not None:
                 breaker.started()
         else:
             return None
-        if batch is not None:
-            self._in_flight.add(batch)
-            batch.attempts += 1
+        if found is not None:
+            self._in_flight.add(found)
+            found.attempts += 1
+            found.delivered_at_take = self.delivered
             self.requests += 1
-        return batch
+        return found
+
+    def is_owed_to(self, batch: Batch) -> bool:
+        """Tell whether the server takes others while *batch* is on its way and has no answer."""
+        return self.delivered > batch.delivered_at_take
+
+    def is_likely_to_hang(self, batch: Batch) -> bool:
+        """Tell whether the last try of *batch* took long, while the server took others."""
+        return batch.is_slow and self.delivered > batch.delivered_before
+
+    @property
+    def is_wary(self) -> bool:
+        """Whether a request failed or was refused of late."""
+        return self._blame.is_wary
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether what may have arrived is sent again."""
+        return self._limits.on_unknown == "retry"
 
     def _find_next(self, now: float) -> Batch | None:
         """Return a batch that was tried before or new events, in turn where there are both.
 
-        What failed or was refused goes one at a time then: however much of it there is, and however long
-        the server takes for it, new events keep their way.
+        What failed or was refused goes one at a time then, unless it is likely to hang and has a place of
+        its own: however much of it there is, and however long the server takes for it, new events keep their way.
         """
         is_new_due = self._is_due(now)
-        is_again = bool(self._again) and not (
-            is_new_due
-            and (self._took_again or any(batch.attempts > 1 for batch in self._in_flight))
-        )
+        is_again = self._is_again_due(is_new_due=is_new_due)
         batch = self._find_retry(now) if is_again else None
         self._took_again = batch is not None
         return batch or (self._collect() if is_new_due else None)
+
+    def _is_again_due(self, *, is_new_due: bool) -> bool:
+        """Tell whether something may go that was tried before."""
+        first = (self._again or self._suspects or (None,))[0]
+        if first is None or (is_new_due and self._took_again):
+            return False
+        if first.is_slow:
+            # Half of the places is for those of which nobody knows yet.
+            return self.stuck < max(self.most_stuck // 2, 1)
+        return not is_new_due or not any(
+            one.attempts > 1 and not one.is_slow for one in self._in_flight
+        )
 
     def _find_probe(self, now: float) -> Batch | None:
         """Return one event to try the server with: the newest, rather one that was not tried alone.
@@ -289,7 +323,7 @@ class Queue:
                 self._ready.append(bundle[:-1])
             self._released = max(self._released - 1, 0)
             return Batch(bundle[-1:])
-        again = self._again
+        again = self._again or self._suspects
         if again:
             best = max(range(len(again)), key=lambda place: (again[place].rank_as_probe(), place))
             again.rotate(-best)
@@ -318,8 +352,8 @@ class Queue:
 
     def _pop_again(self, now: float) -> Batch | None:
         """Return the first batch whose wait is over, less what has become too old."""
-        while self._again:
-            batch = self._drop_old(self._again.popleft(), now)
+        while again := self._again or self._suspects:
+            batch = self._drop_old(again.popleft(), now)
             self._culprits.pop(batch, None)
             if batch.events:
                 return batch
@@ -350,7 +384,7 @@ class Queue:
 
     def has_waiting(self) -> bool:
         """Tell whether something waits, be it for time to pass or for a worker."""
-        return bool(self._again or self._ready)
+        return bool(self._again or self._suspects or self._ready)
 
     def lingers(self, now: float) -> bool:
         """Tell whether what waits does so only for others to leave with."""
@@ -383,7 +417,7 @@ class Queue:
         if not self._breaker.is_open:
             return min((time for time in times if time > float("-inf")), default=None)
         probe_at = self._breaker.next_at()
-        if self._again:
+        if self._again or self._suspects:
             times.append(float("-inf"))
         return None if probe_at is None or not times else max(probe_at, min(times))
 
@@ -507,8 +541,10 @@ class Queue:
             old = list(batch.events)
         ended = self._expire(batch, old, answer.status) if old else []
         if len(batch.events) > 1 and (batch.is_suspect or is_spent):
+            # A server that takes others meanwhile asks nobody but the bad event to wait for long.
+            is_free = self.delivered > batch.delivered_before
             for part in batch.divide():
-                self._delay(part, now, find_wait)
+                self._delay(part, now, partial(find_wait, is_free=is_free))
         elif batch.events:
             self._delay(batch, now, find_wait)
         return ended
@@ -523,7 +559,15 @@ class Queue:
         due_at = now + find_wait(batch.failures, age_s)
         heappush(self._delayed, (due_at, next(self._order), batch))
 
-    def _find_wait(self, jitter: float, least_s: float, failures: int, age_s: float = 0.0) -> float:
+    def _find_wait(
+        self,
+        jitter: float,
+        least_s: float,
+        failures: int,
+        age_s: float = 0.0,
+        *,
+        is_free: bool = False,
+    ) -> float:
         """Return how long to wait before the next try: random, growing, and no less than asked for.
 
         Args:
@@ -531,11 +575,13 @@ class Queue:
             least_s: What the server asked for.
             failures: How many tries failed so far.
             age_s: That of an event at fault itself: the older it is, the longer it may wait.
+            is_free: Whether it need not wait for as long as was asked for.
         """
         base = self._limits.backoff_base_s
         cap = max(self._limits.backoff_cap_s, age_s / TRIES_IN_AGE)
         bound: float = min(base * 2.0 ** min(failures, 30), cap)
-        return max(base + jitter * max(bound - base, 0.0), least_s)
+        wait_s = base + jitter * max(bound - base, 0.0)
+        return wait_s if is_free else max(wait_s, least_s)
 
     def _note_failure(
         self,
@@ -550,11 +596,14 @@ class Queue:
         breaker = self._breaker
         is_sent = answer.failure is not Failure.NOT_SENT
         is_news = not (is_sent and batch.is_alone and batch.is_suspect)
+        is_owed = batch.is_slow and self.is_owed_to(batch)
         if not batch.failures:
-            batch.delivered_before = self.delivered
+            batch.delivered_before = batch.delivered_at_take if is_owed else self.delivered
         batch.failures += 1
         if is_sent and not breaker.is_open:
             self._blame.failed(batch)
+            if is_owed and len(batch.events) > 1:
+                batch.strikes = STRIKES_TO_DIVIDE
         if counts and (is_news or breaker.is_open):
             breaker.failed(now, find_wait(breaker.failed_probes + 1))
 
@@ -582,7 +631,14 @@ class Queue:
             is_kept: Tells what will live on elsewhere: that stays counted as pending, the rest is dropped.
         """
         batches = [*self._list_batches(), *map(Batch, self._ready)]
-        for held in (self._in_flight, self._again, self._delayed, self._ready, self._culprits):
+        for held in (
+            self._in_flight,
+            self._again,
+            self._suspects,
+            self._delayed,
+            self._ready,
+            self._culprits,
+        ):
             held.clear()
         ended: list[Event] = []
         for batch in batches:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
+from functools import partial
 
 from .._cancellation import PROCESS_ENDS, is_failure
 from .._log import FailureLog, log_error, log_warning
@@ -24,7 +25,11 @@ RESTART_S = 0.1
 # A request without an answer for so long makes room for another, so that texts which make a server hang
 # do not hold up the rest; together there are at most so many times the usual number on their way.
 STUCK_S = 3.0
+# The same after a failure of late, where others are answered much faster.
+STUCK_EARLY_S = 0.3
 STUCK_FACTOR = 8
+# How fast the longest time that a request took is forgotten, with each that is delivered.
+SLOWNESS_KEPT = 0.95
 
 
 class Sender:
@@ -61,6 +66,10 @@ class Sender:
         self._queue = queue
         self._transport = transport
         self._size = workers
+        queue.most_stuck = workers * (STUCK_FACTOR - 1)
+        # Of requests that are stuck, the longest first, their time-outs and when these may end them.
+        self._stuck: dict[Batch, tuple[asyncio.Timeout, float]] = {}
+        self._slowest_s = 0.0
         self._on_ended = on_ended
         self._on_halted = on_halted
         self._clock = clock
@@ -192,22 +201,63 @@ class Sender:
                 self._idle.remove(waiter)
 
     async def _send_in_time(self, batch: Batch) -> Answer:
-        """Send *batch*; let another worker go on meanwhile if it gets stuck."""
-        is_stuck = False
+        """Send *batch*; let another worker go on meanwhile if it gets stuck.
 
-        def relieve() -> None:
-            nonlocal is_stuck
-            is_stuck = True
-            self._queue.stuck += 1
-            if not self._is_stopped:
-                self.start()
-
-        timer = asyncio.get_running_loop().call_later(STUCK_S, relieve)
+        What was stuck before, while others were delivered, is not waited for so long again. Where as many
+        are stuck as may be, the first of them makes room for the next.
+        """
+        begun = self._clock()
+        is_doubtful = self._queue.is_likely_to_hang(batch)
+        patience_s = max(STUCK_S, 2 * self._slowest_s) if is_doubtful else None
+        loop = asyncio.get_running_loop()
+        may_go_at = loop.time() + STUCK_S
+        timer = None
         try:
-            return await self._send(batch)
+            async with asyncio.timeout(patience_s) as limit:
+                relieve = partial(self._relieve, batch, limit, may_go_at)
+                if is_doubtful:
+                    relieve()
+                else:
+                    timer = loop.call_later(self._stuck_after_s, relieve)
+                answer = await self._send(batch)
+        except TimeoutError:
+            answer = Answer(failure=Failure.UNKNOWN, fault=TimeoutError())
         finally:
-            timer.cancel()
-            self._queue.stuck -= is_stuck
+            if timer is not None:
+                timer.cancel()
+            if self._stuck.pop(batch, None) is not None:
+                self._queue.stuck -= 1
+        took_s = self._clock() - begun
+        batch.is_slow = took_s >= STUCK_S
+        if answer.status is not None and answer.status < 300:
+            self._slowest_s = max(took_s, SLOWNESS_KEPT * self._slowest_s)
+        return answer
+
+    @property
+    def _stuck_after_s(self) -> float:
+        """How long a request takes at least that counts as stuck."""
+        if not self._queue.is_wary:
+            return STUCK_S
+        return min(max(STUCK_EARLY_S, 3 * self._slowest_s), STUCK_S)
+
+    def _relieve(self, batch: Batch, limit: asyncio.Timeout, may_go_at: float) -> None:
+        """Have another worker go on, since *batch* is stuck, or likely to be."""
+        queue = self._queue
+        if queue.stuck >= queue.most_stuck:
+            self._give_up_first()
+        self._stuck[batch] = limit, may_go_at
+        queue.stuck += 1
+        if not self._is_stopped:
+            self.start()
+
+    def _give_up_first(self) -> None:
+        """Wait no longer for the request that has been stuck for longest, if the server takes others meanwhile."""
+        now = asyncio.get_running_loop().time()
+        for batch, (limit, may_go_at) in self._stuck.items():
+            is_going = (limit.when() or float("inf")) <= max(now, may_go_at)
+            if not is_going and self._queue.may_repeat and self._queue.is_owed_to(batch):
+                limit.reschedule(max(now, may_go_at))
+                return
 
     async def _send(self, batch: Batch) -> Answer:
         try:

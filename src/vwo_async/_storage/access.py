@@ -28,7 +28,7 @@ from .pending import NOT_ASKED, UNRESPONSIVE, PendingRequest, StorageFailure
 from .per_user_queue import UserCall, UserQueues
 from .record import RowReader, make_data, read_row
 from .round_calls import RoundCalls, find_rounds
-from .withdrawals import Withdrawals
+from .withdrawals import ConversionKey, Withdrawals
 from .worker_thread import MAX_THREADS
 
 # How many calls of methods may be under way, and how many more may wait although no caller awaits them.
@@ -94,8 +94,11 @@ class StorageAccess:
         self._withdrawals = Withdrawals(
             self._begin_withdrawal, lambda: self._writes.health.is_stalled
         )
-        self._late_claims: dict[WithdrawConversion, PendingRequest] = {}
+        # Claims and marks that are under way although nobody waits for them any more.
+        self._late_claims: dict[ConversionKey, list[PendingRequest]] = {}
         self._withdrawal_tasks: set[asyncio.Task[None]] = set()
+        # Names of claims that a storage without names may have, and that a call has taken over.
+        self._inherited: set[str] = set()
         self._owner_prefix = ""
         self._owners = 0
         self._failures = FailureLog("user storage")
@@ -236,14 +239,31 @@ class StorageAccess:
         It is waited for, but not where writes have timed out of late.
         """
         channel = self._writes
+        if self._withdrawals.has_any:
+            requests = self._put_off(requests)
         if channel.health.is_stalled:
             self._note_all([UNRESPONSIVE], notes)
             if channel.size < MAX_UNAWAITED:
-                channel.submit(requests)
+                self._remember_late(channel.submit(requests), requests)
             return
         pending = channel.submit(requests)
-        await self._wait(pending, ends_at)
+        try:
+            await self._wait(pending, ends_at)
+        finally:
+            self._remember_late(pending, requests)
         self._note_all([self._outcome_of(one) for one in pending], notes)
+
+    def _put_off(self, requests: Sequence[StorageRequest]) -> list[StorageRequest]:
+        """Return *requests* without marks of conversions that are to be taken back yet: they come after that."""
+        now: list[StorageRequest] = []
+        for one in requests:
+            if isinstance(one, CountConversion) and self._withdrawals.has(one[:3]):
+                self._withdrawals.on_free(
+                    _withdrawal_of(one), partial(self._writes.submit_one, one)
+                )
+            else:
+                now.append(one)
+        return now
 
     async def count(
         self, wanted: Sequence[CountConversion], notes: list[str], ends_at: float
@@ -259,6 +279,8 @@ class StorageAccess:
             ends_at: How long to wait, see `find_deadline`.
         """
         channel = self._writes
+        inherited = self._inherited.intersection(one.owner for one in wanted)
+        self._inherited -= inherited
         if channel.health.is_stalled:
             self._note_all([UNRESPONSIVE], notes)
             return [None] * len(wanted)
@@ -268,7 +290,10 @@ class StorageAccess:
         self._note_all(outcomes, notes)
         return [
             None
-            if isinstance(one, StorageFailure) or self._is_being_withdrawn(one, request)
+            if isinstance(one, StorageFailure)
+            or self._is_being_withdrawn(one, request)
+            # It may be the claim that was taken over, or another process's.
+            or (not one and request.owner in inherited)
             else bool(one)
             for one, request in zip(outcomes, wanted, strict=True)
         ]
@@ -294,6 +319,7 @@ class StorageAccess:
                 self._leave_claims((pending,), (request,))
                 raise
             if not pending.is_ended:
+                drop((pending,))
                 self._remember_late((pending,), (request,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
         if isinstance(outcome, StorageFailure):
@@ -313,6 +339,7 @@ class StorageAccess:
         except asyncio.CancelledError:
             self._leave_claims(pending, wanted)
             raise
+        drop(pending)
         self._remember_late(pending, wanted)
 
     def _leave_claims(
@@ -324,32 +351,47 @@ class StorageAccess:
             one.on_ended(partial(self._undo, one, request))
 
     def _remember_late(
-        self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
+        self, pending: Sequence[PendingRequest], wanted: Sequence[StorageRequest]
     ) -> None:
-        """Remember claims that are still under way, so that none is given back before it is made."""
-        drop(pending)
+        """Remember claims and marks that are still under way, so that none is given back before it is made."""
         for one, request in zip(pending, wanted, strict=True):
-            if not one.is_ended:
-                key = _withdrawal_of(request)
-                self._late_claims[key] = one
-                one.on_ended(partial(self._late_claims.pop, key, None))
+            if isinstance(request, CountConversion) and not one.is_ended:
+                self._late_claims.setdefault(request[:3], []).append(one)
+                one.on_ended(partial(self._forget_late, request[:3], one))
+
+    def _forget_late(self, conversion: ConversionKey, pending: PendingRequest) -> None:
+        left = [one for one in self._late_claims.get(conversion, ()) if one is not pending]
+        if left:
+            self._late_claims[conversion] = left
+        else:
+            self._late_claims.pop(conversion, None)
 
     def begin_owner(self) -> str:
         """Return what `choose_owner` does where it need not wait; empty where it must."""
         return "" if self._withdrawals.has_any else self.make_owner()
 
-    async def choose_owner(self, conversion: tuple[str, str, str], ends_at: float) -> str:
+    async def choose_owner(self, conversion: ConversionKey, ends_at: float) -> str:
         """Return the name under which a call claims *conversion*, which no other call has.
 
-        If an earlier claim could not be given back yet, and so is nobody's, it is the name of that one.
+        An earlier claim that could not be given back yet is given back first. A storage that has only
+        methods knows no names, and what it has is taken over.
         """
-        if self._withdrawals.has_any:
-            waiting = PendingRequest(WithdrawConversion(*conversion, ""))
-            if self._withdrawals.on_ended(conversion, partial(waiting.settle, None)):
-                await self._wait_for_one(waiting, ends_at)
-            owner = self._withdrawals.take_over(conversion)
-            if owner:
-                return owner
+        withdrawals = self._withdrawals
+        if not withdrawals.has_any or not withdrawals.has(conversion):
+            return self.make_owner()
+        if not self.marks_with_claim:
+            # Its withdrawal has not begun: it comes after this call, which has the turn of this user.
+            owner = withdrawals.take_over(conversion)
+            self._inherited.add(owner)
+            return owner
+        if not self._writes.health.is_stalled:
+            withdrawals.retry(conversion)
+        waiting = PendingRequest(WithdrawConversion(*conversion, ""))
+        while self._clock.now < ends_at and withdrawals.on_ended(
+            conversion, partial(waiting.settle, None)
+        ):
+            await self._wait_for_one(waiting, ends_at)
+            waiting = PendingRequest(waiting.request)
         return self.make_owner()
 
     def make_owner(self) -> str:
@@ -435,13 +477,12 @@ class StorageAccess:
     def _begin_withdrawal(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
     ) -> None:
-        begin = partial(self._begin_by_kind, withdrawal, context, end)
-        claim = self._late_claims.pop(withdrawal, None)
-        if claim is None:
-            begin()
-        else:
+        unended = self._late_claims.get(withdrawal[:3])
+        if unended:
             # Not before the claim itself has ended, which it might overtake.
-            claim.on_ended(begin)
+            unended[0].on_ended(partial(self._begin_withdrawal, withdrawal, context, end))
+        else:
+            self._begin_by_kind(withdrawal, context, end)
 
     def _begin_by_round(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
@@ -475,6 +516,8 @@ class StorageAccess:
         try:
             with self.begin_call(user_id, self.find_deadline()) as user_call:
                 async with user_call.exclusive():
+                    if user_call.has_missed_turn or not self._withdrawals.is_under_way(withdrawal):
+                        return
                     requests = await self._find_mark(user_id, campaign_key, goal_identifier)
                     if self.has_claims:
                         requests = [*requests, withdrawal]
@@ -486,7 +529,8 @@ class StorageAccess:
             # Noted where it was found.
             pass
         finally:
-            end(succeeded)
+            if self._withdrawals.is_under_way(withdrawal):
+                end(succeeded)
 
     async def _find_mark(self, user_id: str, campaign_key: str, goal: str) -> list[StorageRequest]:
         """Return what writes the record without *goal*, nothing where it is not in there.

@@ -19,6 +19,7 @@ LAST_RETRY_S = 5.0
 ConversionKey: TypeAlias = tuple[str, str, str]
 """User, campaign and goal."""
 _Debt: TypeAlias = tuple[WithdrawConversion, Context | None]
+_Callback: TypeAlias = Callable[[], object]
 Begin: TypeAlias = Callable[[WithdrawConversion, Context | None, Callable[[bool], None]], None]
 
 
@@ -39,7 +40,9 @@ class Withdrawals:
     def __init__(self, begin: Begin, is_stalled: Callable[[], bool]) -> None:
         self._begin = begin
         self._is_stalled = is_stalled
-        self._under_way: dict[ConversionKey, list[Callable[[], object]]] = {}
+        self._under_way: dict[ConversionKey, tuple[WithdrawConversion, list[_Callback]]] = {}
+        # Called when nothing is owed of a conversion any more.
+        self._on_free: dict[ConversionKey, dict[str, _Callback]] = {}
         # Several calls may each have claimed the same conversion, and not know who has it.
         self._owed: dict[ConversionKey, list[_Debt]] = {}
         self._retry_s = FIRST_RETRY_S
@@ -59,28 +62,49 @@ class Withdrawals:
 
     def add(self, withdrawal: WithdrawConversion, context: Context | None) -> None:
         """Take a conversion back, soon; from a storage that does not answer, when it is back."""
+        self._on_free.get(withdrawal[:3], {}).pop(withdrawal.owner, None)
         if self._is_stalled() or self._timer is not None:
             self._keep(withdrawal, context)
         else:
             self._try(withdrawal, context)
 
+    def retry(self, conversion: ConversionKey) -> None:
+        """Begin again to take this conversion back, where that failed."""
+        for debt in self._owed.pop(conversion, ()):
+            self._try(*debt)
+
     def take_over(self, conversion: ConversionKey) -> str:
         """Return the owner of a claim that is still to be given back, and keep the claim; empty for none."""
-        debts = self._owed.get(conversion)
-        if debts is None:
-            return ""
-        withdrawal, _ = debts.pop()
-        if not debts:
-            del self._owed[conversion]
-        return withdrawal.owner
+        debts = self._owed.pop(conversion, None)
+        under_way = self._under_way.pop(conversion, None)
+        if under_way is not None:
+            return under_way[0].owner
+        return debts[-1][0].owner if debts else ""
 
-    def on_ended(self, conversion: ConversionKey, callback: Callable[[], object]) -> bool:
+    def is_under_way(self, withdrawal: WithdrawConversion) -> bool:
+        """Tell whether a withdrawal that was begun is still wanted: nobody has taken it over."""
+        under_way = self._under_way.get(withdrawal[:3])
+        return under_way is not None and under_way[0] == withdrawal
+
+    def on_ended(self, conversion: ConversionKey, callback: _Callback) -> bool:
         """Call *callback* once this conversion is taken back; false where that is not under way."""
-        callbacks = self._under_way.get(conversion)
-        if callbacks is None:
+        under_way = self._under_way.get(conversion)
+        if under_way is None:
             return False
-        callbacks.append(callback)
+        under_way[1].append(callback)
         return True
+
+    def on_free(self, mark: WithdrawConversion, callback: _Callback) -> None:
+        """Call *callback* once nothing of a conversion is to be taken back any more: now where nothing is.
+
+        Args:
+            mark: What would take back what *callback* does: if that is added before, there is nothing to do.
+            callback: Marks it.
+        """
+        if self.has(mark[:3]):
+            self._on_free.setdefault(mark[:3], {})[mark.owner] = callback
+        else:
+            callback()
 
     def has(self, conversion: ConversionKey) -> bool:
         """Tell whether what is stored of this conversion is to be taken back, and counts for nothing."""
@@ -90,11 +114,12 @@ class Withdrawals:
         if self.on_ended(withdrawal[:3], partial(self.add, withdrawal, context)):
             # That of another owner, who also did not know whose it is.
             return
-        self._under_way[withdrawal[:3]] = []
+        self._under_way[withdrawal[:3]] = withdrawal, []
         self._begin(withdrawal, context, partial(self._end, withdrawal, context))
 
     def _end(self, withdrawal: WithdrawConversion, context: Context | None, is_done: bool) -> None:
-        callbacks = self._under_way.pop(withdrawal[:3], [])
+        conversion = withdrawal[:3]
+        _, callbacks = self._under_way.pop(conversion, (withdrawal, []))
         if is_done:
             self._retry_s = FIRST_RETRY_S
             if self._owed and not self._under_way:
@@ -103,6 +128,9 @@ class Withdrawals:
             self._keep(withdrawal, context)
         for callback in callbacks:
             callback()
+        if self._on_free and not self.has(conversion):
+            for callback in self._on_free.pop(conversion, {}).values():
+                callback()
         if self._idle is not None and not self._under_way and not self._idle.done():
             self._idle.set_result(None)
 

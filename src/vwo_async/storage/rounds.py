@@ -71,6 +71,9 @@ class CountConversion(NamedTuple):
 class WithdrawConversion(NamedTuple):
     """Undo `CountConversion` of this owner, both claim and mark; no effect where there is neither.
 
+    No owner claims again after that. Where a request can arrive late, as from a connection that was closed
+    while it was on its way, a claim of this owner that arrives afterwards must be refused.
+
     Attributes:
         user_id: The user.
         campaign_key: The campaign.

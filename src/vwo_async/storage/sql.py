@@ -126,7 +126,7 @@ class SqlUserStorage:
 
     A call that is cancelled ends at once, and what it asked for may still happen, even after what was
     asked for later. Its connection is not used by another call before it has its answer; if none comes
-    within a second, it is closed.
+    within half a second PostgreSQL is asked to stop it, and half a second later it is closed.
 
     Every method raises `StorageError` where the database fails or the storage is closed. Its text names
     the kind of the error alone, since the texts of databases hold user ids. The logs of SQLAlchemy and of

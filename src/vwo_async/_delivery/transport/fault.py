@@ -12,7 +12,7 @@ class ProxyRefusedError(ConnectionError):
 
 
 # Each kind before those that it is a kind of.
-_WORDS: tuple[tuple[type[BaseException], str], ...] = (
+_WORDS: tuple[tuple[type[Exception], str], ...] = (
     (socket.gaierror, "the name of the host was not found"),
     (ssl.SSLCertVerificationError, "the certificate is not valid"),
     (ssl.SSLError, "the server speaks no TLS, or none that is trusted"),
@@ -24,17 +24,30 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
+# How a TLS library says that it waits: that it did so is no fault.
+_NO_FAULTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_OWN_MODULES = frozenset({"builtins", "socket", "ssl", __name__})
+
+
 def find_fault(error: BaseException) -> Exception | None:
     """Return the error of the system that *error* is owed to, without frames; None for what is none.
 
-    The frames that it came through hold the SDK key and what visitors sent.
+    The frames that it came through hold the SDK key and what visitors sent. So may the text and the
+    attributes of an error that a library derived from one of the system: it is told by its kind alone.
     """
-    chain = [one for one in _unfold(error) if isinstance(one, Exception)]
-    for kind, _ in _WORDS:
-        for one in chain:
-            if isinstance(one, kind):
+    chain = [
+        one
+        for one in _unfold(error)
+        if isinstance(one, Exception) and not isinstance(one, _NO_FAULTS)
+    ]
+    for kind, words in _WORDS:
+        found = [one for one in chain if isinstance(one, kind)]
+        for one in found:
+            if type(one).__module__ in _OWN_MODULES:
                 one.__traceback__ = one.__cause__ = one.__context__ = None
                 return one
+        if found:
+            return kind(words)
     return None
 
 

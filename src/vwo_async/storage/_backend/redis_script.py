@@ -1,8 +1,10 @@
 """What a Redis server does in one step: a Lua script, on the hash of one user and campaign.
 
 The fields of the hash: ``record`` has the record as JSON, ``goals`` the identifiers of goals marked since it
-was written, joined as in a record, and ``goal:`` before an identifier whose claim that goal is. The script
-knows nothing of the JSON, so that nothing in it is lost on the way through Lua.
+was written, joined as in a record, and ``goal:`` before an identifier whose claim that goal is. ``gone:``
+before that has the last owners who took their claim of it back, so that a claim of theirs which arrives
+after that, from a connection that was slow or is closed by now, is not made any more. The script knows
+nothing of the JSON, so that nothing in it is lost on the way through Lua.
 """
 
 from __future__ import annotations
@@ -29,6 +31,14 @@ local function add(goals, more)
   return goals
 end
 
+-- The owners who took back a claim, each between two spaces, the last first.
+local function read_gone(claim) return redis.call('HGET', KEYS[1], 'gone:' .. claim) or ' ' end
+local function add_gone(claim, owner)
+  local is_new = redis.call('EXISTS', KEYS[1]) == 0
+  redis.call('HSET', KEYS[1], 'gone:' .. claim, string.sub(' ' .. owner .. read_gone(claim), 1, 500))
+  if is_new and ARGV[2] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+end
+
 -- A command on the key: its name, then its arguments.
 local function write() return redis.call(ARGV[3], KEYS[1], unpack(ARGV, 4)) end
 
@@ -39,7 +49,9 @@ local function assign()
     if ARGV[5] == '' then return 0 end
     local is_json, row = pcall(cjson.decode, old)
     if is_json and type(row) == 'table' and row.variationName ~= ARGV[5] then return 0 end
-    redis.call('DEL', KEYS[1])
+    for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
+      if string.sub(name, 1, 5) ~= 'gone:' then redis.call('HDEL', KEYS[1], name) end
+    end
   end
   redis.call('HSET', KEYS[1], 'record', ARGV[3], 'goals', ARGV[4])
   return 1
@@ -49,6 +61,7 @@ end
 local function count()
   local goals = read_goals()
   if ARGV[3] ~= '' then
+    if string.find(read_gone(ARGV[3]), ' ' .. ARGV[4] .. ' ', 1, true) then return 0 end
     local owner = redis.call('HGET', KEYS[1], ARGV[3])
     if owner ~= ARGV[4] and (owner or find(goals, ARGV[5])) then return 0 end
     redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
@@ -67,7 +80,8 @@ end
 local function withdraw()
   local owner = redis.call('HGET', KEYS[1], ARGV[3])
   local is_mine = owner == ARGV[4]
-  if ARGV[4] == '' then is_mine = not owner or owner == '1' end
+  if ARGV[4] == '' then is_mine = not owner or owner == '1'
+  else add_gone(ARGV[3], ARGV[4]) end
   if not is_mine then return 0 end
   redis.call('HDEL', KEYS[1], ARGV[3])
   local goals = wrap(read_goals())

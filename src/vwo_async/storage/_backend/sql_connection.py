@@ -10,13 +10,15 @@ from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .sql_drivers import find_code, is_closed, terminate
+from ..._error import StorageError
+from .sql_drivers import find_code, is_closed, stop, terminate
 
 T = TypeVar("T")
 
 # A connection to a server that was since taken out of service is not kept for ever.
 RECYCLE_S: Final = 1800
-# How long after its caller was cancelled a statement may still end by itself.
+# How long after its caller was cancelled a statement may still end by itself, and until when by being stopped.
+STOP_S: Final = 0.5
 GRACE_S: Final = 1.0
 
 
@@ -128,7 +130,8 @@ class Call(Generic[T]):
 
     Neither SQLAlchemy nor the drivers are sound when they are cancelled at any moment: connections are
     lost, or are closed in order while the caller waits. So a call that nobody waits for any more is left
-    to end by itself, and then its connection is as good as before. One that does not end is cut off.
+    to end by itself, and then its connection is as good as before. Where it does not end the server is
+    asked to stop it, so that it has no effect once it is given up. One that does not end then is cut off.
 
     Args:
         connections: Where its connection comes from.
@@ -144,6 +147,7 @@ class Call(Generic[T]):
         "_connections",
         "_driver",
         "_is_abandoned",
+        "_stopping",
         "_timer",
         "_work",
         "ended",
@@ -159,6 +163,7 @@ class Call(Generic[T]):
         self._driver: Any = None
         self._is_abandoned = False
         self._timer: asyncio.TimerHandle | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.result: T | None = None
         self.error: BaseException | None = None
@@ -187,6 +192,10 @@ class Call(Generic[T]):
         finally:
             # From here on it belongs to whoever is next.
             self._driver = None
+            if self._stopping is not None:
+                # The server may yet stop what it does next: it is closed.
+                await asyncio.wait((self._stopping,), timeout=GRACE_S)
+                error = StorageError("stopped")
             await self._connections.give_back(connection, error)
 
     def end(self, *, is_in_time: bool) -> None:
@@ -197,8 +206,17 @@ class Call(Generic[T]):
     def abandon(self) -> None:
         """Let it end within a short time."""
         self._is_abandoned = True
-        self._timer = asyncio.get_running_loop().call_later(GRACE_S, self.cut)
+        self._timer = asyncio.get_running_loop().call_later(STOP_S, self._stop)
+
+    def _stop(self) -> None:
+        """Have the server stop it; cut its connection if that is of no use."""
+        loop = asyncio.get_running_loop()
+        if self._driver is not None:
+            self._stopping = loop.create_task(stop(self._driver))
+        self._timer = loop.call_later(GRACE_S - STOP_S, self.cut)
 
     def cut(self) -> bool:
         """Cut its connection, if it has one that goes over a network."""
+        if self._stopping is not None:
+            self._stopping.cancel()
         return self._driver is not None and terminate(self._driver)

@@ -9,6 +9,7 @@ psycopg sends a statement with its values at once, which any pooler passes on.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -114,6 +115,20 @@ def is_closed(driver: Any) -> bool:
     if hasattr(driver, "is_closed"):
         return bool(driver.is_closed())
     return bool(getattr(driver, "closed", False))
+
+
+async def stop(driver: Any) -> None:
+    """Ask the server to stop what a connection waits for, which then fails there.
+
+    A connection that is cut is noticed by the server only when it has an answer: what waits for a lock
+    until then happens all the same.
+    """
+    with suppress(Exception):
+        if hasattr(driver, "_cancel"):
+            # asyncpg does this itself where a call is cancelled, but does not tell when that has ended.
+            await driver._cancel(asyncio.get_running_loop().create_future())  # noqa: SLF001
+        elif hasattr(driver, "cancel_safe"):
+            await driver.cancel_safe(timeout=1.0)
 
 
 def terminate(driver: Any) -> bool:

@@ -98,6 +98,9 @@ class Event(Receipt):
     def _restore_own(self, data: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
+    def _agent_query(self) -> str:
+        return f"visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
+
     def _visitor(self) -> str:
         """Return the visitor id, made when an event is first written: off the caller's time.
 
@@ -144,9 +147,6 @@ class _ClassicEvent(Event):
             f"{account.path}/server-side/{path}?{query}&sId={self.seconds}&u={self._visitor()}"
             f"&random={self.random}{account.query}"
         )
-
-    def _agent_query(self) -> str:
-        return f"visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
 
 
 class _CampaignEvent(_ClassicEvent):
@@ -289,6 +289,14 @@ class NamedEvent(Event):
         self.size = BASE_SIZE + len(self._props) + len(self._visitor_props)
         self.size += len(self.user_agent)
 
+    def _make_target(self, product: str = "") -> str:
+        """Return the path and query of ``events/t``, with what the *product* adds in the middle."""
+        account = self.account
+        return (
+            f"{account.path}/events/t?en={quote_text(self._name)}{account.event_query}"
+            f"&eTime={self.millis}&random={self.random}{product}&{self._agent_query()}"
+        )
+
     def _body_end(self, ours: str) -> str:
         """Return the end of its body, from the event on.
 
@@ -338,14 +346,9 @@ class ArchEvent(NamedEvent):
 
     def render(self) -> Request:
         """Return POST events/t."""
-        account = self.account
-        target = (
-            f"{account.path}/events/t?en={quote_text(self._name)}{account.event_query}"
-            f"&eTime={self.millis}&random={self.random}&p=FS"
-            f"&visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
-        )
+        target = self._make_target("&p=FS")
         headers = (JSON_HEADER, *make_agent_headers(self.user_agent, self.ip))
-        usage = account.usage if self._has_usage else ""
+        usage = self.account.usage if self._has_usage else ""
         return Request("POST", target + usage, headers, self.render_item().encode())
 
     def _dump_own(self) -> dict[str, Any]:

@@ -115,11 +115,7 @@ class FmeEvent(NamedEvent):
     def render(self) -> Request:
         """Return POST events/t."""
         account = self.account
-        target = (
-            f"{account.path}/events/t?en={quote_text(self._name)}{account.event_query}"
-            f"&eTime={self.millis}&random={self.random}"
-            f"&visitor_ua={quote_text(self.user_agent)}&visitor_ip={quote_text(self.ip)}"
-        )
+        target = self._make_target()
         if isinstance(account, FmeAccount):
             target += account.sdk_query
         headers = (JSON_HEADER, *make_agent_headers(self.user_agent, self.ip))

@@ -225,8 +225,8 @@ class Sender:
         finally:
             if timer is not None:
                 timer.cancel()
-            if self._stuck.pop(batch, None) is not None:
-                self._queue.stuck -= 1
+            self._stuck.pop(batch, None)
+            self._queue.stuck = len(self._stuck)
         took_s = self._clock() - begun
         batch.is_slow = took_s >= STUCK_S
         if answer.status is not None and answer.status < 300:
@@ -246,7 +246,7 @@ class Sender:
         if queue.stuck >= queue.most_stuck:
             self._give_up_first()
         self._stuck[batch] = limit, may_go_at
-        queue.stuck += 1
+        queue.stuck = len(self._stuck)
         if not self._is_stopped:
             self.start()
 

@@ -119,12 +119,7 @@ class Sender:
 
     def put(self, events: Sequence[Event]) -> list[Event | None]:
         """Put *events* on the queue; see `Queue.put`. Never waits."""
-        now = self._clock()
-        if len(events) == 1:
-            event = events[0]
-            taken: list[Event | None] = [event if self._queue.put_one(event, now) else None]
-        else:
-            taken = self._queue.put(events, now)
+        taken = self._queue.put(events, self._clock())
         self._wake()
         return taken
 

@@ -14,7 +14,7 @@ from vwo_async._core.api_method import ACTIVATE
 from vwo_async._core.decision import decide
 from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.plan import compile_fme_plan
-from vwo_async._core.fme.user import FmeUser
+from vwo_async._core.fme.user import FlagUser
 from vwo_async._core.plan import Plan
 from vwo_async._settings import parse_fme_settings, parse_settings
 from vwo_async._user import User
@@ -80,7 +80,7 @@ def compare(number: int, segments: Any, variables: dict[str, Any] | None) -> tup
             time_calls(
                 lambda one: decide(plan, plan.campaigns[key], User(one, variables), ACTIVATE, None)
             ),
-            time_calls(lambda one: decide_feature(fme_plan, key, FmeUser(one, variables))),
+            time_calls(lambda one: decide_feature(fme_plan, key, FlagUser(one, variables))),
         )
         for _ in range(ROUNDS)
     ]

@@ -13,13 +13,13 @@ from collector_wire import Item, WireCall
 
 from vwo_async.collector import Collector, serve
 
-__all__ = ["FmeWire", "fme", "fme_client", "fme_collector"]
+__all__ = ["FMEWire", "fme", "fme_client", "fme_collector"]
 
 _SDK_NAME = "vwo-fme-python-sdk"
 _SDK_VERSION = "1.65.0"
 
 
-class FmeWire:
+class FMEWire:
     """Makes requests which the collector takes by strict rules, for one account and two visitors.
 
     Each call returns a request of its own. Each event has an id of its own, unless *at* gives its
@@ -162,19 +162,19 @@ class FmeWire:
 
 
 @pytest.fixture
-def fme() -> FmeWire:
+def fme() -> FMEWire:
     """What makes valid requests of FME."""
-    return FmeWire()
+    return FMEWire()
 
 
 @pytest.fixture
-def fme_collector(fme: FmeWire) -> Collector:
+def fme_collector(fme: FMEWire) -> Collector:
     """A strict collector, with the settings file that the requests of *fme* are made for."""
     return Collector(fme.settings)
 
 
 @pytest.fixture
-async def fme_client(fme: FmeWire, fme_collector: Collector) -> AsyncIterator[httpx.AsyncClient]:
+async def fme_client(fme: FMEWire, fme_collector: Collector) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of *fme_collector*, which is served as long as the test lasts."""
     async with serve(fme_collector) as base_url, fme.client(base_url) as client:
         yield client

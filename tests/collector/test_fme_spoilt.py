@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import httpx
-from fme_wire import FmeWire
+from fme_wire import FMEWire
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +42,7 @@ def list_places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
 @given(CALLS, st.data(), VALUES, st.booleans())
 def test_any_value_in_any_place(call: str, data: st.DataObject, value: Any, strict: bool) -> None:
     """A body with one other value is answered with 200 or 400, and what is kept can be read as JSON."""
-    fme = FmeWire()
+    fme = FMEWire()
     request = getattr(fme, call)()
     *way, last = data.draw(st.sampled_from(list_places(request.body)))
     owner = request.body

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from vwo_async._core.fme.user import FmeUser
+from vwo_async._core.fme.user import FlagUser
 
 JsonObject = dict[str, Any]
 
@@ -158,10 +158,10 @@ def files(draw: st.DrawFn) -> JsonObject:
     )
 
 
-def users() -> st.SearchStrategy[FmeUser]:
+def users() -> st.SearchStrategy[FlagUser]:
     """Users with and without variables, address and bucketing seed."""
     return st.builds(
-        FmeUser,
+        FlagUser,
         st.sampled_from([f"u{number}" for number in range(12)] + ["użytkownik", "🙂"]),
         st.fixed_dictionaries(
             {},

@@ -11,9 +11,9 @@ from typing import Any
 
 from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.evaluation import Known, Needs
-from vwo_async._core.fme.plan import FlagDecision, FmePlan, compile_fme_plan
+from vwo_async._core.fme.plan import FlagDecision, FMEPlan, compile_fme_plan
 from vwo_async._core.fme.record import FeatureRecord, read_record
-from vwo_async._core.fme.user import Details, FmeUser, read_details
+from vwo_async._core.fme.user import Details, FlagUser, read_details
 from vwo_async._settings import parse_fme_settings
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "fme"
@@ -40,20 +40,20 @@ def load(name: str) -> Any:
 
 
 @cache
-def compile_cases(name: str) -> Sequence[FmePlan]:
+def compile_cases(name: str) -> Sequence[FMEPlan]:
     """Return the plans of the cases of a vector file, in order; several tests replay the same ones."""
     return [compile_file(case["settings"]) for case in load(name)["cases"]]
 
 
-def compile_file(file: Any) -> FmePlan:
+def compile_file(file: Any) -> FMEPlan:
     """Return the plan of a settings file."""
     return compile_fme_plan(parse_fme_settings(file))
 
 
-def make_user(context: Mapping[str, Any]) -> FmeUser:
+def make_user(context: Mapping[str, Any]) -> FlagUser:
     """Return the user that a context in the Node SDK's spelling describes."""
     platform = context.get("platformVariables") or {}
-    return FmeUser(
+    return FlagUser(
         context["id"],
         context.get("customVariables"),
         context.get("variationTargetingVariables"),
@@ -81,7 +81,7 @@ class Caller:
 
     def __init__(
         self,
-        plan: FmePlan,
+        plan: FMEPlan,
         rows: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         has_gateway: bool = False,
@@ -93,7 +93,7 @@ class Caller:
         self.rounds = 0
         self.asked_details = False
 
-    def read(self, key: str, user: FmeUser) -> FeatureRecord | None:
+    def read(self, key: str, user: FlagUser) -> FeatureRecord | None:
         """Return a record of the storage."""
         assert self.rows is not None
         return read_record(self.rows.get(f"{key}|{user.id}"))
@@ -103,7 +103,7 @@ class Caller:
         assert self.rows is not None
         self.rows[f"{row['featureKey']}|{row['userId']}"] = row
 
-    def decide(self, feature_key: str, user: FmeUser, *, at_once: bool = False) -> FlagDecision:
+    def decide(self, feature_key: str, user: FlagUser, *, at_once: bool = False) -> FlagDecision:
         """Decide a flag; *at_once* gives everything that could be asked for before it is."""
         records: dict[str, FeatureRecord | None] | None = None if self.rows is None else {}
         details: Details | None = None

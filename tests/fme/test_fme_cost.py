@@ -13,7 +13,7 @@ from replay import compile_file
 from vwo_async import FMEClient, FMEUser
 from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.evaluation import Known
-from vwo_async._core.fme.user import FmeUser
+from vwo_async._core.fme.user import FlagUser
 from vwo_async.testing import RecordingTransport
 
 
@@ -22,7 +22,7 @@ def test_a_decision() -> None:
 
     def count(number: int) -> int:
         plan = compile_file(make_large_file(number))
-        return count_calls(lambda: decide_feature(plan, f"f{number}", FmeUser("Ashley")))
+        return count_calls(lambda: decide_feature(plan, f"f{number}", FlagUser("Ashley")))
 
     assert count(1) <= 32
     assert count(1000) == count(1)
@@ -31,7 +31,7 @@ def test_a_decision() -> None:
 def test_a_decision_with_a_record() -> None:
     """Noting what has to be stored takes a few calls more."""
     plan = compile_file(make_large_file(1))
-    user = FmeUser("Ashley")
+    user = FlagUser("Ashley")
     assert count_calls(lambda: decide_feature(plan, "f1", user, Known({"f1": None}))) <= 130
 
 

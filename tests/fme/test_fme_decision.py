@@ -15,9 +15,9 @@ from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.evaluation import Known, Needs
 from vwo_async._core.fme.plan import FlagDecision
 from vwo_async._core.fme.record import read_record
-from vwo_async._core.fme.user import FmeUser, read_details
+from vwo_async._core.fme.user import FlagUser, read_details
 
-ASHLEY = FmeUser("Ashley")
+ASHLEY = FlagUser("Ashley")
 
 
 def describe(decision: FlagDecision) -> tuple[Any, ...]:
@@ -33,7 +33,7 @@ def describe(decision: FlagDecision) -> tuple[Any, ...]:
 
 
 @given(files(), users(), st.booleans())
-def test_all_at_once_or_on_demand(file: dict[str, Any], user: FmeUser, has_gateway: bool) -> None:
+def test_all_at_once_or_on_demand(file: dict[str, Any], user: FlagUser, has_gateway: bool) -> None:
     """A decision is the same whether all that is known is given at once or as it is asked for."""
     plan = compile_file(file)
     caller = Caller(plan, {}, has_gateway=has_gateway)
@@ -49,7 +49,7 @@ def test_all_at_once_or_on_demand(file: dict[str, Any], user: FmeUser, has_gatew
 
 
 @given(files(), users())
-def test_a_decision_is_remembered(file: dict[str, Any], user: FmeUser) -> None:
+def test_a_decision_is_remembered(file: dict[str, Any], user: FlagUser) -> None:
     """Who got an experiment keeps it: the next call answers from the record, and reports nothing again."""
     plan = compile_file(file)
     caller = Caller(plan, {})
@@ -66,7 +66,7 @@ def test_a_decision_is_remembered(file: dict[str, Any], user: FmeUser) -> None:
 
 
 @given(files(), users())
-def test_nothing_changes_by_itself(file: dict[str, Any], user: FmeUser) -> None:
+def test_nothing_changes_by_itself(file: dict[str, Any], user: FlagUser) -> None:
     """The same question has the same answer, from the same plan and from another one of the same file."""
     plan, other = compile_file(file), compile_file(file)
     for key in plan.features:
@@ -80,7 +80,7 @@ def test_nothing_changes_by_itself(file: dict[str, Any], user: FmeUser) -> None:
 )
 def test_more_traffic_moves_nobody(user_id: str, traffic: int) -> None:
     """Who is in a test at some traffic has the same variation at all higher ones."""
-    user = FmeUser(user_id)
+    user = FlagUser(user_id)
     few = compile_file(make_flag(make_campaign(7, percentTraffic=traffic)))
     everybody = compile_file(make_flag(make_campaign(7)))
     found = name_variation(Caller(few).decide("f1", user))
@@ -88,18 +88,18 @@ def test_more_traffic_moves_nobody(user_id: str, traffic: int) -> None:
 
 
 @given(users())
-def test_a_seed_takes_the_place_of_the_id(user: FmeUser) -> None:
+def test_a_seed_takes_the_place_of_the_id(user: FlagUser) -> None:
     """Users with one bucketing seed have one variation, that of a user whose id it is."""
     plan = compile_file(make_flag(make_campaign(7)))
-    seeded = FmeUser(user.id, bucketing_seed="team")
-    wanted = name_variation(Caller(plan).decide("f1", FmeUser("team")))
+    seeded = FlagUser(user.id, bucketing_seed="team")
+    wanted = name_variation(Caller(plan).decide("f1", FlagUser("team")))
     assert name_variation(Caller(plan).decide("f1", seeded)) == wanted
 
 
 @pytest.mark.parametrize("seed", ["", "  ", 5, {}, [], "\ud800", "x" * 5000])
 def test_a_seed_that_cannot_be_used(seed: Any) -> None:
     """A bucketing seed that is blank or no text is as none, and noted without its value."""
-    user = FmeUser("Ashley", bucketing_seed=seed)
+    user = FlagUser("Ashley", bucketing_seed=seed)
     assert user.hash_bytes == b"Ashley"
     assert len(user.notes) == 1
     assert "xxx" not in user.notes[0]
@@ -109,7 +109,7 @@ def test_a_user_without_id() -> None:
     """A user id that cannot be hashed is refused, like FullStack's."""
     for user_id in ("", None, 5, "\ud800"):
         with pytest.raises(InvalidInputError):
-            FmeUser(user_id)  # type: ignore[arg-type]
+            FlagUser(user_id)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_user_without_id() -> None:
 )
 def test_web_testing_campaigns(given_: Any, read: Any) -> None:
     """A mapping or a JSON text of one is read; anything else is as an empty one."""
-    assert FmeUser("u", web_testing_campaigns=given_).web_testing_campaigns == read
+    assert FlagUser("u", web_testing_campaigns=given_).web_testing_campaigns == read
 
 
 @pytest.mark.parametrize("details", [5, [], {}, {"location": 5}, {"location": {"country": None}}])
@@ -138,7 +138,7 @@ def test_details_that_cannot_be_used(details: Any) -> None:
     plan = compile_file(
         make_flag(make_campaign(1, "r", variations=[make_variation(1, 100, segments=tree)]))
     )
-    user = FmeUser("u", user_ip_address="10.0.0.1", details=details)
+    user = FlagUser("u", user_ip_address="10.0.0.1", details=details)
     assert not Caller(plan).decide("f1", user).is_enabled
 
 
@@ -346,7 +346,7 @@ def test_what_was_learnt_for_others_changes_nothing() -> None:
     plan = compile_file(make_pair(segments={"and": [{"country": "India"}]}))
     records = dict.fromkeys(plan.list_record_keys(plan.features["f2"]))
     details = read_details(GATEWAY, [])
-    user = FmeUser("Ashley", user_ip_address="10.0.0.1")
+    user = FlagUser("Ashley", user_ip_address="10.0.0.1")
     alone = decide_feature(plan, "f2", user, Known(records, has_gateway=True))
     together = decide_feature(plan, "f2", user, Known(records, has_gateway=True, details=details))
     assert isinstance(alone, FlagDecision)

@@ -10,9 +10,9 @@ from fme_file import make_campaign, make_feature, make_file, make_flag, make_var
 from replay import Caller, compile_file, list_impressions, name_variation
 
 from vwo_async import Reason
-from vwo_async._core.fme.user import FmeUser
+from vwo_async._core.fme.user import FlagUser
 
-ASHLEY = FmeUser("Ashley")
+ASHLEY = FlagUser("Ashley")
 PRO = {"custom_variable": {"plan": "pro"}}
 HOLDOUT = {"id": 9, "percentTraffic": 100, "isGlobal": True, "segments": {}}
 
@@ -186,7 +186,7 @@ def test_user_lists_of_a_group() -> None:
 def admits(tree: Any, **fields: Any) -> bool:
     """Tell whether a segment lets a user with these details in."""
     file = make_flag(make_campaign(1, "r", variations=[make_variation(1, 100, segments=tree)]))
-    return Caller(compile_file(file)).decide("f1", FmeUser("Ashley", **fields)).is_enabled
+    return Caller(compile_file(file)).decide("f1", FlagUser("Ashley", **fields)).is_enabled
 
 
 def test_quotes_within_a_place() -> None:

@@ -15,7 +15,7 @@ from server import running_server
 from vwo_async import FlagExplanation, FMEClient, FMEUser, InvalidInputError, Reason
 from vwo_async._core.fme.evaluation import Known, Needs
 from vwo_async._core.fme.trace import trace_feature
-from vwo_async._core.fme.user import FmeUser, read_details
+from vwo_async._core.fme.user import FlagUser, read_details
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import RecordingTransport
 
@@ -37,7 +37,7 @@ LAST_STEP = {
 class Explaining(Caller):
     """A caller that has the decision explained."""
 
-    def explain(self, feature_key: str, user: FmeUser) -> FlagExplanation:
+    def explain(self, feature_key: str, user: FlagUser) -> FlagExplanation:
         """Bring what is asked for until there is an explanation."""
         records: dict[str, Any] | None = None if self.rows is None else {}
         details = None
@@ -56,7 +56,7 @@ class Explaining(Caller):
 
 @pytest.mark.parametrize("rows", [None, {}], ids=["no storage", "storage"])
 @given(file=files(), user=users())
-def test_an_explanation_is_of_the_decision(rows: Any, file: dict[str, Any], user: FmeUser) -> None:
+def test_an_explanation_is_of_the_decision(rows: Any, file: dict[str, Any], user: FlagUser) -> None:
     """Whatever the file: the steps end where the decision did, and name what was given."""
     caller = Explaining(compile_file(file), rows)
     for key in [*caller.plan.features, *caller.plan.features, "nope"]:

@@ -19,7 +19,7 @@ from replay import (
 )
 
 from vwo_async import SettingsError
-from vwo_async._core.fme.plan import FmePlan
+from vwo_async._core.fme.plan import FMEPlan
 from vwo_async._core.fme.visitor import find_visitor_id
 
 DECISIONS = (
@@ -222,7 +222,7 @@ class Segments:
     """Rollouts of 100 percent to whoever passes a segment, compiled once for each segment."""
 
     def __init__(self) -> None:
-        self._plans: dict[str, FmePlan] = {}
+        self._plans: dict[str, FMEPlan] = {}
 
     def admit(self, tree: Any, context: Mapping[str, Any], *, has_gateway: bool = False) -> bool:
         """Tell whether the flag is on."""

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 OUR_FIELDS = frozenset({"campaignKey", "variationName", "metaData"})
 
 
-class FmeStorage:
+class FMEStorage:
     """A user storage in memory that notes what it is asked."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ async def run_fme_case(case: Json, before: list[list[Any]] | None = None) -> lis
         case: The case; see fme_generate.py.
         before: For each call the rows that the storage holds; None to go on with our own.
     """
-    transport, storage = RecordingTransport(), FmeStorage()
+    transport, storage = RecordingTransport(), FMEStorage()
     storage.load(case["rows"])
     options: Json = {"user_storage": storage} if case["writer"] else {}
     answers: list[Json] = []

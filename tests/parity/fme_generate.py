@@ -200,7 +200,7 @@ ATTRIBUTES: Mapping[str, Sequence[Any]] = {
 TOPICS = ("any", "segments", "groups", "holdouts", "whitelists", "storage", "plain")
 
 
-class FmeCase:
+class FMECase:
     """Makes one case.
 
     Args:
@@ -609,4 +609,4 @@ class FmeCase:
 
 def make_fme_case(seed: int, number: int) -> Json:
     """Return one case."""
-    return FmeCase(seed, number).make()
+    return FMECase(seed, number).make()

@@ -50,7 +50,7 @@ class Place(NamedTuple):
     node_sdk: Path | None
 
 
-class FmeBench:
+class FMEBench:
     """The oracles, each as it is and corrected, and the verdicts on cases.
 
     Args:
@@ -164,7 +164,7 @@ def single(case: Json, call: Json) -> Json:
     }
 
 
-def shrink_fme(case: Json, bench: FmeBench, faults: Sequence[str]) -> Json:
+def shrink_fme(case: Json, bench: FMEBench, faults: Sequence[str]) -> Json:
     """Return *case* without whatever its fault does not need."""
     is_smaller = True
     while is_smaller:
@@ -207,7 +207,7 @@ def attempts(case: Json) -> Iterator[Json]:
 
 def make_small(place: Place, found: Json) -> Json:
     """Return an unexplained call with all that does not matter left out, and its answers."""
-    bench = FmeBench(place)
+    bench = FMEBench(place)
     try:
         case = shrink_fme(found["case"], bench, found["faults"])
         ((_, verdict, answers),) = bench.judge(case)
@@ -218,7 +218,7 @@ def make_small(place: Place, found: Json) -> Json:
 
 def run_cases(place: Place, seed: int, numbers: Iterable[int]) -> Report:
     """Run some cases of a seed."""
-    bench, report = FmeBench(place), Report()
+    bench, report = FMEBench(place), Report()
     try:
         for number in numbers:
             case = make_fme_case(seed, number)

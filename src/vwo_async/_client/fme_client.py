@@ -22,7 +22,7 @@ from .fme_decide import (
     get_flags,
     refuse_flag,
 )
-from .fme_engine import FmeEngine
+from .fme_engine import FMEEngine
 from .fme_options import FMELaunchOptions, read_fme_options
 from .fme_track import read_attributes, read_event_properties, set_attributes, track_event
 from .fme_user import AnyUser, CallUser, read_alias, read_user
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .._settings import FMESettings
 
 
-class FMEClient(Client[FmeEngine]):
+class FMEClient(Client[FMEEngine]):
     """Decides and reports for one account and environment of VWO FME (Wingify FME).
 
     Made, opened, used and closed like `VWOClient`, with the same options by the same names, but those that
@@ -61,7 +61,7 @@ class FMEClient(Client[FmeEngine]):
         finally:
             # As in `VWOClient`: the file holds the SDK key, and a proxy's URL a password.
             del settings, options
-        super().__init__(FmeEngine(parsed, chosen), chosen)
+        super().__init__(FMEEngine(parsed, chosen), chosen)
         self._flag_waits = "get_flag" in chosen.return_promise_for
 
     @property

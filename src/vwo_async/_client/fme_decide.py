@@ -11,7 +11,7 @@ from typing import Any
 from .._core.decision import Stored
 from .._core.fme.decision import decide_feature
 from .._core.fme.evaluation import NOTHING, Known, Needs, Records, join_needs
-from .._core.fme.plan import FlagDecision, FmePlan
+from .._core.fme.plan import FlagDecision, FMEPlan
 from .._core.fme.record import read_record
 from .._core.fme.trace import trace_feature
 from .._explanation import FlagExplanation, Step
@@ -22,10 +22,10 @@ from .._storage.fme_record import make_feature_data
 from .._storage.pending import NOT_ASKED
 from ..storage.rounds import AssignVariation
 from .fairness import MAX_HOLD_S
-from .fme_engine import FmeEngine
+from .fme_engine import FMEEngine
 from .fme_integration import make_flag_payload
 from .fme_lookup import Lookup
-from .fme_snapshot import FmeSnapshot
+from .fme_snapshot import FMESnapshot
 from .fme_user import CallUser
 from .reporter import delivery_of
 from .stored_records import StoredRecords
@@ -34,8 +34,8 @@ from .stored_records import StoredRecords
 NO_VARIATION = "none"
 
 
-def get_flag_now(engine: FmeEngine, feature_key: str, user: CallUser) -> Flag:
-    """Decide one flag where there is nobody to ask, and report it; see `FmeEngine.has_quick_path`."""
+def get_flag_now(engine: FMEEngine, feature_key: str, user: CallUser) -> Flag:
+    """Decide one flag where there is nobody to ask, and report it; see `FMEEngine.has_quick_path`."""
     snapshot = engine.snapshot
     factory = snapshot.event_factory
     decision = decide_feature(snapshot.plan, feature_key, user, NOTHING)
@@ -46,7 +46,7 @@ def get_flag_now(engine: FmeEngine, feature_key: str, user: CallUser) -> Flag:
     return make_flag(feature_key, decision, delivery, user.notes, session_id, visitor)
 
 
-async def get_flag(engine: FmeEngine, feature_key: str, named: CallUser) -> Flag:
+async def get_flag(engine: FMEEngine, feature_key: str, named: CallUser) -> Flag:
     """Decide one flag by what the user storage and the gateway say, and report and store the decision."""
     lookup = engine.make_lookup()
     user = await engine.find_user(named, lookup)
@@ -85,7 +85,7 @@ def _fail_flag(feature_key: str, notes: tuple[str, ...], session_id: int, visito
 
 
 async def _decide(
-    snapshot: FmeSnapshot,
+    snapshot: FMESnapshot,
     feature_keys: Sequence[str],
     user: CallUser,
     stored_records: StoredRecords,
@@ -111,7 +111,7 @@ async def _ask(needs: Needs, user: CallUser, stored_records: StoredRecords, look
 
 
 async def _decide_in_turns(
-    plan: FmePlan, feature_keys: Sequence[str], user: CallUser, known: Known
+    plan: FMEPlan, feature_keys: Sequence[str], user: CallUser, known: Known
 ) -> list[FlagDecision | Needs]:
     """Decide flags as far as is known, and let others have the event loop in between."""
     found = []
@@ -131,8 +131,8 @@ def _read_records(known: Mapping[str, Stored | None] | None) -> Records | None:
 
 
 def _report(
-    engine: FmeEngine,
-    snapshot: FmeSnapshot,
+    engine: FMEEngine,
+    snapshot: FMESnapshot,
     decision: FlagDecision,
     user: CallUser,
     session_id: int,
@@ -154,7 +154,7 @@ def _report(
 
 
 async def _store(
-    engine: FmeEngine, decision: FlagDecision, user: CallUser, stored_records: StoredRecords
+    engine: FMEEngine, decision: FlagDecision, user: CallUser, stored_records: StoredRecords
 ) -> None:
     """Store the decision, unless it is stored so already, there is a newer one, or none could be read."""
     user_call, storage = stored_records.user_call, engine.storage
@@ -192,7 +192,7 @@ def _is_new(row: Mapping[str, Any], stored_records: StoredRecords) -> bool:
     return before is None or read_record(before.rest) != read_record(row)
 
 
-async def get_flags(engine: FmeEngine, named: CallUser) -> dict[str, Flag]:
+async def get_flags(engine: FMEEngine, named: CallUser) -> dict[str, Flag]:
     """Decide every flag, in one round of the storage; report and store nothing."""
     lookup = engine.make_lookup()
     user = await engine.find_user(named, lookup)
@@ -219,7 +219,7 @@ async def get_flags(engine: FmeEngine, named: CallUser) -> dict[str, Flag]:
     }
 
 
-async def explain_flag(engine: FmeEngine, feature_key: str, named: CallUser) -> FlagExplanation:
+async def explain_flag(engine: FMEEngine, feature_key: str, named: CallUser) -> FlagExplanation:
     """Return how a flag is decided; report and store nothing."""
     lookup = engine.make_lookup()
     user = await engine.find_user(named, lookup)

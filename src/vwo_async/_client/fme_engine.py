@@ -13,7 +13,7 @@ from .._storage.fme_record import read_feature_row
 from .engine import ClientEngine
 from .fme_lookup import AliasCache, Lookup
 from .fme_options import FMEOptions
-from .fme_snapshot import FmeSnapshot
+from .fme_snapshot import FMESnapshot
 from .fme_user import CallUser
 from .gateway import Gateway
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .._settings import FMESettings
 
 
-class FmeEngine(ClientEngine[FmeSnapshot]):
+class FMEEngine(ClientEngine[FMESnapshot]):
     """What the API methods of an `FMEClient` work with.
 
     Args:
@@ -39,7 +39,7 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
     def __init__(self, settings: FMESettings, options: FMEOptions) -> None:
         source = options.settings_source
         plan = None if source is None else source.take_plan(settings)
-        snapshot = FmeSnapshot(settings, options, time.time, plan=plan)
+        snapshot = FMESnapshot(settings, options, time.time, plan=plan)
         super().__init__(snapshot, options, read_feature_row)
         self._fme_options = options
         self._gateway: Gateway | None = None
@@ -52,9 +52,9 @@ class FmeEngine(ClientEngine[FmeSnapshot]):
         self.has_integration = self._integration is not None
         self._start_kept: Awaitable[bool] | None = None
 
-    def compile(self, settings: FMESettings, pause: GilPause) -> FmeSnapshot:
+    def compile(self, settings: FMESettings, pause: GilPause) -> FMESnapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
-        return FmeSnapshot(settings, self._fme_options, time.time, pause=pause)
+        return FMESnapshot(settings, self._fme_options, time.time, pause=pause)
 
     def make_lookup(self) -> Lookup:
         """Return what one call asks the gateway by; it asks nothing by itself."""

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from .._core.fme.plan import FmePlan, compile_fme_plan
-from .._delivery.fme_event import FmeAccount
-from .._delivery.fme_event_factory import FmeEventFactory
+from .._core.fme.plan import FMEPlan, compile_fme_plan
+from .._delivery.fme_event import FMEAccount
+from .._delivery.fme_event_factory import FMEEventFactory
 from .fme_options import FMEOptions
 
 if TYPE_CHECKING:
     from .._settings import FMESettings
 
 
-class FmeSnapshot:
+class FMESnapshot:
     """One v2 settings file in force; immutable by convention, see `Snapshot`.
 
     Attributes:
@@ -40,18 +40,18 @@ class FmeSnapshot:
         options: FMEOptions,
         wall_clock: Callable[[], float],
         *,
-        plan: FmePlan | None = None,
+        plan: FMEPlan | None = None,
         pause: Callable[[], object] = lambda: None,
     ) -> None:
         self.settings = settings
-        self.plan: FmePlan = plan or compile_fme_plan(settings, pause)
+        self.plan: FMEPlan = plan or compile_fme_plan(settings, pause)
         metrics = chain(
             chain.from_iterable(one.metrics for one in settings.features),
             chain.from_iterable(one.metrics for one in settings.holdouts),
         )
         self.event_names = frozenset(one.identifier for one in metrics if one.identifier)
         key = settings.sdk_key
-        account = FmeAccount(
+        account = FMEAccount(
             account_id=settings.account_id,
             sdk_key=None if key is None else key.get_secret_value(),
             collection_prefix=settings.collection_prefix,
@@ -59,7 +59,7 @@ class FmeSnapshot:
             sdk_version=options.sdk_version,
             goes_to_gateway=options.gateway_service is not None,
         )
-        self.event_factory = FmeEventFactory(
+        self.event_factory = FMEEventFactory(
             account,
             settings.account_id,
             is_web_connectivity_enabled=settings.is_web_connectivity_enabled,
@@ -68,7 +68,7 @@ class FmeSnapshot:
         )
 
     @property
-    def account(self) -> FmeAccount:
+    def account(self) -> FMEAccount:
         """In whose name events are sent."""
         return self.event_factory.account
 
@@ -78,4 +78,4 @@ class FmeSnapshot:
         return f"{len(self.plan.features)} features"
 
     def __repr__(self) -> str:
-        return f"<FmeSnapshot of {self.summary}>"
+        return f"<FMESnapshot of {self.summary}>"

@@ -15,14 +15,14 @@ from .._reason import Reason
 from .._result import DEVELOPMENT_DELIVERY, CampaignTrack, SingleTrack, TrackResult
 from .._user import MAX_VARIABLES
 from .arguments import read_name
-from .fme_engine import FmeEngine
+from .fme_engine import FMEEngine
 from .fme_integration import make_event_payload
 from .fme_user import CallUser
 from .track import await_delivery
 
 
 async def track_event(
-    engine: FmeEngine,
+    engine: FMEEngine,
     event_name: str,
     named: CallUser,
     properties: str,
@@ -76,7 +76,7 @@ def read_event_properties(properties: object, notes: list[str]) -> str:
 
 
 async def set_attributes(
-    engine: FmeEngine, attributes: str, named: CallUser, *, waits: bool
+    engine: FMEEngine, attributes: str, named: CallUser, *, waits: bool
 ) -> bool:
     """Report attributes of a user; true where they were accepted, or with *waits* received."""
     user = await engine.find_user(named, engine.make_lookup() if engine.has_aliases else None)

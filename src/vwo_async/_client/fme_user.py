@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass, fields
 from typing import Any, Self, TypeAlias
 
-from .._core.fme.user import FmeUser
+from .._core.fme.user import FlagUser
 from .._core.fme.visitor import is_web_id
 from .._error import InvalidInputError
 from .._plain import copy_mapping, is_kind, read_fields, read_foreign, to_plain
@@ -140,7 +140,7 @@ _READ_AS = {**{_to_camel(name): name for name in _NAMES}, **_OTHER_NAMES} | {
 }
 
 
-class CallUser(FmeUser):
+class CallUser(FlagUser):
     """The user of one call, with what is reported about him.
 
     Attributes:

@@ -12,7 +12,7 @@ from .._result import AliasResult, TrackResult
 from .fme_user import AnyUser
 
 
-class FmeApiMethods(Protocol):
+class FMEApiMethods(Protocol):
     """What a handle needs of a client: the API methods that name a user."""
 
     async def get_flag(self, feature_key: str, user: AnyUser, *, wait: bool | None = None) -> Flag:
@@ -61,7 +61,7 @@ class FMEUserHandle:
 
     __slots__ = ("_client", "_user")
 
-    def __init__(self, client: FmeApiMethods, user: AnyUser) -> None:
+    def __init__(self, client: FMEApiMethods, user: AnyUser) -> None:
         self._client = client
         self._user = user
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .event import ArchEvent, ConversionEvent, CustomDimensionEvent, Event, ImpressionEvent
-from .fme_event import FmeEvent
+from .fme_event import FMEEvent
 from .request import Account
 
 _KINDS: Mapping[str, type[Event]] = {
@@ -14,7 +14,7 @@ _KINDS: Mapping[str, type[Event]] = {
     "goal": ConversionEvent,
     "push": CustomDimensionEvent,
     "arch": ArchEvent,
-    "fme": FmeEvent,
+    "fme": FMEEvent,
 }
 
 

@@ -15,7 +15,7 @@ from .event import BASE_SIZE, NamedEvent
 from .request import JSON_HEADER, Account, Request, make_agent_headers, quote_text
 
 
-class FmeAccount(Account):
+class FMEAccount(Account):
     """What is the same in all requests of one FME settings file: rendered once.
 
     Args:
@@ -56,7 +56,7 @@ class FmeAccount(Account):
         self.event_query = f"{self.event_query}&p=FS"
 
 
-class FmeEvent(NamedEvent):
+class FMEEvent(NamedEvent):
     """An event of VWO FME.
 
     Args:
@@ -79,7 +79,7 @@ class FmeEvent(NamedEvent):
     def is_batchable(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]  # never set
         """Whether it has a batch form where it goes."""
         account = self.account
-        return not isinstance(account, FmeAccount) or account.takes_batches
+        return not isinstance(account, FMEAccount) or account.takes_batches
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class FmeEvent(NamedEvent):
         """Return POST events/t."""
         account = self.account
         target = self._make_target()
-        if isinstance(account, FmeAccount):
+        if isinstance(account, FMEAccount):
             target += account.sdk_query
         headers = (JSON_HEADER, *make_agent_headers(self.user_agent, self.ip))
         return Request("POST", target, headers, self.render_item().encode())

@@ -16,7 +16,7 @@ from .._plain import is_plain, to_plain
 from .._user import User
 from .event import Event
 from .event_factory import ATTRIBUTES, ATTRIBUTES_TEXT, SHOWN, Stamp, dump_properties
-from .fme_event import FmeAccount, FmeEvent
+from .fme_event import FMEAccount, FMEEvent
 from .request import ENVIRONMENT, dump_json
 
 INITIALIZED = "vwo_fmeSdkInit"
@@ -27,7 +27,7 @@ _METRIC: Mapping[str, Any] = {"isCustomEvent": True, "variation": 1, "id": 1}
 _METRIC_TEXT = dump_json(_METRIC)
 
 
-class FmeEventFactory:
+class FMEEventFactory:
     """Makes events.
 
     Attributes:
@@ -54,7 +54,7 @@ class FmeEventFactory:
 
     def __init__(
         self,
-        account: FmeAccount,
+        account: FMEAccount,
         account_id: int | str,
         *,
         is_web_connectivity_enabled: bool = True,
@@ -111,7 +111,7 @@ class FmeEventFactory:
         events: list[Event] = []
         for one in shown:
             text = self._texts.get((one, feature_id)) or self._make_text(one, feature_id)
-            event = FmeEvent(
+            event = FMEEvent(
                 self.account,
                 user,
                 SHOWN,
@@ -183,7 +183,7 @@ class FmeEventFactory:
         names_environment: bool = False,
     ) -> Event:
         millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
-        return FmeEvent(
+        return FMEEvent(
             self.account,
             user,
             name,

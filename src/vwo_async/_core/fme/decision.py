@@ -16,9 +16,9 @@ from ..segment import MalformedTreeError
 from .evaluation import NOTHING, Evaluation, Known, NeedError, Needs
 from .group import find_winner, read_winner
 from .holdout import NOT_HELD, Held, find_new, is_held, judge_holdouts
-from .plan import Feature, FlagDecision, FmePlan, Impression, Member, Rule, Step
+from .plan import Feature, FlagDecision, FMEPlan, Impression, Member, Rule, RuleResult
 from .record import FeatureRecord
-from .user import FmeUser
+from .user import FlagUser
 
 INSIDE_HOLDOUT = 1
 OUTSIDE_HOLDOUT = 2
@@ -27,7 +27,7 @@ _NOBODY: Member = (-1, None)
 
 
 def decide_feature(
-    plan: FmePlan, feature_key: str, user: FmeUser, known: Known = NOTHING
+    plan: FMEPlan, feature_key: str, user: FlagUser, known: Known = NOTHING
 ) -> FlagDecision | Needs:
     """Decide one flag for one user.
 
@@ -106,13 +106,13 @@ def _decide_afresh(
 
 def _give(
     feature: Feature,
-    rollout: Step | None,
+    rollout: RuleResult | None,
     record: FeatureRecord | None,
     held: Held,
     evaluation: Evaluation,
 ) -> FlagDecision:
     """Go on with the experiments once it is known what the rollout gives; note what has to be stored."""
-    experiment: Step | None = None
+    experiment: RuleResult | None = None
     if rollout is None or rollout.variation is not None:
         evaluation.admitted = feature
         if rollout is not None and rollout.rule is None and feature.needs_details:
@@ -131,7 +131,9 @@ def _spare(feature: Feature, record: FeatureRecord) -> Held:
     return Held(tuple((one, False) for one in find_new(feature, record)))
 
 
-def _find_stored(record: FeatureRecord, evaluation: Evaluation) -> tuple[Step | None, Step | None]:
+def _find_stored(
+    record: FeatureRecord, evaluation: Evaluation
+) -> tuple[RuleResult | None, RuleResult | None]:
     """Return the experiment and the rollout on record. Where an experiment is on record, its rollout is not used."""
     experiment, rollout = record.experiment, record.rollout
     if experiment is not None and experiment.variation_id:
@@ -142,7 +144,7 @@ def _find_stored(record: FeatureRecord, evaluation: Evaluation) -> tuple[Step | 
 
 
 def _settle(
-    feature: Feature, stored: Step, record: FeatureRecord, evaluation: Evaluation
+    feature: Feature, stored: RuleResult, record: FeatureRecord, evaluation: Evaluation
 ) -> FlagDecision:
     """Give the experiment on record."""
     held = _spare(feature, record)
@@ -195,9 +197,11 @@ def _store(
     evaluation.write(feature.key, held.extend(new), feature.id)
 
 
-def _try_rules(rules: Iterable[Rule], feature: Feature, evaluation: Evaluation) -> Step | None:
-    """Return the step of the first rule that passes, also if its traffic refuses the user; else the last refusal."""
-    refusal: Step | None = None
+def _try_rules(
+    rules: Iterable[Rule], feature: Feature, evaluation: Evaluation
+) -> RuleResult | None:
+    """Return the result of the first rule that passes, also if its traffic refuses the user; else the last refusal."""
+    refusal: RuleResult | None = None
     winners: dict[str, Member] = {}
     for rule in rules:
         forced = find_forced(rule, evaluation) if rule.whitelist else None
@@ -216,22 +220,24 @@ def _try_rules(rules: Iterable[Rule], feature: Feature, evaluation: Evaluation) 
     return refusal
 
 
-def find_forced(rule: Rule, evaluation: Evaluation) -> Step | None:
-    """Return the step of the variation that whitelisting forces on the user, if any.
+def find_forced(rule: Rule, evaluation: Evaluation) -> RuleResult | None:
+    """Return the result of the variation that whitelisting forces on the user, if any.
 
     If several match, the user's bucket value chooses among them by their weights, rescaled to 100 percent.
     """
     variables = evaluation.user.variation_targeting_variables
-    matches = [step for holds, step in rule.whitelist if holds(variables, evaluation)]
+    matches = [result for holds, result in rule.whitelist if holds(variables, evaluation)]
     if len(matches) < 2:
         return matches[0] if matches else None
-    shares = [(step.variation.weight, step) for step in matches if step.variation is not None]
+    shares = [
+        (result.variation.weight, result) for result in matches if result.variation is not None
+    ]
     return draw(rescale(shares), rule.whitelist_prefix + evaluation.user.hash_bytes)
 
 
 def _judge_member(
     rule: Rule, feature: Feature, evaluation: Evaluation, winners: dict[str, Member]
-) -> Step | None:
+) -> RuleResult | None:
     """Return the refusal if the user does not pass segment and group of *rule*, which is in one, else None.
 
     Args:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from .plan import Feature, FmePlan, Group, Rule
+from .plan import Feature, FMEPlan, Group, Rule
 from .record import FeatureRecord
-from .user import Details, FmeUser
+from .user import Details, FlagUser
 
 Records: TypeAlias = Mapping[str, FeatureRecord | None]
 
@@ -96,7 +96,7 @@ class Evaluation:
     names_user = True
     admitted: Feature | None = None
 
-    def __init__(self, plan: FmePlan, user: FmeUser, known: Known) -> None:
+    def __init__(self, plan: FMEPlan, user: FlagUser, known: Known) -> None:
         self.plan = plan
         self.user = user
         self.records = known.records

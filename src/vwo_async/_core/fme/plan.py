@@ -76,7 +76,7 @@ class Variation:
         return f"<Variation {self.campaign_key!r} {self.name!r}>"
 
 
-class Step:
+class RuleResult:
     """What one rule gives to a user, or why it gives nothing; shared by all users.
 
     Attributes:
@@ -139,8 +139,8 @@ class FlagDecision:
     def __init__(
         self,
         feature: Feature | None,
-        rollout: Step | None = None,
-        experiment: Step | None = None,
+        rollout: RuleResult | None = None,
+        experiment: RuleResult | None = None,
         reason: Reason = Reason.NO_RULE,
     ) -> None:
         self.feature = feature
@@ -175,13 +175,13 @@ class FlagDecision:
 
 
 def _list_impressions(
-    feature: Feature | None, rollout: Step | None, experiment: Step | None
+    feature: Feature | None, rollout: RuleResult | None, experiment: RuleResult | None
 ) -> Iterator[Impression]:
     given = [one for one in (rollout, experiment) if one is not None and one.variation is not None]
-    for step in given:
+    for result in given:
         # What is on record was reported when it was stored.
-        if step.reason is not Reason.STORED and step.variation is not None:
-            yield Impression(step.variation.campaign_id, step.variation.id)
+        if result.reason is not Reason.STORED and result.variation is not None:
+            yield Impression(result.variation.campaign_id, result.variation.id)
     is_settled = experiment is not None and experiment.reason is Reason.STORED
     if feature is not None and feature.impact_campaign_id is not None and not is_settled:
         yield Impression(feature.impact_campaign_id, IMPACT_ON if given else IMPACT_OFF)
@@ -243,9 +243,9 @@ class Rule:
         percent_traffic: 0..100.
         bucket_prefix: Prefix of the hashed bytes in the seed of the bucket.
         ranges: The owners of the bucket values.
-        not_in_segment: The step of a user who does not pass the segment.
-        not_winner: The step of a user whom another rule of the group has.
-        whitelist: (predicate, step) for each variation that can be forced.
+        not_in_segment: The result of a user who does not pass the segment.
+        not_winner: The result of a user whom another rule of the group has.
+        whitelist: (predicate, result) for each variation that can be forced.
         whitelist_prefix: Prefix of the hashed bytes in the seed of the traffic, which also chooses among
             forced variations.
         group_id: The id of its group, if any.
@@ -295,8 +295,8 @@ class Rule:
         chosen = _narrow(campaign, rule.variation_id)
         variations = {one.id: Variation(campaign, one) for one in campaign.variations}
         self.variations = tuple(variations[one.id] for one in chosen)
-        self.not_in_segment = Step(self, None, Reason.NOT_IN_SEGMENT)
-        self.not_winner = Step(self, None, Reason.NOT_GROUP_WINNER)
+        self.not_in_segment = RuleResult(self, None, Reason.NOT_IN_SEGMENT)
+        self.not_winner = RuleResult(self, None, Reason.NOT_GROUP_WINNER)
         self.whitelist = self._compile_whitelist(campaign, chosen)
         if campaign.type == TESTING:
             self._compile_test(settings, campaign, chosen, variations)
@@ -308,14 +308,14 @@ class Rule:
 
     def _compile_whitelist(
         self, campaign: model.Campaign, chosen: Sequence[model.Variation]
-    ) -> tuple[tuple[Predicate, Step], ...]:
+    ) -> tuple[tuple[Predicate, RuleResult], ...]:
         if campaign.type != TESTING or not campaign.is_forced_variation_enabled:
             return ()
         hashes = campaign.is_user_list_enabled
         predicates = [compile_fme_segment(one.segments, hashes_user_list=hashes) for one in chosen]
         pairs = zip(predicates, self.variations, strict=True)
         return tuple(
-            (predicate, Step(self, variation, Reason.WHITELISTED))
+            (predicate, RuleResult(self, variation, Reason.WHITELISTED))
             for predicate, variation in pairs
             if predicate is not None
         )
@@ -329,13 +329,13 @@ class Rule:
     ) -> None:
         """A testing rule is judged by its campaign. Its ranges are those of all variations of the campaign."""
         name = campaign.salt or str(campaign.id)
-        steps = [
-            Step(self, variations[one.id], Reason.ASSIGNED)
+        results = [
+            RuleResult(self, variations[one.id], Reason.ASSIGNED)
             if one in chosen
-            else Step(self, None, Reason.NO_VARIATION)
+            else RuleResult(self, None, Reason.NO_VARIATION)
             for one in campaign.variations
         ]
-        shares = zip((one.weight for one in campaign.variations), steps, strict=True)
+        shares = zip((one.weight for one in campaign.variations), results, strict=True)
         seed, bucket_seed = f"{name}_".encode(), f"{name}_{settings.account_id}_".encode()
         self._set_bucketer(seed, campaign.percent_traffic or 0, bucket_seed, Ranges(shares))
         self.segment_tree = campaign.segments
@@ -345,28 +345,28 @@ class Rule:
 
     def _compile_single(self, campaign: model.Campaign, first: model.Variation) -> None:
         """A rollout or personalize rule is judged by its first variation, whose weight is the traffic."""
-        step = Step(self, self.variations[0], Reason.ASSIGNED)
+        result = RuleResult(self, self.variations[0], Reason.ASSIGNED)
         seed = f"{first.salt or campaign.id}_".encode()
-        self._set_bucketer(seed, first.weight, seed, Ranges([(100, step)]))
+        self._set_bucketer(seed, first.weight, seed, Ranges([(100, result)]))
         self.segment_tree = first.segments
         self.segment = compile_fme_segment(
             first.segments, hashes_user_list=campaign.is_user_list_enabled
         )
 
     def _set_bucketer(
-        self, seed: bytes, traffic: float, bucket_seed: bytes, ranges: Ranges[Step]
+        self, seed: bytes, traffic: float, bucket_seed: bytes, ranges: Ranges[RuleResult]
     ) -> None:
         self.whitelist_prefix = seed
         self.percent_traffic, self.bucket_prefix = traffic, bucket_seed
         self.ranges = ranges
-        self.bucketer: Bucketer[Step] = Bucketer(
+        self.bucketer: Bucketer[RuleResult] = Bucketer(
             seed,
             traffic,
             bucket_seed,
             1,
             ranges,
-            not_in_traffic=Step(self, None, Reason.NOT_IN_TRAFFIC),
-            unowned=Step(self, None, Reason.NO_VARIATION),
+            not_in_traffic=RuleResult(self, None, Reason.NOT_IN_TRAFFIC),
+            unowned=RuleResult(self, None, Reason.NO_VARIATION),
         )
 
     def _join_group(self, settings: model.FMESettings) -> None:
@@ -487,15 +487,17 @@ class Feature:
         self.watched_ids = frozenset[int]().union(
             *map(find_feature_ids, trees), *(one.watched_ids for one in holdouts)
         )
-        self._decisions: dict[tuple[Step | None, Step | None], FlagDecision] = {}
+        self._decisions: dict[tuple[RuleResult | None, RuleResult | None], FlagDecision] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
         """All rules, the rollout rules first."""
         return (*self.rollout_rules, *self.experiment_rules)
 
-    def find_decision(self, rollout: Step | None, experiment: Step | None) -> FlagDecision:
-        """Return the decision that these two steps lead to; there are few, and each is made once."""
+    def find_decision(
+        self, rollout: RuleResult | None, experiment: RuleResult | None
+    ) -> FlagDecision:
+        """Return the decision that these two results lead to; there are few, and each is made once."""
         pair = (rollout, experiment)
         decision = self._decisions.get(pair)
         if decision is None:
@@ -506,7 +508,7 @@ class Feature:
         return f"<Feature {self.key!r}>"
 
 
-class FmePlan:
+class FMEPlan:
     """A whole v2 settings file compiled; immutable by convention and replaced as a whole.
 
     Attributes:
@@ -538,7 +540,7 @@ class FmePlan:
             features.append(Feature(settings, feature, campaigns, holdouts))
         self.features: Mapping[str, Feature] = {one.key: one for one in features}
         self.features_by_id: Mapping[int, Feature] = {one.id: one for one in features}
-        self._stored: dict[tuple[str, int], Step] = {}
+        self._stored: dict[tuple[str, int], RuleResult] = {}
         self._campaigns = {one.key: one for one in reversed(settings.campaigns)}
         self._rules: dict[str, list[Rule]] = {}
         for rule in (rule for feature in features for rule in feature.rules):
@@ -546,30 +548,30 @@ class FmePlan:
         _link_groups(settings, features)
         self.notes = tuple(_note(settings, campaigns, pause))
 
-    def find_stored(self, stored: StoredVariation) -> Step | None:
-        """Return the step that gives the variation on record, None if it is no longer there."""
+    def find_stored(self, stored: StoredVariation) -> RuleResult | None:
+        """Return the result that gives the variation on record, None if it is no longer there."""
         if stored.variation_id is None:
             return None
         name = (stored.key, stored.variation_id)
-        step = self._stored.get(name)
-        if step is None:
-            step = self._make_stored(stored.key, stored.variation_id)
-            if step is not None:
+        result = self._stored.get(name)
+        if result is None:
+            result = self._make_stored(stored.key, stored.variation_id)
+            if result is not None:
                 # Only for what is in the file: records could name anything.
-                self._stored[name] = step
-        return step
+                self._stored[name] = result
+        return result
 
-    def _make_stored(self, key: str, variation_id: int) -> Step | None:
+    def _make_stored(self, key: str, variation_id: int) -> RuleResult | None:
         """The campaign's own key goes first, then the Python SDK's form of it."""
         campaign = self._campaigns.get(key)
         if campaign is not None:
             for variation in campaign.variations:
                 if variation.id == variation_id:
-                    return Step(None, Variation(campaign, variation), Reason.STORED)
+                    return RuleResult(None, Variation(campaign, variation), Reason.STORED)
         for rule in self._rules.get(key, ()):
             for one in rule.variations:
                 if one.id == variation_id:
-                    return Step(None, one, Reason.STORED)
+                    return RuleResult(None, one, Reason.STORED)
         return None
 
     def list_record_keys(self, feature: Feature) -> tuple[str, ...]:
@@ -588,9 +590,9 @@ class FmePlan:
 
 def compile_fme_plan(
     settings: model.FMESettings, pause: Callable[[], object] = lambda: None
-) -> FmePlan:
+) -> FMEPlan:
     """Return the plan of *settings*; *pause* is called between two small steps."""
-    return FmePlan(settings, pause)
+    return FMEPlan(settings, pause)
 
 
 def _is_usable(rule: model.Rule, campaigns: Mapping[int, model.Campaign]) -> bool:

@@ -38,7 +38,7 @@ from .device import (
     read_device_pattern,
 )
 from .operand import compile_fme_operand, compile_version_operand
-from .user import Details, FmeUser, Texts
+from .user import Details, FlagUser, Texts
 
 PLACES = frozenset({"country", "region", "city"})
 DEVICES = frozenset({"os", "browser_string", "device_type", "device"})
@@ -63,7 +63,7 @@ class Subject(Protocol):
     """What the leaves of a segment ask about, besides the custom variables."""
 
     @property
-    def user(self) -> FmeUser:
+    def user(self) -> FlagUser:
         """The user."""
         ...
 

@@ -14,13 +14,13 @@ from .decision import decide_feature, find_forced, is_winner
 from .evaluation import Evaluation, Known, NeedError, Needs
 from .group import find_winner, read_winner
 from .holdout import judge_holdouts
-from .plan import Feature, FlagDecision, FmePlan, Holdout, Member, Rule
+from .plan import Feature, FlagDecision, FMEPlan, Holdout, Member, Rule
 from .segment import PLACES, compile_fme_segment
-from .user import FmeUser
+from .user import FlagUser
 
 
 def trace_feature(
-    plan: FmePlan, feature_key: str, user: FmeUser, known: Known
+    plan: FMEPlan, feature_key: str, user: FlagUser, known: Known
 ) -> FlagExplanation | Needs:
     """Return the explanation of a decision, or what it needs; same arguments as `decide_feature`."""
     decision = decide_feature(plan, feature_key, user, known)

@@ -31,7 +31,7 @@ class Details(NamedTuple):
         return "<Details>"
 
 
-class FmeUser(User):
+class FlagUser(User):
     """The user of one FME call; made once per call and never changed.
 
     Attributes:

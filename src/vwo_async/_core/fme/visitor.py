@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..visitor import Namer
-from .user import FmeUser
+from .user import FlagUser
 
 WEB_ID_LENGTH = 33
 _WEB_ID = re.compile(r"[DJ][0-9A-Fa-f]{32}").fullmatch
@@ -17,7 +17,7 @@ def is_web_id(user_id: str) -> bool:
 
 
 def find_visitor_id(
-    user: FmeUser, name_visitor: Namer, *, is_web_connectivity_enabled: bool
+    user: FlagUser, name_visitor: Namer, *, is_web_connectivity_enabled: bool
 ) -> str:
     """Return the id under which VWO knows *user*.
 

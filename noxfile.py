@@ -39,7 +39,7 @@ def install(session: nox.Session, *groups: str) -> None:
         "-q",
         *nox.project.dependency_groups(PROJECT, *groups),
         "-e",
-        ".[aiohttp,collector,httpx2,postgres,psycopg,re2,redis,sqlite]",
+        f".[{','.join(PROJECT['project']['optional-dependencies'])}]",
     )
 
 

@@ -53,6 +53,10 @@ ALLOWED: dict[str, set[str]] = {
     "testing": {"values", "_testing"},
     "_collector": set(),
     "collector": {"values", "_collector"},
+    # What frameworks and services need around the clients: each builds on what every service may use.
+    "sync": {"", "values", "storage"},
+    "per_loop": {"", "values"},
+    "integrations": {"", "values", "storage", "webhook", "testing", "sync"},
 }
 # One value may be needed by another.
 VALUE_IMPORTS = {

@@ -11,11 +11,18 @@ _SQL = ("sqlalchemy", "greenlet")
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("aiohttp",),
     "collector": ("starlette", "uvicorn"),
+    "fastapi": ("fastapi",),
     "httpx2": ("httpx2", "httpcore2"),
+    "litestar": ("litestar",),
+    "openfeature": ("openfeature",),
+    "opentelemetry": ("opentelemetry",),
     "postgres": (*_SQL, "asyncpg"),
     "psycopg": (*_SQL, "psycopg"),
+    "quart": ("quart",),
     "redis": ("redis",),
+    "sentry": ("sentry_sdk",),
     "sqlite": (*_SQL, "aiosqlite"),
+    "starlette": ("starlette",),
 }
 
 

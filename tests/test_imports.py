@@ -54,8 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "_collector": set(),
     "collector": {"values", "_collector"},
     # What frameworks and services need around the clients: each builds on what every service may use.
-    "sync": {"", "values", "storage"},
-    "per_loop": {"", "values"},
+    "sync": {"", "values"},
     "integrations": {"", "values", "storage", "webhook", "testing", "sync"},
 }
 # One value may be needed by another.

@@ -111,6 +111,14 @@ class Event(Receipt):
         return self._visitor_id
 
 
+def read_user_id(event: Event) -> str:
+    """Return the id of the user an event is about; empty for one from before this process.
+
+    No attribute of the event, since callers get events as receipts.
+    """
+    return getattr(event, "_id_bytes", b"").decode()
+
+
 class _ClassicEvent(Event):
     """What the events of the classic endpoints share."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .._core.api_method import TRACK
 from .._core.decision import decide
@@ -40,8 +40,13 @@ from .engine import ClientEngine, Engine
 from .reporter import delivery_of
 from .snapshot import Snapshot
 from .stored_records import StoredRecords
+from .track_stored import track_stored
 
 # The quick path
+
+
+QuickTarget: TypeAlias = tuple[Campaign, Goal, Revenue]
+"""What a quick path needs of a call, beside its user."""
 
 
 def find_quick(
@@ -50,13 +55,7 @@ def find_quick(
     campaign_key: object,
     goal_identifier: object,
     revenue_value: object,
-    *,
-    goal_type_to_track: object,
-    should_track_returning_user: object,
-    user_storage_data: object,
-    meta_data: object,
-    event_properties: object,
-) -> tuple[Campaign, Goal, Revenue] | None:
+) -> QuickTarget | None:
     """Return campaign, goal and revenue of a call without further options, which is most calls.
 
     The arguments are those of `VWOClient.track`, as the caller gave them.
@@ -71,11 +70,6 @@ def find_quick(
         engine.consent.is_asked
         or type(campaign_key) is not str
         or type(goal_identifier) is not str
-        or goal_type_to_track is not None
-        or should_track_returning_user is not None
-        or user_storage_data is not None
-        or meta_data is not None
-        or event_properties is not None
         or user.notes
     ):
         return None
@@ -87,6 +81,23 @@ def find_quick(
     if not goal.is_revenue:
         return campaign, goal, None
     return (campaign, goal, revenue) if revenue else None
+
+
+async def track_quickly(engine: Engine, user: User, target: QuickTarget) -> TrackResult | None:
+    """Track the conversion of one campaign on a quick path, and wait for storage or outbox.
+
+    Returns:
+        The result as it is before delivery; None if the full path has to be taken, and nothing was done.
+    """
+    if engine.has_stored_path:
+        return await track_stored(engine, user, *target)
+    if not engine.has_quick_path:
+        return None
+    result = track_now(engine, user, *target)
+    kept = engine.reporter.keep_quickly(result)
+    if kept is not None:
+        await kept
+    return result
 
 
 def track_now(
@@ -225,20 +236,20 @@ async def count(
     claims, reporter = engine.claims, engine.reporter
     drafts = Drafts(reporter, partial(make_events, snapshot, call, is_batch_only=is_batch_only))
     accepted: Sequence[Accepted] = ()
-    kept: Sequence[Conversion] = ()
+    claimed: Sequence[Conversion] = ()
     try:
         owned = await claims.choose_owners(call, conversions, stored_records)
         await drafts.keep(owned)
-        kept, lost = await claims.claim(call, owned, stored_records)
-        if not kept:
-            return Counted(lost, NO_DELIVERY)
-        events = await drafts.choose(kept)
-        for one in kept:
+        claimed, refused = await claims.claim(call, owned, stored_records)
+        if not claimed:
+            return Counted(refused, NO_DELIVERY)
+        events = await drafts.choose(claimed)
+        for one in claimed:
             engine.tell_integration(snapshot, one.decision, call.user, TRACK, call.goal_identifier)
         receipts = reporter.put(events)
-        accepted, no_room = sort_receipts(kept, receipts)
+        accepted, no_room = sort_receipts(claimed, receipts)
     finally:
-        claims.withdraw(_list_unused_claims(kept, accepted))
+        claims.withdraw(_list_unused_claims(claimed, accepted))
         drafts.take_back(one.receipt for one in accepted)
     recorded = reporter.keep(
         [one for one in receipts or () if not drafts.is_kept(one)],
@@ -248,7 +259,7 @@ async def count(
     if recorded is not None:
         await recorded
     tracked = {one.conversion.campaign.key: one.conversion.accept(one.receipt) for one in accepted}
-    return Counted({**lost, **no_room, **tracked}, delivery_of(receipts))
+    return Counted({**refused, **no_room, **tracked}, delivery_of(receipts))
 
 
 def sort_receipts(
@@ -273,9 +284,9 @@ def sort_receipts(
     return accepted, refused
 
 
-def _list_unused_claims(kept: Iterable[Conversion], accepted: Iterable[Accepted]) -> list[Claim]:
+def _list_unused_claims(claimed: Iterable[Conversion], accepted: Iterable[Accepted]) -> list[Claim]:
     used = {one.conversion.campaign.key for one in accepted}
-    return [one.claim for one in kept if one.owner and one.campaign.key not in used]
+    return [one.claim for one in claimed if one.owner and one.campaign.key not in used]
 
 
 def make_events(

@@ -656,7 +656,7 @@ NOTHING_FOR = [
         "of type VISUAL_AB: call activate, get_variation_name, track",
     ),
     ("activate", "mab", "a multi-armed bandit, without a user storage"),
-    ("get_variation_name", "chekout", "a key that no campaign has"),
+    ("get_variation_name", "chekout", "the settings have no campaign 'chekout'"),
 ]
 
 

@@ -69,7 +69,7 @@ ALLOWED: dict[str, set[str]] = {
     "collector": {"values", "_collector"},
     # What frameworks and services need around the clients: each builds on what every service may use.
     "sync": {"", "values"},
-    "integrations": {"", "values", "storage", "webhook", "testing", "sync"},
+    "integrations": {"", "values", "storage", "_client", "webhook", "testing", "sync"},
 }
 # One value may be needed by another.
 VALUE_IMPORTS = {

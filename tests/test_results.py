@@ -375,6 +375,7 @@ async def test_every_result_has_a_plain_form() -> None:
         "reason": "assigned",
         "is_feature_enabled": False,
         "variables": {},
+        "campaign_type": "VISUAL_AB",
     }
     assert flushed.as_json() == {
         "events": 0,
@@ -500,7 +501,8 @@ def test_pydantic_reads_and_writes_values() -> None:
         ("activate", call_options.ActivateOptions),
         ("get_variation_name", call_options.DecideOptions),
         ("is_feature_enabled", call_options.ActivateOptions),
-        ("get_feature_variable_value", call_options.DecideOptions),
+        ("decide", call_options.ActivateOptions),
+        ("get_feature_variable_value", call_options.VariableOptions),
         ("track", call_options.TrackOptions),
         ("decide_all", call_options.DecideAllOptions),
         ("explain", call_options.ExplainOptions),

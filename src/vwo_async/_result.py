@@ -537,21 +537,29 @@ def receipt_of_single(result: SingleTrack) -> Receipt:
 
 @dataclass(frozen=True, init=False)
 class CampaignDecision(Value):
-    """The decision of one campaign, from ``decide_all``; true where there is a variation.
+    """The decision of one campaign, from ``decide`` or ``decide_all``; true where there is a variation.
 
     Attributes:
         variation_name: The variation, or None.
         reason: How it was come by, or why there is none.
         is_feature_enabled: For a feature test or rollout, whether the feature is on.
         variables: For a feature test or rollout with a variation, its variables by key, cast by type.
+        campaign_type: ``VISUAL_AB``, ``FEATURE_TEST`` or ``FEATURE_ROLLOUT``; empty where no campaign was decided.
     """
 
-    __slots__ = ("is_feature_enabled", "reason", "variables", "variation_name")
+    __slots__ = (
+        "campaign_type",
+        "is_feature_enabled",
+        "reason",
+        "variables",
+        "variation_name",
+    )
 
     variation_name: str | None
     reason: Reason
     is_feature_enabled: bool
     variables: Mapping[str, Any]
+    campaign_type: str
 
     def __init__(
         self,
@@ -559,23 +567,29 @@ class CampaignDecision(Value):
         reason: Reason,
         is_feature_enabled: bool = False,  # noqa: FBT002 - a field like the others
         variables: Mapping[str, Any] | None = None,
+        campaign_type: str = "",
     ) -> None:
         _set_decided_name(self, variation_name)
         _set_decided_reason(self, reason)
         _set_is_feature_enabled(self, is_feature_enabled)
         _set_variables(self, {} if variables is None else variables)
+        _set_campaign_type(self, campaign_type)
 
     def __bool__(self) -> bool:
         return self.variation_name is not None
 
     def __reduce__(self) -> tuple[Any, ...]:
         own = self.variation_name, self.reason, self.is_feature_enabled, self.variables
-        return CampaignDecision, own
+        return CampaignDecision, (*own, self.campaign_type)
 
 
-_set_decided_name, _set_decided_reason, _set_is_feature_enabled, _set_variables = setters_of(
-    CampaignDecision
-)
+(
+    _set_decided_name,
+    _set_decided_reason,
+    _set_is_feature_enabled,
+    _set_variables,
+    _set_campaign_type,
+) = setters_of(CampaignDecision)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class ApiNames(NamedTuple):
 _BOTH = frozenset({"flush_events", "refresh_settings", "set_opt_out"})
 FULLSTACK = ApiNames(
     "VWOClient",
-    frozenset({"activate", "is_feature_enabled", "push", "track"}),
+    frozenset({"activate", "decide", "is_feature_enabled", "push", "track"}),
     _BOTH
     | {
         "decide_all",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -18,6 +18,7 @@ from .options import Options
 EngineT = TypeVar("EngineT", bound=ClientEngine[Any])
 SettingsT = TypeVar("SettingsT")
 OptionsT = TypeVar("OptionsT", bound=Options)
+ResultT = TypeVar("ResultT")
 
 
 class Client(Generic[EngineT]):
@@ -198,6 +199,40 @@ class Client(Generic[EngineT]):
         if self._options.strict:
             raise error
         log_warning("%s: %s", name, error)
+
+
+def engine_of(client: Client[EngineT]) -> EngineT:
+    """Return the engine of a client."""
+    return client._engine  # noqa: SLF001 - of the class above
+
+
+def run_now(
+    client: Client[Any], make: Callable[[], Coroutine[Any, Any, ResultT]]
+) -> ResultT | None:
+    """Run a call of a client to its end, here and now; None where it has something to wait for.
+
+    Args:
+        client: The client, whose event loop runs in this thread.
+        make: Returns a call that awaits no delivery.
+
+    Raises:
+        ClosedError: The client was closed, or belongs to another loop.
+        RuntimeError: No event loop runs in this thread.
+    """
+    engine = engine_of(client)
+    if engine.enter():
+        # Whoever cannot wait for a turn of his own takes a longer one.
+        engine.loop_share.begin()
+    if not engine.answers_at_once:
+        return None
+    call = make()
+    try:
+        call.send(None)
+    except StopIteration as done:
+        result: ResultT = done.value
+        return result
+    call.close()
+    return None
 
 
 def read_launch(

@@ -42,13 +42,23 @@ class ExplainOptions(DecideAllOptions, total=False):
 
 
 class DecideOptions(DecideAllOptions, total=False):
-    """Of `VWOClient.get_variation_name` and `VWOClient.get_feature_variable_value`.
+    """Of `VWOClient.get_variation_name`.
 
     Attributes:
         meta_data: Stored with the decision.
     """
 
     meta_data: Mapping[str, Any] | None
+
+
+class VariableOptions(DecideOptions, total=False):
+    """Of `VWOClient.get_feature_variable_value`.
+
+    Attributes:
+        default: Returned where the user has no value.
+    """
+
+    default: Any
 
 
 class VisitorOptions(TypedDict, total=False):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from .._core import api_method as apis
 from .._core.api_method import Api
-from .._core.feature_variable import is_enabled, read_variable
+from .._core.feature_variable import has_variable, is_enabled, read_variable
 from .._core.plan import Decision
 from .._error import InvalidInputError
 from .._explanation import Explanation
@@ -36,8 +36,10 @@ from .decide import (
     decide_all_campaigns,
     decide_campaign,
     decide_now,
+    describe_decision,
     explain_campaign,
     explain_refusal,
+    name_variation,
     report_now,
 )
 from .engine import Engine
@@ -57,6 +59,7 @@ _APIS = {
         apis.IS_FEATURE_ENABLED,
         apis.GET_FEATURE_VARIABLE_VALUE,
         apis.TRACK,
+        apis.DECIDE,
         apis.DECIDE_ALL,
     )
 }
@@ -150,9 +153,7 @@ class VWOClient(Client[Engine]):
             user_ip_address=user_ip_address,
             wait=wait,
         )
-        if decision is None or decision.variation is None:
-            return None
-        return decision.variation.name
+        return name_variation(decision)
 
     async def get_variation_name(
         self,
@@ -178,9 +179,7 @@ class VWOClient(Client[Engine]):
             user_storage_data=user_storage_data,
             meta_data=meta_data,
         )
-        if decision is None or decision.variation is None:
-            return None
-        return decision.variation.name
+        return name_variation(decision)
 
     get_variation = get_variation_name
 
@@ -216,7 +215,7 @@ class VWOClient(Client[Engine]):
             user_ip_address=user_ip_address,
             wait=wait,
         )
-        if decision is None or decision.variation is None:
+        if isinstance(decision, Reason) or decision.variation is None:
             return False
         return is_enabled(decision.campaign, decision.variation)
 
@@ -226,14 +225,15 @@ class VWOClient(Client[Engine]):
         variable_key: str,
         user_id: str,
         *,
+        default: Any = None,
         custom_variables: Variables | None = None,
         variation_targeting_variables: Variables | None = None,
         user_storage_data: Mapping[str, Any] | None = None,
         meta_data: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Return the value of a feature variable for the user, None where there is none; report nothing.
+        """Return the value of a feature variable for the user, *default* where there is none; report nothing.
 
-        See `activate` for the arguments. Values are cast by the variable's type as in the Node SDK.
+        See `activate` for the other arguments. Values are cast by the variable's type as in the Node SDK.
         Follows the official ``getFeatureVariableValue``.
         """
         try:
@@ -241,7 +241,7 @@ class VWOClient(Client[Engine]):
         except InvalidInputError as error:
             self._engine.enter()
             self._refuse(apis.GET_FEATURE_VARIABLE_VALUE.name, error)
-            return None
+            return default
         decision = await self._decide(
             apis.GET_FEATURE_VARIABLE_VALUE,
             campaign_key,
@@ -251,9 +251,47 @@ class VWOClient(Client[Engine]):
             user_storage_data=user_storage_data,
             meta_data=meta_data,
         )
-        if decision is None or decision.variation is None:
-            return None
-        return read_variable(decision.campaign, decision.variation, variable_key)
+        if isinstance(decision, Reason) or decision.variation is None:
+            return default
+        campaign = decision.campaign
+        if not has_variable(campaign, decision.variation, variable_key):
+            self._engine.unknown_keys.add("variable", variable_key, campaign.key)
+        value = read_variable(campaign, decision.variation, variable_key)
+        return default if value is None else value
+
+    async def decide(
+        self,
+        campaign_key: str,
+        user_id: str,
+        *,
+        custom_variables: Variables | None = None,
+        variation_targeting_variables: Variables | None = None,
+        should_track_returning_user: bool | None = None,
+        user_storage_data: Mapping[str, Any] | None = None,
+        meta_data: Mapping[str, Any] | None = None,
+        user_agent: str | None = None,
+        user_ip_address: str | None = None,
+        wait: bool | None = None,
+    ) -> CampaignDecision:
+        """Assign a variation of a campaign of any type, report it, and return it with its reason.
+
+        What `activate` does for an A/B test and `is_feature_enabled` for a feature; with the variables of
+        a feature. See `activate` for the arguments.
+        """
+        decision = await self._decide(
+            apis.DECIDE,
+            campaign_key,
+            user_id,
+            custom_variables=custom_variables,
+            variation_targeting_variables=variation_targeting_variables,
+            should_track_returning_user=should_track_returning_user,
+            user_storage_data=user_storage_data,
+            meta_data=meta_data,
+            user_agent=user_agent,
+            user_ip_address=user_ip_address,
+            wait=wait,
+        )
+        return describe_decision(decision)
 
     async def decide_all(
         self,
@@ -530,8 +568,8 @@ class VWOClient(Client[Engine]):
         user_agent: str | None = None,
         user_ip_address: str | None = None,
         wait: bool | None = None,
-    ) -> Decision | None:
-        """Decide one campaign on behalf of *api*; None for bad input, or where there is nothing to decide."""
+    ) -> Decision | Reason:
+        """Decide one campaign on behalf of *api*; a reason for bad input, or where there is nothing to decide."""
         engine = self._engine
         if engine.enter():
             await engine.next_turn()
@@ -558,7 +596,7 @@ class VWOClient(Client[Engine]):
                 campaign_key = read_name(campaign_key, "campaign_key")
         except InvalidInputError as error:
             self._refuse(api.name, error)
-            return None
+            return Reason.INVALID_INPUT
         if decision is None:
             call = DecideCall(
                 api=api,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from .._core.api_method import APIS, DECIDE_ALL, Api
+from .._core.api_method import APIS, DECIDE, DECIDE_ALL, Api
 from .._core.decision import decide, find_refusal
 from .._core.feature_variable import is_enabled, read_variables
 from .._core.lazy_plan import LazyPlan
@@ -83,22 +83,25 @@ def report_now(
     return reporter.follow(event, waits=waits)
 
 
-async def decide_campaign(engine: Engine, call: DecideCall) -> Decision | None:
+async def decide_campaign(engine: Engine, call: DecideCall) -> Decision | Reason:
     """Decide one campaign, and report and store the decision as the API method does.
 
     Returns:
-        The decision; None if the user has opted out, or the API method does not apply to the campaign.
+        The decision; a reason if the user has opted out, or the API method does not apply to the campaign.
+
+    Raises:
+        InvalidInputError: With ``strict``, if no campaign has the key.
     """
     if engine.consent.is_asked and await engine.consent.refuses(call.user.id):
-        return None
+        return Reason.OPTED_OUT
     if engine.lacks_settings:
         engine.note_lack()
-        return None
+        return Reason.NO_SETTINGS
     snapshot = engine.snapshot
     campaign = find_campaign(engine, call.campaign_key, call.api)
     if isinstance(campaign, Reason):
         _log_refusal(engine, call, campaign)
-        return None
+        return campaign
     with engine.make_stored_records(call.user, call.given_record) as stored_records:
         (decision,) = await stored_records.decide(snapshot.plan, (campaign,), call.api)
         if decision.variation is not None:
@@ -112,12 +115,16 @@ def _log_refusal(engine: Engine, call: DecideCall, reason: Reason) -> None:
     """Log what only a change of the service or its account can mend, since what the method returns is empty."""
     campaign = engine.snapshot.plan.campaigns.get(call.campaign_key)
     if campaign is None:
-        engine.refusals.add(f"{call.api.name} was given a key that no campaign has")
+        engine.unknown_keys.add("campaign", call.campaign_key)
         return
     name = f"{call.api.name} gives nothing for {campaign.key[:MAX_SHOWN_KEY]!a}"
     # Of a type that nobody knows, `settings_warnings` tells.
     if reason is Reason.CAMPAIGN_TYPE_MISMATCH and campaign.type in FULLSTACK_TYPES:
-        fitting = [one.name for one in APIS if campaign.type in one.types and one is not DECIDE_ALL]
+        fitting = [
+            one.name
+            for one in APIS
+            if campaign.type in one.types and one not in (DECIDE, DECIDE_ALL)
+        ]
         engine.refusals.add(f"{name}, of type {campaign.type}: call {', '.join(fitting)}")
     elif reason is Reason.STORAGE_REQUIRED:
         engine.refusals.add(f"{name}, a multi-armed bandit, without a user storage")
@@ -167,20 +174,30 @@ async def decide_all_campaigns(
     stored_records = engine.make_stored_records(user, given_record)
     await stored_records.prefetch(campaigns)
     decisions = await stored_records.decide(plan, campaigns, DECIDE_ALL)
-    return {one.campaign.key: _make_result(one) for one in decisions}
+    return {one.campaign.key: describe_decision(one) for one in decisions}
 
 
-def _make_result(decision: Decision) -> CampaignDecision:
+def name_variation(decision: Decision | Reason) -> str | None:
+    """Return the name of the variation that was given, None where there is none."""
+    if isinstance(decision, Reason) or decision.variation is None:
+        return None
+    return decision.variation.name
+
+
+def describe_decision(decision: Decision | Reason) -> CampaignDecision:
+    """Return what callers get of a decision, or of the reason why there is none."""
+    if isinstance(decision, Reason):
+        return CampaignDecision(None, decision)
     campaign, variation = decision.campaign, decision.variation
-    if variation is None:
-        return CampaignDecision(None, decision.reason)
-    if campaign.type == AB_TEST:
-        return CampaignDecision(variation.name, decision.reason)
+    if variation is None or campaign.type == AB_TEST:
+        name = None if variation is None else variation.name
+        return CampaignDecision(name, decision.reason, campaign_type=campaign.type)
     return CampaignDecision(
         variation.name,
         decision.reason,
         is_enabled(campaign, variation),
         read_variables(campaign, variation),
+        campaign.type,
     )
 
 

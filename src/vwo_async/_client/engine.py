@@ -35,6 +35,7 @@ from .settings_refresh import SettingsRefresh
 from .settings_update import AnySnapshot
 from .snapshot import Snapshot
 from .stored_records import StoredRecords
+from .unknown_key import UnknownKeys
 
 # The share of the close time-out that is kept for releasing claims, and its maximum.
 CLAIMS_SHARE = 0.3
@@ -68,6 +69,7 @@ class ClientEngine(Generic[SnapshotT]):
         refuses: Whether nothing is decided where the storage fails.
         has_outbox: Whether there is an outbox.
         lacks_settings: Whether there are no settings yet.
+        unknown_keys: Takes the keys of calls that the settings do not have.
         loop_share: How long calls have held the current turn of the loop.
         settings_refresh: Keeps the settings fresh.
     """
@@ -97,6 +99,7 @@ class ClientEngine(Generic[SnapshotT]):
         self.refuses = options.on_storage_error == "refuse"
         self.claims = ConversionClaims(self.storage, refuses=self.refuses)
         self.has_outbox = options.outbox is not None
+        self.unknown_keys = UnknownKeys(is_strict=options.strict)
         self._integration = (
             Callback(options.integrations, "integrations") if options.integrations else None
         )
@@ -170,6 +173,11 @@ class ClientEngine(Generic[SnapshotT]):
             log_warning(
                 "there are no settings yet: nothing is decided or sent until VWO gives them"
             )
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether deciding has nothing to wait for."""
+        return not (self.has_storage or self.has_outbox or self.consent.is_asked)
 
     async def close_lookups(self) -> None:
         """Close what asks other servers about users; it must not take long."""

@@ -40,6 +40,8 @@ def get_flag_now(engine: FMEEngine, feature_key: str, user: CallUser) -> Flag:
     factory = snapshot.event_factory
     decision = decide_feature(snapshot.plan, feature_key, user, NOTHING)
     assert isinstance(decision, FlagDecision)
+    if decision.feature is None:
+        engine.unknown_keys.add("feature", feature_key)
     session_id = user.session_id or factory.find_session(0)
     delivery = _report(engine, snapshot, decision, user, session_id)
     visitor = factory.find_visitor(user)
@@ -60,6 +62,8 @@ async def get_flag(engine: FMEEngine, feature_key: str, named: CallUser) -> Flag
     visitor = snapshot.event_factory.find_visitor(user)
     with engine.make_stored_records(user, None) as stored_records:
         (decision,) = await _decide(snapshot, [feature_key], user, stored_records, lookup)
+        if decision.feature is None:
+            engine.unknown_keys.add("feature", feature_key)
         if stored_records.has_failed and engine.refuses:
             notes = (*user.notes, *lookup.notes, *stored_records.notes)
             return _fail_flag(feature_key, notes, session_id, visitor)

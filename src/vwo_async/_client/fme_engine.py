@@ -83,6 +83,11 @@ class FMEEngine(ClientEngine[FMESnapshot]):
             return None
         return own
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether deciding has nothing to wait for."""
+        return self._gateway is None and super().answers_at_once
+
     async def close_lookups(self) -> None:
         """Ask the gateway nothing any more."""
         if self._gateway is not None:

@@ -42,6 +42,7 @@ async def track_event(
         return TrackResult.refused(event_name, Reason.NO_SETTINGS)
     snapshot = engine.snapshot
     if event_name not in snapshot.event_names:
+        engine.unknown_keys.add("metric of the event", event_name)
         return TrackResult.refused(event_name, Reason.EVENT_NOT_FOUND)
     event = snapshot.event_factory.make_metric(
         user, event_name, properties, session_id=user.session_id

@@ -140,6 +140,9 @@ async def track_conversions(engine: Engine, call: TrackCall) -> TrackResult:
     snapshot = engine.snapshot
     targets = await _find_targets(snapshot.plan, call, has_storage=engine.has_storage)
     open_targets, not_open = sort_targets(snapshot.plan, call, targets)
+    _name_unknown(engine, call, not_open)
+    if not targets:
+        engine.unknown_keys.add("goal", call.goal_identifier)
     if not open_targets:
         return TrackResult(not_open, notes=call.notes)
     with engine.make_stored_records(call.user, call.given_record) as stored_records:
@@ -157,6 +160,19 @@ async def track_conversions(engine: Engine, call: TrackCall) -> TrackResult:
     in_order = {target.key: results[target.key] for target in targets}
     notes = (*call.notes, *stored_records.notes)
     return TrackResult(in_order, counted.delivery, notes=notes)
+
+
+def _name_unknown(engine: Engine, call: TrackCall, refused: Refused) -> None:
+    """Take note of keys that the settings do not have.
+
+    Raises:
+        InvalidInputError: With ``strict``.
+    """
+    for key, result in refused.items():
+        if result.reason is Reason.CAMPAIGN_NOT_FOUND:
+            engine.unknown_keys.add("campaign", key)
+        elif result.reason is Reason.GOAL_NOT_FOUND:
+            engine.unknown_keys.add("goal", call.goal_identifier, key)
 
 
 async def _find_targets(plan: Plan, call: TrackCall, *, has_storage: bool) -> list[Target]:

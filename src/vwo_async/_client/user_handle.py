@@ -16,6 +16,7 @@ from .call_options import (
     ExplainOptions,
     TrackOptions,
     UserOptions,
+    VariableOptions,
     VisitorOptions,
 )
 
@@ -46,7 +47,7 @@ class ApiMethods(Protocol):
         campaign_key: str,
         variable_key: str,
         user_id: str,
-        **options: Unpack[DecideOptions],
+        **options: Unpack[VariableOptions],
     ) -> Any:
         """See `VWOClient.get_feature_variable_value`."""
         ...
@@ -69,6 +70,12 @@ class ApiMethods(Protocol):
     async def push(
         self, tag_key: Mapping[str, Any], tag_value: str, *, wait: bool | None = None
     ) -> bool: ...
+
+    async def decide(
+        self, campaign_key: str, user_id: str, **options: Unpack[ActivateOptions]
+    ) -> CampaignDecision:
+        """See `VWOClient.decide`."""
+        ...
 
     async def decide_all(
         self, user_id: str, **options: Unpack[DecideAllOptions]
@@ -139,10 +146,10 @@ class UserHandle:
         return await self._client.is_feature_enabled(campaign_key, self._id, **given)
 
     async def get_feature_variable_value(
-        self, campaign_key: str, variable_key: str, **options: Unpack[DecideOptions]
+        self, campaign_key: str, variable_key: str, **options: Unpack[VariableOptions]
     ) -> Any:
-        """Return the value of a feature variable, or None; see `VWOClient.get_feature_variable_value`."""
-        given: DecideOptions = {**self._variables, **options}
+        """Return the value of a feature variable; see `VWOClient.get_feature_variable_value`."""
+        given: VariableOptions = {**self._variables, **options}
         return await self._client.get_feature_variable_value(
             campaign_key, variable_key, self._id, **given
         )
@@ -192,6 +199,13 @@ class UserHandle:
             return bool(await client.push(tag_key, self._id, wait=wait))
         # Whatever is wrong with a key or value, the client says so.
         return bool(await client.push(tag_key, tag_value, self._id, wait=wait))
+
+    async def decide(
+        self, campaign_key: str, **options: Unpack[ActivateOptions]
+    ) -> CampaignDecision:
+        """Assign a variation, report it, and return it with its reason; see `VWOClient.decide`."""
+        given: ActivateOptions = {**self._variables, **self._visitor, **options}
+        return await self._client.decide(campaign_key, self._id, **given)
 
     async def decide_all(
         self, **options: Unpack[DecideAllOptions]

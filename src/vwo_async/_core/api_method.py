@@ -46,6 +46,7 @@ GET_FEATURE_VARIABLE_VALUE = Api(
     "getFeatureVariableValue",
     frozenset({FEATURE_TEST, FEATURE_ROLLOUT}),
 )
+DECIDE = Api("decide", "decide", FULLSTACK_TYPES, assigns=True, refuses_mab=True, sends=True)
 DECIDE_ALL = Api("decide_all", "decideAll", FULLSTACK_TYPES, assigns=True, refuses_mab=True)
 TRACK = Api("track", "track", frozenset({AB_TEST, FEATURE_TEST}), refuses_mab=True, sends=True)
 APIS = (
@@ -53,6 +54,7 @@ APIS = (
     GET_VARIATION_NAME,
     IS_FEATURE_ENABLED,
     GET_FEATURE_VARIABLE_VALUE,
+    DECIDE,
     DECIDE_ALL,
     TRACK,
 )

@@ -34,6 +34,11 @@ def read_variable(campaign: Campaign, variation: Variation, key: str) -> Any:
     return _cast(kind, value)
 
 
+def has_variable(campaign: Campaign, variation: Variation, key: str) -> bool:
+    """Tell whether there is a feature variable of that key, whatever its value."""
+    return key in _find_variables(campaign, variation)
+
+
 def read_variables(campaign: Campaign, variation: Variation) -> dict[str, Any]:
     """Return the values of all feature variables by key."""
     variables = _find_variables(campaign, variation)

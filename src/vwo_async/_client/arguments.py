@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .._core.api_method import Api
 from .._core.goal import Revenue
@@ -14,7 +14,8 @@ from .._delivery.event_factory import dump_properties
 from .._error import InvalidInputError
 from .._plain import copy_mapping, is_kind, is_plain, read_fields, read_foreign, to_plain
 from .._user import User, read_text
-from .options import GoalType, read_goal_type
+from .call_options import TrackOptions
+from .options import GoalType, Options, read_goal_type
 
 MAX_CAMPAIGN_KEYS = 1000
 MAX_DIGITS = 100
@@ -22,6 +23,7 @@ MAX_DIGITS = 100
 _AMOUNT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 NO_META_DATA: Mapping[str, Any] = {}
+RETURNING: Final = "should_track_returning_user"
 
 
 class EventProperties(NamedTuple):
@@ -135,6 +137,45 @@ def read_meta_data(value: Any) -> Mapping[str, Any]:
 
 
 # Of track
+
+
+def read_track_call(
+    launch: Options,
+    user: User,
+    campaign_key: object,
+    goal_identifier: object,
+    given: TrackOptions,
+    *,
+    waits: bool,
+) -> TrackCall:
+    """Return a `VWOClient.track` call with its arguments read.
+
+    Args:
+        launch: Launch options, for what the call leaves open.
+        user: Has what *given* says of the user.
+        campaign_key: As the caller gave it.
+        goal_identifier: As the caller gave it.
+        given: The caller's other arguments.
+        waits: Whether the call awaits delivery.
+
+    Raises:
+        InvalidInputError: One of them cannot be used.
+    """
+    goal = read_name(goal_identifier, "goal_identifier")
+    return TrackCall(
+        user=user,
+        campaign_keys=read_campaign_keys(campaign_key),
+        goal_identifier=goal,
+        goal_type=read_goal_choice(given.get("goal_type_to_track"), launch.goal_type_to_track),
+        revenue=read_revenue(given.get("revenue_value")),
+        properties=read_properties(given.get("event_properties")),
+        tracks_returning_user=read_flag(
+            given.get(RETURNING), launch.should_track_returning_user, RETURNING
+        ),
+        meta_data=read_meta_data(given.get("meta_data")),
+        given_record=read_record(given.get("user_storage_data")),
+        waits=waits,
+    )
 
 
 def read_campaign_keys(specifier: object) -> Sequence[str] | None:

@@ -21,18 +21,16 @@ from .._settings import parse_settings
 from .._user import User, Variables
 from .arguments import (
     NO_META_DATA,
+    RETURNING,
     DecideCall,
-    TrackCall,
-    read_campaign_keys,
     read_flag,
-    read_goal_choice,
     read_meta_data,
     read_name,
-    read_properties,
     read_record,
-    read_revenue,
+    read_track_call,
 )
 from .base_client import Client, read_launch
+from .call_options import TrackOptions
 from .callback import is_within_callback
 from .decide import (
     decide_all_campaigns,
@@ -45,8 +43,7 @@ from .decide import (
 from .engine import Engine
 from .options import GoalType, LaunchOptions, read_options
 from .push import push_tags, read_tags
-from .track import await_delivery, find_quick, track_conversions, track_now
-from .track_stored import track_stored
+from .track import await_delivery, find_quick, track_conversions, track_now, track_quickly
 from .user_handle import UserHandle
 
 if TYPE_CHECKING:
@@ -379,47 +376,32 @@ class VWOClient(Client[Engine]):
                 self._encoding,
             )
             waits = self._track_waits if wait is None else read_flag(wait, False, "wait")
-            quick = find_quick(
-                engine,
-                user,
-                campaign_key,
-                goal_identifier,
-                revenue_value,
+            target = None
+            if (
+                goal_type_to_track is None
+                and should_track_returning_user is None
+                and user_storage_data is None
+                and meta_data is None
+                and event_properties is None
+            ):
+                target = find_quick(engine, user, campaign_key, goal_identifier, revenue_value)
+            if target is not None:
+                if engine.has_quick_path and not engine.has_outbox:
+                    result: TrackResult | None = track_now(engine, user, *target)
+                else:
+                    result = await track_quickly(engine, user, target)
+                if result is not None:
+                    return await await_delivery(engine, result) if waits else result
+            given = TrackOptions(
+                revenue_value=revenue_value,
                 goal_type_to_track=goal_type_to_track,
                 should_track_returning_user=should_track_returning_user,
                 user_storage_data=user_storage_data,
                 meta_data=meta_data,
                 event_properties=event_properties,
             )
-            if quick is not None:
-                result = None
-                if engine.has_quick_path:
-                    result = track_now(engine, user, *quick)
-                    if engine.has_outbox:
-                        kept = engine.reporter.keep_quickly(result)
-                        if kept is not None:
-                            await kept
-                elif engine.has_stored_path:
-                    result = await track_stored(engine, user, *quick)
-                if result is not None:
-                    return await await_delivery(engine, result) if waits else result
-            goal_identifier = read_name(goal_identifier, "goal_identifier")
-            options = self._options
-            call = TrackCall(
-                user=user,
-                campaign_keys=read_campaign_keys(campaign_key),
-                goal_identifier=goal_identifier,
-                goal_type=read_goal_choice(goal_type_to_track, options.goal_type_to_track),
-                revenue=read_revenue(revenue_value),
-                properties=read_properties(event_properties),
-                tracks_returning_user=read_flag(
-                    should_track_returning_user,
-                    options.should_track_returning_user,
-                    "should_track_returning_user",
-                ),
-                meta_data=read_meta_data(meta_data),
-                given_record=read_record(user_storage_data),
-                waits=waits,
+            call = read_track_call(
+                self._options, user, campaign_key, goal_identifier, given, waits=waits
             )
             self._note("track", call.notes)
         except InvalidInputError as error:
@@ -566,37 +548,35 @@ class VWOClient(Client[Engine]):
                 self._note(api.name, user.notes)
             given_record = None if user_storage_data is None else read_record(user_storage_data)
             meta_data = NO_META_DATA if meta_data is None else read_meta_data(meta_data)
-            waits = tracks_again = False
-            if api.sends:
-                waits = self._read_wait(api.name, wait)
-                tracks_again = read_flag(
-                    should_track_returning_user, False, "should_track_returning_user"
-                )
+            waits = api.sends and self._read_wait(api.name, wait)
+            # As in the Node SDK, a call can ask for it but not take back what launch asked for.
+            tracks_again = self._options.should_track_returning_user
+            if should_track_returning_user is not None:
+                tracks_again |= read_flag(should_track_returning_user, False, RETURNING)
             decision = decide_now(engine, api, campaign_key, user)
             if decision is None:
                 campaign_key = read_name(campaign_key, "campaign_key")
         except InvalidInputError as error:
             self._refuse(api.name, error)
             return None
-        if decision is not None:
-            if api.sends:
-                delivery = report_now(engine, decision, user)
-                if engine.has_outbox:
-                    await engine.reporter.wait_until_kept(delivery)
-                if waits:
-                    await engine.reporter.wait_for(delivery)
-            return decision
-        call = DecideCall(
-            api=api,
-            campaign_key=campaign_key,
-            user=user,
-            given_record=given_record,
-            meta_data=meta_data,
-            # As in the Node SDK, a call can ask for it but not take back what launch asked for.
-            tracks_returning_user=tracks_again or self._options.should_track_returning_user,
-            waits=waits,
-        )
-        return await decide_campaign(engine, call)
+        if decision is None:
+            call = DecideCall(
+                api=api,
+                campaign_key=campaign_key,
+                user=user,
+                given_record=given_record,
+                meta_data=meta_data,
+                tracks_returning_user=tracks_again,
+                waits=waits,
+            )
+            return await decide_campaign(engine, call)
+        if api.sends:
+            delivery = report_now(engine, decision, user)
+            if engine.has_outbox:
+                await engine.reporter.wait_until_kept(delivery)
+            if waits:
+                await engine.reporter.wait_for(delivery)
+        return decision
 
     def _read_user(
         self,

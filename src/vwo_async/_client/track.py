@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .._core.api_method import TRACK
 from .._core.decision import decide
@@ -40,8 +40,13 @@ from .engine import ClientEngine, Engine
 from .reporter import delivery_of
 from .snapshot import Snapshot
 from .stored_records import StoredRecords
+from .track_stored import track_stored
 
 # The quick path
+
+
+QuickTarget: TypeAlias = tuple[Campaign, Goal, Revenue]
+"""What a quick path needs of a call, beside its user."""
 
 
 def find_quick(
@@ -50,13 +55,7 @@ def find_quick(
     campaign_key: object,
     goal_identifier: object,
     revenue_value: object,
-    *,
-    goal_type_to_track: object,
-    should_track_returning_user: object,
-    user_storage_data: object,
-    meta_data: object,
-    event_properties: object,
-) -> tuple[Campaign, Goal, Revenue] | None:
+) -> QuickTarget | None:
     """Return campaign, goal and revenue of a call without further options, which is most calls.
 
     The arguments are those of `VWOClient.track`, as the caller gave them.
@@ -71,11 +70,6 @@ def find_quick(
         engine.consent.is_asked
         or type(campaign_key) is not str
         or type(goal_identifier) is not str
-        or goal_type_to_track is not None
-        or should_track_returning_user is not None
-        or user_storage_data is not None
-        or meta_data is not None
-        or event_properties is not None
         or user.notes
     ):
         return None
@@ -87,6 +81,23 @@ def find_quick(
     if not goal.is_revenue:
         return campaign, goal, None
     return (campaign, goal, revenue) if revenue else None
+
+
+async def track_quickly(engine: Engine, user: User, target: QuickTarget) -> TrackResult | None:
+    """Track the conversion of one campaign on a quick path, and wait for storage or outbox.
+
+    Returns:
+        The result as it is before delivery; None if the full path has to be taken, and nothing was done.
+    """
+    if engine.has_stored_path:
+        return await track_stored(engine, user, *target)
+    if not engine.has_quick_path:
+        return None
+    result = track_now(engine, user, *target)
+    kept = engine.reporter.keep_quickly(result)
+    if kept is not None:
+        await kept
+    return result
 
 
 def track_now(

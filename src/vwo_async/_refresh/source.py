@@ -153,15 +153,7 @@ class SettingsSource:
         self._keep_failures = FailureLog("the settings could not be kept")
         self._wall_clock = wall_clock
         self._rewrite_interval_s = min(REWRITE_INTERVAL_S, max_age_s / 4)
-        self._disk = None
-        if last_known_good is not None:
-            self._disk = LastKnownGood(
-                last_known_good,
-                account_id,
-                self.sdk_key,
-                max_age_s=max_age_s,
-                wall_clock=wall_clock,
-            )
+        self._disk = self._make_disk(last_known_good, max_age_s)
         address, allows_http = self._destination or Destination(base_url)
         self._transport_config = TransportConfig(
             address, timeouts, USER_AGENT, ssl_context, proxy, allows_http
@@ -171,6 +163,17 @@ class SettingsSource:
         self._loaded: tuple[weakref.ref[Any], Loaded] | None = None
         self._plan: Any = None
         self._kept: tuple[bytes, float] | None = None
+
+    def _make_disk(
+        self, path: str | os.PathLike[str] | None, max_age_s: float
+    ) -> LastKnownGood | None:
+        """Return where good files are kept; None where they are not."""
+        if path is None:
+            return None
+        clock = self._wall_clock
+        return LastKnownGood(
+            path, self.account_id, self.sdk_key, max_age_s=max_age_s, wall_clock=clock
+        )
 
     async def load(self, *, or_empty: bool = False) -> Settings:
         """Return the settings from VWO or, if that fails, the last known good ones.

@@ -48,6 +48,25 @@ def _holds(goals: str, goal: str) -> str:
     return f"strpos({_wrap(goals)}, {_wrap(goal)}) > 0"
 
 
+def _add_goal(goal: str) -> str:
+    """Return the goals of record r with *goal* among them."""
+    return f"""CASE WHEN {_holds("coalesce(r.goal_identifier, '')", goal)} THEN r.goal_identifier
+            ELSE concat_ws('_vwo_', nullif(r.goal_identifier, ''), {goal}) END"""
+
+
+def _join_known(r: str, c: str) -> str:
+    """Return the joins by which wanted row w finds its record r, and the claim that is its own already."""
+    return f"""LEFT JOIN {r} AS r ON {_same_record("r", "w")}
+    LEFT JOIN {c} AS own ON {_same_claim("own", "w")} AND own.owner = w.owner"""
+
+
+_MAY_CLAIM = (
+    "(own.owner IS NOT NULL OR r.goal_identifier IS NULL"
+    f" OR NOT {_holds('r.goal_identifier', 'w.goal_identifier')})"
+)
+_UNLESS_CLAIMED = """ON CONFLICT (user_hash, campaign_hash, goal_hash)
+        DO UPDATE SET updated_at = now() WHERE c.owner = excluded.owner"""
+
 _KEY = "user_hash, campaign_hash"
 _RECORD = f"{_KEY}, user_id, campaign_key, variation_name, goal_identifier, meta_data"
 _CLAIM = f"{_KEY}, goal_hash, user_id, campaign_key, goal_identifier"
@@ -125,27 +144,26 @@ WITH wanted AS (
     SELECT w.user_hash, w.campaign_hash, w.goal_hash, w.user_id, w.campaign_key, w.goal_identifier,
         w.owner
     FROM wanted AS w
-    LEFT JOIN {r} AS r ON {_same_record("r", "w")}
-    LEFT JOIN {c} AS own ON {_same_claim("own", "w")} AND own.owner = w.owner
-    WHERE w.owner IS NOT NULL
-        AND (own.owner IS NOT NULL OR r.goal_identifier IS NULL
-            OR NOT {_holds("r.goal_identifier", "w.goal_identifier")})
+    {_join_known(r, c)}
+    WHERE w.owner IS NOT NULL AND {_MAY_CLAIM}
     ORDER BY w.user_hash, w.campaign_hash, w.goal_hash
-    ON CONFLICT (user_hash, campaign_hash, goal_hash)
-        DO UPDATE SET updated_at = now() WHERE c.owner = excluded.owner
+    {_UNLESS_CLAIMED}
     RETURNING c.user_hash, c.campaign_hash, c.goal_hash
 ), ours AS (
     SELECT w.* FROM wanted AS w LEFT JOIN claimed AS c ON {_same_claim("c", "w")}
     WHERE w.owner IS NULL OR c.goal_hash IS NOT NULL
-), locked AS (
+), {_mark_ours(r)}
+SELECT n FROM ours"""
+
+
+def _mark_ours(r: str) -> str:
+    """Return the parts of a statement that mark the conversions in *ours*, with new records where there are none."""
+    return f"""locked AS (
     SELECT r.user_hash, r.campaign_hash FROM {r} AS r JOIN ours AS o ON {_same_record("r", "o")}
     ORDER BY r.user_hash, r.campaign_hash FOR NO KEY UPDATE OF r
 ), marked AS (
     UPDATE {r} AS r SET
-        goal_identifier = CASE
-            WHEN {_holds("coalesce(r.goal_identifier, '')", "o.goal_identifier")}
-            THEN r.goal_identifier
-            ELSE concat_ws('_vwo_', nullif(r.goal_identifier, ''), o.goal_identifier) END,
+        goal_identifier = {_add_goal("o.goal_identifier")},
         variation_name = CASE WHEN o.is_new THEN o.variation_name ELSE r.variation_name END,
         meta_data = CASE WHEN o.is_new THEN o.meta_data ELSE r.meta_data END,
         updated_at = now()
@@ -162,8 +180,7 @@ WITH wanted AS (
     ON CONFLICT (user_hash, campaign_hash) DO UPDATE SET
         goal_identifier = concat_ws('_vwo_', nullif(r.goal_identifier, ''), excluded.goal_identifier),
         updated_at = now()
-)
-SELECT n FROM ours"""
+)"""
 
 
 def _text_of_count_one(r: str, c: str) -> str:
@@ -175,19 +192,13 @@ WITH w AS (
 ), claimed AS (
     INSERT INTO {c} AS c ({_CLAIM}, owner)
     SELECT w.* FROM w
-    LEFT JOIN {r} AS r ON {_same_record("r", "w")}
-    LEFT JOIN {c} AS own ON {_same_claim("own", "w")} AND own.owner = w.owner
-    WHERE own.owner IS NOT NULL OR r.goal_identifier IS NULL
-        OR NOT {_holds("r.goal_identifier", "w.goal_identifier")}
-    ON CONFLICT (user_hash, campaign_hash, goal_hash)
-        DO UPDATE SET updated_at = now() WHERE c.owner = excluded.owner
+    {_join_known(r, c)}
+    WHERE {_MAY_CLAIM}
+    {_UNLESS_CLAIMED}
     RETURNING c.user_hash, c.campaign_hash, c.goal_identifier
 ), marked AS (
     UPDATE {r} AS r SET
-        goal_identifier = CASE
-            WHEN {_holds("coalesce(r.goal_identifier, '')", "k.goal_identifier")}
-            THEN r.goal_identifier
-            ELSE concat_ws('_vwo_', nullif(r.goal_identifier, ''), k.goal_identifier) END,
+        goal_identifier = {_add_goal("k.goal_identifier")},
         updated_at = now()
     FROM claimed AS k WHERE {_same_record("r", "k")}
 )

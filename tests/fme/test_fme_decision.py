@@ -1,4 +1,4 @@
-"""The decision of a flag: what it needs, what it stores, and that it depends on nothing else."""
+"""The decision of a flag: what it needs, what it stores, and that it depends on nothing else (section F4)."""
 
 from __future__ import annotations
 
@@ -163,6 +163,20 @@ def test_the_gateway_is_asked_once_and_only_if_needed() -> None:
     ):
         caller.decide("f1", make_user(asked))
         assert not caller.asked_details
+
+
+def test_whitelisting_alone_asks_no_gateway() -> None:
+    """As in both official SDKs, places in whitelisting are not asked for, and hold for nobody who brings none."""
+    forced = make_variation(1, 0, segments={"and": [{"country": "India"}]})
+    variations = [forced, make_variation(2, 100)]
+    campaign = make_campaign(1, variations=variations, isForcedVariationEnabled=True)
+    caller = Caller(compile_file(make_flag(campaign)), has_gateway=True)
+    context = {"id": "u", "ipAddress": "10.0.0.1"}
+    decision = caller.decide("f1", make_user(context))
+    assert decision.variation is not None
+    assert (caller.asked_details, decision.variation.id) == (False, 2)
+    known = {**context, "_vwo": {"location": {"country": "India"}}}
+    assert caller.decide("f1", make_user(known)).reason is Reason.WHITELISTED
 
 
 def test_without_a_gateway() -> None:

@@ -1,4 +1,4 @@
-"""The gateway service: what is asked there, for how long, what is sent through it, and aliases."""
+"""The gateway service: what is asked there, for how long, what is sent through it, and aliases (section F16)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where an `FMEClient` finds its settings and sends its events, how often it asks, and what it does without settings."""
+"""Where an `FMEClient` finds its settings and sends its events, and how often it asks (sections F14 and F15).
+
+Also what it does without settings.
+"""
 
 from __future__ import annotations
 

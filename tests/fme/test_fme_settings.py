@@ -1,4 +1,4 @@
-"""Reading a v2 settings file: what is accepted, and what a refusal says."""
+"""Reading a v2 settings file: what is accepted, and what a refusal says (section F1.2)."""
 
 from __future__ import annotations
 

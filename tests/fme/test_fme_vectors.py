@@ -20,7 +20,9 @@ from replay import (
 
 from vwo_async import SettingsError
 from vwo_async._core.fme.plan import FMEPlan
-from vwo_async._core.fme.visitor import find_visitor_id
+from vwo_async._delivery.event import find_visitor
+from vwo_async._delivery.fme_event import FMEAccount
+from vwo_async._delivery.fme_event_factory import FMEEventFactory
 
 DECISIONS = (
     "alias",
@@ -165,13 +167,26 @@ def test_reads(name: str) -> None:
                 caller.store(row)
 
 
+def make_factory(file: Mapping[str, Any]) -> FMEEventFactory:
+    """Return what makes the events of *file*."""
+    account = FMEAccount(
+        account_id=file["accountId"],
+        sdk_key=None,
+        collection_prefix="",
+        sdk_name="name",
+        sdk_version="1",
+    )
+    connected = file.get("isWebConnectivityEnabled") is not False
+    return FMEEventFactory(account, file["accountId"], is_web_connectivity_enabled=connected)
+
+
 def test_facts() -> None:
     """Each statement of how flags are decided holds, with variables and visitor id."""
     calls = 0
     for fact in load("facts")["facts"]:
         plan = compile_file(fact["settings"])
         caller = Caller(plan, fact.get("storage"))
-        connected = fact["settings"].get("isWebConnectivityEnabled") is not False
+        factory = make_factory(fact["settings"])
         for call in fact["calls"]:
             calls += 1
             user = make_user(call["context"])
@@ -184,10 +199,7 @@ def test_facts() -> None:
             width = len(wanted["vars"][0]) if wanted["vars"] else 0
             assert [one[:width] for one in found] == wanted["vars"], fact["about"]
             if "uuid" in call:
-                found_id = find_visitor_id(
-                    user, plan.name_visitor, is_web_connectivity_enabled=connected
-                )
-                assert found_id == call["uuid"], fact["about"]
+                assert find_visitor(factory.make_usage(user)) == call["uuid"], fact["about"]
             for row in sdk_rows(call):
                 caller.store(row)
     assert calls == 195

@@ -1,4 +1,4 @@
-"""The golden wire vectors of FME: what reaches VWO says the same as what the official SDKs send."""
+"""The golden wire vectors of FME: what reaches VWO says the same as what the official SDKs send (section F13)."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def _report(
 async def _store(
     engine: FMEEngine, decision: FlagDecision, user: CallUser, stored_records: StoredRecords
 ) -> None:
-    """Store the decision, unless it is stored so already, there is a newer one, or none could be read."""
+    """Store the decision (section F9.3), unless it is on record already or a newer one is, or none could be read."""
     user_call, storage = stored_records.user_call, engine.storage
     if user_call is None or storage is None or stored_records.has_failed:
         return

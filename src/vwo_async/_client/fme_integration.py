@@ -1,4 +1,4 @@
-"""What the integrations callback of an `FMEClient` is told: the fields of the official Python SDK."""
+"""What the integrations callback of an `FMEClient` is told: the fields of the official Python SDK (section F11)."""
 
 from __future__ import annotations
 

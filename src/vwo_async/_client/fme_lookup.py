@@ -1,4 +1,7 @@
-"""What one FME call asks the gateway service about its user: his id, his place and browser, and his lists."""
+"""What one FME call asks the gateway service about its user: his id, his place and browser, and his lists.
+
+Requests and answers are those of docs/fme-reference.md, section F16.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Events of VWO FME: how one is written alone, and in a batch.
 
 Alone an event goes to ``events/t``, several to ``batch-events-v2``, and the body of an event is the same in
-both. As in `event`, its bytes follow from what was fixed when it was made.
+both. As in `event`, its bytes follow from what was fixed when it was made. Formats are those of
+docs/fme-reference.md, section F13.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Makes the events of VWO FME: the one place where they get their time and random number."""
+"""Makes the events of VWO FME: the one place where they get their time and random number.
+
+What each of them holds is said by docs/fme-reference.md, section F13.1.
+"""
 
 from __future__ import annotations
 

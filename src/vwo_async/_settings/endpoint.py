@@ -1,4 +1,4 @@
-"""The addresses of the settings file at VWO, and the check of what they answer."""
+"""The addresses of the settings file at VWO, and the check of what they answer (sections 17 and F15)."""
 
 from __future__ import annotations
 

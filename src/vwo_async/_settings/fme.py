@@ -1,4 +1,4 @@
-"""Frozen models of a v2 settings file, which VWO FME (Wingify FME) serves.
+"""Frozen models of a v2 settings file, which VWO FME (Wingify FME) serves: section F1 of the FME reference.
 
 A file is accepted if at least one official SDK accepts it and works with it, unless it could lead to a
 wrong decision or an unusable request; then the error gives the path of the field. The names of fields in

@@ -1,4 +1,4 @@
-"""The decision of one feature flag for one user.
+"""The decision of one feature flag for one user: section F4 of the FME reference.
 
 `decide_feature` returns either the decision or what it needs to know first (`Needs`): whoever calls it finds
 that out and calls again. It also returns what has to be stored and reported; it does neither itself.
@@ -200,7 +200,10 @@ def _store(
 def _try_rules(
     rules: Iterable[Rule], feature: Feature, evaluation: Evaluation
 ) -> RuleResult | None:
-    """Return the result of the first rule that passes, also if its traffic refuses the user; else the last refusal."""
+    """Return the result of the first rule that the user passes, or else the last refusal (section F5).
+
+    His traffic may still refuse him: no later rule is tried then.
+    """
     refusal: RuleResult | None = None
     winners: dict[str, Member] = {}
     for rule in rules:
@@ -221,7 +224,7 @@ def _try_rules(
 
 
 def find_forced(rule: Rule, evaluation: Evaluation) -> RuleResult | None:
-    """Return the result of the variation that whitelisting forces on the user, if any.
+    """Return the result of the variation that whitelisting forces on the user, if any (section F5.3).
 
     If several match, the user's bucket value chooses among them by their weights, rescaled to 100 percent.
     """
@@ -239,6 +242,8 @@ def _judge_member(
     rule: Rule, feature: Feature, evaluation: Evaluation, winners: dict[str, Member]
 ) -> RuleResult | None:
     """Return the refusal if the user does not pass segment and group of *rule*, which is in one, else None.
+
+    See section F5.2.
 
     Args:
         rule: The rule.

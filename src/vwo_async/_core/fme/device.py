@@ -1,4 +1,4 @@
-r"""Patterns of devices: what stands in the `wildcard(...)` of a browser, a system or a device.
+r"""Patterns of devices (section F6.4): the `wildcard(...)` of a browser, a system or a device.
 
 To both official SDKs it is a regex of which each star is `.*`, whatever else is in it, and letters of either
 case are the same. It is searched from the start of the name, as in the Python SDK. A pattern of text and stars,

@@ -1,4 +1,4 @@
-"""Mutually exclusive groups of FME: which rule of which feature wins the user."""
+"""Mutually exclusive groups of FME: which rule of which feature wins the user (section F7)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .record import NO_VARIATION, FeatureRecord, StoredVariation
 
 
 def read_winner(group: Group, evaluation: Evaluation) -> Member | None:
-    """Return the stored winner of *group*, if any."""
+    """Return the stored winner of *group*, if any (section F7.4)."""
     record = evaluation.read(group.record_key)
     stored = None if record is None else record.experiment
     if stored is None or not stored.campaign_id:
@@ -23,7 +23,7 @@ def read_winner(group: Group, evaluation: Evaluation) -> Member | None:
 
 
 def find_winner(feature: Feature, group: Group, evaluation: Evaluation) -> Member | None:
-    """Return the winner of *group*, None for nobody; a winner by draw or priority is stored.
+    """Return the winner of *group*, None for nobody; a winner by draw or priority is stored (section F7.3).
 
     Args:
         feature: The flag that is decided; a winner by draw or priority that is no rule of it counts as nobody.
@@ -59,7 +59,7 @@ def _find_competitors(group: Group, evaluation: Evaluation) -> Iterator[tuple[Fe
 
 
 def _takes_part(feature: Feature, evaluation: Evaluation) -> bool:
-    """Tell whether the user is in no holdout of *feature*, and passes its rollout."""
+    """Tell whether the user is in no holdout of *feature*, and passes its rollout (section F7.1)."""
     record = evaluation.read(feature.key)
     if record is not None and record.inside:
         return False

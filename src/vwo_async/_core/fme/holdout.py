@@ -1,4 +1,4 @@
-"""Holdouts: whether the user is among those who get none of the features, so that others compare."""
+"""Holdouts: whether the user is among those who get none of the features, so that others compare (section F8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operands of FME segments. They are FullStack's, except that gt, gte, lt and lte compare versions."""
+"""Operands of FME segments. They are FullStack's, except that gt, gte, lt and lte compare versions (section F6.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A v2 settings file compiled for deciding, so that a decision need not parse anything."""
+"""A v2 settings file compiled for deciding, so that a decision need not parse anything (section F1.3)."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ class Rule:
         chosen: Sequence[model.Variation],
         variations: Mapping[int, Variation],
     ) -> None:
-        """A testing rule is judged by its campaign. Its ranges are those of all variations of the campaign."""
+        """A testing rule is judged by its campaign, and has the ranges of all its variations (section F3.2)."""
         name = campaign.salt or str(campaign.id)
         results = [
             RuleResult(self, variations[one.id], Reason.ASSIGNED)
@@ -480,9 +480,10 @@ class Feature:
         self.experiment_rules = tuple(one for one in rules if one.type != ROLLOUT)
         self.holdouts = tuple(one for one in holdouts if one.applies_to(feature.id))
         trees = [tree for _, campaign in linked for tree in list_trees(campaign)]
-        # *holdouts* are all of the file; here those that do not apply to the feature count too.
+        # *holdouts* are all of the file; here those that do not apply to the feature count too. As in the
+        # official SDKs, whitelisting alone asks nobody.
         self.needs_details = any(one.needs_details for one in holdouts) or any(
-            map(needs_gateway, trees)
+            needs_gateway(rule.segment_tree) for rule in rules
         )
         self.watched_ids = frozenset[int]().union(
             *map(find_feature_ids, trees), *(one.watched_ids for one in holdouts)

@@ -1,4 +1,4 @@
-"""Stored records of FME, one for each user and feature, in the official shape."""
+"""Stored records of FME, one for each user and feature, in the official shape (section F9)."""
 
 from __future__ import annotations
 

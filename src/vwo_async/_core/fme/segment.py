@@ -1,4 +1,4 @@
-"""Segments of FME: FullStack's kinds of nodes, and those that ask about more than custom variables.
+"""Segments of FME (section F6): FullStack's nodes, and those that ask about more than custom variables.
 
 Places count only among the children of an `and`, devices and other features only among those of an `or`;
 as nodes of their own they never hold. A part that cannot be evaluated raises, and turns the flag off.
@@ -118,7 +118,7 @@ def walk(tree: Any) -> Iterator[tuple[str, Any]]:
 
 
 def needs_gateway(tree: Any) -> bool:
-    """Tell whether the official SDKs ask the gateway about the user because of this segment."""
+    """Tell whether the official SDKs ask the gateway about the user because of this segment (section F6.8)."""
     if isinstance(tree, str):
         return _GATEWAY_WORD.search(tree) is not None or _ASKS_GATEWAY.search(tree) is not None
     if isinstance(tree, dict):
@@ -164,7 +164,7 @@ def _compile_and(content: Any, scope: Scope) -> Predicate:
 
 
 def _compile_every(children: Collection[Any], scope: Scope) -> Iterator[Predicate]:
-    """Yield what has to hold. Places among other children are skipped; places alone are compared."""
+    """Yield what has to hold. Places among other children are skipped; alone they are compared (section F6.3)."""
     places: dict[str, Any] = {}
     for child in children:
         found = {} if not isinstance(child, dict) else _pick(child, PLACES)
@@ -209,6 +209,8 @@ def _compile_or(content: Any, scope: Scope) -> Predicate:
 
 def _compile_some(children: Iterator[Any], number: int, scope: Scope) -> Iterator[Predicate]:
     """Yield what may hold. Devices alone are compared; a feature's record decides the whole.
+
+    See sections F6.4 and F6.7.
 
     Args:
         children: The children that are left.

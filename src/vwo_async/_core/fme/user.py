@@ -1,4 +1,4 @@
-"""The user of one FME call: what `User` holds, and what only FME asks about."""
+"""The user of one FME call: what `User` holds, and what only FME asks about (section F2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two brands of FME, and the hosts of each: VWO has one for everything, Wingify one for files and one for events."""
+"""The two brands of FME, and the hosts of each (section F14): Wingify has one for files and one for events."""
 
 from __future__ import annotations
 

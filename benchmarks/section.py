@@ -76,21 +76,26 @@ def _write_decisions(results: Results) -> Iterator[str]:
     yield _DECISION_TEXT
     for kind, title in (("plain", "no segment"), ("segment", "a segment of five leaves")):
         cases = [one for one in results.cases("decision") if one.endswith(kind)]
-        if not cases:
-            continue
-        head = [title]
-        for case in cases:
-            head += [f"{_count(case, 'campaign')}, µs", "x"]
-        rows = []
-        for label in _order(results, cases[0]):
-            row = [label]
-            for case in cases:
-                row.append(_show_middle(results, case, label, "wall_us"))
-                row.append(_show_ratio(results, "cpu_us", case, label))
-            rows.append(row)
-        yield make_table(head, rows)
+        yield from _write_times(results, cases, title, "campaign")
     yield from _write_growth(results)
     yield from _write_spreads(results)
+
+
+def _write_times(results: Results, cases: Sequence[str], title: str, unit: str) -> Iterator[str]:
+    """Yield a table of times and ratios, a row for each SDK and a pair of columns for each case."""
+    if not cases:
+        return
+    head = [title]
+    for case in cases:
+        head += [f"{_count(case, unit)}, µs", "x"]
+    rows = []
+    for label in _order(results, cases[0]):
+        row = [label]
+        for case in cases:
+            row.append(_show_middle(results, case, label, "wall_us"))
+            row.append(_show_ratio(results, "cpu_us", case, label))
+        rows.append(row)
+    yield make_table(head, rows)
 
 
 def _write_growth(results: Results) -> Iterator[str]:
@@ -303,19 +308,7 @@ def _write_flags(results: Results) -> Iterator[str]:
         cases = [
             one for one in results.cases("fme") if one.startswith(f"{work}/") and one.endswith(kind)
         ]
-        if not cases:
-            continue
-        head = [title]
-        for case in cases:
-            head += [f"{_count(case, 'feature')}, µs", "x"]
-        rows = []
-        for label in _order(results, cases[0]):
-            row = [label]
-            for case in cases:
-                row.append(_show_middle(results, case, label, "wall_us"))
-                row.append(_show_ratio(results, "cpu_us", case, label))
-            rows.append(row)
-        yield make_table(head, rows)
+        yield from _write_times(results, cases, title, "feature")
 
 
 _WRITERS: tuple[tuple[str, str, Callable[[Results], Iterator[str]]], ...] = (

@@ -6,6 +6,17 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+# A segment of five leaves, and variables that pass it.
+SEGMENT = {
+    "and": [
+        {"or": [{"custom_variable": {"plan": "pro"}}, {"custom_variable": {"plan": "team"}}]},
+        {"custom_variable": {"age": "gte(18)"}},
+        {"not": {"custom_variable": {"country": "wildcard(x*)"}}},
+        {"custom_variable": {"language": "lower(de)"}},
+    ]
+}
+VARIABLES: dict[str, Any] = {"plan": "team", "age": 33, "country": "DE", "language": "De"}
+
 
 class _Count:
     """How many functions, of Python and of C, this thread has called while it was noted."""

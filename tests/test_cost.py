@@ -11,22 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from counted import count_awaited_calls
+from counted import SEGMENT, VARIABLES, count_awaited_calls
 from sample import campaign, settings
 
 from vwo_async import VWOClient
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import RecordingTransport
-
-SEGMENT = {
-    "and": [
-        {"or": [{"custom_variable": {"plan": "pro"}}, {"custom_variable": {"plan": "team"}}]},
-        {"custom_variable": {"age": "gte(18)"}},
-        {"not": {"custom_variable": {"country": "wildcard(x*)"}}},
-        {"custom_variable": {"language": "lower(de)"}},
-    ]
-}
-VARIABLES = {"plan": "team", "age": 33, "country": "DE", "language": "De"}
 
 
 def run_counted(body: Callable[[VWOClient], Awaitable[int]], file: Any, **options: Any) -> int:

@@ -26,6 +26,7 @@ VALUES = {
     "_sdk_key",
     "_user",
     "_value",
+    "_wording",
     "_version",
 }
 ALLOWED: dict[str, set[str]] = {

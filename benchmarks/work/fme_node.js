@@ -7,13 +7,10 @@
 
 const fs = require('fs');
 const path = require('path');
-const readline = require('readline');
+const { GOAL, USERS, VARIABLES, checkSplit, serve, start, stop } = require('./worker.js');
 
 const ROOT = path.resolve(process.argv[2], 'node_modules', 'vwo-fme-node-sdk');
 const UNPACKED = path.join(ROOT, 'dist', 'server-unpacked');
-const USERS = Array.from({ length: 1000 }, (_, number) => `visitor-${number}`);
-const VARIABLES = { plan: 'professional', age: 33, country: 'DE', browser: 'firefox', visits: 12 };
-const GOAL = 'purchase';
 
 const { init } = require(path.join(UNPACKED, 'index.js'));
 const { NetworkClient } = require(path.join(UNPACKED, 'packages/network-layer/client/NetworkClient.js'));
@@ -33,15 +30,14 @@ async function launch(request) {
 async function time(request, call) {
   const samples = { wall_us: [], cpu_us: [] };
   for (let sample = -2; sample < request.samples; sample++) {
-    const began = { cpu: process.cpuUsage(), wall: process.hrtime.bigint() };
+    const began = start();
     for (let index = 0; index < request.calls; index++) {
       await call(USERS[index % USERS.length]);
     }
-    const wall = Number(process.hrtime.bigint() - began.wall) / 1e3 / request.calls;
-    const cpu = process.cpuUsage(began.cpu);
+    const { wall, cpu } = stop(began, request.calls);
     if (sample >= 0) {
       samples.wall_us.push(wall);
-      samples.cpu_us.push((cpu.user + cpu.system) / request.calls);
+      samples.cpu_us.push(cpu);
     }
   }
   return samples;
@@ -56,9 +52,7 @@ async function flag(request) {
   for (const user of USERS.slice(0, 100)) {
     names.add((await decide(user)).getVariable('name', null));
   }
-  if (names.size !== 2 || names.has(null)) {
-    throw new Error(`decided ${[...names]}`);
-  }
+  checkSplit(names);
   return time(request, decide);
 }
 
@@ -67,29 +61,4 @@ async function event(request) {
   return time(request, id => client.trackEvent(GOAL, { id }));
 }
 
-function about() {
-  const { version } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
-  return { node: process.versions.node, 'vwo-fme-node-sdk': version };
-}
-
-const WORKS = { about, flag, event };
-
-async function answer(line) {
-  const request = JSON.parse(line);
-  try {
-    return await WORKS[request.work](request);
-  } catch (error) {
-    return { error: String(error.stack || error) };
-  }
-}
-
-console.log = console.info = console.warn = console.error = () => {};
-process.on('unhandledRejection', () => {});
-
-(async () => {
-  for await (const line of readline.createInterface({ input: process.stdin })) {
-    process.stdout.write(`${JSON.stringify(await answer(line))}\n`);
-  }
-  // The SDK's timers would let the process live for ever.
-  process.exit(0);
-})();
+serve({ flag, event }, ROOT);

@@ -12,12 +12,9 @@ const fs = require('fs');
 const http = require('http');
 const https = require('https');
 const path = require('path');
-const readline = require('readline');
+const { GOAL, USERS, VARIABLES, checkSplit, serve, start, stop } = require('./worker.js');
 
 const ROOT = path.resolve(process.argv[2], 'node_modules', 'vwo-node-sdk');
-const USERS = Array.from({ length: 1000 }, (_, number) => `visitor-${number}`);
-const VARIABLES = { plan: 'professional', age: 33, country: 'DE', browser: 'firefox', visits: 12 };
-const GOAL = 'purchase';
 // The engine compiles what is called often enough.
 const WARM_UP_CALLS = 20000;
 
@@ -54,19 +51,6 @@ function ask(url, target) {
   });
 }
 
-/** Wall and CPU time per operation in microseconds since `began`. */
-function stop(began, operations) {
-  const cpu = process.cpuUsage(began.cpu);
-  return {
-    wall: Number(process.hrtime.bigint() - began.wall) / 1e3 / operations,
-    cpu: (cpu.user + cpu.system) / operations
-  };
-}
-
-function start() {
-  return { cpu: process.cpuUsage(), wall: process.hrtime.bigint() };
-}
-
 function quantile(ordered, share) {
   return ordered[Math.min(Math.floor(ordered.length * share), ordered.length - 1)];
 }
@@ -76,9 +60,7 @@ function decision(request) {
   const key = `campaign-${request.campaigns}`;
   const options = request.segment ? { customVariables: VARIABLES } : {};
   const names = new Set(USERS.slice(0, 100).map(user => client.getVariationName(key, user, options)));
-  if (names.size !== 2 || names.has(null)) {
-    throw new Error(`decided ${[...names]}`);
-  }
+  checkSplit(names);
   for (let index = 0; index < (isWarm ? 2 * request.calls : WARM_UP_CALLS); index++) {
     client.getVariationName(key, USERS[index % USERS.length], options);
   }
@@ -137,27 +119,5 @@ async function track(request) {
   };
 }
 
-function about() {
-  const { version } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
-  return { node: process.versions.node, 'vwo-node-sdk': version };
-}
-
-const WORKS = { about, decision, track };
-
-async function answer(line) {
-  const request = JSON.parse(line);
-  try {
-    return await WORKS[request.work](request);
-  } catch (error) {
-    return { error: String(error.stack || error) };
-  }
-}
-
-console.log = console.info = console.warn = console.error = () => {};
 logging.getLogger();
-process.on('unhandledRejection', () => {});
-
-let last = Promise.resolve();
-readline.createInterface({ input: process.stdin }).on('line', line => {
-  last = last.then(async () => process.stdout.write(`${JSON.stringify(await answer(line))}\n`));
-});
+serve({ decision, track }, ROOT);

@@ -1,6 +1,6 @@
 """The ordered trace of a decision, as a value to look at, to log, or to show on a page."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +26,31 @@ class Step(Value):
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+class _Explained(Value):
+    """What both kinds of explanations have in common."""
+
+    __slots__ = ()
+
+    reason: Reason
+    steps: tuple[Step, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `as_json` does."""
+        return self.as_json()
+
+    def _print(self, key: str, end: str) -> str:
+        """Return the explanation in words, a line for each step.
+
+        Args:
+            key: What was asked about.
+            end: What the user got.
+        """
+        lines = (f"  {'+' if one.passed else '-'} {one.name}: {one.text}" for one in self.steps)
+        return "\n".join((f"{key!a}: {end} ({self.reason.value})", *lines))
+
+
 @dataclass(frozen=True, slots=True)
-class Explanation(Value):
+class Explanation(_Explained):
     """How a user came by a variation of a campaign, or why not. Holds user data: mind where it goes.
 
     Attributes:
@@ -42,17 +65,13 @@ class Explanation(Value):
     reason: Reason
     steps: tuple[Step, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return what `as_json` does."""
-        return self.as_json()
-
     def __str__(self) -> str:
         end = "no variation" if self.variation_name is None else ascii(self.variation_name)
-        return _print(f"{self.campaign_key!a}: {end} ({self.reason.value})", self.steps)
+        return self._print(self.campaign_key, end)
 
 
 @dataclass(frozen=True, slots=True)
-class FlagExplanation(Value):
+class FlagExplanation(_Explained):
     """How a user came by a feature flag, or why it is off. Holds user data: mind where it goes.
 
     Attributes:
@@ -69,15 +88,6 @@ class FlagExplanation(Value):
     reason: Reason
     steps: tuple[Step, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return what `as_json` does."""
-        return self.as_json()
-
     def __str__(self) -> str:
         end = "off" if self.variation_name is None else f"on, {self.variation_name!a}"
-        return _print(f"{self.feature_key!a}: {end} ({self.reason.value})", self.steps)
-
-
-def _print(title: str, steps: Iterable[Step]) -> str:
-    lines = (f"  {'+' if one.passed else '-'} {one.name}: {one.text}" for one in steps)
-    return "\n".join((title, *lines))
+        return self._print(self.feature_key, end)

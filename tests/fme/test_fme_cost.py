@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from counted import count_awaited_calls, count_calls
+from counted import SEGMENT, VARIABLES, count_awaited_calls, count_calls
 from fme_file import make_large_file
 from replay import compile_file
 
@@ -44,17 +44,6 @@ def test_compiling() -> None:
 
     few, many = count(20), count(200)
     assert (many - few) / 180 <= 2 * few / 20
-
-
-SEGMENT = {
-    "and": [
-        {"or": [{"custom_variable": {"plan": "pro"}}, {"custom_variable": {"plan": "team"}}]},
-        {"custom_variable": {"age": "gte(18)"}},
-        {"not": {"custom_variable": {"country": "wildcard(x*)"}}},
-        {"custom_variable": {"language": "lower(de)"}},
-    ]
-}
-VARIABLES: dict[str, Any] = {"plan": "team", "age": 33, "country": "DE", "language": "De"}
 
 
 def make_segmented_file(number: int) -> dict[str, Any]:

@@ -83,6 +83,14 @@ def sample(**fields: Any) -> dict[str, Any]:
     return {**make_flag(rollout, make_campaign(2), **fields), "sdkKey": "5ecre7"}
 
 
+@pytest.mark.parametrize(("number", "text"), [(0, "0 rules"), (1, "1 rule"), (2, "2 rules")])
+def test_rules_are_counted_in_english(number: int, text: str) -> None:
+    """The first step says how many rules the feature has, as one would write it."""
+    file = make_flag(*(make_campaign(one) for one in range(1, number + 1)))
+    explained = Explaining(compile_file(file)).explain("f1", FlagUser("Ashley"))
+    assert str(explained).splitlines()[1] == f"  + feature: has {text}"
+
+
 @pytest.mark.anyio
 async def test_explaining_changes_nothing() -> None:
     """It says which segment does not hold and where the hash leads, and neither sends nor stores."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from .._core.fme.plan import FMEPlan, compile_fme_plan
 from .._delivery.fme_event import FMEAccount
 from .._delivery.fme_event_factory import FMEEventFactory
+from .._wording import count_of
 from .fme_options import FMEOptions
+from .snapshot import list_account_fields
 
 if TYPE_CHECKING:
     from .._settings import FMESettings
@@ -50,13 +52,8 @@ class FMESnapshot:
             chain.from_iterable(one.metrics for one in settings.holdouts),
         )
         self.event_names = frozenset(one.identifier for one in metrics if one.identifier)
-        key = settings.sdk_key
         account = FMEAccount(
-            account_id=settings.account_id,
-            sdk_key=None if key is None else key.get_secret_value(),
-            collection_prefix=settings.collection_prefix,
-            sdk_name=options.sdk_name,
-            sdk_version=options.sdk_version,
+            **list_account_fields(settings, options),
             goes_to_gateway=options.gateway_service is not None,
         )
         self.event_factory = FMEEventFactory(
@@ -75,7 +72,7 @@ class FMESnapshot:
     @property
     def summary(self) -> str:
         """What the file holds, in a few words for the log."""
-        return f"{len(self.plan.features)} features"
+        return count_of(len(self.plan.features), "feature")
 
     def __repr__(self) -> str:
         return f"<FMESnapshot of {self.summary}>"

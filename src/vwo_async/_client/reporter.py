@@ -33,6 +33,7 @@ from .._result import (
     list_pending,
     receipt_of_single,
 )
+from .._wording import count_of
 from .callback import Callback
 from .delivery_wait import DeliveryWait
 from .options import Options
@@ -149,7 +150,7 @@ class Reporter:
                 await self._stop_with(self._journal, self.sender, ends_at)
         lost, kept = self.queue.dropped["closed"], self.queue.kept
         if lost or kept:
-            log_warning("closed with %d events lost and %d kept in the outbox", lost, kept)
+            log_warning("closed: %s lost, %d kept in the outbox", count_of(lost, "event"), kept)
 
     async def _stop_with(self, journal: Journal, sender: Sender, ends_at: float) -> None:
         """Stop; what the outbox has by now is kept, and all else that is pending is dropped."""
@@ -343,7 +344,8 @@ class Reporter:
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + LOG_INTERVAL_S
-            log_warning("the event queue is full: %d events refused so far", self.queue.refused)
+            refused = count_of(self.queue.refused, "event")
+            log_warning("the event queue is full: %s refused so far", refused)
         if self._drop_callback is not None:
             outcome = Outcome(DeliveryStatus.DROPPED, "overflow")
             self._drop_callback.call_soon(outcome, event.dump())

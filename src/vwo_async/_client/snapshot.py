@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from .._core.goal import ReadyTargets
 from .._core.lazy_plan import compile_plan
 from .._core.plan import Plan
 from .._delivery.event_factory import EventFactory
 from .._delivery.request import Account
+from .._wording import count_of
 from .options import Options
 
 if TYPE_CHECKING:
-    from .._settings import Settings
+    from .._settings import FMESettings, Settings
+
+
+class AccountFields(TypedDict):
+    """What `Account` takes for either product."""
+
+    account_id: int | str
+    sdk_key: str | None
+    collection_prefix: str
+    sdk_name: str
+    sdk_version: str
+
+
+def list_account_fields(settings: Settings | FMESettings, options: Options) -> AccountFields:
+    """Return what all requests say of the account of *settings*."""
+    key = settings.sdk_key
+    return {
+        "account_id": settings.account_id,
+        "sdk_key": None if key is None else key.get_secret_value(),
+        "collection_prefix": settings.collection_prefix,
+        "sdk_name": options.sdk_name,
+        "sdk_version": options.sdk_version,
+    }
 
 
 class Snapshot:
@@ -48,22 +71,13 @@ class Snapshot:
         previous: Snapshot | None = None,
         pause: Callable[[], object] = lambda: None,
     ) -> None:
-        key = settings.sdk_key
         self.settings = settings
         self.plan: Plan = plan or compile_plan(
             settings, None if previous is None else previous.plan, pause
         )
         self.targets = ReadyTargets(self.plan, options.goal_type_to_track)
-        account = Account(
-            account_id=settings.account_id,
-            sdk_key=None if key is None else key.get_secret_value(),
-            collection_prefix=settings.collection_prefix,
-            sdk_name=options.sdk_name,
-            sdk_version=options.sdk_version,
-            usage=options.usage,
-        )
         self.event_factory = EventFactory(
-            account,
+            Account(**list_account_fields(settings, options), usage=options.usage),
             is_arch=settings.is_event_arch_enabled,
             is_batched=options.batch_events is not None,
             wall_clock=wall_clock,
@@ -77,7 +91,7 @@ class Snapshot:
     @property
     def summary(self) -> str:
         """What the file holds, in a few words for the log."""
-        return f"{len(self.plan.campaigns)} campaigns"
+        return count_of(len(self.plan.campaigns), "campaign")
 
     def __repr__(self) -> str:
-        return f"<Snapshot of {len(self.plan.campaigns)} campaigns>"
+        return f"<Snapshot of {self.summary}>"

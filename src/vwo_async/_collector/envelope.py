@@ -12,7 +12,10 @@ from .rule import Rules
 __all__ = [
     "ENVIRONMENT",
     "SDK_PROPS",
+    "SHOWN",
+    "VISITOR_PROPS",
     "check_event",
+    "check_event_query",
     "check_message",
     "read_body",
     "read_props",
@@ -20,12 +23,22 @@ __all__ = [
 ]
 
 ENVIRONMENT = "vwo_fs_environment"
+# The names of events that both products have: what a visitor was shown, and what is known of him.
+SHOWN = "vwo_variationShown"
+VISITOR_PROPS = "vwo_syncVisitorProp"
 SDK_PROPS = frozenset({"vwo_sdkName", "vwo_sdkVersion", "vwo_envKey"})
 
 _BODY = frozenset({"d"})
 _EVENT = frozenset({"props", "name", "time"})
 _VISITOR = frozenset({"props"})
 _MESSAGE = re.compile(r"([0-9A-F]{32}|[DJ][0-9A-Fa-f]{32})-(\d{13})", re.ASCII)
+
+
+def check_event_query(request: WireRequest, fields: Fields, rules: Rules) -> None:
+    """Refuse a query of ``events/t`` without a time of now, a random number and the product."""
+    rules.check_milliseconds(fields, "eTime", fields.digits("eTime"), request.at_s)
+    fields.check_random("random")
+    fields.check_equal("p", "FS", "must be FS")
 
 
 def read_body(request: WireRequest, rules: Rules, allowed: frozenset[str] = _BODY) -> Fields:

@@ -11,7 +11,10 @@ from .catalogue import Goal
 from .envelope import (
     ENVIRONMENT,
     SDK_PROPS,
+    SHOWN,
+    VISITOR_PROPS,
     check_event,
+    check_event_query,
     check_message,
     read_body,
     read_props,
@@ -25,8 +28,6 @@ from .rule import Rules
 
 __all__ = ["read_event"]
 
-_SHOWN = "vwo_variationShown"
-_SYNC = "vwo_syncVisitorProp"
 
 _QUERY = frozenset({"en", "a", "env", "eTime", "random", "p", "visitor_ua", "visitor_ip"})
 _DATA = frozenset({"msgId", "visId", "sessionId", "event", "visitor"})
@@ -85,12 +86,10 @@ def read_event(request: WireRequest, fields: Fields, rules: Rules) -> Received:
 
 
 def _check_query(request: WireRequest, fields: Fields, rules: Rules, name: str) -> tuple[str, str]:
-    rules.check_only(fields, _QUERY | STATISTICS if name == _SHOWN else _QUERY)
+    rules.check_only(fields, _QUERY | STATISTICS if name == SHOWN else _QUERY)
     rules.check_account(fields, "a")
     rules.check_key(fields, "env")
-    rules.check_milliseconds(fields, "eTime", fields.digits("eTime"), request.at_s)
-    fields.check_random("random")
-    fields.check_equal("p", "FS", "must be FS")
+    check_event_query(request, fields, rules)
     rules.check_statistics(fields)
     return rules.read_user_agent_and_ip(request, fields)
 
@@ -136,8 +135,8 @@ def _read_goal(envelope: _Envelope, rules: Rules) -> Received:
 
 
 _READERS: Mapping[str, tuple[Kind, Callable[[_Envelope, Rules], Received]]] = {
-    _SHOWN: ("user", _read_shown),
-    _SYNC: ("push", _read_sync),
+    SHOWN: ("user", _read_shown),
+    VISITOR_PROPS: ("push", _read_sync),
 }
 
 

@@ -11,7 +11,10 @@ from .batch import check_authorization, read_items
 from .envelope import (
     ENVIRONMENT,
     SDK_PROPS,
+    SHOWN,
+    VISITOR_PROPS,
     check_event,
+    check_event_query,
     check_message,
     read_body,
     read_props,
@@ -25,8 +28,6 @@ from .rule import Rules
 
 __all__ = ["read_fme_batch", "read_fme_event"]
 
-_SHOWN = "vwo_variationShown"
-_ATTRIBUTES = "vwo_syncVisitorProp"
 _STARTED = "vwo_fmeSdkInit"
 # What official SDKs tell VWO about themselves: it goes to an account of VWO's own.
 _USAGE_STATISTICS = "vwo_sdkUsageStats"
@@ -64,9 +65,7 @@ def read_fme_event(request: WireRequest, fields: Fields, rules: Rules) -> Receiv
     rules.check_only(fields, _QUERY)
     rules.check_sdk(fields, "sn", "sv")
     _check_account(fields, rules, name)
-    rules.check_milliseconds(fields, "eTime", fields.digits("eTime"), request.at_s)
-    fields.check_random("random")
-    fields.check_equal("p", "FS", "must be FS")
+    check_event_query(request, fields, rules)
     event = _read_data(read_body(request, rules).child("d"), request, rules, Endpoint.EVENT)
     if event.event_name != name:
         raise WireError("d.event.name", "differs from en of the query")
@@ -262,8 +261,8 @@ def _read_about_sdk(data: Fields, event: Fields, rules: Rules) -> _Part:
 
 
 _READERS: Mapping[str, tuple[Kind, Callable[[Fields, Fields, Rules], _Part]]] = {
-    _SHOWN: ("user", _read_shown),
-    _ATTRIBUTES: ("push", _read_attributes),
+    SHOWN: ("user", _read_shown),
+    VISITOR_PROPS: ("push", _read_attributes),
     _STARTED: ("sdk", _read_started),
     "vwo_feTrackUsage": ("sdk", _read_used),
     _USAGE_STATISTICS: ("sdk", _read_about_sdk),

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, overload
 
+from .._wording import count_of
+
 if TYPE_CHECKING:
     from .model import Campaign
 
@@ -68,4 +70,4 @@ class CampaignTexts(Sequence["Campaign"]):
     __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def __repr__(self) -> str:
-        return f"<{len(self)} campaigns>"
+        return f"<{count_of(len(self), 'campaign')}>"

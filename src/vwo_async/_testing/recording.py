@@ -33,4 +33,4 @@ class RecordingTransport:
         """Do nothing: there is nothing to close."""
 
     def __repr__(self) -> str:
-        return f"<RecordingTransport {len(self.requests)} requests>"
+        return f"<RecordingTransport: {len(self.requests)} sent>"

@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from .._error import InvalidInputError, StorageError
+from .._wording import count_of
 from .protocol import SEPARATOR, StoredDecision
 
 __all__ = ["CookieUserStorage", "Jar"]
@@ -239,7 +240,8 @@ class Jar:
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
-        return f"<Jar {state}: {len(self._rows)} records{', changed' if self.changed else ''}>"
+        records = count_of(len(self._rows), "record")
+        return f"<Jar {state}: {records}{', changed' if self.changed else ''}>"
 
 
 @dataclass(frozen=True, repr=False)

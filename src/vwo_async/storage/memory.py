@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._error import InvalidInputError
+from .._wording import count_of
 from ._backend.place import Place, copy_row, place_of
 from .rounds import ReadRecord, StorageOutcome, StorageRequest
 
@@ -118,4 +119,4 @@ class MemoryUserStorage:
         return sum(entry.row is not None for entry in self._entries.values())
 
     def __repr__(self) -> str:
-        return f"<MemoryUserStorage {len(self)} records>"
+        return f"<MemoryUserStorage {count_of(len(self), 'record')}>"

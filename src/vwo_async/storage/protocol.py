@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from .._wording import count_of
+
 SEPARATOR = "_vwo_"
 """Joins goal identifiers in a record. No SDK recognises an identifier that contains it."""
 
@@ -34,7 +36,7 @@ class StoredDecision:
 
     def __repr__(self) -> str:
         """Show neither the user id nor the meta data."""
-        goals = f", {len(self.goals)} goals" if self.goals else ""
+        goals = f", {count_of(len(self.goals), 'goal')}" if self.goals else ""
         return f"<StoredDecision {self.campaign_key!a}: {self.variation_name!a}{goals}>"
 
     def as_dict(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..._explanation import FlagExplanation, Step
 from ..._reason import Reason
+from ..._wording import count_of
 from ..bucketing import MAX_BUCKET_VALUE, MAX_TRAFFIC_VALUE, bucket_value, hash_seed
 from ..segment import MalformedTreeError
 from ..trace import describe_part
@@ -67,7 +68,9 @@ class _Tracer:
     def _trace(self) -> Iterator[Step]:
         feature = self._feature
         number = len(feature.rules)
-        yield Step("feature", True, f"has {number} rules", {"id": feature.id, "rules": number})
+        yield Step(
+            "feature", True, f"has {count_of(number, 'rule')}", {"id": feature.id, "rules": number}
+        )
         yield from (Step("gateway", False, note) for note in self._decision.notes)
         if self._evaluation.records is not None:
             yield self._trace_storage()

@@ -174,12 +174,12 @@ class Restorer:
         before, self.stock = self.stock, await take_stock(self._wall_clock() - self._max_age_s)
         expired = self.stock.expired - before.expired
         if expired:
-            log_warning("outbox: %d events of other accounts or keys were too old", expired)
+            log_warning("outbox: events of other accounts or keys that were too old: %d", expired)
         vanished = self.stock.vanished - before.vanished
         if vanished:
             self._journal.failed("events in it cannot be found any more", vanished)
         if self.stock.foreign > before.foreign:
-            text = "outbox: %d events of another account or SDK key stay until a client of theirs comes"
+            text = "outbox: events of another account or SDK key wait for a client of theirs: %d"
             log_warning(text, self.stock.foreign)
 
     async def _load_on(self) -> None:
@@ -188,7 +188,7 @@ class Restorer:
                 await self._journal.open_again()
                 await self.take_stock()
                 if not self.has_looked and self.stock.waiting:
-                    log_info("outbox: %d events from before are sent now", self.stock.waiting)
+                    log_info("outbox: events from before that are sent now: %d", self.stock.waiting)
                 self._looked.set()
                 await self._load_all()
             except OutboxError:

@@ -475,7 +475,7 @@ class SqliteOutbox:
         finally:
             other.close()
             if moved:
-                log_info("took over %d events that another process left", moved)
+                log_info("took over events that another process left: %d", moved)
         unlink(path)
 
     def _adopt_rows(self, rows: Sequence[StoredRow]) -> None:

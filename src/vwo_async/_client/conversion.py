@@ -25,7 +25,7 @@ class Conversion(NamedTuple):
         decision: The decision that gave the variation.
         variation: The user's variation.
         owner: The name under which this call claims it in the user storage; empty if it does not.
-        is_marked: Whether the storage confirmed the claim.
+        is_claimed: Whether the storage said that it is this call's to count.
     """
 
     user: User
@@ -34,7 +34,7 @@ class Conversion(NamedTuple):
     decision: Decision
     variation: Variation
     owner: str = ""
-    is_marked: bool = False
+    is_claimed: bool = False
 
     def refuse(self, reason: Reason) -> CampaignTrack:
         """Return the result of its campaign where it does not count."""

@@ -100,17 +100,17 @@ class ConversionClaims:
             return list(conversions), {}
         answers = await self._storage.count(wanted, stored_records.notes, stored_records.ends_at)
         answer_by_owner = {one.owner: is_ours for one, is_ours in zip(wanted, answers, strict=True)}
-        kept: list[Conversion] = []
+        claimed: list[Conversion] = []
         refused: dict[str, CampaignTrack] = {}
         for one in conversions:
             answer = answer_by_owner.get(one.owner, True)
             refusal = self._find_refusal(answer)
             if refusal is None:
-                kept.append(one._replace(is_marked=bool(answer and one.owner)))
+                claimed.append(one._replace(is_claimed=bool(answer and one.owner)))
             else:
                 refused[one.campaign.key] = one.refuse(refusal)
-                self._settle_lost(one, refusal, stored_records)
-        return kept, refused
+                self._settle_refused(one, refusal, stored_records)
+        return claimed, refused
 
     def _find_refusal(self, is_ours: bool | None) -> Reason | None:
         """Return why a conversion does not count, given the storage's answer: None where it gave none."""
@@ -120,7 +120,9 @@ class ConversionClaims:
             return Reason.STORAGE_ERROR
         return None
 
-    def _settle_lost(self, one: Conversion, refusal: Reason, stored_records: StoredRecords) -> None:
+    def _settle_refused(
+        self, one: Conversion, refusal: Reason, stored_records: StoredRecords
+    ) -> None:
         if refusal is Reason.STORAGE_ERROR:
             # The claim may have been made although no answer came.
             self.withdraw([one.claim])
@@ -180,7 +182,7 @@ class ConversionClaims:
             if receipt is not None:
                 self.withdraw_on_failure(receipt, [conversion.claim])
             is_stored = conversion.decision.reason is Reason.STORED
-            if conversion.is_marked and storage.marks_with_claim:
+            if conversion.is_claimed and storage.marks_with_claim:
                 continue
             # What was decided in place of a record that did not come must not replace one.
             if is_stored or stored_records.is_read(conversion.campaign):

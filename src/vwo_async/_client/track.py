@@ -236,20 +236,20 @@ async def count(
     claims, reporter = engine.claims, engine.reporter
     drafts = Drafts(reporter, partial(make_events, snapshot, call, is_batch_only=is_batch_only))
     accepted: Sequence[Accepted] = ()
-    kept: Sequence[Conversion] = ()
+    claimed: Sequence[Conversion] = ()
     try:
         owned = await claims.choose_owners(call, conversions, stored_records)
         await drafts.keep(owned)
-        kept, lost = await claims.claim(call, owned, stored_records)
-        if not kept:
-            return Counted(lost, NO_DELIVERY)
-        events = await drafts.choose(kept)
-        for one in kept:
+        claimed, refused = await claims.claim(call, owned, stored_records)
+        if not claimed:
+            return Counted(refused, NO_DELIVERY)
+        events = await drafts.choose(claimed)
+        for one in claimed:
             engine.tell_integration(snapshot, one.decision, call.user, TRACK, call.goal_identifier)
         receipts = reporter.put(events)
-        accepted, no_room = sort_receipts(kept, receipts)
+        accepted, no_room = sort_receipts(claimed, receipts)
     finally:
-        claims.withdraw(_list_unused_claims(kept, accepted))
+        claims.withdraw(_list_unused_claims(claimed, accepted))
         drafts.take_back(one.receipt for one in accepted)
     recorded = reporter.keep(
         [one for one in receipts or () if not drafts.is_kept(one)],
@@ -259,7 +259,7 @@ async def count(
     if recorded is not None:
         await recorded
     tracked = {one.conversion.campaign.key: one.conversion.accept(one.receipt) for one in accepted}
-    return Counted({**lost, **no_room, **tracked}, delivery_of(receipts))
+    return Counted({**refused, **no_room, **tracked}, delivery_of(receipts))
 
 
 def sort_receipts(
@@ -284,9 +284,9 @@ def sort_receipts(
     return accepted, refused
 
 
-def _list_unused_claims(kept: Iterable[Conversion], accepted: Iterable[Accepted]) -> list[Claim]:
+def _list_unused_claims(claimed: Iterable[Conversion], accepted: Iterable[Accepted]) -> list[Claim]:
     used = {one.conversion.campaign.key for one in accepted}
-    return [one.claim for one in kept if one.owner and one.campaign.key not in used]
+    return [one.claim for one in claimed if one.owner and one.campaign.key not in used]
 
 
 def make_events(

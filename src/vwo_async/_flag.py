@@ -50,7 +50,7 @@ class FlagVariation(Value):
 class Flag(Value):
     """A feature flag as it is for one user; true where it is on.
 
-    A web handler may return it as it is: FastAPI answers with its fields. `as_json` has ``is_enabled`` as well.
+    Flags that say the same are equal, whatever becomes of their reports. A web handler may return one as it is: FastAPI answers with its fields. `as_json` has ``is_enabled`` as well.
 
     Attributes:
         key: The key of the feature, empty where what was given is no key.
@@ -153,6 +153,16 @@ class Flag(Value):
     def __bool__(self) -> bool:
         return self.variation is not None
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the other says the same of the flag; what becomes of the report does not count."""
+        if not isinstance(other, Flag):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _COMPARED)
+
+    def __hash__(self) -> int:
+        # What variables hold may have no hash.
+        return hash((self.key, self.reason, self.rule, self.variation, self.session_id))
+
     def __reduce__(self) -> tuple[Any, ...]:
         own = [getattr(self, one.name) for one in fields(self)]
         return Flag, (*own, self.get_uuid())
@@ -174,3 +184,4 @@ class Flag(Value):
     _set_session_id,
 ) = setters_of(Flag)
 _set_visitor = Flag.__dict__["_visitor"].__set__
+_COMPARED = tuple(one.name for one in fields(Flag) if one.name != "delivery")

@@ -167,6 +167,8 @@ async def test_a_flag() -> None:
         await client.flush_events()
     again = pickle.loads(pickle.dumps(flag))
     assert (again.key, again.variables, again.reason) == ("f1", flag.variables, flag.reason)
+    assert (again == flag, len({again, flag, off, unknown})) == (True, 3)
+    assert flag not in (off, "f1")
     assert json.loads(json.dumps(flag.as_json()))["is_enabled"] is True
     assert "u1" not in repr(flag)
 

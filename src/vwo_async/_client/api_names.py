@@ -99,7 +99,10 @@ def _find_faults(names: Iterable[object], own: ApiNames, other: ApiNames) -> lis
             faults.append(f"{name!r} is no API method, perhaps {near!r} is meant")
         else:
             strange += 1
-    return faults if not strange else [*faults, f"{strange} of the names are no API methods"]
+    if strange:
+        are = "is no API method" if strange == 1 else "are no API methods"
+        faults.append(f"{strange} of the names {are}")
+    return faults
 
 
 def to_snake(name: Any) -> Any:

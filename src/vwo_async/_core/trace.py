@@ -8,6 +8,7 @@ from typing import Any
 from .._explanation import Explanation, Step
 from .._reason import Reason
 from .._user import User
+from .._wording import count_of
 from .api_method import Api
 from .bucketing import MAX_BUCKET_VALUE, MAX_TRAFFIC_VALUE, bucket_value, hash_seed
 from .decision import Needs, Records, decide, find_eligible, find_forced
@@ -88,9 +89,7 @@ def _traffic(campaign: Campaign, user: User) -> Step:
         "value": value,
         "percent_traffic": campaign.percent_traffic,
     }
-    return Step(
-        "traffic", passed, f"{value} is {'with' if passed else 'not with'}in {limit}", facts
-    )
+    return Step("traffic", passed, f"{value} is {'' if passed else 'not '}within {limit}", facts)
 
 
 def _group(campaign: Campaign, group: Group, user: User, decision: Decision) -> Step:
@@ -108,7 +107,8 @@ def _group(campaign: Campaign, group: Group, user: User, decision: Decision) -> 
     if not passed and winner is campaign:
         return Step("group", False, "another campaign whitelists or has stored the user", facts)
     name = "nobody" if winner is None else ascii(winner.key)
-    return Step("group", passed, f"{name} wins among {len(eligible)} eligible", facts)
+    number = count_of(len(eligible), "eligible campaign")
+    return Step("group", passed, f"{name} wins among {number}", facts)
 
 
 def _variation(campaign: Campaign, user: User, decision: Decision) -> Step:

@@ -571,11 +571,9 @@ class VWOClient(Client[Engine]):
             )
             return await decide_campaign(engine, call)
         if api.sends:
-            delivery = report_now(engine, decision, user)
-            if engine.has_outbox:
-                await engine.reporter.wait_until_kept(delivery)
-            if waits:
-                await engine.reporter.wait_for(delivery)
+            unfinished = report_now(engine, decision, user, waits=waits)
+            if unfinished is not None:
+                await unfinished
         return decision
 
     def _read_user(

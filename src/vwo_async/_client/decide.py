@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 from time import monotonic
 from typing import Any
@@ -64,13 +64,23 @@ def decide_now(engine: Engine, api: Api, campaign_key: object, user: User) -> De
     return decide(plan, campaign, user, api, None)
 
 
-def report_now(engine: Engine, decision: Decision, user: User) -> Delivery:
-    """Report what `decide_now` has just decided."""
+def report_now(
+    engine: Engine, decision: Decision, user: User, *, waits: bool
+) -> Awaitable[None] | None:
+    """Report what `decide_now` has just decided.
+
+    Returns:
+        What the caller must await: the outbox, where there is one, and with *waits* the delivery. None where
+        there is nothing to wait for.
+    """
     if decision.variation is None:
-        return NO_DELIVERY
-    factory = engine.snapshot.event_factory
+        return None
+    factory, reporter = engine.snapshot.event_factory, engine.reporter
     event = factory.make_impression(user, decision.campaign, decision.variation)
-    return delivery_of(engine.reporter.put([event]))
+    is_accepted = reporter.put_one(event)
+    if not is_accepted or not (waits or engine.has_outbox):
+        return None
+    return reporter.follow(event, waits=waits)
 
 
 async def decide_campaign(engine: Engine, call: DecideCall) -> Decision | None:

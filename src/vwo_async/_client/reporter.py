@@ -305,6 +305,14 @@ class Reporter:
             return None
         return self.keep((receipt_of_single(result),))
 
+    async def follow(self, receipt: Receipt, *, waits: bool) -> None:
+        """Keep what was put, see `keep`, and with *waits* wait for its delivery."""
+        kept = self.keep((receipt,))
+        if kept is not None:
+            await kept
+        if waits:
+            await self.wait_for(Delivery((receipt,)))
+
     async def wait_until_kept(self, delivery: Delivery) -> None:
         """Keep what was put, and wait until it is kept; see `keep`."""
         kept = self.keep(list_pending(delivery))

@@ -257,7 +257,7 @@ async def test_with_a_storage_only_await_answers() -> None:
     assert (again.value, again.reason) == (True, Reason.CACHED)
     flags.track("buy", ASHLEY, TrackingEventDetails(1.0))
     await until_sent(bench, user="Ashley", times=1)
-    bench.end()
+    await bench.client.aclose()
     openfeature.api.clear_providers()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from math import inf
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -220,17 +221,19 @@ def run_now(
         RuntimeError: No event loop runs in this thread.
     """
     engine = engine_of(client)
-    if engine.enter():
-        # Whoever cannot wait for a turn of his own takes a longer one.
-        engine.loop_share.begin()
+    engine.enter()
     if not engine.answers_at_once:
         return None
-    call = make()
+    share, call = engine.loop_share, make()
+    # Whoever cannot wait for a turn of his own takes a longer one.
+    ends_at, share.ends_at = share.ends_at, inf
     try:
         call.send(None)
     except StopIteration as done:
         result: ResultT = done.value
         return result
+    finally:
+        share.ends_at = ends_at
     call.close()
     return None
 

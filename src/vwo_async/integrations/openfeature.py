@@ -118,9 +118,12 @@ class _Provider(AbstractProvider, Generic[ClientT]):
         self._lost = FailureLog("OpenFeature")
 
     @property
+    def _base(self) -> Client[Any]:
+        return cast("Client[Any]", self._client)
+
+    @property
     def _engine(self) -> Any:
-        client: Client[Any] = self._client
-        return engine_of(client)
+        return engine_of(self._base)
 
     def get_metadata(self) -> Metadata:
         """Return the name of the provider."""
@@ -140,7 +143,7 @@ class _Provider(AbstractProvider, Generic[ClientT]):
     # Evaluation
 
     async def _resolve(
-        self, key: str, default: ValueT, context: EvaluationContext | None, pick: Pick
+        self, key: str, default: object, context: EvaluationContext | None, pick: Pick
     ) -> FlagResolutionDetails[Any]:
         feature, variable = self._split(key)
         user = _read_user(context)
@@ -168,10 +171,10 @@ class _Provider(AbstractProvider, Generic[ClientT]):
         return (feature, variable) if dot and not self._has(key) else (key, None)
 
     def _resolve_now(
-        self, key: str, default: ValueT, context: EvaluationContext | None, pick: Pick
+        self, key: str, default: object, context: EvaluationContext | None, pick: Pick
     ) -> FlagResolutionDetails[Any]:
         try:
-            found = run_now(self._client, lambda: self._resolve(key, default, context, pick))
+            found = run_now(self._base, lambda: self._resolve(key, default, context, pick))
         except (ClosedError, WrongLoopError) as error:
             raise ProviderNotReadyError(str(error)) from None
         except RuntimeError:
@@ -297,7 +300,7 @@ class _Provider(AbstractProvider, Generic[ClientT]):
             return self._track(name, user, details)
 
         try:
-            if run_now(self._client, make) is not None:
+            if run_now(self._base, make) is not None:
                 return
         except (ClosedError, InvalidInputError) as error:
             self._lost.add(f"a conversion is not counted: {type(error).__name__}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import nox
@@ -13,12 +14,6 @@ nox.options.default_venv_backend = "uv|virtualenv"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
-DELIVERY_TESTS = [
-    "tests/test_transport.py",
-    "tests/test_cancellation.py",
-    "tests/faults/test_fault_server.py",
-]
-OTHER_TRANSPORTS = ["aiohttp", "httpx2"]
 # What a change to how campaigns are decided or conversions are tracked breaks first.
 QUICK_TESTS = [
     "tests/core",
@@ -30,7 +25,9 @@ QUICK_TESTS = [
     "tests/test_vectors.py",
 ]
 PYTEST = ("python", "-X", "dev", "-m", "pytest")
-IN_PARALLEL = ("--numprocesses", "logical", "--dist", "loadgroup")
+IN_PARALLEL = ("--dist", "loadgroup", "--numprocesses")
+# Most tests wait most of their time: for servers, for processes, for what must not happen.
+WAITING = str(2 * (os.cpu_count() or 1))
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -52,28 +49,34 @@ def install_once(session: nox.Session, *groups: str) -> None:
         stamp.write_text(asked)
 
 
-def run_suite(session: nox.Session, *arguments: str, **env: str) -> None:
-    """Run tests in parallel, and after them, one by one, those that hold the time to narrow bounds."""
-    session.run(*PYTEST, *IN_PARALLEL, "-m", "not timed", *arguments, env=env)
-    session.run(*PYTEST, "-m", "timed", *arguments, env=env)
+def keep_compiled(session: nox.Session) -> dict[str, str]:
+    """Return the environment in which what Python compiles is kept, for the next process and the next run.
+
+    The suite starts hundreds of processes. Each would compile for itself all that it imports where the
+    environment forbids to write bytecode, or where nobody may write beside the modules.
+    """
+    compiled = Path(session.cache_dir, "compiled").resolve()
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(compiled)}
 
 
 def run_tests(session: nox.Session) -> None:
-    """Run the whole suite, or in one process what the session's arguments name."""
+    """Run in one process what the session's arguments name, or the whole suite in parallel.
+
+    After it come, one by one, the tests that hold the time to narrow bounds.
+    """
+    env = keep_compiled(session)
     if session.posargs:
-        session.run(*PYTEST, *session.posargs)
-    else:
-        run_suite(session)
+        session.run(*PYTEST, *session.posargs, env=env)
+        return
+    session.run(*PYTEST, *IN_PARALLEL, WAITING, "-m", "not timed", env=env)
+    session.run(*PYTEST, "-m", "timed", env=env)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite, delivery also on the transports that are extras; arguments go to pytest."""
+    """Run the test suite; arguments go to pytest."""
     install(session, "test", "demo")
     run_tests(session)
-    if not session.posargs:
-        for name in OTHER_TRANSPORTS:
-            run_suite(session, "-q", *DELIVERY_TESTS, VWO_TEST_TRANSPORT=name)
 
 
 @nox.session(reuse_venv=True)
@@ -81,11 +84,9 @@ def quick(session: nox.Session) -> None:
     """Run the tests of decisions, queue, track and API with few examples; arguments go to pytest."""
     install_once(session, "test", "demo")
     paths = session.posargs or QUICK_TESTS
-    # What was compiled is kept, also where the environment says otherwise: it saves a third of the time.
-    compiled = Path(session.virtualenv.location, "compiled").resolve()
-    env = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(compiled)}
     # Without Python's development mode, which takes half of the time.
-    session.run("pytest", "-q", *IN_PARALLEL, "--hypothesis-profile=quick", *paths, env=env)
+    command = ("pytest", "-q", *IN_PARALLEL, "logical", "--hypothesis-profile=quick", *paths)
+    session.run(*command, env=keep_compiled(session))
 
 
 @nox.session
@@ -94,10 +95,8 @@ def coverage(session: nox.Session) -> None:
     install(session, "test", "demo", "coverage")
     session.run("coverage", "erase")
     # What is watched is slower, so that narrow bounds of time say nothing.
-    watched = ("coverage", "run", "-m", "pytest", "-q", *IN_PARALLEL, "-m", "not timed")
-    session.run(*watched, "--ignore=tests/faults")
-    for name in OTHER_TRANSPORTS:
-        session.run(*watched, "tests/test_transport.py", env={"VWO_TEST_TRANSPORT": name})
+    watched = ("coverage", "run", "-m", "pytest", "-q", *IN_PARALLEL, "logical", "-m", "not timed")
+    session.run(*watched, "--ignore=tests/faults", env=keep_compiled(session))
     session.run("coverage", "combine", "-q")
     session.run("coverage", "report")
 
@@ -185,7 +184,8 @@ def parity(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Run the failure matrix: every fault that delivery is promised to survive."""
     install(session, "test")
-    session.run(*PYTEST, "tests/faults", "-v", *session.posargs)
+    env = {**keep_compiled(session), "VWO_TEST_FUZZ_S": "60"}
+    session.run(*PYTEST, "tests/faults", "-v", *session.posargs, env=env)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""Which built-in transport the tests of delivery run on: VWO_TEST_TRANSPORT, or the default one."""
+"""Which built-in transport a test runs on: httpx or, where it is marked so, each of them in turn."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import os
 from typing import Any
 
 from vwo_async._delivery.transport.by_name import (
+    TransportName,
     check_transport_name,
-    load_transport,
     make_transport,
 )
 from vwo_async._delivery.transport.config import TransportConfig
 from vwo_async.transport import Timeouts, Transport
 
-TRANSPORT = check_transport_name(os.environ.get("VWO_TEST_TRANSPORT", "httpx"))
-# As a client does when it is made: not on the event loop.
-load_transport(TRANSPORT)
+# In the environment, so that children of a test run on its transport too.
+CHOSEN = "VWO_TEST_TRANSPORT"
+
+
+def chosen_name() -> TransportName:
+    """Return the name of the transport under test."""
+    return check_transport_name(os.environ.get(CHOSEN, "httpx"))
 
 
 def chosen_transport(base_url: str, timeouts: Timeouts | None = None, **options: Any) -> Transport:
     """Return the transport under test, as a client makes it."""
-    return make_transport(TRANSPORT, TransportConfig(base_url, timeouts, **options))
+    return make_transport(chosen_name(), TransportConfig(base_url, timeouts, **options))

@@ -25,3 +25,14 @@ def group_by_server(items: Sequence[pytest.Item]) -> None:
         servers = SLOW_SERVERS.intersection(getattr(item, "fixturenames", ()))
         if servers:
             item.add_marker(pytest.mark.xdist_group(min(servers)))
+
+
+def begin_with_slow(items: list[pytest.Item]) -> None:
+    """Let tests that take seconds begin first, then those of failures, which wait more than they compute.
+
+    So no process is left alone with a slow one in the end, and the processor is quiet while clocks are
+    looked at.
+    """
+    items.sort(
+        key=lambda item: (item.get_closest_marker("slow") is None, "faults" not in item.path.parts)
+    )

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from blockbuster import blockbuster_ctx
 from both_products import product  # noqa: F401 - fixtures are found by name
-from collection import check_names, group_by_server
+from collection import begin_with_slow, check_names, group_by_server
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
+from every_transport import transport_name  # noqa: F401 - the same
 from fme_wire import fme, fme_client, fme_collector  # noqa: F401 - the same
 from postgres import own_postgres, postgres_url  # noqa: F401 - the same
 from redact import no_secret  # noqa: F401 - the same: it holds every test to showing no secret
@@ -63,6 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Hold every async test to leaving no task behind, and make the suite fit for several processes."""
     check_names([item.nodeid for item in items])
     group_by_server(items)
+    begin_with_slow(items)
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _leaving_no_task(item.obj)

@@ -9,10 +9,11 @@ import pytest
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
 from chosen_transport import chosen_transport
+from every_transport import EVERY_TRANSPORT
 
 from vwo_async.collector import Collector, serve
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, EVERY_TRANSPORT]
 
 
 @BOTH_PRODUCTS

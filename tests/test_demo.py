@@ -59,6 +59,7 @@ def product(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return arguments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [(), ("--storage", "memory"), ("--fme", "--storage", "memory")],

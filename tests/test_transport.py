@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import trustme
 from chosen_transport import chosen_transport
+from every_transport import EVERY_TRANSPORT
 from server import Received, answer, running_server
 
 from vwo_async import InvalidInputError
 from vwo_async.transport import Answer, Failure, HttpxTransport, Request, Timeouts, Transport
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, EVERY_TRANSPORT]
 
 GET = Request("GET", "/server-side/track-goal?a=b%20c")
 QUICK = Timeouts(connect_s=0.3, read_s=0.2, write_s=0.3, total_s=0.4)

@@ -25,6 +25,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from vwo_async import ClosedError, VWOClient
 from vwo_async._delivery.outbox import restorer, sqlite
 from vwo_async.transport import Limits, Timeouts
@@ -139,7 +141,10 @@ async def handle(client: VWOClient, options: argparse.Namespace, user: str) -> N
     try:
         await task
     except asyncio.CancelledError:
-        if not task.cancelled():
+        server = asyncio.current_task()
+        assert server is not None
+        # The visitor is gone, or all of it is to end, which cancels the visitor's task as well.
+        if server.cancelling() or not task.cancelled():
             raise
 
 
@@ -298,14 +303,24 @@ def _prepare(options: argparse.Namespace) -> None:
         sys.stdin.readline()
 
 
+def _warm_up(arguments: Sequence[str]) -> None:
+    """Import what the first client imports, so that no forked process has to."""
+    anyio.run(anyio.sleep, 0)
+    make_client(read_arguments(arguments))
+
+
 def nurse() -> None:
     """Fork a process for each line on stdin: a file for its output, and its command line.
 
     A process is then there at once, and not after the second that it takes to import everything.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    is_warm = False
     for line in sys.stdin:
         out, *arguments = json.loads(line)
+        if not is_warm:
+            _warm_up(arguments)
+            is_warm = True
         pid = os.fork()
         if pid:
             say("born", pid=pid)

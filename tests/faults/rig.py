@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +37,7 @@ from vwo_async.transport import Timeouts
 
 HERE = Path(__file__).parent
 SERVER = HERE / "misbehaving.py"
-SCHEDULE = Path("/proc/thread-self/schedstat")
+THREADS = Path("/proc/self/task")
 MACHINE = Path("/proc/stat")
 TICK_S = 0.01
 P99_DELAY_S = 0.05
@@ -217,12 +217,16 @@ class Clock:
         self.offset_s += seconds
 
 
-def read_waiting_s() -> float:
-    """Return how long this thread was ready to run and had no processor, as far as the system says."""
-    try:
-        return int(SCHEDULE.read_text().split()[1]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
+def read_waiting_s() -> dict[str, float]:
+    """Return how long each thread of this process was ready and had no processor, as far as the system says.
+
+    Not the loop's alone: it also waits for one that holds the interpreter's lock and has no processor.
+    """
+    waited_s = {}
+    for thread in THREADS.glob("*"):
+        with suppress(OSError, IndexError):  # it may end meanwhile
+            waited_s[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
+    return waited_s
 
 
 def read_stolen_s() -> list[float]:
@@ -251,7 +255,8 @@ class Pulse:
             due, waited, stolen = time.monotonic() + TICK_S, read_waiting_s(), read_stolen_s()
             await asyncio.sleep(TICK_S)
             pairs = zip(stolen, read_stolen_s(), strict=False)
-            others_s = read_waiting_s() - waited + max((b - a for a, b in pairs), default=0.0)
+            others_s = max((b - a for a, b in pairs), default=0.0)
+            others_s += sum(b - waited.get(name, 0.0) for name, b in read_waiting_s().items())
             self.delays_s.append(max(time.monotonic() - due - others_s, 0.0))
 
     def check(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
-from chosen_transport import TRANSPORT
+from chosen_transport import chosen_name
 from raw_answer import TRANSPORTS, Serve, listening, transport_to
 from rig import Authority, fault_server, names_of, steady_loop
 from waiting import until
@@ -130,7 +130,7 @@ async def test_row_62_a_batch_of_five_megabytes(tmp_path: Path) -> None:
         client = make_client(
             settings(),
             base_url=f"http://127.0.0.1:{port}",
-            transport=TRANSPORT,
+            transport=chosen_name(),
             limits=QUICK,
             batch_events={"events_per_request": 5000, "request_time_interval": 60},
         )
@@ -385,7 +385,7 @@ async def test_row_84_waiting_while_vwo_is_down(tmp_path: Path, style: str) -> N
     """While VWO is known to be down, a call that awaits delivery answers at once; its event arrives later."""
     with fault_server(tmp_path) as server:
         async with make_client(
-            settings(), base_url=server.base_url, transport=TRANSPORT, limits=QUICK
+            settings(), base_url=server.base_url, transport=chosen_name(), limits=QUICK
         ) as client:
             if style == "stopped":
                 await server.stop()
@@ -420,7 +420,7 @@ async def test_row_84_waiting_when_vwo_goes_down(tmp_path: Path) -> None:
             make_client(
                 settings(),
                 base_url=server.base_url,
-                transport=TRANSPORT,
+                transport=chosen_name(),
                 limits=QUICK,
                 close_timeout_s=0.1,
             ) as client,
@@ -439,7 +439,7 @@ async def test_row_84_the_first_call_after_an_outage(tmp_path: Path) -> None:
     with fault_server(tmp_path) as server:
         await server.answer(503)
         async with make_client(
-            settings(), base_url=server.base_url, transport=TRANSPORT, limits=QUICK
+            settings(), base_url=server.base_url, transport=chosen_name(), limits=QUICK
         ) as client:
             await see_vwo_down(client)
             await server.answer(200)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
-from chosen_transport import TRANSPORT
+from chosen_transport import chosen_name
 from rig import fault_server, names_of, steady_loop
 from simulation import (
     DOWN,
@@ -70,7 +70,7 @@ async def deliver_a_hundred(folder: Path, status: int, style: str) -> list[int]:
                 settings(),
                 base_url=server.base_url,
                 limits=QUICK,
-                transport=TRANSPORT,
+                transport=chosen_name(),
                 batch_events={"events_per_request": 100, "request_time_interval": 60},
                 close_timeout_s=0.1,
             ) as client,

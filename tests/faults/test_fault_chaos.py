@@ -9,6 +9,7 @@ import pytest
 from chaos import run_chaos
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_chaos(tmp_path: Path) -> None:
     """After 20 s of random faults, cancellations, kills and closes every accepted conversion is in the ledger."""

@@ -54,6 +54,7 @@ def check_burst(figures: dict[str, Any]) -> None:
     assert figures["unknown"] == 0
 
 
+@pytest.mark.slow
 @BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_26_ten_thousand_at_once(collector: CollectorProcess) -> None:
@@ -90,6 +91,7 @@ async def visit(client: VWOClient, draw: random.Random, user: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 @BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 async def test_row_28_random_cancellation(collector: CollectorProcess) -> None:

@@ -16,7 +16,7 @@ import pytest
 import trustme
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, make_source, settings
-from chosen_transport import TRANSPORT
+from chosen_transport import chosen_name
 from port import find_free_port
 from sample import ACCOUNT, KEY, campaign
 from waiting import until
@@ -171,7 +171,7 @@ async def test_row_82_each_fault_has_its_words_in_the_log(
     """An event that is not delivered for such a fault says the same in the log, on each transport."""
     del cause
     async with fault(kind) as options:
-        client = make_client(settings(), transport=TRANSPORT, close_timeout_s=0.1, **options)
+        client = make_client(settings(), transport=chosen_name(), close_timeout_s=0.1, **options)
         async with client:
             await client.track("checkout", "Ashley", "signup")
             await until(lambda: "VWO did not take events" in caplog.text, timeout_s=10)

@@ -339,6 +339,7 @@ TRACED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["httpx", "httpx2", "aiohttp"])
 def test_row_79_tracers(transport: str) -> None:
     """Tools that trace every request of a process see none of ours, and add no header to them."""

@@ -31,11 +31,12 @@ from vwo_async._delivery.outbox.journal import fingerprint
 from vwo_async._result import receipt_of
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.testing import RecordingTransport
-from vwo_async.transport import Answer, Limits
+from vwo_async.transport import Answer, Failure, Limits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(30)]
 
 SOON = Limits(backoff_base_s=0.02, backoff_cap_s=0.05)
+SINGLY = Limits(backoff_base_s=0.02, backoff_cap_s=0.05, coalesces=False)
 
 
 @pytest.fixture
@@ -753,6 +754,36 @@ async def test_row_68_workers_cancelled_from_outside(
     lines = [one for one in caplog.messages if "a worker that sends is replaced" in one]
     assert len(lines) == 3
     assert lines[-1].endswith("CancelledError ended it (4 times so far)")
+
+
+async def time_out_instead() -> Answer:
+    """Take any cancellation for a time-out of one's own, as a library that counts them wrongly does."""
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+    return Answer(failure=Failure.UNKNOWN)
+
+
+@BOTH_PRODUCTS
+@pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
+async def test_row_68_a_transport_that_swallows_cancellation(path: Path, has_outbox: bool) -> None:
+    """Closing ends although a transport answers where it was cancelled, and all is accounted for."""
+    transport = Moody(*[time_out_instead] * 8)
+    client = make_client(
+        settings(), transport=transport, outbox=path if has_outbox else None, limits=SINGLY
+    )
+    async with client:
+        for number in range(8):
+            await track(client, f"u{number}")
+        await until(lambda: transport.requests == 4)
+        async with asyncio.timeout(5):
+            report = await client.aclose(timeout_s=0.1)
+    assert report.remaining == (8 if has_outbox else 0)
+    assert report.dropped == ({} if has_outbox else {"closed": 8})
+    assert client.statistics().pending == report.remaining
 
 
 async def test_row_68_a_hook_that_breaks_the_end_of_events(path: Path) -> None:

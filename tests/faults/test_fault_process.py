@@ -86,6 +86,7 @@ def test_row_15_kill_9_without_outbox(collector: CollectorProcess, is_down: bool
     assert "| kill -9, out of memory | what is pending is lost |" in README.read_text()
 
 
+@pytest.mark.slow
 @BOTH_PRODUCTS
 @pytest.mark.timeout(240)  # on a busy machine
 def test_row_16_kill_9_with_outbox(collector: CollectorProcess, tmp_path: Path) -> None:
@@ -386,6 +387,7 @@ def test_row_23_second_loop() -> None:
 # 24: fork
 
 
+@pytest.mark.slow
 @BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
@@ -435,6 +437,7 @@ def _start_four(collector: CollectorProcess, outbox: Path, stack: ExitStack) -> 
     ]
 
 
+@pytest.mark.slow
 @BOTH_PRODUCTS
 @pytest.mark.timeout(30)
 def test_row_25_four_processes_on_one_path(collector: CollectorProcess, tmp_path: Path) -> None:
@@ -464,6 +467,7 @@ def test_row_25_four_processes_on_one_path(collector: CollectorProcess, tmp_path
     assert ledger.total() - len(ledger) <= 4 * MAX_IN_FLIGHT
 
 
+@pytest.mark.slow
 @BOTH_PRODUCTS
 @pytest.mark.timeout(30)
 def test_row_25_orphans_are_adopted_once(collector: CollectorProcess, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
-from chosen_transport import TRANSPORT
+from chosen_transport import chosen_name
+from every_transport import EVERY_TRANSPORT
 from rig import (
     SLACK_S,
     Authority,
@@ -37,7 +38,7 @@ from waiting import until
 from vwo_async import DeliveryStatus, Reason, TrackResult, VWOClient
 from vwo_async.transport import Limits, Timeouts
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20), EVERY_TRANSPORT]
 
 BASE_S, CAP_S = 0.05, 0.1
 QUICK = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S)
@@ -45,7 +46,7 @@ SINGLY = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S, coalesces=False)
 
 
 def client_of(server: FaultServer, limits: Limits = QUICK, **options: Any) -> VWOClient:
-    options.setdefault("transport", TRANSPORT)
+    options.setdefault("transport", chosen_name())
     return make_client(settings(), base_url=server.base_url, limits=limits, **options)
 
 
@@ -82,7 +83,7 @@ async def test_row_01_failure_then_200(
         async with (
             steady_loop(),
             make_client(
-                file, base_url=server.base_url, limits=limits, transport=TRANSPORT
+                file, base_url=server.base_url, limits=limits, transport=chosen_name()
             ) as client,
         ):
             await server.answer(status, times=times)
@@ -373,7 +374,7 @@ async def test_row_08_read_then_reset(tmp_path: Path, style: str, *, arch: bool)
         async with (
             steady_loop(),
             make_client(
-                file, base_url=server.base_url, limits=QUICK, transport=TRANSPORT
+                file, base_url=server.base_url, limits=QUICK, transport=chosen_name()
             ) as client,
         ):
             await server.misbehave(style, times=2)
@@ -470,7 +471,7 @@ async def track_with_bad_dns(base_url: str, failure: str, times: str) -> None:
     socket.getaddrinfo = Resolver(chosen, int(times))
     timeouts = Timeouts(connect_s=0.2, total_s=2)
     client = make_client(
-        settings(), base_url=base_url, limits=QUICK, timeouts=timeouts, transport=TRANSPORT
+        settings(), base_url=base_url, limits=QUICK, timeouts=timeouts, transport=chosen_name()
     )
     results = await track_users(client, 5)
     say(names_of(*results))
@@ -611,7 +612,7 @@ async def test_row_13_huge_answer(tmp_path: Path, style: str) -> None:
 
 async def track_some(base_url: str) -> None:
     """In a child: track, say what was accepted, and close."""
-    client = make_client(settings(), base_url=base_url, limits=QUICK, transport=TRANSPORT)
+    client = make_client(settings(), base_url=base_url, limits=QUICK, transport=chosen_name())
     results = await track_users(client, 5)
     report = await client.aclose()
     say([names_of(*results), report.delivered])

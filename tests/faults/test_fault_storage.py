@@ -91,6 +91,7 @@ async def track_all(client: VWOClient, users: Sequence[str]) -> Counter[Reason]:
     return Counter(map(reason_of, results))
 
 
+@pytest.mark.timed
 async def test_row_69_thousands_of_claims_are_given_back(redis_server: RedisServer) -> None:
     """What closing drops in an outage is given back within the time of closing, whatever its number."""
     users = [f"u{number}" for number in range(5000)]
@@ -158,6 +159,7 @@ class Claiming:
         self.claims.discard(conversion)
 
 
+@pytest.mark.timed
 async def test_row_69_storages_of_ones_own(caplog: pytest.LogCaptureFixture) -> None:
     """The same for a storage of `get`, `set` and claims, whose calls go at the same time."""
     users = [f"u{number}" for number in range(1000)]
@@ -179,19 +181,20 @@ async def test_row_69_storages_of_ones_own(caplog: pytest.LogCaptureFixture) -> 
 CLAIMER = Path(__file__).parent / "claimer.py"
 
 
-async def run_until_killed(*arguments: str, after_s: float) -> set[str]:
-    """Let a process track users, kill it, and return those of whom its callers were told."""
+async def run_until_killed(*arguments: str, told: int, after_s: float) -> set[str]:
+    """Let a process track users, kill it a while after *told* of them, and return those of whom it told."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(CLAIMER), *arguments, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     assert await process.stdout.readline() == b"ready\n"
+    first = [await process.stdout.readuntil() for _ in range(told)]
     await asyncio.sleep(after_s)
     process.kill()
     # What is cut off in the middle was not told.
-    lines = (await process.stdout.read()).split(b"\n")[:-1]
+    text = b"".join([*first, await process.stdout.read()])
     await process.wait()
-    return {line.decode() for line in lines}
+    return {line.decode() for line in text.split(b"\n")[:-1]}
 
 
 async def drain(*arguments: str) -> None:
@@ -235,6 +238,7 @@ def conversions_of(server: Server) -> dict[str, set[int]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["redis", "postgres"])
 async def test_row_70_claims_and_outbox_agree_after_a_kill(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -249,9 +253,9 @@ async def test_row_70_claims_and_outbox_agree_after_a_kill(
     told: set[str] = set()
     async with running_server() as server:
         arguments = (name, url, server.base_url, str(tmp_path / "outbox.db"))
-        for number in range(3):
-            after_s = random.uniform(0.2, 0.8)
-            told |= await run_until_killed(*arguments, str(number * 10_000), after_s=after_s)
+        for number, wanted in enumerate(random.sample([0, 10, 50], 3)):
+            first, after_s = str(number * 10_000), random.uniform(0.1, 0.5)
+            told |= await run_until_killed(*arguments, first, told=wanted, after_s=after_s)
         await drain(*arguments)
         arrived = conversions_of(server)
     claimed = await find_claimed(name, url)

@@ -145,6 +145,7 @@ async def track_until_told(base_url: str) -> None:
     say(client.statistics().delivered)
 
 
+@pytest.mark.slow
 async def test_row_43_stopped_process(tmp_path: Path) -> None:
     """A process that is stopped and goes on resumes delivery without a storm of retries."""
     with fault_server(tmp_path) as server:

@@ -295,6 +295,30 @@ def test_any_record(row: dict[str, Any]) -> None:
     decision.make_rows("Ashley")
 
 
+@pytest.mark.parametrize("number", [1.5, float("inf"), float("nan"), True, "1.0", [1]])
+def test_ids_in_records_are_whole_numbers(number: Any) -> None:
+    """An id in a record that is no whole number is none; what else the record says is read."""
+    record = read_record(
+        {"experimentId": number, "experimentKey": "c7", "experimentVariationId": number}
+    )
+    assert record is not None
+    assert record.experiment == (None, "c7", None)
+
+
+def test_impact_is_not_reported_again() -> None:
+    """The impact campaign of a flag is reported with a new decision, and not with one that is on record."""
+    campaign = make_campaign(7)
+    feature = make_feature(1, campaign, impactCampaign={"campaignId": 9, "type": "FLAG_IMPACT"})
+    caller = Caller(compile_file(make_file([feature], [campaign])), {})
+    first = caller.decide("f1", ASHLEY)
+    assert [campaign_id for campaign_id, _ in list_impressions(first)] == [7, 9]
+    for row in first.make_rows(ASHLEY.id):
+        caller.store(row)
+    again = caller.decide("f1", ASHLEY)
+    assert again.reason is Reason.STORED
+    assert list_impressions(again) == []
+
+
 def test_a_stored_decision_is_never_forgotten() -> None:
     """A holdout that comes later is noted beside the variation on record, and takes nobody's variation away."""
     row = {"experimentKey": "campaign1", "experimentId": 1, "experimentVariationId": 2}

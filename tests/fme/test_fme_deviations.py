@@ -233,6 +233,13 @@ def test_a_device_is_matched_from_its_start() -> None:
         ("wildcard(a)(b)", "ab", False),
         ("wildcard()", "anything", True),
         ("wildcard(*)", "anything", True),
+        # Texts between stars follow each other, and no letter is in two of them.
+        ("wildcard(*ab*ba*)", "abba", True),
+        ("wildcard(*ab*ba*)", "aba", False),
+        ("wildcard(*ab*ba*)", "baab", False),
+        ("wildcard(*a*a*)", "a", False),
+        ("wildcard(*a*a*)", "aa", True),
+        ("wildcard(b*a*)", "ab", False),
     ],
 )
 def test_a_devices_pattern_is_a_regex(operand: str, device: str, wanted: bool) -> None:

@@ -387,6 +387,7 @@ def test_any_damage(tmp_path: Path, scrap: bytes, place: int, length: int) -> No
 # Killed in the middle
 
 
+@pytest.mark.slow
 def test_killed(path: Path) -> None:
     """A writer that is killed at any moment leaves a whole file: the old or the new one."""
     numbers = []

@@ -83,6 +83,7 @@ def users_of(server: Server) -> Counter[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("users", [1, 50])
 async def test_four_processes(place: tuple[str, str], users: int) -> None:
     """Of 10,000 concurrent calls in four processes, exactly one for each user reaches VWO."""

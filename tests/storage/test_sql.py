@@ -264,6 +264,7 @@ async def test_one_claim_of_500(storage: SqlUserStorage) -> None:
     await storage.release_goal("u", "c", "g")
 
 
+@pytest.mark.slow
 async def test_processes_share_a_database(url: str, tables: dict[str, str]) -> None:
     """Processes that create, write and claim at once do not fail, and settle who is first."""
     command = [sys.executable, "-W", "error", "-c", CLAIMER, url, *tables.values(), "300"]

@@ -142,7 +142,8 @@ class Sender:
                 return
 
     async def _work(self) -> None:
-        while len(self._workers) <= self._wanted:
+        # A transport may have taken the cancellation of `stop` for a time-out of its own.
+        while len(self._workers) <= self._wanted and not self._is_stopped:
             try:
                 await self._work_once()
             except BaseException as error:

@@ -1,4 +1,4 @@
-"""Rows 56, 73, 74, 86 and 87 of docs/faults.md in FME, which stores what it decided and claims nothing."""
+"""Rows 35, 56, 73, 74, 86 and 87 of docs/faults.md in FME, which stores what it decided and claims nothing."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from database import RedisServer, running_redis
 from pooler import pooling
 from sample import campaign, variation
 from sqlalchemy.engine import make_url
+from waiting import until
 
 from vwo_async import Flag, FMEClient, Reason
 from vwo_async.storage import MemoryUserStorage
@@ -29,6 +30,8 @@ from vwo_async.testing import RecordingTransport
 pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(60)]
 
 TIMEOUT_S = 0.3
+# By how much a noisy machine may be late with what a test has timed.
+SLACK_S = 0.3
 # Names that join alike with any separator.
 PARTS = ["a", "b", "c", ":", "a:b", "b:c", "a:b:c", ":c", "a b", "a|b"]
 
@@ -63,6 +66,40 @@ def make_split(keys: list[str], *, is_turned: bool) -> dict[str, Any]:
 
 def show(flag: Flag) -> tuple[Reason, int | None]:
     return flag.reason, None if flag.variation is None else flag.variation.id
+
+
+# Row 35
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("fault", ["killed", "stopped"])
+async def test_row_35_redis_in_fme(redis_server: RedisServer, fault: str) -> None:
+    """Redis killed or stopped: only the first calls wait, and all is as before once it is back."""
+    before, after = (make_split(["checkout"], is_turned=one) for one in (False, True))
+    async with RedisUserStorage.from_url(redis_server.url) as storage:
+        async with client_with(storage, before, storage_timeout_s=10) as client:
+            assert show(await client.get_flag("checkout", "u0")) == (Reason.ASSIGNED, 1)
+        async with client_with(storage, after) as client:
+            assert show(await client.get_flag("checkout", "u0")) == (Reason.STORED, 1)
+            (redis_server.pause if fault == "stopped" else redis_server.kill)()
+            begin = time.monotonic()
+            flags = await asyncio.gather(*(client.get_flag("checkout", f"u{n}") for n in range(20)))
+            assert time.monotonic() - begin < TIMEOUT_S + SLACK_S
+            assert {show(one) for one in flags} == {(Reason.ASSIGNED, 2)}
+            assert all(one.notes for one in flags)
+            begin = time.monotonic()
+            for number in range(50):
+                assert (await client.get_flag("checkout", f"later {number}")).notes
+            assert time.monotonic() - begin < TIMEOUT_S
+            back = redis_server.resume if fault == "stopped" else redis_server.start
+            await asyncio.to_thread(back)
+
+            async def is_healed() -> bool:
+                return show(await client.get_flag("checkout", "u0")) == (Reason.STORED, 1)
+
+            await until(is_healed)
+            # Nothing was written over while it could not be read.
+            assert show(await client.get_flag("checkout", "u1")) == (Reason.ASSIGNED, 2)
 
 
 # Row 56

@@ -369,7 +369,9 @@ def rows_of_both_products() -> set[int]:
             is_marked = is_whole or any(
                 re.match("BOTH_PRODUCTS$|once_in_fme", one) for one in marks
             )
-            is_of_fme = path.stem == "test_fault_fme" or node.name.endswith("_fme")
+            is_of_fme = path.stem in ("test_fault_fme", "test_fault_gateway") or node.name.endswith(
+                "_fme"
+            )
             if row and (is_marked or is_of_fme):
                 found.add(int(row[1]))
     return found

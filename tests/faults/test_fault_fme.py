@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
 
 TIMEOUT_S = 0.2
 BRIEF = Timeouts(connect_s=1, read_s=0.3, total_s=1)
+NO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse"
 YES = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue"
 
 
@@ -359,6 +360,7 @@ async def test_row_63_what_is_left_over_in_fme(answered: Row) -> None:
     for one in file["campaigns"]:
         one["segments"] = {"custom_variable": {"plan": "inlist(L1)"}}
     async with raw_server() as server:
+        server.next = NO
         server.answer(answered.pieces, closes=False)
         async with FMEClient(
             file,

@@ -25,7 +25,8 @@ def once_in_fme(name: str, values: Iterable[Any], **options: Any) -> Callable[[T
         parametrize = pytest.mark.parametrize(
             ("product", name), rows, indirect=["product"], **options
         )
-        return BOTH_PRODUCTS(parametrize(test))
+        marked: TestT = BOTH_PRODUCTS(parametrize(test))
+        return marked
 
     return mark
 

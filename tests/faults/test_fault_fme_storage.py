@@ -140,7 +140,7 @@ async def open_storage(kind: str, folder: Path, redis: RedisServer) -> AsyncIter
 class Slow(MemoryUserStorage):
     """A storage in which each call takes nearly as long as it may."""
 
-    async def get(self, user_id: str, campaign_key: str) -> dict[str, Any] | None:
+    async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
         await asyncio.sleep(0.9 * TIMEOUT_S)
         return await super().get(user_id, campaign_key)
 

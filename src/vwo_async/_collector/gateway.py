@@ -26,7 +26,7 @@ _KINDS: Mapping[str, type] = {
     "user_agents": dict,
     "aliases": str,
 }
-_WORDS = {list: "lists", dict: "objects", str: "texts"}
+_WORDS: Mapping[type, str] = {list: "lists", dict: "objects", str: "texts"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,8 @@ async def assert_costs_little(client: FMEClient) -> None:
         assert (bool(flag), flag.notes) == (True, ())
         assert await client.track_event("signup", f"other {number}")
         assert await client.set_attribute("plan", "pro", f"other {number}")
-    assert time.monotonic() - began_at < TIMEOUT_S + SLACK_S
+    # Of these calls forty ask the gateway: were each to wait for it, that would take eight seconds.
+    assert time.monotonic() - began_at < 10 * TIMEOUT_S
     statistics = client.statistics()
     assert statistics.gateway_errors >= FAILURES_TO_OPEN + 20
     assert statistics.storage_errors == 0

@@ -305,13 +305,23 @@ class Plan:
                     "segment": has_segment,
                     "calls": self._pick(500, 100),
                     "samples": self._pick(5, 3),
+                    # The official Python SDK checks the whole file against a schema in each call.
+                    "budget_s": self._pick(1.0, 0.6),
                 }
                 settings, kind = (features, has_segment), "segment" if has_segment else "plain"
                 flag = {"work": "flag", **request}
-                yield Case("fme", f"flag/{features}/{kind}", flag, entrants, settings, is_fme=True)
+                yield Case(
+                    "fme",
+                    f"flag/{features}/{kind}",
+                    flag,
+                    entrants,
+                    settings,
+                    is_fme=True,
+                    rounds=3,
+                )
             event = {"work": "event", **request, "segment": False}
             name = f"event/{features}/plain"
-            yield Case("fme", name, event, entrants, (features, False), is_fme=True)
+            yield Case("fme", name, event, entrants, (features, False), is_fme=True, rounds=3)
 
 
 # What is imported, in whose environment.

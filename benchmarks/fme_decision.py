@@ -45,7 +45,6 @@ def make_campaign(number: int, kind: str, segments: Any) -> dict[str, Any]:
         "percentTraffic": 100,
         "segments": segments,
         "variations": HALVES,
-        "goals": [],
     }
 
 
@@ -68,7 +67,7 @@ def time_calls(call: Callable[[str], object]) -> float:
 def compare(number: int, segments: Any, variables: dict[str, Any] | None) -> tuple[float, float]:
     """Return the costs in FullStack and in FME with so many campaigns or features."""
     numbers, key = range(1, number + 1), f"k{number}"
-    fullstack = [make_campaign(one, "VISUAL_AB", segments) for one in numbers]
+    fullstack = [{**make_campaign(one, "VISUAL_AB", segments), "goals": []} for one in numbers]
     flags = [make_campaign(one, "FLAG_TESTING", segments) for one in numbers]
     plan = Plan(parse_settings({**HEAD, "isNB": True, "isNBv2": True, "campaigns": fullstack}))
     features = [make_feature(one) for one in numbers]

@@ -195,12 +195,14 @@ class RawServer:
     Attributes:
         base_url: Where it listens.
         requests: How many it has read.
+        next: The usual answer.
         is_done: Set once the raw answer was written, or nobody was there to take it.
     """
 
     def __init__(self) -> None:
         self.base_url = ""
         self.requests = 0
+        self.next = NEXT
         self._pieces: list[bytes] | None = None
         self._closes = False
         self.pause_s = PAUSE_S
@@ -223,7 +225,7 @@ class RawServer:
             self.requests += 1
             pieces, self._pieces = self._pieces, None
             if pieces is None:
-                writer.write(NEXT)
+                writer.write(self.next)
                 continue
             for number, piece in enumerate(pieces):
                 if number:

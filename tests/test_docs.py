@@ -46,7 +46,7 @@ RUNNING = (
     "docs/reference.md",
     "docs/storage.md",
 )
-LAST_ROW = 88
+LAST_ROW = 89
 
 
 def title(page: Path) -> str:
@@ -373,7 +373,13 @@ def rows_of_both_products() -> set[int]:
                 continue
             row = re.match(r"test_row_(\d+)", node.name)
             marks = [ast.unparse(one) for one in node.decorator_list]
-            if row and (is_whole or "BOTH_PRODUCTS" in marks or path.stem == "test_fault_fme"):
+            is_marked = is_whole or any(
+                re.match("BOTH_PRODUCTS$|once_in_fme", one) for one in marks
+            )
+            is_of_fme = path.stem in ("test_fault_fme", "test_fault_gateway") or node.name.endswith(
+                "_fme"
+            )
+            if row and (is_marked or is_of_fme):
                 found.add(int(row[1]))
     return found
 

@@ -293,3 +293,29 @@ async def test_unsendable_request() -> None:
     async with running_server() as server, transport_to(server.base_url) as transport:
         assert await transport.send(bad) == Answer(failure=Failure.UNSENDABLE)
         assert await transport.send(GET) == Answer(200)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "late"])
+async def test_a_handshake_that_is_given_up_closes_its_connection(end: str) -> None:
+    """A request that is cancelled, or has no more time, while TLS is being set up leaves no socket open."""
+    has_begun, is_closed = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        has_begun.set()
+        with suppress(OSError):
+            await reader.read()
+        is_closed.set()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    # All limits alike, so that it is the limit of the whole that ends it.
+    limits = Timeouts(connect_s=0.3, read_s=0.3, write_s=0.3, total_s=0.3)
+    async with listener, transport_to(url, timeouts=limits) as transport:
+        sending = asyncio.create_task(transport.send(GET))
+        await asyncio.wait_for(has_begun.wait(), 5)
+        if end == "cancelled":
+            sending.cancel()
+        await asyncio.wait([sending])
+        await asyncio.wait_for(is_closed.wait(), 5)

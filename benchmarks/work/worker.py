@@ -87,7 +87,8 @@ class Stopwatch:
 
 def time_decisions(request: Request, decide: Callable[[str], object]) -> Samples:
     """Time a synchronous function that decides for a user."""
-    users = [USERS[number % len(USERS)] for number in range(request["calls"])]
+    calls = fit_calls(request, decide)
+    users = [USERS[number % len(USERS)] for number in range(calls)]
     samples: Samples = {"wall_us": [], "cpu_us": []}
     for _ in range(WARM_UPS + request["samples"]):
         watch = Stopwatch()
@@ -95,6 +96,19 @@ def time_decisions(request: Request, decide: Callable[[str], object]) -> Samples
             decide(user)
         enter(samples, watch, len(users))
     return settle(samples)
+
+
+def fit_calls(request: Request, decide: Callable[[str], object]) -> int:
+    """Return how many calls a sample has: ``calls``, or as many as fit into ``budget_s`` for all samples."""
+    calls: int = request["calls"]
+    if "budget_s" not in request:
+        return calls
+    decide(USERS[0])
+    began = time.perf_counter()
+    decide(USERS[1])
+    took_s = time.perf_counter() - began
+    share_s = request["budget_s"] / (WARM_UPS + request["samples"])
+    return max(1, min(calls, int(share_s / max(took_s, 1e-9))))
 
 
 def enter(samples: Samples, watch: Stopwatch, operations: int) -> None:

@@ -74,6 +74,7 @@ async def test_totals(wire: Any, collector: Collector, client: httpx.AsyncClient
         "unique_conversions": 2,
         "visitors": 1,
         "by_kind": {"user": 2, "goal": 2, "push": 1, "sdk": 0},
+        "looked_up": 0,
     }
 
 

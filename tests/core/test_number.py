@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vwo_async._core.fme.segment import compile_fme_segment
 from vwo_async._core.number import format_number, parse_number, to_text
 from vwo_async._core.segment import compile_segment
 
@@ -67,35 +69,47 @@ def test_text_beside_what_is_no_number(value: Any, text: str) -> None:
     assert to_text(value) == text
 
 
-@pytest.mark.parametrize(
-    ("value", "operand", "expected"),
-    [
-        # Both are numbers: both have JavaScript's text.
-        (1e21, "wildcard(1E3*)", False),
-        ("1e21", "wildcard(1E3*)", False),
-        (10**21, "wildcard(1E3*)", False),
-        (1e21, "1000000000000000000000", True),
-        (10**21, "1e21", True),
-        (1e21, "lower(1E21)", True),
-        (1e20, "wildcard(1E3*)", True),
-        (1e-7, "0.0000001", True),
-        ("1E-7", "wildcard(1e-7*)", True),
-        (1e-7, "wildcard(0*)", False),
-        (1e-6, "wildcard(0*)", True),
-        (0.00001, "wildcard(0*)", True),
-        (2**53 + 1, "9007199254740992", True),
-        ("9007199254740993", "wildcard(*2*)", True),
-        # The operand is a text.
-        (1e21, "regex(e\\+21$)", True),
-        (1e-7, "regex(^1e-7$)", True),
-        (0.00001, "regex(^0[.]00001$)", True),
-        (1.2345678901234567e19, "regex(567000$)", True),
-        (12345678901234567890, "regex(567890$)", True),
-    ],
-)
+COMPARED: list[tuple[Any, str, bool]] = [
+    # Both are numbers: both have JavaScript's text.
+    (1e21, "wildcard(1E3*)", False),
+    ("1e21", "wildcard(1E3*)", False),
+    (10**21, "wildcard(1E3*)", False),
+    (1e21, "1000000000000000000000", True),
+    (10**21, "1e21", True),
+    (1e21, "lower(1E21)", True),
+    (1e20, "wildcard(1E3*)", True),
+    (1e-7, "0.0000001", True),
+    ("1E-7", "wildcard(1e-7*)", True),
+    (1e-7, "wildcard(0*)", False),
+    (1e-6, "wildcard(0*)", True),
+    (0.00001, "wildcard(0*)", True),
+    (2**53 + 1, "9007199254740992", True),
+    ("9007199254740993", "wildcard(*2*)", True),
+    # The operand is a text.
+    (1e21, "regex(e\\+21$)", True),
+    (1e-7, "regex(^1e-7$)", True),
+    (0.00001, "regex(^0[.]00001$)", True),
+    (1.2345678901234567e19, "regex(567000$)", True),
+    (12345678901234567890, "regex(567890$)", True),
+]
+
+
+@pytest.mark.parametrize(("value", "operand", "expected"), COMPARED)
 def test_row_85_numbers_as_texts(value: Any, operand: str, *, expected: bool) -> None:
     """From 1e21 on, below 1e-6 and beyond 2**53 a number has one text, whatever it was written as."""
-    holds = compile_segment({"custom_variable": {"number": operand}})
+    assert_compared(compile_segment, value, operand, expected=expected)
+
+
+@pytest.mark.parametrize(("value", "operand", "expected"), COMPARED)
+def test_row_85_numbers_as_texts_in_fme(value: Any, operand: str, *, expected: bool) -> None:
+    """The same in the segments of FME."""
+    assert_compared(compile_fme_segment, value, operand, expected=expected)
+
+
+def assert_compared(
+    compile_tree: Callable[[Any], Any], value: Any, operand: str, *, expected: bool
+) -> None:
+    holds = compile_tree({"custom_variable": {"number": operand}})
     assert holds is not None
     assert holds({"number": value}, None) is expected
 

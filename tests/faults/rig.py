@@ -21,18 +21,13 @@ from typing import Any, NamedTuple
 
 import trustme
 from chosen_transport import chosen_transport
-from sample import ACCOUNT, KEY, settings
+from product_event import EventMaker
 
 from vwo_async import TrackResult
-from vwo_async._core.plan import Plan
 from vwo_async._delivery.event import Event
-from vwo_async._delivery.event_factory import EventFactory
 from vwo_async._delivery.queue import Batching, Limits, Queue
-from vwo_async._delivery.request import Account
 from vwo_async._delivery.sender import Sender
 from vwo_async._result import receipt_of
-from vwo_async._settings import parse_settings
-from vwo_async._user import User
 from vwo_async.transport import Timeouts
 
 HERE = Path(__file__).parent
@@ -283,27 +278,20 @@ async def steady_loop() -> AsyncIterator[Pulse]:
 # Delivery with clocks of its own
 
 
-PLAN = Plan(parse_settings(settings()))
-
-
 @dataclass
 class Delivery:
-    """Queue, sender and event factory of a client, on clocks that can jump."""
+    """Queue and sender of a client of the product, on clocks that can jump."""
 
     queue: Queue
     sender: Sender
-    event_factory: EventFactory
+    event_maker: EventMaker
     clock: Clock
     wall_clock: Clock
     accepted: Counter[str] = field(default_factory=Counter)
 
     def put(self, user_id: str) -> Event:
         """Accept a conversion of *user_id*."""
-        campaign = PLAN.campaigns["checkout"]
-        goal = campaign.goals["signup"]
-        event = self.event_factory.make_conversion(
-            User(user_id), campaign, campaign.variations[0], goal, None, is_batch_only=False
-        )
+        event = self.event_maker.make_conversion(user_id)
         assert self.sender.put([event]) == [event]
         self.accepted[name_event(event)] += 1
         return event
@@ -329,18 +317,10 @@ async def delivery_to(
     queue = Queue(limits, batching=batching)
     transport = chosen_transport(server.base_url, timeouts)
     sender = Sender(queue, transport, workers=workers, clock=clock, wall_clock=wall_clock)
-    account = Account(
-        account_id=ACCOUNT,
-        sdk_key=KEY,
-        collection_prefix="",
-        sdk_name="vwo-async",
-        sdk_version="1",
-        usage={},
-    )
-    factory = EventFactory(account, is_batched=batching is not None, wall_clock=wall_clock)
+    maker = EventMaker(wall_clock, is_batched=batching is not None)
     sender.start()
     try:
-        yield Delivery(queue, sender, factory, clock, wall_clock)
+        yield Delivery(queue, sender, maker, clock, wall_clock)
     finally:
         await sender.drain(1)
         await sender.stop()

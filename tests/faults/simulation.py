@@ -10,15 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rig import PLAN
-from sample import ACCOUNT, KEY
+from product_event import EventMaker
 
 from vwo_async._delivery.event import Event
-from vwo_async._delivery.event_factory import EventFactory
 from vwo_async._delivery.queue import Limits, Queue
-from vwo_async._delivery.request import Account, Request
+from vwo_async._delivery.request import Request
 from vwo_async._delivery.sender import Sender
-from vwo_async._user import User
 from vwo_async.transport import Answer, Failure
 
 WALL_S = 1_795_262_400.0
@@ -29,7 +26,6 @@ RESET = Answer(failure=Failure.UNKNOWN)
 HANGS = Answer(failure=Failure.UNKNOWN)
 UNREACHABLE = Answer(failure=Failure.NOT_SENT)
 DISLIKED = "DISLIKED"
-CAMPAIGN = PLAN.campaigns["checkout"]
 
 Server = Callable[[Request, float], Answer]
 """What it answers to a request at a time, in seconds since the beginning."""
@@ -79,7 +75,7 @@ class Network:
             await asyncio.sleep(self.hang_s if answer is HANGS else LATENCY_S)
         finally:
             self.on_their_way -= 1
-        self.sizes.append(request.body.count(b'"eT"') or 1)
+        self.sizes.append(request.body.count(b'"eT"') or request.body.count(b'"msgId"') or 1)
         return answer
 
     async def aclose(self) -> None:
@@ -93,7 +89,7 @@ class Simulation:
     queue: Queue
     sender: Sender
     network: Network
-    factory: EventFactory
+    maker: EventMaker
     draw: random.Random
     good: list[Event] = field(default_factory=list)
     bad: list[Event] = field(default_factory=list)
@@ -108,8 +104,7 @@ class Simulation:
         """Accept an impression, None where there is no room; a bad one holds the disliked text."""
         events = self.bad if is_bad else self.good
         name = visitor or f"{'bad' if is_bad else 'good'} {len(events)}"
-        user = User(name, user_agent=DISLIKED if is_bad else "")
-        event = self.factory.make_impression(user, CAMPAIGN, CAMPAIGN.variations[0])
+        event = self.maker.make_impression(name, DISLIKED if is_bad else "")
         if not self.sender.put_one(event, self.now):
             return None
         events.append(event)
@@ -159,15 +154,7 @@ async def simulation(
     loop = asyncio.get_running_loop()
     draw = random.Random(seed)
     queue = Queue(limits, draw.random)
-    account = Account(
-        account_id=ACCOUNT,
-        sdk_key=KEY,
-        collection_prefix="",
-        sdk_name="vwo-async",
-        sdk_version="1",
-        usage={},
-    )
-    factory = EventFactory(account, is_arch=is_arch, wall_clock=lambda: WALL_S + loop.time())
+    maker = EventMaker(lambda: WALL_S + loop.time(), is_arch=is_arch)
     network = Network(server, hang_s)
     ended_at: dict[Event, float] = {}
     sender = Sender(
@@ -178,7 +165,7 @@ async def simulation(
         clock=loop.time,
         wall_clock=lambda: WALL_S + loop.time(),
     )
-    one = Simulation(queue, sender, network, factory, draw, ended_at=ended_at)
+    one = Simulation(queue, sender, network, maker, draw, ended_at=ended_at)
     sender.start()
     try:
         yield one

@@ -16,13 +16,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from product_event import EventMaker
 from raw_answer import NEXT_STATUS, POST, ROWS, TRANSPORTS, RawServer, cut, raw_server, transport_to
-from rig import PLAN
-from sample import ACCOUNT, KEY
 
-from vwo_async._delivery.event_factory import EventFactory
 from vwo_async._delivery.queue import Limits, Queue
-from vwo_async._delivery.request import Account
 from vwo_async._delivery.sender import Sender
 from vwo_async._delivery.transport.by_name import (
     TransportName,
@@ -30,7 +27,6 @@ from vwo_async._delivery.transport.by_name import (
     make_transport,
 )
 from vwo_async._delivery.transport.config import TransportConfig
-from vwo_async._user import User
 from vwo_async.transport import Answer, Failure, Timeouts, Transport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20 * 60)]
@@ -154,22 +150,10 @@ async def test_row_63_any_answer_keeps_the_law(name: TransportName) -> None:
         queue = Queue(limits, draw.random)
         transport = make_transport(name, TransportConfig(server.base_url, LIMITS))
         sender = Sender(queue, transport, workers=2)
-        account = Account(
-            account_id=ACCOUNT,
-            sdk_key=KEY,
-            collection_prefix="",
-            sdk_name="sdk",
-            sdk_version="1",
-            usage={},
-        )
-        factory = EventFactory(account)
-        campaign = PLAN.campaigns["checkout"]
+        maker = EventMaker(time.time)
         sender.start()
         try:
-            events = [
-                factory.make_impression(User(f"u{one}"), campaign, campaign.variations[0])
-                for one in range(ROUNDS)
-            ]
+            events = [maker.make_impression(f"u{one}") for one in range(ROUNDS)]
             for event in events:
                 sender.put([event])
             # A pause for refused accounts would take a minute: then some are left.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from both_products import BOTH_PRODUCTS
+from both_products import BOTH_PRODUCTS, once_in_fme
 from chosen_product import make_client, settings
 from chosen_transport import chosen_name
 from rig import fault_server, names_of, steady_loop
@@ -400,7 +400,7 @@ def test_row_59_a_flaky_server(share: float) -> None:
 # Row 60
 
 
-@pytest.mark.parametrize("answer", [DOWN, RESET, UNREACHABLE, Answer(429)], ids=str)
+@once_in_fme("answer", [DOWN, RESET, UNREACHABLE, Answer(429)], ids=str)
 @pytest.mark.parametrize(
     ("outage_s", "per_s"),
     [(25 * 60, 1 / 60), (HOUR_S, 1 / 60), (HOUR_S, 1 / 600), (HOUR_S, 1), (20 * HOUR_S, 1 / 60)],
@@ -419,6 +419,7 @@ def test_row_60_a_quiet_service_in_an_outage(answer: Answer, outage_s: float, pe
     simulate(is_down(600, 600 + outage_s, answer), body)
 
 
+@BOTH_PRODUCTS
 def test_row_60_one_event_in_an_outage() -> None:
     """An event that is all there is outlives any number of tries, and ends by its age alone."""
 
@@ -434,6 +435,7 @@ def test_row_60_one_event_in_an_outage() -> None:
     simulate(lambda *_: DOWN, body)
 
 
+@BOTH_PRODUCTS
 def test_row_60_attempts_are_limited_on_request() -> None:
     """Who sets `max_attempts` has a limit: of an event alone, since a request of many fails for one of them."""
 
@@ -447,7 +449,7 @@ def test_row_60_attempts_are_limited_on_request() -> None:
     simulate(dislikes(DOWN), body, Limits(max_attempts=3))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@once_in_fme("seed", range(6))
 def test_row_60_hours_of_bad_weather(seed: int) -> None:
     """Hours of outages of every kind, with a firewall that dislikes some events: every other one arrives."""
     figures = run_virtually(live_through(seed, 12))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from chosen_product import CHOSEN, FME, FMEShop, settings
 from database import RedisServer, running_redis
+from raw_answer import ROWS, UNKNOWN, Row, raw_server
 from rig import SLACK_S, FaultServer, fault_server, steady_loop
 from sample import SECRET
 from server import answer, running_server
@@ -21,10 +22,14 @@ from vwo_async import FMEClient, FMEUser, Reason
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.testing import RecordingTransport
+from vwo_async.transport import Limits, Timeouts
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
 
 TIMEOUT_S = 0.2
+BRIEF = Timeouts(connect_s=1, read_s=0.3, total_s=1)
+NO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse"
+YES = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue"
 
 
 @pytest.fixture(autouse=True)
@@ -323,6 +328,57 @@ async def test_row_68_a_storage_that_raises_no_exception_in_fme(
         assert flag
         assert flag.notes == (f"user storage: get raised {error.__name__}",)
         assert await client.get_flags("Ashley")
+
+
+@pytest.mark.parametrize("answered", ROWS, ids=lambda one: one.name)
+async def test_row_61_raw_answers_in_fme(answered: Row) -> None:
+    """An event arrived where the status says so, whatever comes with it, and is `unknown` where there is none."""
+    limits = Limits(max_attempts=1)
+    async with raw_server() as server:
+        server.answer(answered.pieces, closes=answered.closes)
+        async with FMEClient(
+            settings(), base_url=server.base_url, limits=limits, timeouts=BRIEF
+        ) as client:
+            result = await client.track_event("signup", "Ashley", wait=True)
+            status = answered.outcome
+            assert bool(result) is (status != UNKNOWN and 200 <= int(status) < 300)
+            assert client.statistics().unknown == (status == UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        *(one for one in ROWS if not one.closes and one.outcome != UNKNOWN),
+        Row("a foreign answer", YES + YES, 200),
+        Row("a foreign answer on its own", [YES, YES], 200),
+    ],
+    ids=lambda one: one.name,
+)
+async def test_row_63_what_is_left_over_in_fme(answered: Row) -> None:
+    """What a gateway sent beyond an answer never answers what is asked about another user."""
+    file = settings()
+    for one in file["campaigns"]:
+        one["segments"] = {"custom_variable": {"plan": "inlist(L1)"}}
+    async with raw_server() as server:
+        server.next = NO
+        server.answer(answered.pieces, closes=False)
+        async with FMEClient(
+            file,
+            gateway_service={"url": server.base_url},
+            gateway_timeout_s=1.0,
+            timeouts=BRIEF,
+            development_mode=True,
+        ) as client:
+            await client.get_flag("checkout", FMEUser("u1", custom_variables={"plan": "pro"}))
+            await server.is_done.wait()
+            await asyncio.sleep(0.05)
+            failed = client.statistics().gateway_errors
+            for number in range(2):
+                user = FMEUser("u2", custom_variables={"plan": f"p{number}"})
+                flag = await client.get_flag("checkout", user)
+                assert (bool(flag), flag.notes) == (False, ())
+            assert client.statistics().gateway_errors == failed
+    assert server.requests == 3
 
 
 async def test_row_88_close_while_the_gateway_hangs() -> None:

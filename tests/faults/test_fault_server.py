@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from both_products import BOTH_PRODUCTS
+from both_products import BOTH_PRODUCTS, once_in_fme
 from chosen_product import make_client, settings
 from chosen_transport import chosen_name
 from every_transport import EVERY_TRANSPORT
@@ -236,7 +236,7 @@ async def test_row_04_everything_too_large(tmp_path: Path) -> None:
 # Row 5
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@once_in_fme("status", [401, 403])
 async def test_row_05_account_refused_for_a_minute(tmp_path: Path, status: int) -> None:
     """A refused account, which three visitors show, is probed ever more seldom, and delivered for again after."""
     with fault_server(tmp_path) as server:

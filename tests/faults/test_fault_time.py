@@ -9,6 +9,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from both_products import BOTH_PRODUCTS, once_in_fme
 from chosen_product import make_client, settings
 from rig import (
     SLACK_S,
@@ -39,7 +40,7 @@ PATIENT = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S, coalesces=False)
 # Row 42
 
 
-@pytest.mark.parametrize("jump", JUMPS)
+@once_in_fme("jump", JUMPS)
 async def test_row_42_retries_when_the_wall_clock_jumps(tmp_path: Path, jump: float) -> None:
     """Neither age nor the wait for a retry is measured by the wall clock, and the bytes stay the same."""
     limits = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S, max_age_s=30)
@@ -59,7 +60,7 @@ async def test_row_42_retries_when_the_wall_clock_jumps(tmp_path: Path, jump: fl
         assert not delivery.queue.dropped
 
 
-@pytest.mark.parametrize("jump", JUMPS)
+@once_in_fme("jump", JUMPS)
 async def test_row_42_retry_after_when_the_wall_clock_jumps(tmp_path: Path, jump: float) -> None:
     """A date to come again at is fixed when it is read: a jump after that neither hastens nor delays it."""
     with fault_server(tmp_path) as server:
@@ -77,7 +78,7 @@ async def test_row_42_retry_after_when_the_wall_clock_jumps(tmp_path: Path, jump
 
 
 @pytest.mark.timed
-@pytest.mark.parametrize("jump", JUMPS)
+@once_in_fme("jump", JUMPS)
 async def test_row_42_flushing_when_the_wall_clock_jumps(tmp_path: Path, jump: float) -> None:
     """Batches leave at their interval whatever the wall clock says."""
     batching = Batching(events=100, interval_s=0.6)
@@ -99,6 +100,7 @@ async def test_row_42_flushing_when_the_wall_clock_jumps(tmp_path: Path, jump: f
 # Row 43
 
 
+@BOTH_PRODUCTS
 async def test_row_43_ten_minutes_pass_at_once(tmp_path: Path) -> None:
     """After ten minutes in which nothing ran, what is due goes at the usual pace, not all at once."""
     with fault_server(tmp_path) as server:
@@ -118,6 +120,7 @@ async def test_row_43_ten_minutes_pass_at_once(tmp_path: Path) -> None:
         assert server.ledger() == delivery.accepted
 
 
+@BOTH_PRODUCTS
 async def test_row_43_few_failures_before_ten_minutes(tmp_path: Path) -> None:
     """The same where the server was not known to be down: what waited for a retry is not expired by it."""
     with fault_server(tmp_path) as server:

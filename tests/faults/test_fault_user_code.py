@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from both_products import BOTH_PRODUCTS
-from chosen_product import make_client, settings
+from chosen_product import FME, make_client, settings
 from database import RedisServer, running_redis
 from rig import FaultServer, fault_server, names_of, steady_loop
 from sample import SECRET, campaign, row, variation
@@ -104,7 +104,9 @@ def serve_alternating(server: Server) -> None:
     files = [json.dumps(make_version(number)).encode() for number in (1, 2)]
 
     async def reply(request: Received, writer: asyncio.StreamWriter) -> None:
-        is_settings = request.target.startswith("/server-side/settings")
+        is_settings = request.target.startswith(
+            ("/server-side/settings", "/server-side/v2-settings")
+        )
         body = b""
         if is_settings:
             body = files[0]
@@ -187,6 +189,42 @@ async def test_row_30_settings_refreshed_during_decides() -> None:
     assert {version for one in versions.values() for version in one} == {1, 2}
     assert all(len(pairs) == len(KEYS) for pairs in arrived.values())
     assert statistics.delivered == sum(map(len, arrived.values()))
+
+
+@pytest.mark.parametrize("product", [FME], indirect=True)
+@BOTH_PRODUCTS
+async def test_row_30_settings_refreshed_during_decides_in_fme() -> None:
+    """The same for all flags of a user, and for one flag and its report."""
+    seen: Counter[str] = Counter()
+
+    async def decide(number: int) -> None:
+        await asyncio.sleep(random.uniform(0, 1))
+        if number % 2:
+            flags: Mapping[str, Any] = await client.decide_all(f"u{number}")
+            assert len(flags) == len(KEYS)
+            names = {one.variation.name for one in flags.values()}
+        else:
+            names = {await client.activate("c1", f"u{number}")}
+        (name,) = names
+        assert name is not None
+        seen[name] += 1
+
+    async def refresh() -> None:
+        while not calls.done():
+            await client.get_and_update_settings_file()
+
+    async with running_server() as server, steady_loop():
+        serve_alternating(server)
+        storage = PonderingStorage()
+        client = make_client(make_version(2), base_url=server.base_url, user_storage=storage)
+        async with client:
+            calls = asyncio.gather(*(decide(number) for number in range(1000)))
+            await asyncio.gather(calls, refresh())
+    bodies = [json.loads(one.body) for one in server.requests if one.body]
+    sent = [one for body in bodies for one in body.get("ev", [body])]
+    shown = Counter(one["d"]["event"]["props"]["variation"] for one in sent)
+    assert seen.keys() == {"Version-1", "Version-2"}
+    assert shown.keys() == {1, 2} and shown.total() == 500
 
 
 # Rows 31 and 32

@@ -221,6 +221,19 @@ async def test_events_and_settings_go_through_the_gateway() -> None:
     assert gets == [*["/server-side/v2-settings"] * 2, "/server-side/v2-pull"]
 
 
+async def test_what_one_flag_reports_goes_through_the_gateway_singly() -> None:
+    """A flag of a rollout and a test reports two impressions: a gateway gets each alone."""
+    campaigns = [make_campaign(1, "r"), make_campaign(2)]
+    file = make_file(
+        [make_feature(1, *campaigns)], campaigns, sdkMetaInfo={"wasInitializedEarlier": True}
+    )
+    async with gateway({}) as server, client_of(file, server) as client:
+        for number in range(5):
+            assert await client.get_flag("f1", f"u{number}", wait=True)
+        assert client.statistics().accepted == 10
+        assert [path_of(one) for one in server.requests] == ["/events/t"] * 10
+
+
 async def test_a_proxy_takes_the_place_of_vwo() -> None:
     """With proxy_url everything goes there, prefix and batches as to VWO; a gateway goes before it."""
     file = sample({}, collectionPrefix="eu01")

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from .._delivery.event_factory import dump_properties
-from .._delivery.fme_event_factory import dump_event_properties
-from .._delivery.request import ENVIRONMENT
+from .._delivery.event_factory import MAX_PROPERTIES_BYTES, dump_properties
+from .._delivery.fme_event_factory import dump_event_properties, is_own_name
 from .._error import InvalidInputError
 from .._plain import copy_mapping, to_plain
 from .._reason import Reason
@@ -97,10 +96,10 @@ def read_attributes(attributes: Mapping[Any, Any], notes: list[str]) -> str:
 
     Args:
         attributes: Plain values by name.
-        notes: Takes a text for each that is left out.
+        notes: Takes a text where names are left out, since VWO's SDKs use them themselves.
 
     Raises:
-        InvalidInputError: There is none, or one has a name or value that VWO's SDKs do not send.
+        InvalidInputError: There is none, or one has a name or value that cannot be sent.
     """
     found = copy_mapping(attributes, "the attributes")
     if not 0 < len(found) <= MAX_VARIABLES:
@@ -109,9 +108,18 @@ def read_attributes(attributes: Mapping[Any, Any], notes: list[str]) -> str:
         read_name(key, "the name of an attribute"): _read_attribute(value)
         for key, value in found.items()
     }
-    if given.pop(ENVIRONMENT, None) is not None:
+    usable = {name: value for name, value in given.items() if not is_own_name(name)}
+    if not usable:
+        raise InvalidInputError("the attributes have names that VWO's SDKs use themselves")
+    if len(usable) < len(given):
         notes.append("an attribute has a name that VWO's SDKs use themselves: it is left out")
-    return dump_properties(given, notes)
+    left_out: list[str] = []
+    text = dump_properties(usable, left_out)
+    if left_out:
+        raise InvalidInputError(
+            f"an attribute cannot be written as JSON, or all of them exceed {MAX_PROPERTIES_BYTES} bytes"
+        )
+    return text
 
 
 def _read_attribute(value: object) -> str | float | bool:

@@ -132,16 +132,13 @@ class Gateway:
 
     def _read(self, answer: Answer, body: bytes) -> Reply:
         status = answer.status
-        if status is None or is_temporary(status):
-            self._judge(is_up=False)
-            return _BROKEN if status is None else Reply(fault=f"status {status}")
+        if status is None or is_temporary(status) or status < 400:
+            reply = _BROKEN if status is None else _read_content(status, body)
+            self._judge(is_up=not reply.fault)
+            return reply
+        # A refusal may be about this question alone: others are asked all the same.
         self._judge(is_up=True)
-        if not 200 <= status < 300:
-            return Reply(fault=f"status {status}")
-        try:
-            return Reply(json.loads(body) if body else None)
-        except (ValueError, RecursionError):
-            return Reply(fault="the answer is no JSON")
+        return Reply(fault=f"status {status}")
 
     def _judge(self, *, is_up: bool | None) -> None:
         breaker = self._breaker
@@ -169,6 +166,16 @@ class Gateway:
 
     def __repr__(self) -> str:
         return "<Gateway>"
+
+
+def _read_content(status: int, body: bytes) -> Reply:
+    """Return what an answer says; one that no gateway service gives comes from something else at its address."""
+    if not 200 <= status < 300:
+        return Reply(fault=f"status {status}")
+    try:
+        return Reply(json.loads(body))
+    except (ValueError, RecursionError):
+        return Reply(fault=f"the answer is no JSON, or larger than {MAX_ANSWER_BYTES} bytes")
 
 
 def _shorten(limits: Timeouts, timeout_s: float) -> Timeouts:

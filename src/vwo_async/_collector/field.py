@@ -26,7 +26,8 @@ _VOCABULARY = STATISTICS | {
     "isFirst", "msgId", "name", "p", "platform", "props", "r", "random", "sd", "sdk", "sdk-v",
     "sessionId", "sId", "sv", "t", "tags", "time", "u", "variation", "visId", "visitor",
     "data", "fId", "product", "s", "sn", "visitor_ip", "visitor_ua", "vwo_envKey", "vwo_fs_environment", "vwo_sdkName",
-    "vwo_sdkVersion", "vwoMeta",
+    "vwo_sdkVersion", "vwoMeta", "accountId", "aliasId", "attribute", "ipAddress", "listId", "sdkKey", "userAgent",
+    "userId",
 }
 # fmt: on
 

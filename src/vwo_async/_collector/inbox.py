@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from .catalogue import Catalogue
 from .error import WireError
+from .gateway import GatewayData, answer_gateway, is_of_gateway
 from .ledger import Ledger
 from .received import Kind, Received
 from .request import WireRequest, locate
@@ -66,7 +67,7 @@ class Refusal:
 class Totals:
     """Counts since the start or the last reset.
 
-    At every moment ``requests == settings + accepted + refused + answered``.
+    At every moment ``requests == settings + accepted + refused + answered + looked_up``.
 
     Attributes:
         requests: All requests of SDKs.
@@ -79,6 +80,7 @@ class Totals:
         unique_conversions: Conversions that count.
         visitors: Different visitors who were shown a variation.
         by_kind: Events by kind.
+        looked_up: Questions that the gateway service answered.
     """
 
     requests: int
@@ -91,6 +93,7 @@ class Totals:
     unique_conversions: int
     visitors: int
     by_kind: Mapping[Kind, int]
+    looked_up: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """Return the counts as JSON-ready values."""
@@ -105,6 +108,7 @@ class Inbox:
         strict: See `Collector`.
         clock_window_s: How far times in requests may be from now, in seconds.
         clock: Returns the seconds since 1970.
+        gateway: What the gateway service knows; None where there is none.
 
     Attributes:
         files: The settings files in force.
@@ -117,9 +121,11 @@ class Inbox:
         strict: bool,
         clock_window_s: float,
         clock: Callable[[], float],
+        gateway: GatewayData | None = None,
     ) -> None:
         self.files = SettingsFiles.collect(map(Catalogue.read, settings))
-        self._rules = Rules(None, strict, clock_window_s)
+        self._rules = Rules(None, strict, clock_window_s, is_gateway=gateway is not None)
+        self._gateway_at_first = gateway
         self._clock = clock
         self._last_number = 0
         self.reset()
@@ -129,7 +135,8 @@ class Inbox:
         self.ledger = Ledger()
         self.refused: list[Refusal] = []
         self._planned: deque[tuple[Reply, int]] = deque()
-        self._requests = self._handed_out = self._accepted = self._answered = 0
+        self._gateway = self._gateway_at_first
+        self._requests = self._handed_out = self._accepted = self._answered = self._looked_up = 0
 
     def set_settings(self, settings: AnyFile) -> None:
         """Put another settings file in force; after a ValueError the old ones stay in force."""
@@ -156,6 +163,7 @@ class Inbox:
             unique_conversions=self.ledger.unique_conversions,
             visitors=self.ledger.visitors,
             by_kind=self.ledger.by_kind,
+            looked_up=self._looked_up,
         )
 
     def receive(
@@ -186,6 +194,8 @@ class Inbox:
     def _accept(self, request: WireRequest, *, is_whole: bool) -> Reply:
         if not is_whole:
             raise WireError("body", "too large", 413)
+        if self._gateway is not None and is_of_gateway(request):
+            return self._look_up(request, self._gateway)
         endpoint, _ = locate(request)
         if endpoint.is_retrieval:
             return self._hand_out(request)
@@ -198,6 +208,11 @@ class Inbox:
         source = read_retrieval(request, self.files, self._rules)
         self._handed_out += 1
         return Reply(200, _JSON, source)
+
+    def _look_up(self, request: WireRequest, gateway: GatewayData) -> Reply:
+        answer, self._gateway = answer_gateway(request, gateway, self.files, self._rules)
+        self._looked_up += 1
+        return _json_answer(200, answer)
 
     def _take_planned(self) -> Reply:
         self._answered += 1

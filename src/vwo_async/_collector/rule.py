@@ -34,18 +34,22 @@ class Rules:
             fields, headers that differ from the query, old times, a missing or wrong prefix, or custom
             dimensions that are not text.
         clock_window_s: How far times in requests may be from now, in seconds.
+        is_gateway: Whether SDKs of FME speak to a gateway service, which takes no prefix and no batches.
     """
 
     catalogue: Catalogue | None = None
     strict: bool = True
     clock_window_s: float = 172_800.0
     account: Account = _NOBODYS
+    is_gateway: bool = False
 
     def check_prefix(self, endpoint: Endpoint, prefix: str) -> None:
         """Refuse a prefix other than the account's; requests for settings have none."""
         if not self.strict:
             return
-        if endpoint.is_retrieval:
+        if self.is_gateway and self.account.product is Product.FME and not endpoint.is_retrieval:
+            self._check_gateway(endpoint, prefix)
+        elif endpoint.is_retrieval:
             if prefix:
                 raise WireError("path", "settings files are asked for without collectionPrefix")
         elif self.catalogue is not None:
@@ -53,6 +57,12 @@ class Rules:
                 raise WireError("path", "not the collectionPrefix of the settings file")
         elif prefix and _PREFIX.fullmatch(prefix) is None:
             raise WireError("path", "no collectionPrefix has this form")
+
+    def _check_gateway(self, endpoint: Endpoint, prefix: str) -> None:
+        if prefix:
+            raise WireError("path", "a gateway service is sent events without collectionPrefix")
+        if endpoint is Endpoint.BATCH_V2:
+            raise WireError("path", "a gateway service is sent each event alone")
 
     def check_only(self, fields: Fields, allowed: frozenset[str]) -> None:
         """Refuse additional fields."""

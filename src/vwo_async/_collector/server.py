@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import HttpInterface
+from .gateway import GatewayData
 from .guard import is_loopback
 from .inbox import AnyFile, Inbox, Refusal, Totals
 from .ledger import Ledger
@@ -53,6 +54,8 @@ class Collector:
             values, or a batch of FME without events.
         clock_window_s: How far times in requests may be from now, in seconds.
         clock: Returns the seconds since 1970; for tests with another time.
+        gateway: What VWO's gateway service would know: then requests to it are answered too, and SDKs of FME
+            must send events as to a gateway service, each alone and without ``collectionPrefix``.
         token: What requests to ``/collector/...`` have to show. Without a token they must name this
             machine as their host; `serve` makes one up where it listens beyond loopback.
 
@@ -69,10 +72,13 @@ class Collector:
         strict: bool = True,
         clock_window_s: float = 172_800.0,
         clock: Callable[[], float] = time.time,
+        gateway: GatewayData | None = None,
         token: str | None = None,
     ) -> None:
         files = _list_files(settings)
-        self._inbox = Inbox(files, strict=strict, clock_window_s=clock_window_s, clock=clock)
+        self._inbox = Inbox(
+            files, strict=strict, clock_window_s=clock_window_s, clock=clock, gateway=gateway
+        )
         ledger_file = None if ledger_path is None else LedgerFile(ledger_path)
         self._http_interface = HttpInterface(self._inbox, ledger_file, latency_s)
         self._http_interface.guard.token = token
@@ -87,7 +93,7 @@ class Collector:
         return (
             f"<Collector requests={totals.requests} settings={totals.settings} "
             f"accepted={totals.accepted} refused={totals.refused} "
-            f"answered={totals.answered} events={totals.events}>"
+            f"answered={totals.answered} looked_up={totals.looked_up} events={totals.events}>"
         )
 
     @property
@@ -131,7 +137,8 @@ class Collector:
     def reset(self) -> None:
         """Forget all requests and planned answers.
 
-        The settings files stay in force, the ledger file keeps its lines, and request numbers go on.
+        The settings files stay in force, the ledger file keeps its lines, and request numbers go on. Of
+        aliases those stay that the gateway service knew at first.
         """
         self._inbox.reset()
 

@@ -24,8 +24,7 @@ from .request import ENVIRONMENT, dump_json
 
 INITIALIZED = "vwo_fmeSdkInit"
 USED = "vwo_feTrackUsage"
-# What names VWO's own properties; a caller's may not begin with it.
-_OWN_PREFIX = "vwo_"
+_OWN_PREFIX, _OWN_NAMES = "vwo_", frozenset({"isCustomEvent", "vwoMeta"})
 _METRIC: Mapping[str, Any] = {"isCustomEvent": True, "variation": 1, "id": 1}
 _METRIC_TEXT = dump_json(_METRIC)
 
@@ -201,6 +200,11 @@ class FMEEventFactory:
         )
 
 
+def is_own_name(name: str) -> bool:
+    """Tell whether VWO's SDKs use the name of a property or attribute themselves."""
+    return name.startswith(_OWN_PREFIX) or name in _OWN_NAMES
+
+
 def dump_event_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
     """Return the JSON text of a caller's properties, less those that only VWO's SDKs may set.
 
@@ -213,7 +217,7 @@ def dump_event_properties(properties: Mapping[str, Any], notes: list[str]) -> st
         plain = to_plain(key)
         if not is_plain(plain):
             notes.append("event_properties: a name cannot be written as JSON: it is left out")
-        elif type(plain) is str and plain.startswith(_OWN_PREFIX):
+        elif type(plain) is str and is_own_name(plain):
             notes.append("event_properties: a name that VWO's SDKs use themselves is left out")
         else:
             given[plain] = value

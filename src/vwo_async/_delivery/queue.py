@@ -171,7 +171,7 @@ class Queue:
         server fails on while it takes others makes room.
         """
         taken = [event if self.put_one(event, now) else None for event in events]
-        if self._batching is None and len(events) > 1:
+        if self._batching is None and len(events) > 1 and events[0].is_batchable:
             # Where batches were asked for they hold a number of events, whatever calls those are from.
             self._join_last(sum(one is not None for one in taken))
         return taken

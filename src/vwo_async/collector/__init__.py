@@ -13,6 +13,8 @@ A settings file says itself of which product it is, and a list of them, ``Collec
 serves any accounts of both products side by side. What metrics of FME count is found by the name of the
 event: ``collector.report().event("purchase").conversions``.
 
+With a `GatewayData` it stands in for VWO's gateway service too: lists, places, browsers and aliases.
+
 ``python -m vwo_async.collector --settings FILE`` runs it as a process of its own; ``--settings`` may be
 given again. From another process it is controlled over HTTP:
 
@@ -32,6 +34,7 @@ from .._home import rehome
 
 try:
     from .._collector.event_report import EventReport, PropertyReport
+    from .._collector.gateway import GatewayData
     from .._collector.inbox import Refusal, Totals
     from .._collector.ledger import Counted, Ledger
     from .._collector.product import Account, Product
@@ -50,6 +53,7 @@ __all__ = [
     "Counted",
     "Endpoint",
     "EventReport",
+    "GatewayData",
     "GoalReport",
     "Kind",
     "Ledger",

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._collector.gateway import GatewayData
 from .._collector.guard import TOKEN_HEADER
 from .._collector.server import Collector, serve
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         latency_s=options.latency,
         ledger_path=options.ledger,
         strict=not options.loose,
+        gateway=options.gateway and GatewayData.read(options.gateway.read_bytes()),
     )
     asyncio.run(_run(collector, options.host, options.port))
 
@@ -46,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--latency", type=float, default=0.0, metavar="SECONDS", help="keep each answer back"
+    )
+    parser.add_argument(
+        "--gateway",
+        type=Path,
+        metavar="FILE",
+        help="JSON of what VWO's gateway service knows: lists, locations, user_agents and aliases",
     )
     parser.add_argument(
         "--loose", action="store_true", help="accept looser forms of the right facts"

@@ -138,7 +138,12 @@ class _Stream:
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> _Stream:
-        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        try:
+            stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            # httpcore closes it after an error of the handshake, not where that is cancelled.
+            await self.aclose()
+            raise
         return _Stream(stream, self._wire, self._core)
 
     def get_extra_info(self, info: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -18,6 +20,7 @@ from .options import Options
 EngineT = TypeVar("EngineT", bound=ClientEngine[Any])
 SettingsT = TypeVar("SettingsT")
 OptionsT = TypeVar("OptionsT", bound=Options)
+ClientT = TypeVar("ClientT", bound="Client[Any]")
 
 
 class Client(Generic[EngineT]):
@@ -32,6 +35,8 @@ class Client(Generic[EngineT]):
         self._engine = engine
         self._options = options
         self._left_out = FailureLog("arguments")
+        # Also where the interpreter ends, which leaves objects that it holds to the last without `__del__`.
+        weakref.finalize(self, _note_unclosed, engine)
 
     # Life
 
@@ -84,7 +89,7 @@ class Client(Generic[EngineT]):
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
-        if engine is not None and engine.loop is not None:
+        if engine is not None and engine.is_open_here:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
 
     # Ledger
@@ -198,6 +203,27 @@ class Client(Generic[EngineT]):
         if self._options.strict:
             raise error
         log_warning("%s: %s", name, error)
+
+
+def _note_unclosed(engine: ClientEngine[Any]) -> None:
+    """Log that a client was lost, or the interpreter ends, before it was closed."""
+    if not engine.is_open_here:
+        return
+    count = engine.reporter.queue.pending
+    fate = "left in the outbox" if engine.has_outbox else "lost"
+    log_warning("a client was not closed: %d events were pending and are %s", count, fate)
+
+
+def engine_of(client: Client[EngineT]) -> EngineT:
+    """Return the engine of a client."""
+    return client._engine  # noqa: SLF001 - of the class above
+
+
+def copy_with_engine(client: ClientT, engine: Any) -> ClientT:
+    """Return *client* with another engine, and all else in common."""
+    twin = copy.copy(client)
+    twin._engine = engine  # noqa: SLF001 - of the class above
+    return twin
 
 
 def read_launch(

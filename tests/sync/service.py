@@ -15,7 +15,8 @@ import vwo_async
 import vwo_async.sync
 
 SETTINGS = vwo_async.parse_settings(Path(os.environ["VWO_FILE"]).read_bytes())
-OPTIONS: Any = {"base_url": os.environ["VWO_URL"]}
+# Long enough for a machine that is busy.
+OPTIONS: Any = {"base_url": os.environ["VWO_URL"], "close_timeout_s": 15.0}
 client = vwo_async.sync.VWOClient(SETTINGS, **OPTIONS)
 
 

@@ -108,8 +108,12 @@ def make_lifespan() -> Any:
 
 
 if broker := os.environ.get("BROKER_URL"):
+    # After a signal in traffic, a process of the pool waits half a minute for an answer that may not come.
+    import billiard.pool
     import celery
     from celery.signals import worker_process_shutdown
+
+    billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
     tasks = celery.Celery("shop", broker=broker)
     tasks.conf.broker_connection_retry_on_startup = True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -118,3 +120,11 @@ def test_recipe(page: str, vwo_collector: Collector) -> None:
     use(run_page(page))
     assert len(received(vwo_collector)) == number
     assert not vwo_collector.refused
+
+
+@pytest.mark.parametrize("name", ["django_shop", "lambda_function"])
+def test_example(name: str) -> None:
+    """The example runs with one command, and what it reports arrives."""
+    path = RECIPES.parents[1] / "examples" / f"{name}.py"
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=True)
+    assert done.stdout == "conversions: 6\n"

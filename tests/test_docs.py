@@ -34,6 +34,7 @@ PACKAGE = ROOT / "src" / "vwo_async"
 PAGES = (
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "recipes").glob("*.md")),
 )
 # Where a page may say that a file is.
 ROOTS = (ROOT, PACKAGE, TESTS, ROOT / "docs")

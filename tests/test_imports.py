@@ -68,7 +68,8 @@ ALLOWED: dict[str, set[str]] = {
     "testing": {"values", "_testing"},
     "collector": {"values", "_collector"},
     # What frameworks and services need around the clients: each builds on what every service may use.
-    "sync": {"", "values"},
+    "_sync": {"values", "_settings", "_delivery", "_refresh", "_client"},
+    "sync": {"values", "_sync"},
     "integrations": {"", "values", "storage", "_client", "webhook", "testing", "sync"},
 }
 # One value may be needed by another.

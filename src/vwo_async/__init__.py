@@ -19,14 +19,14 @@ What is here. Each name has a page of its own, as ``help(vwo_async.VWOClient)``;
   `FMESettingsSource`.
 * FullStack: `VWOClient`, officially `launch`; `UserHandle`, its methods for one user; `GoalType`.
   Settings: `fetch_settings`, `parse_settings`, `Settings`, `SettingsSource`.
-* Both: `verify_webhook`; `compare_settings` and `SettingsChange`, what changed in a file.
+* Both: `verify_webhook`; `per_loop`, which gives a `PerLoop`: a client for each of many event loops; `compare_settings` and `SettingsChange`, what changed in a file.
 * Results: `TrackResult` of `CampaignTrack`; `Delivery`, whose end is an `Outcome`; `CampaignDecision`;
   `Explanation` of each `Step`; `FlushReport`, `CloseReport`, `Statistics`; the words `Reason` and
   `DeliveryStatus`. All are values, can be pickled, and have ``as_json()``.
 * Errors, each a `VWOError`: `InvalidInputError`, `MissingExtraError`, `SettingsError`, `ClosedError`,
   `WrongLoopError`, `DeliveryError`, `OutboxError`, `StorageError`.
 
-Other doors: `vwo_async.storage` (users keep their variation), `vwo_async.outbox` (events survive the
+Other doors: `vwo_async.sync` (clients without a running loop), `vwo_async.storage` (users keep their variation), `vwo_async.outbox` (events survive the
 process), `vwo_async.transport` (how events are sent), `vwo_async.testing` and `vwo_async.collector`
 (for tests).
 """
@@ -39,6 +39,7 @@ from ._client.fme_client import FMEClient
 from ._client.fme_user import FMEUser
 from ._client.fme_user_handle import FMEUserHandle
 from ._client.options import GoalType
+from ._client.per_loop import PerLoop, per_loop
 from ._client.user_handle import UserHandle
 from ._delivery.transport.intermediary import GatewayService
 from ._error import (
@@ -104,6 +105,7 @@ __all__ = [
     "MissingExtraError",
     "OutboxError",
     "Outcome",
+    "PerLoop",
     "Reason",
     "Settings",
     "SettingsChange",
@@ -124,6 +126,7 @@ __all__ = [
     "launch",
     "parse_fme_settings",
     "parse_settings",
+    "per_loop",
     "verify_webhook",
 ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from math import inf
 from types import TracebackType
@@ -20,6 +22,7 @@ EngineT = TypeVar("EngineT", bound=ClientEngine[Any])
 SettingsT = TypeVar("SettingsT")
 OptionsT = TypeVar("OptionsT", bound=Options)
 ResultT = TypeVar("ResultT")
+ClientT = TypeVar("ClientT", bound="Client[Any]")
 
 
 class Client(Generic[EngineT]):
@@ -34,6 +37,8 @@ class Client(Generic[EngineT]):
         self._engine = engine
         self._options = options
         self._left_out = FailureLog("arguments")
+        # Also where the interpreter ends, which leaves objects that it holds to the last without `__del__`.
+        weakref.finalize(self, _note_unclosed, engine)
 
     # Life
 
@@ -86,7 +91,7 @@ class Client(Generic[EngineT]):
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
-        if engine is not None and engine.loop is not None:
+        if engine is not None and engine.is_open_here:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
 
     # Ledger
@@ -202,6 +207,15 @@ class Client(Generic[EngineT]):
         log_warning("%s: %s", name, error)
 
 
+def _note_unclosed(engine: ClientEngine[Any]) -> None:
+    """Log that a client was lost, or the interpreter ends, before it was closed."""
+    if not engine.is_open_here:
+        return
+    count = engine.reporter.queue.pending
+    fate = "left in the outbox" if engine.has_outbox else "lost"
+    log_warning("a client was not closed: %d events were pending and are %s", count, fate)
+
+
 def engine_of(client: Client[EngineT]) -> EngineT:
     """Return the engine of a client."""
     return client._engine  # noqa: SLF001 - of the class above
@@ -236,6 +250,13 @@ def run_now(
         share.ends_at = ends_at
     call.close()
     return None
+
+
+def copy_with_engine(client: ClientT, engine: Any) -> ClientT:
+    """Return *client* with another engine, and all else in common."""
+    twin = copy.copy(client)
+    twin._engine = engine  # noqa: SLF001 - of the class above
+    return twin
 
 
 def read_launch(

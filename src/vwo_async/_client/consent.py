@@ -60,6 +60,12 @@ class Consent:
         self._users.discard(user_id)
         self.is_asked = self._hook is not None or bool(self._users) or self.has_opted_out
 
+    def adopt(self, other: Consent) -> None:
+        """Let all opt out who opted out of *other*."""
+        self._users |= other._users
+        self.has_opted_out |= other.has_opted_out
+        self.is_asked |= bool(self._users) or self.has_opted_out
+
     async def refuses(self, user_id: str) -> bool:
         """Tell whether the user may be neither decided about nor reported."""
         if self.has_opted_out or user_id in self._users:

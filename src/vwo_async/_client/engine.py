@@ -130,6 +130,16 @@ class ClientEngine(Generic[SnapshotT]):
         share.begin()
         return False
 
+    @property
+    def is_open_here(self) -> bool:
+        """Whether the client is open in this process: after a fork its parent has it."""
+        return self.loop is not None and self._pid == os.getpid()
+
+    @property
+    def is_usable_here(self) -> bool:
+        """Whether the client may still be used in this process."""
+        return not self.is_closed and self._pid in (None, os.getpid())
+
     async def next_turn(self) -> None:
         """Wait for a later turn of the event loop, and check again: the client may be closed by then."""
         await self.loop_share.next()

@@ -13,7 +13,7 @@ from .._delivery.event import Event
 from .._delivery.outbox.journal import Claim, Journal
 from .._delivery.outbox.protocol import Outbox, Stock
 from .._delivery.outbox.restorer import Confirm, Restore, Restorer
-from .._delivery.queue import Queue
+from .._delivery.queue import Limits, Queue
 from .._delivery.request import Account
 from .._delivery.sender import LOG_INTERVAL_S, Sender
 from .._delivery.transport.by_name import load_transport, make_transport
@@ -71,6 +71,11 @@ class Reporter:
         )
         if isinstance(options.transport, str):
             load_transport(options.transport)
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of the queue."""
+        return self._options.limits
 
     # Life
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -92,6 +94,7 @@ class RedisUserStorage:
             raise InvalidInputError("ttl_s must be between 0.001 and a thousand years")
         self._client: Any = client
         self._is_own_client = False
+        self._make_pool: Callable[[], BlockingConnectionPool] | None = None
         self._prefix = prefix
         self._ttl_ms = None if ttl_s is None else round(ttl_s * 1000)
         self._reads_official = reads_official
@@ -123,7 +126,18 @@ class RedisUserStorage:
         client = Redis.from_pool(_make_pool(url))
         storage = cls(client, prefix=prefix, ttl_s=ttl_s, reads_official=reads_official)
         storage._is_own_client = True
+        storage._make_pool = partial(_make_pool, url)
         return storage
+
+    def renew(self) -> Self:
+        """Return a storage like this one that has no connection yet, for the child of a fork.
+
+        One that was made with a client that was passed in uses that client, whatever it has connected.
+        """
+        other = copy.copy(self)
+        if self._make_pool is not None:
+            other._client = Redis.from_pool(self._make_pool())  # noqa: SLF001 - of this class
+        return other
 
     async def get(self, user_id: str, campaign_key: str) -> AnyRecord:
         """Return the record, or None.

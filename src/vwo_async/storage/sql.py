@@ -179,6 +179,7 @@ class SqlUserStorage:
         )
         self._connections = Connections(self._engine)
         self._is_own_engine = False
+        self._make_again: Callable[[], Self] | None = None
         self._calls: dict[asyncio.Task[None], Call[Any]] = {}
         self._is_closed = False
 
@@ -213,7 +214,17 @@ class SqlUserStorage:
         storage._engine = engine
         storage._is_own_engine = True
         storage._connections = Connections(engine, choose_size(engine.url))
+        storage._make_again = partial(
+            cls.from_url, url, record_table=record_table, claim_table=claim_table, schema=schema
+        )
         return storage
+
+    def renew(self) -> Self:
+        """Return a storage like this one that has no connection yet, for the child of a fork.
+
+        Only one that `from_url` made: one with an engine that was passed in is returned itself.
+        """
+        return self if self._make_again is None else self._make_again()
 
     async def create_tables(self) -> None:
         """Create the tables that are not there; any number of processes may do so at once."""

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ..._error import InvalidInputError, OutboxError
 from ..._log import log_error, log_info
@@ -136,6 +136,10 @@ class SqliteOutbox:
         self._expired = 0
         self._vanished = 0
         self._adopt_at = 0.0
+
+    def renew(self) -> Self:
+        """Return an outbox like this one that was not opened, for the child of a fork."""
+        return type(self)(self._path, synchronous=self._synchronous)
 
     # The awaiting half
 

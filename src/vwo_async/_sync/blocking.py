@@ -1,0 +1,75 @@
+"""Synchronous methods with the arguments, results and documents of async ones.
+
+There is one mechanism for all of them, so that they cannot differ: a type checker sees the signature of the
+async method without ``async``, and so do `help` and `inspect.signature`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+from .caller_engine import NeedsLoop
+
+P = ParamSpec("P")
+R = TypeVar("R")
+TargetT = TypeVar("TargetT")
+
+AsyncMethod = Callable[Concatenate[TargetT, P], Coroutine[Any, Any, R]]
+SyncMethod = Callable[Concatenate[Any, P], R]
+
+
+class Runner(Protocol):
+    """What has synchronous methods: it knows the object whose async methods they are."""
+
+    def run(self, make: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+        """Run in the loop what *make* returns for the object."""
+
+    def find_caller_target(self) -> Any:
+        """Return the object as it can be used in the thread of the caller; None where it cannot."""
+
+
+def in_loop(method: AsyncMethod[TargetT, P, R]) -> SyncMethod[P, R]:
+    """Return *method* as one that runs in the client's loop, and waits there for its end."""
+
+    @wraps(method)
+    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = _run(self, method, args, kwargs)
+        return result
+
+    return cast("SyncMethod[P, R]", call)
+
+
+def in_caller(method: AsyncMethod[TargetT, P, R]) -> SyncMethod[P, R]:
+    """Return *method* as one that runs in the thread of its caller where that can be, else in the client's loop.
+
+    It cannot where it waits for something, be it because the caller says so with ``wait``.
+    """
+
+    @wraps(method)
+    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        wait = kwargs.get("wait")
+        target = self.find_caller_target() if wait is None or wait is False else None
+        if target is not None:
+            coroutine = method(target, *args, **kwargs)
+            try:
+                coroutine.send(None)
+            except StopIteration as done:
+                ended: R = done.value
+                return ended
+            except NeedsLoop:
+                pass
+            else:
+                # It would wait, and has done nothing yet.
+                coroutine.close()
+        result: R = _run(self, method, args, kwargs)
+        return result
+
+    return cast("SyncMethod[P, R]", call)
+
+
+def _run(
+    runner: Runner, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    return runner.run(lambda target: method(target, *args, **kwargs))

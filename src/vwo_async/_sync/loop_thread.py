@@ -1,0 +1,129 @@
+"""One event loop in one thread of its own, in which other threads have coroutines run."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from .._error import ClosedError, WrongLoopError
+from .._log import log_error
+
+ResultT = TypeVar("ResultT")
+
+# How long the tasks that are left when the loop ends may take over being cancelled.
+END_S = 0.2
+
+
+class LoopThread:
+    """Runs an event loop until it is stopped.
+
+    The thread is a daemon: Python waits for all others before it calls what is registered with `atexit`, so
+    that one which waits to be stopped there would hold the end of the process for ever, and so would a
+    function of the service that hangs in it. `process_exit` stops it in good time.
+    """
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop = _Loop()
+        self._calls: set[Future[Any]] = set()
+        self._is_over = False
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name="vwo_async sync", daemon=True)
+        self._thread.start()
+
+    def submit(self, coroutine: Coroutine[Any, Any, ResultT]) -> Future[ResultT]:
+        """Have *coroutine* run in the loop, in the context of the caller.
+
+        Raises:
+            WrongLoopError: The caller runs in the loop, and would wait for itself.
+            ClosedError: The loop has ended.
+        """
+        if threading.get_ident() == self._thread.ident:
+            coroutine.close()
+            raise WrongLoopError(
+                "a function that a synchronous client calls, such as a callback, must not wait for that client"
+            )
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except RuntimeError:
+            coroutine.close()
+            raise ClosedError("the client is closed") from None
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
+        if self._is_over:
+            # It may have come too late for those that are let go when the loop ends.
+            future.cancel()
+        return future
+
+    def run(self, coroutine: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Have *coroutine* run in the loop, and wait for what it returns or raises.
+
+        What interrupts the wait, such as a KeyboardInterrupt, cancels it.
+
+        Raises:
+            WrongLoopError: See `submit`.
+            ClosedError: The loop has ended, or ends meanwhile.
+        """
+        future = self.submit(coroutine)
+        try:
+            return future.result()
+        except CancelledError:
+            raise ClosedError("the client was closed during this call") from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def call_soon(self, function: Any) -> None:
+        """Call *function* in the loop; nothing happens where that has ended."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(function)
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the loop and its tasks; tell whether the thread has ended in time."""
+        self._is_stopped = True
+        self.call_soon(self.loop.stop)
+        if threading.get_ident() != self._thread.ident:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        while not self._is_stopped:
+            try:
+                self.loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 - a callback asks the process to end: a thread cannot
+                log_error(
+                    "a function that was called in the client's thread raised %s",
+                    type(error).__name__,
+                )
+        try:
+            self.loop.run_until_complete(_end_tasks())
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        finally:
+            self.loop.close()
+            self._is_over = True
+            for call in [*self._calls]:
+                call.cancel()
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Finds addresses although the interpreter ends: by then no other thread does so."""
+
+    async def getaddrinfo(self, *arguments: Any, **options: Any) -> Any:
+        """Return what `socket.getaddrinfo` returns."""
+        try:
+            return await super().getaddrinfo(*arguments, **options)
+        except RuntimeError:
+            return socket.getaddrinfo(*arguments, **options)
+
+
+async def _end_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=END_S)

@@ -1,0 +1,149 @@
+"""Services without a loop of their own, as their servers load them: each has one client for its module.
+
+The environment says where VWO is (``VWO_URL``) and whose settings there are (``VWO_FILE``).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import vwo_async
+import vwo_async.sync
+
+SETTINGS = vwo_async.parse_settings(Path(os.environ["VWO_FILE"]).read_bytes())
+# Long enough for a machine that is busy.
+OPTIONS: Any = {"base_url": os.environ["VWO_URL"], "close_timeout_s": 15.0}
+client = vwo_async.sync.VWOClient(SETTINGS, **OPTIONS)
+
+
+def track(user: str) -> str:
+    """Track a conversion, and say in a line on standard error that it was accepted."""
+    if client.track("checkout", user, "signup"):
+        sys.stderr.write(f"accepted {user}\n")
+        sys.stderr.flush()
+        return user
+    return ""
+
+
+def make_flask() -> Any:
+    """Return an application of Flask."""
+    from flask import Flask
+
+    app = Flask("shop")
+    app.add_url_rule("/<user>", view_func=track)
+    return app
+
+
+urlpatterns: list[Any] = []
+
+
+def _setup_django(view: Any) -> None:
+    import django
+    from django.conf import settings
+    from django.urls import path
+
+    urlpatterns.append(path("<user>", view))
+    settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], USE_TZ=True)
+    django.setup()
+
+
+def make_wsgi() -> Any:
+    """Return an application of Django under WSGI."""
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.http import HttpResponse
+
+    _setup_django(lambda request, user: HttpResponse(track(user)))
+    return WSGIHandler()
+
+
+def make_asgi() -> Any:
+    """Return an application of Django under ASGI, with the async client, for which Django has no lifespan."""
+    from django.core.handlers.asgi import ASGIHandler
+    from django.http import HttpResponse
+
+    clients = vwo_async.per_loop(_load, lambda found: vwo_async.VWOClient(found, **OPTIONS))
+
+    async def view(request: Any, user: str) -> HttpResponse:
+        vwo = await clients.get()
+        if await vwo.track("checkout", user, "signup"):
+            sys.stderr.write(f"accepted {user}\n")
+            sys.stderr.flush()
+        return HttpResponse(user)
+
+    _setup_django(view)
+    return ASGIHandler()
+
+
+async def _load() -> vwo_async.Settings:
+    return SETTINGS
+
+
+def make_lifespan() -> Any:
+    """Return an application of Starlette whose client was made before the workers were forked."""
+    from contextlib import asynccontextmanager
+
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    vwo = vwo_async.VWOClient(SETTINGS, **OPTIONS)
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> Any:
+        async with vwo:
+            yield
+
+    async def view(request: Any) -> PlainTextResponse:
+        user = request.path_params["user"]
+        if await vwo.track("checkout", user, "signup"):
+            sys.stderr.write(f"accepted {user}\n")
+            sys.stderr.flush()
+        return PlainTextResponse(user)
+
+    return Starlette(routes=[Route("/{user}", view)], lifespan=lifespan)
+
+
+if broker := os.environ.get("BROKER_URL"):
+    # After a signal in traffic, a process of the pool waits half a minute for an answer that may not come.
+    import billiard.pool
+    import celery
+    from celery.signals import worker_process_shutdown
+
+    billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
+
+    tasks = celery.Celery("shop", broker=broker)
+    tasks.conf.broker_connection_retry_on_startup = True
+    buy = tasks.task(name="buy")(track)
+
+    @worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+    def close_vwo(**_: object) -> None:
+        """Deliver what is pending before the process of the pool ends."""
+        client.close()
+
+
+def pause(user: str) -> str:
+    """Track, and give a signal time to come."""
+    track(user)
+    time.sleep(0.2)
+    return user
+
+
+try:
+    from rq import Worker
+except ImportError:
+    pass
+else:
+
+    class VWOWorker(Worker):
+        """Delivers what a job has reported before its process ends."""
+
+        def perform_job(self, *arguments: Any, **options: Any) -> bool:
+            """Perform a job."""
+            try:
+                return bool(super().perform_job(*arguments, **options))
+            finally:
+                client.close()

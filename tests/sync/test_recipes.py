@@ -1,0 +1,130 @@
+"""The recipes for services without a lifespan run as they are printed, each in under 20 lines."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from inspect import CO_COROUTINE
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from processes import received, running_collector
+from sample import ACCOUNT, KEY, campaign, settings
+from test_docs import Block, blocks_of, compile_block
+
+import vwo_async
+import vwo_async.sync
+from vwo_async.collector import Collector
+
+RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
+MAX_LINES = 20
+VISITOR = {"visitor": "user 1"}
+
+
+@pytest.fixture
+def vwo_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """Let what asks VWO ask a collector."""
+    with running_collector(settings(campaign(11, "checkout"))) as (collector, url):
+        for door in (vwo_async, vwo_async.sync):
+            for name in ("VWOClient", "fetch_settings", "SettingsSource"):
+                if hasattr(door, name):
+                    monkeypatch.setattr(door, name, partial(getattr(door, name), base_url=url))
+        yield collector
+
+
+def run(block: Block, names: dict[str, Any]) -> None:
+    """Run a block; one of a notebook in a loop."""
+    code = compile_block(block)
+    ended = eval(code, names)
+    if code.co_flags & CO_COROUTINE:
+        asyncio.run(ended)
+
+
+def run_page(page: str) -> dict[str, Any]:
+    """Run the blocks of a page, one after the other, and return what they defined."""
+    names: dict[str, Any] = {"ACCOUNT_ID": ACCOUNT, "SDK_KEY": KEY, "__name__": "shop"}
+    for block in blocks_of(RECIPES / page):
+        if block.language == "python":
+            assert len([line for line in block.text.splitlines() if line.strip()]) < MAX_LINES
+            run(block, names)
+    return names
+
+
+def use_django(names: dict[str, Any]) -> None:
+    from django.conf import settings as django_settings
+    from django.http import HttpResponse
+
+    request = SimpleNamespace(COOKIES=VISITOR, headers={"User-Agent": "agent/1.0"})
+    assert django_settings.configured
+    assert isinstance(names["buy"](request), HttpResponse)
+
+    async def serve() -> None:
+        assert isinstance(await names["buy_async"](request), HttpResponse)
+        await names["clients"].aclose()
+
+    asyncio.run(serve())
+    names["vwo"].close()
+
+
+def use_flask(names: dict[str, Any]) -> None:
+    visitor = names["app"].test_client()
+    visitor.set_cookie("visitor", "user 1")
+    assert visitor.post("/buy").json["tracked"]
+    names["vwo"].close()
+
+
+def use_celery(names: dict[str, Any]) -> None:
+    assert names["buy"]("user 1", 49.9)
+    names["close_vwo"]()
+
+
+def use_rq(names: dict[str, Any]) -> None:
+    assert names["vwo"].track("checkout", "user 1", "purchase", revenue_value=1)
+    with suppress(AttributeError):  # there is no worker
+        names["VWOWorker"].perform_job(object.__new__(names["VWOWorker"]), None, None, None)
+    with pytest.raises(vwo_async.ClosedError):
+        names["vwo"].track("checkout", "user 1", "purchase", revenue_value=1)
+
+
+def use_lambda(names: dict[str, Any]) -> None:
+    for _ in range(2):
+        assert names["handler"]({"user": "user 1"}, None)["tracked"]
+
+
+USES: dict[str, tuple[Callable[[dict[str, Any]], object], int]] = {
+    "celery.md": (use_celery, 1),
+    "django.md": (use_django, 2),
+    "flask.md": (use_flask, 1),
+    "jupyter.md": (lambda names: None, 0),
+    "lambda.md": (use_lambda, 2),
+    "rq.md": (use_rq, 1),
+    "scripts.md": (lambda names: None, 2),
+}
+
+
+@pytest.mark.parametrize("page", USES)
+def test_recipe(page: str, vwo_collector: Collector) -> None:
+    """The blocks run, and what they define reports conversions that arrive."""
+    if page == "django.md":
+        from django.conf import settings as django_settings
+
+        if not django_settings.configured:
+            django_settings.configure()
+    use, number = USES[page]
+    use(run_page(page))
+    assert len(received(vwo_collector)) == number
+    assert not vwo_collector.refused
+
+
+@pytest.mark.parametrize("name", ["django_shop", "lambda_function"])
+def test_example(name: str) -> None:
+    """The example runs with one command, and what it reports arrives."""
+    path = RECIPES.parents[1] / "examples" / f"{name}.py"
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=True)
+    assert done.stdout == "conversions: 6\n"

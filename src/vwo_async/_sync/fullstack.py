@@ -63,6 +63,7 @@ class VWOClient(SyncClient[_async.VWOClient]):
     is_feature_enabled = in_caller(_async.VWOClient.is_feature_enabled)
     get_feature_variable_value = in_caller(_async.VWOClient.get_feature_variable_value)
     track = in_caller(_async.VWOClient.track)
+    decide = in_caller(_async.VWOClient.decide)
     decide_all = in_loop(_async.VWOClient.decide_all)
     explain = in_loop(_async.VWOClient.explain)
     get_and_update_settings_file = in_loop(_async.VWOClient.get_and_update_settings_file)
@@ -117,6 +118,7 @@ class UserHandle(SyncHandle[_async_handle.UserHandle]):
     is_feature_enabled = in_caller(_async_handle.UserHandle.is_feature_enabled)
     get_feature_variable_value = in_caller(_async_handle.UserHandle.get_feature_variable_value)
     track = in_caller(_async_handle.UserHandle.track)
+    decide = in_caller(_async_handle.UserHandle.decide)
     decide_all = in_loop(_async_handle.UserHandle.decide_all)
     explain = in_loop(_async_handle.UserHandle.explain)
 

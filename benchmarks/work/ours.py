@@ -116,11 +116,25 @@ async def measure_event(request: Request) -> Samples:
 
 
 def make_product(request: Request) -> VWOClient | FMEClient:
-    """Return a client of the product that is asked for; it sends nothing."""
+    """Return a client of the product that is asked for; what it sends goes nowhere.
+
+    Not in development mode, in which a client of FullStack decides on a longer path.
+    """
     settings = Path(request["settings"]).read_bytes()
-    if request.get("is_fullstack"):
-        return VWOClient(settings, development_mode=True)
-    return FMEClient(settings, development_mode=True)
+    kind = VWOClient if request.get("is_fullstack") else FMEClient
+    return kind(settings, transport=Nowhere(), limits=ROOMY)
+
+
+class Nowhere:
+    """A transport that takes everything and sends nothing."""
+
+    async def send(self, request: vwo_async.transport.Request) -> vwo_async.transport.Answer:
+        """Take *request*."""
+        del request
+        return vwo_async.transport.Answer(200)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
 
 
 async def time_coroutines(request: Request, call: Callable[[str], Awaitable[object]]) -> Samples:

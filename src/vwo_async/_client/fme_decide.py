@@ -147,7 +147,14 @@ def _report(
         if payload is not None:
             engine.tell_integration(payload)
     factory = snapshot.event_factory
-    if decision.impressions:
+    impressions = decision.impressions
+    if len(impressions) == 1 and not engine.options.development_mode:
+        # Most flags: the short way.
+        event = factory.make_impression(
+            user, decision, impressions[0], session_id, user.reported_variables
+        )
+        return Delivery((event,)) if engine.reporter.put_one(event) else NO_DELIVERY
+    if impressions:
         events = factory.make_impressions(user, decision, session_id, user.reported_variables)
     # A flag that cannot be decided is not reported at all, as in the official SDKs.
     elif snapshot.settings.is_mau and decision.reason is not Reason.MALFORMED_SEGMENT:

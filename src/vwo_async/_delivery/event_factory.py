@@ -157,14 +157,14 @@ class Stamp:
         self._now = 0
         self._last: dict[bytes, int] = {}
 
-    def next(self, id_bytes: bytes, now: int, number: int = 1) -> int:
-        """Return the milliseconds of the visitor's next event, the first of *number* that follow each other."""
+    def next(self, id_bytes: bytes, now: int) -> int:
+        """Return the milliseconds of the visitor's next event."""
         if now != self._now:
             self._now = now
             self._last = {key: last for key, last in self._last.items() if last >= now}
         last = self._last.get(id_bytes, 0)
         millis = last + 1 if last >= now else now
-        self._last[id_bytes] = millis + number - 1
+        self._last[id_bytes] = millis
         return millis
 
 

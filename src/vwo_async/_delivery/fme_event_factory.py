@@ -103,32 +103,38 @@ class FMEEventFactory:
             session_id: The visitor's session; 0 for now.
             reported_variables: Names of the custom variables that are sent along.
         """
-        visitor_props = ""
-        if reported_variables or user.user_ip_address:
-            visitor_props = _dump_variables(user, reported_variables)
+        return [
+            self.make_impression(user, decision, one, session_id, reported_variables)
+            for one in decision.impressions
+        ]
+
+    def make_impression(
+        self,
+        user: User,
+        decision: FlagDecision,
+        shown: Impression,
+        session_id: int = 0,
+        reported_variables: Iterable[str] = (),
+    ) -> Event:
+        """Return the event of one impression of a decision, see `make_impressions`."""
         feature_id = 0 if decision.feature is None else decision.feature.id
-        shown = decision.impressions
-        millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000), len(shown))
-        visitor_id = self._find_web_id(user)
-        events: list[Event] = []
-        for one in shown:
-            text = self._texts.get((one, feature_id)) or self._make_text(one, feature_id)
-            event = FMEEvent(
-                self.account,
-                user,
-                SHOWN,
-                millis,
-                random(),
-                session_id or millis // 1000,
-                text,
-                "" if one.is_holdout else visitor_props,
-                visitor_id,
-                False,
-                self._is_batched,
-            )
-            events.append(event)
-            millis += 1
-        return events
+        millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
+        visitor_props = ""
+        if (reported_variables or user.user_ip_address) and not shown.is_holdout:
+            visitor_props = _dump_variables(user, reported_variables)
+        return FMEEvent(
+            self.account,
+            user,
+            SHOWN,
+            millis,
+            random(),
+            session_id or millis // 1000,
+            self._texts.get((shown, feature_id)) or self._make_text(shown, feature_id),
+            visitor_props,
+            self._find_web_id(user),
+            False,
+            self._is_batched,
+        )
 
     def _make_text(self, one: Impression, feature_id: int) -> str:
         props = {"id": one.campaign_id, "variation": one.variation_id, "isFirst": 1}

@@ -40,6 +40,8 @@ def decide_feature(
     feature = plan.features.get(feature_key)
     if feature is None:
         return FlagDecision(None, reason=Reason.FEATURE_NOT_FOUND)
+    if known is NOTHING and feature.is_plain:
+        return _decide_plain(feature, user.hash_bytes)
     if known.details is not None and not feature.needs_details:
         # For this flag alone nobody would ask the gateway: what was learnt for others must not change it.
         known = known._replace(details=None)
@@ -55,6 +57,16 @@ def decide_feature(
         decision.records = evaluation.written
         decision.notes = evaluation.notes
     return decision
+
+
+def _decide_plain(feature: Feature, hash_bytes: bytes) -> FlagDecision:
+    """Decide for a user of whom no record is known, where the first rule of each kind lets everybody pass."""
+    rollout = experiment = None
+    if feature.rollout_rules:
+        rollout = feature.rollout_rules[0].bucketer.assign(hash_bytes)
+    if feature.experiment_rules and (rollout is None or rollout.variation is not None):
+        experiment = feature.experiment_rules[0].bucketer.assign(hash_bytes)
+    return feature.find_decision(rollout, experiment)
 
 
 def _decide(feature: Feature, evaluation: Evaluation) -> FlagDecision:

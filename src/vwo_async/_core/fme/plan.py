@@ -444,6 +444,7 @@ class Feature:
         experiment_rules: The testing and the personalize rules.
         holdouts: Those that apply to it.
         impact_campaign_id: The campaign that measures its impact, if any.
+        is_plain: Whether hashes alone decide: no segment, whitelisting, group or holdout has a say.
         needs_details: Whether a segment, or one of any holdout, asks what only a gateway knows of the user.
         watched_ids: Ids of the features whose records its segments, or those of any holdout, ask about.
     """
@@ -454,6 +455,7 @@ class Feature:
         "holdouts",
         "id",
         "impact_campaign_id",
+        "is_plain",
         "key",
         "name",
         "needs_details",
@@ -487,6 +489,9 @@ class Feature:
         )
         self.watched_ids = frozenset[int]().union(
             *map(find_feature_ids, trees), *(one.watched_ids for one in holdouts)
+        )
+        self.is_plain = not (self.holdouts or self.needs_details) and all(
+            one.segment is None and not one.whitelist and one.group_id is None for one in rules
         )
         self._decisions: dict[tuple[RuleResult | None, RuleResult | None], FlagDecision] = {}
 

@@ -223,7 +223,8 @@ class Sender:
             self._stuck.pop(batch, None)
             self._queue.stuck = len(self._stuck)
         took_s = self._clock() - begun
-        batch.is_slow = took_s >= STUCK_S
+        # A timer may fire a moment before its time.
+        batch.is_slow = limit.expired() or took_s >= STUCK_S
         if answer.status is not None and answer.status < 300:
             self._slowest_s = max(took_s, SLOWNESS_KEPT * self._slowest_s)
         return answer
@@ -231,7 +232,7 @@ class Sender:
     @property
     def _stuck_after_s(self) -> float:
         """How long a request takes at least that counts as stuck."""
-        if not self._queue.is_wary:
+        if not (self._queue.is_wary or self._queue.stuck):
             return STUCK_S
         return min(max(STUCK_EARLY_S, 3 * self._slowest_s), STUCK_S)
 

@@ -207,8 +207,9 @@ class Sender:
         loop = asyncio.get_running_loop()
         may_go_at = loop.time() + STUCK_S
         timer = None
+        limit = asyncio.timeout(patience_s)
         try:
-            async with asyncio.timeout(patience_s) as limit:
+            async with limit:
                 relieve = partial(self._relieve, batch, limit, may_go_at)
                 if is_doubtful:
                     relieve()

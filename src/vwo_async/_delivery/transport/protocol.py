@@ -131,12 +131,10 @@ def check_base_url(base_url: str, *, allows_http: bool = False) -> URL:
 
     text = to_plain(base_url)
     try:
+        # The empty one has no host, and is refused below.
         url = URL(text if type(text) is str else "")
-        is_url = type(text) is str
     except (InvalidURL, UnicodeError):
-        is_url = False
-    if not is_url:
-        raise InvalidInputError("base_url is not a URL")
+        raise InvalidInputError("base_url is not a URL") from None
     if (
         not is_reachable(url.raw_host.decode(), url.port)
         or url.userinfo

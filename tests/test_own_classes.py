@@ -344,6 +344,7 @@ ROWS: list[Callable[[], Any]] = [
     lambda: {make_key(one): "Control" for one in FIELDS},
     lambda: {Foreign(one): "Control" for one in FIELDS},
     lambda: {"featureKey": make("search"), "userId": make("Ashley"), "experimentKey": make("k")},
+    NoClass,
 ]
 
 

@@ -72,7 +72,8 @@ from ._result import (
     TrackResult,
 )
 from ._settings import parse_fme_settings, parse_settings
-from ._settings.change import SettingsChange, compare_settings
+from ._settings.change import SettingsChange
+from ._settings.comparison import compare_settings
 from ._version import __version__
 from .webhook import verify_webhook
 

@@ -7,10 +7,12 @@ made plain here, once, and all other code looks at plain values.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from itertools import islice
 from numbers import Integral, Real
+from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar
 
@@ -55,6 +57,26 @@ def to_plain(value: Any) -> Any:
         # A value that cannot be read is left out like any other.
         return value
     return value
+
+
+def read_path(value: object, name: str) -> Path:
+    """Return the path that *value* is, a text or an object with ``__fspath__``.
+
+    Raises:
+        InvalidInputError: It is no path that a file could have.
+    """
+    path: Any = value
+    text = read_foreign(lambda: os.fspath(path), name)
+    plain = to_plain(text)
+    if type(plain) is not str or not plain or "\0" in plain:
+        raise InvalidInputError(f"{name} must be a path")
+    return Path(plain)
+
+
+def is_number_of(value: object, least: float, most: float) -> bool:
+    """Tell whether *value* is a number, no bool, from *least* to *most*."""
+    plain = to_plain(value)
+    return type(plain) in (int, float) and least <= plain <= most
 
 
 def to_bytes(value: Any) -> bytes | None:

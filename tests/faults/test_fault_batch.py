@@ -236,6 +236,37 @@ def test_row_59_more_texts_that_hang_than_places(*, is_arch: bool) -> None:
     simulate(dislikes(HANGS), body, is_arch=is_arch)
 
 
+@EITHER_ARCHITECTURE
+def test_row_59_texts_that_hang_for_minutes(*, is_arch: bool) -> None:
+    """Two hanging visitors a second for minutes: nine in ten go at once, who travels with one within seconds more."""
+
+    async def body(one: Simulation) -> None:
+        await one.run(180, per_s=50, bad_share=0.04)
+        await one.until_delivered(60)
+        delays = sorted(one.delays(one.good))
+        assert delays[len(delays) * 9 // 10] < 1
+        assert delays[-1] < 35
+        assert one.network.most <= 4 * STUCK_FACTOR
+
+    simulate(dislikes(HANGS), body, is_arch=is_arch)
+
+
+@EITHER_ARCHITECTURE
+@pytest.mark.parametrize("per_s", [50, 10])
+def test_row_59_one_server_of_ten_hangs(per_s: float, *, is_arch: bool) -> None:
+    """Of many servers behind one address one does not answer: no event waits much longer than for one time-out."""
+    draw = random.Random(3)
+
+    async def body(one: Simulation) -> None:
+        await one.run(120, per_s=per_s)
+        await one.until_delivered(60)
+        delays = sorted(one.delays(one.good))
+        assert delays[len(delays) * 8 // 10] < 1
+        assert delays[-1] < 40
+
+    simulate(lambda *_: HANGS if draw.random() < 0.1 else OK, body, is_arch=is_arch)
+
+
 def test_row_59_a_wait_that_is_asked_for_one_of_many() -> None:
     """A server that asks for a long wait because of one event, and takes others, is asked again with its company."""
 

@@ -41,7 +41,7 @@ async def track_stored(
     stored = await storage.read_one(user.id, campaign.key, call.notes, call.ends_at)
     if stored is None:
         return call.refuse(Reason.NOT_ACTIVATED)
-    if isinstance(stored, StorageFailure):
+    if type(stored) is StorageFailure:
         is_unknown = engine.refuses or not stored.is_answer
         return call.refuse(Reason.STORAGE_ERROR if is_unknown else Reason.NOT_ACTIVATED)
     variation = campaign.variations_by_name.get(stored.variation_name)

@@ -58,6 +58,11 @@ class Batch:
         """Whether it failed often enough, while others did not, to be at fault itself."""
         return self.strikes >= STRIKES_TO_DIVIDE
 
+    @property
+    def is_at_fault(self) -> bool:
+        """Whether it is one event, and at fault itself."""
+        return len(self.events) == 1 and self.strikes >= STRIKES_TO_DIVIDE
+
     def render(self) -> Request:
         """Return the request: the event's own form where it is alone, else the batch form."""
         first = self.events[0]

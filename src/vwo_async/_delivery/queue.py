@@ -112,8 +112,9 @@ class Queue:
         # Bundles of events that should share a request, in order of acceptance.
         self._ready: deque[tuple[Event, ...]] = deque()
         self._again: deque[Batch] = deque()
-        # Of what is due again, events alone that are at fault themselves: they come after all else.
-        self._suspects: deque[Batch] = deque()
+        # Of what is due again, events alone that are at fault themselves: they come after all else, those
+        # with the fewest tries first.
+        self._suspects: list[tuple[int, int, Batch]] = []
         self._delayed: list[tuple[float, int, Batch]] = []
         self._order = count()
         self._in_flight: set[Batch] = set()
@@ -121,6 +122,8 @@ class Queue:
         # Whether the last request was one that had failed before, and whether it took the newest events.
         self._took_again = self._took_newest = False
         self.stuck, self.most_stuck = 0, 1
+        # How many events that hang alone may be on their way.
+        self._places_at_fault = 1
         # Events alone that fail while others are delivered, as long as they wait: the oldest first.
         self._culprits: dict[Batch, None] = {}
         self._given_up: list[Event] = []
@@ -161,8 +164,8 @@ class Queue:
 
     def _list_batches(self) -> list[Batch]:
         """Return the batches that are on their way, or were."""
-        delayed = (batch for _, _, batch in self._delayed)
-        return [*self._in_flight, *self._again, *self._suspects, *delayed]
+        waiting = (batch for _, _, batch in (*self._suspects, *self._delayed))
+        return [*self._in_flight, *self._again, *waiting]
 
     def put(self, events: Sequence[Event], now: float) -> list[Event | None]:
         """Accept *events* to share a request where possible; None for each that there is no room for.
@@ -252,8 +255,10 @@ class Queue:
         """Return the next batch to send, or None where nothing may go now."""
         while self._delayed and self._delayed[0][0] <= now:
             batch = heappop(self._delayed)[2]
-            is_at_fault = batch.is_alone and batch.is_suspect
-            (self._suspects if is_at_fault else self._again).append(batch)
+            if batch.is_at_fault:
+                heappush(self._suspects, (batch.attempts, next(self._order), batch))
+            else:
+                self._again.append(batch)
         breaker = self._breaker
         if not breaker.is_open:
             found = self._find_next(now)
@@ -302,15 +307,38 @@ class Queue:
 
     def _is_again_due(self, *, is_new_due: bool) -> bool:
         """Tell whether something may go that was tried before."""
-        first = (self._again or self._suspects or (None,))[0]
+        first = self._first_again
         if first is None or (is_new_due and self._took_again):
             return False
         if first.is_slow:
-            # Half of the places is for those of which nobody knows yet.
-            return self.stuck < max(self.most_stuck // 2, 1)
+            return self._has_place_for(first)
         return not is_new_due or not any(
             one.attempts > 1 and not one.is_slow for one in self._in_flight
         )
+
+    @property
+    def _first_again(self) -> Batch | None:
+        """What is due again and comes first."""
+        if self._again:
+            return self._again[0]
+        return self._suspects[0][2] if self._suspects else None
+
+    def _has_place_for(self, batch: Batch) -> bool:
+        """Tell whether a *batch* that took long before may take a place for as long again.
+
+        Half of the places is for those of which nobody knows yet. Events that hang alone have one together,
+        and more only while they are delivered after all, so that nobody waits for them.
+        """
+        slow = [one for one in self._in_flight if one.is_slow]
+        if batch.is_at_fault and sum(one.is_at_fault for one in slow) >= self._places_at_fault:
+            return False
+        return len(slow) < max(self.most_stuck // 2, 1)
+
+    def _note_retried(self, batch: Batch, *, is_delivered: bool) -> None:
+        """Learn from what became of *batch* whether events that hung alone are at fault indeed."""
+        if batch.is_at_fault:
+            places = self._places_at_fault
+            self._places_at_fault = places + 1 if is_delivered else max(places // 2, 1)
 
     def _find_probe(self, now: float) -> Batch | None:
         """Return one event to try the server with: the newest, rather one that was not tried alone.
@@ -323,7 +351,7 @@ class Queue:
                 self._ready.append(bundle[:-1])
             self._released = max(self._released - 1, 0)
             return Batch(bundle[-1:])
-        again = self._again or self._suspects
+        again = self._again
         if again:
             best = max(range(len(again)), key=lambda place: (again[place].rank_as_probe(), place))
             again.rotate(-best)
@@ -352,8 +380,9 @@ class Queue:
 
     def _pop_again(self, now: float) -> Batch | None:
         """Return the first batch whose wait is over, less what has become too old."""
-        while again := self._again or self._suspects:
-            batch = self._drop_old(again.popleft(), now)
+        while self._again or self._suspects:
+            first = self._again.popleft() if self._again else heappop(self._suspects)[2]
+            batch = self._drop_old(first, now)
             self._culprits.pop(batch, None)
             if batch.events:
                 return batch
@@ -475,6 +504,7 @@ class Queue:
         was_halted = self.is_halted
         self._note_answer(batch, verdict, now, counts=counts)
         if verdict is Verdict.DELIVERED:
+            self._note_retried(batch, is_delivered=True)
             delivered = Outcome(DeliveryStatus.DELIVERED, "", answer.status, batch.attempts)
             return self._end(batch, delivered)
         if verdict is Verdict.PAUSED and was_halted and self.is_halted:
@@ -552,7 +582,7 @@ class Queue:
     def _delay(self, batch: Batch, now: float, find_wait: Callable[..., float]) -> None:
         """Let *batch* wait for its next try."""
         age_s = 0.0
-        if batch.is_alone and batch.is_suspect:
+        if batch.is_at_fault:
             age_s = now - batch.events[0].at
             if self.delivered > batch.delivered_before:
                 self._culprits[batch] = None
@@ -595,14 +625,16 @@ class Queue:
         """Have the breaker learn of a failure, unless it only tells again that one event is at fault."""
         breaker = self._breaker
         is_sent = answer.failure is not Failure.NOT_SENT
-        is_news = not (is_sent and batch.is_alone and batch.is_suspect)
+        # Where others were taken meanwhile, time that ran out says nothing of the server.
         is_owed = batch.is_slow and self.is_owed_to(batch)
+        is_news = not (is_owed or (is_sent and batch.is_at_fault))
+        self._note_retried(batch, is_delivered=False)
         if not batch.failures:
             batch.delivered_before = batch.delivered_at_take if is_owed else self.delivered
         batch.failures += 1
         if is_sent and not breaker.is_open:
             self._blame.failed(batch)
-            if is_owed and len(batch.events) > 1:
+            if is_owed:
                 batch.strikes = STRIKES_TO_DIVIDE
         if counts and (is_news or breaker.is_open):
             breaker.failed(now, find_wait(breaker.failed_probes + 1))

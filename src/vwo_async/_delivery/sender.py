@@ -208,8 +208,9 @@ class Sender:
         loop = asyncio.get_running_loop()
         may_go_at = loop.time() + STUCK_S
         timer = None
+        limit = asyncio.timeout(patience_s)
         try:
-            async with asyncio.timeout(patience_s) as limit:
+            async with limit:
                 relieve = partial(self._relieve, batch, limit, may_go_at)
                 if is_doubtful:
                     relieve()
@@ -224,7 +225,8 @@ class Sender:
             self._stuck.pop(batch, None)
             self._queue.stuck = len(self._stuck)
         took_s = self._clock() - begun
-        batch.is_slow = took_s >= STUCK_S
+        # A timer may fire a moment before its time.
+        batch.is_slow = limit.expired() or took_s >= STUCK_S
         if answer.status is not None and answer.status < 300:
             self._slowest_s = max(took_s, SLOWNESS_KEPT * self._slowest_s)
         return answer
@@ -232,7 +234,7 @@ class Sender:
     @property
     def _stuck_after_s(self) -> float:
         """How long a request takes at least that counts as stuck."""
-        if not self._queue.is_wary:
+        if not (self._queue.is_wary or self._queue.stuck):
             return STUCK_S
         return min(max(STUCK_EARLY_S, 3 * self._slowest_s), STUCK_S)
 

@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar, Unpack
 
 from anyio import to_thread
@@ -28,9 +27,10 @@ from .._delivery.transport.intermediary import (
     GatewayService,
     find_destination,
 )
-from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
+from .._delivery.transport.protocol import MAX_TIMEOUT_S, VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._log import FailureLog, log_warning
+from .._plain import is_kind, is_number_of
 from .._sdk_key import SdkKey
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
 from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
@@ -391,7 +391,7 @@ class FMESettingsSource(SettingsSource):
                 self._destination = find_destination("", gateway_service, proxy_url)
                 has_own = True
             self.brand = None if has_own else brand
-            self._follows_file = isinstance(poll_interval_s, str) and poll_interval_s == FROM_FILE
+            self._follows_file = is_kind(poll_interval_s, str) and poll_interval_s == FROM_FILE
             # What is neither is refused there.
             interval_s: Any = FME_POLL_INTERVAL_S if self._follows_file else poll_interval_s
             super().__init__(
@@ -445,8 +445,7 @@ def _check_seconds(
 
 
 def _check_number(name: str, value: Any, least: float) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not isfinite(value) or value < least:
+    if not is_number_of(value, least, MAX_TIMEOUT_S):
         raise InvalidInputError(f"{name} must be a number of seconds, {least:g} or more")
 
 

@@ -96,19 +96,10 @@ def _show_item(key: str, value: Sequence[str] | Mapping[str, Any]) -> str:
     return f"{name} ({_show(detail)})"
 
 
-def compare_settings(
-    old: Settings, new: Settings, *, pause: Callable[[], object] = lambda: None
+def compare_fullstack_settings(
+    old: Settings, new: Settings, pause: Callable[[], object] = lambda: None
 ) -> SettingsChange:
-    """Return how *new* differs in meaning from *old*.
-
-    Names and descriptions are not compared, and neither are campaigns that run in neither file and belong
-    to no group.
-
-    Args:
-        old: The settings before.
-        new: The settings after.
-        pause: Called between two campaigns.
-    """
+    """Return how *new* differs in meaning from *old*, see `compare_settings`."""
     comparison = _Comparison(old, new)
     for key in dict.fromkeys((*comparison.new.positions, *comparison.old.positions)):
         comparison.compare(key)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from .._error import SettingsError
 from .._sdk_key import SdkKey
-from .change import compare_settings
+from .change import compare_fullstack_settings
 from .fme_change import compare_fme_settings
 
 if TYPE_CHECKING:
@@ -99,12 +99,12 @@ def _parse_fme(body: bytes, pause: Callable[[], object]) -> FMESettings:
     return parse_fme_with_pauses(body, pause)
 
 
-def _compare(old: Settings, new: Settings, pause: Callable[[], object]) -> SettingsChange:
-    return compare_settings(old, new, pause=pause)
-
-
 FULLSTACK: SettingsEndpoint[Settings] = SettingsEndpoint(
-    "/server-side/settings", "/server-side/pull", _parse, _compare, ("sdk", "sdk-v")
+    "/server-side/settings",
+    "/server-side/pull",
+    _parse,
+    compare_fullstack_settings,
+    ("sdk", "sdk-v"),
 )
 FME: SettingsEndpoint[FMESettings] = SettingsEndpoint(
     "/server-side/v2-settings",

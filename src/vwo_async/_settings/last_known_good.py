@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from .._plain import read_path
 from .._sdk_key import SdkKey
 from .json_outline import find_outline
 from .size_limit import MAX_SETTINGS_BYTES
@@ -74,7 +75,7 @@ class LastKnownGood:
         max_age_s: float,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._path = Path(path)
+        self._path = read_path(path, "last_known_good")
         self._key = sdk_key.get_secret_value().encode()
         self._fingerprint = self._sign(b"fingerprint\n", str(account_id).encode())[:32]
         self._max_age_s = max_age_s

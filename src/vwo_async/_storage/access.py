@@ -163,27 +163,25 @@ class StorageAccess:
             outcomes = await self._exchange(self._reads, requests, ends_at)
         rows = [
             one
-            if isinstance(one, StorageFailure)
+            if type(one) is StorageFailure
             else self._without_withdrawn(self._read(one, request), request)
             for one, request in zip(outcomes, requests, strict=True)
         ]
         self._note_all(rows, notes)
         pairs = [(request.campaign_key, row) for request, row in zip(requests, rows, strict=True)]
-        failed = frozenset(key for key, row in pairs if isinstance(row, StorageFailure))
-        records = {key: None if isinstance(row, StorageFailure) else row for key, row in pairs}
+        failed = frozenset(key for key, row in pairs if type(row) is StorageFailure)
+        records = {key: None if type(row) is StorageFailure else row for key, row in pairs}
         if not failed:
             return Found(records)
         asked = zip(requests, outcomes, strict=True)
-        unread = frozenset(
-            one.campaign_key for one, row in asked if isinstance(row, StorageFailure)
-        )
+        unread = frozenset(one.campaign_key for one, row in asked if type(row) is StorageFailure)
         return Found(records, failed, unread)
 
     def _without_withdrawn(
         self, stored: Stored | StorageFailure | None, read: ReadRecord
     ) -> Stored | StorageFailure | None:
         """Return what was read without the goals that are about to be taken back."""
-        if not isinstance(stored, Stored) or not self._withdrawals.has_any:
+        if type(stored) is not Stored or not self._withdrawals.has_any:
             return stored
         has = self._withdrawals.has
         goals = tuple(
@@ -209,8 +207,8 @@ class StorageAccess:
                 finally:
                     drop((pending,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
-        stored = outcome if isinstance(outcome, StorageFailure) else self._read(outcome, request)
-        if isinstance(stored, StorageFailure):
+        stored = outcome if type(outcome) is StorageFailure else self._read(outcome, request)
+        if type(stored) is StorageFailure:
             self._note_all((stored,), notes)
         elif stored is not None and self._withdrawals.has_any:
             return self._without_withdrawn(stored, request)
@@ -290,7 +288,7 @@ class StorageAccess:
         self._note_all(outcomes, notes)
         return [
             None
-            if isinstance(one, StorageFailure)
+            if type(one) is StorageFailure
             or self._is_being_withdrawn(one, request)
             # It may be the claim that was taken over, or another process's.
             or (not one and request.owner in inherited)
@@ -322,7 +320,7 @@ class StorageAccess:
                 drop((pending,))
                 self._remember_late((pending,), (request,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
-        if isinstance(outcome, StorageFailure):
+        if type(outcome) is StorageFailure:
             self._note_all((outcome,), notes)
             return None
         return None if self._is_being_withdrawn(outcome, request) else bool(outcome)
@@ -491,10 +489,10 @@ class StorageAccess:
 
         def settled() -> None:
             outcome = pending.outcome
-            if isinstance(outcome, StorageFailure):
+            if type(outcome) is StorageFailure:
                 self._note_all([outcome], [])
             self._queues.forget(*withdrawal[:2])
-            end(not isinstance(outcome, StorageFailure))
+            end(type(outcome) is not StorageFailure)
 
         pending.on_settled(settled)
 
@@ -523,7 +521,7 @@ class StorageAccess:
                         requests = [*requests, withdrawal]
                     outcomes = await self._exchange(self._writes, requests, self.find_deadline())
                     self._note_all(outcomes, [])
-                    succeeded = not any(isinstance(one, StorageFailure) for one in outcomes)
+                    succeeded = not any(type(one) is StorageFailure for one in outcomes)
                     self._queues.forget(user_id, campaign_key)
         except _UnreadError:
             # Noted where it was found.
@@ -540,9 +538,9 @@ class StorageAccess:
         """
         read = ReadRecord(user_id, campaign_key)
         (outcome,) = await self._exchange(self._reads, [read], self.find_deadline())
-        stored = outcome if isinstance(outcome, StorageFailure) else self._read(outcome, read)
+        stored = outcome if type(outcome) is StorageFailure else self._read(outcome, read)
         self._note_all([stored], [])
-        if isinstance(stored, StorageFailure):
+        if type(stored) is StorageFailure:
             raise _UnreadError
         if stored is None or goal not in stored.goals:
             return []
@@ -554,7 +552,7 @@ class StorageAccess:
 
     def _note_all(self, outcomes: Iterable[Any], notes: list[str]) -> None:
         """Note what failed, each kind once."""
-        for text in dict.fromkeys(one.text for one in outcomes if isinstance(one, StorageFailure)):
+        for text in dict.fromkeys(one.text for one in outcomes if type(one) is StorageFailure):
             self._failures.add(text)
             notes.append(f"user storage: {text}")
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from .._cancellation import is_failure, retrieve_error
 from .._error import StorageError
+from .._plain import is_kind
 from ..storage.rounds import StorageRequest
 from .health import StorageHealth
 from .loop_clock import LoopClock, Timer
@@ -122,7 +123,8 @@ class Channel:
         requests = [one.request for one in flight.pending]
         outcomes: Sequence[Any]
         try:
-            outcomes = await self._ask(requests)
+            # What comes back is of classes that are not ours.
+            outcomes = list(await self._ask(requests))
             if len(outcomes) != len(requests):
                 raise StorageError("another number of answers than of requests")
         except BaseException as error:
@@ -137,11 +139,13 @@ class Channel:
             self.health.answered()
             return
         self._end(flight)
-        failed = [isinstance(one, BaseException) for one in outcomes]
+        failed = [is_kind(one, BaseException) for one in outcomes]
         if any(failed):
             outcomes = [
-                StorageFailure(f"{name} {describe(one)}") if isinstance(one, BaseException) else one
-                for one, name in zip(outcomes, self._list_names(flight), strict=True)
+                StorageFailure(f"{name} {describe(one)}") if is_failed else one
+                for one, name, is_failed in zip(
+                    outcomes, self._list_names(flight), failed, strict=True
+                )
             ]
         for pending, outcome in zip(flight.pending, outcomes, strict=True):
             pending.settle(outcome)

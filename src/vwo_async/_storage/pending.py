@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 from .._error import StorageError
 from ..storage.rounds import StorageRequest
 
 
+@final
 class StorageFailure(NamedTuple):
     """Why a request has no answer.
 
@@ -85,6 +87,8 @@ class PendingRequest:
 def describe(error: BaseException) -> str:
     """Return how a call of the storage failed: a text of our own as it is, of a foreign error its kind alone."""
     kind = type(error).__name__
-    if isinstance(error, StorageError):
-        return f"raised {kind} ({error})"
+    if issubclass(type(error), StorageError):
+        # A class of the storage's own may raise instead.
+        with suppress(Exception):
+            return f"raised {kind} ({error})"
     return f"raised {kind}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
+from .._plain import is_kind
 from ..storage._backend.place import place_of
 from ..storage._backend.uncancelled import UncancelledRounds
 from ..storage.memory import MemoryUserStorage
@@ -89,6 +90,6 @@ class RoundCalls:
     async def probe(self, request: StorageRequest) -> Any:
         """Ask for a sign of life, by reading the record that *request* is about."""
         (outcome,) = await self._run_round([ReadRecord(*place_of(request))])
-        if isinstance(outcome, Exception):
-            raise outcome
+        if is_kind(outcome, Exception):
+            raise cast("Exception", outcome)
         return outcome

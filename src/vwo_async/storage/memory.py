@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._error import InvalidInputError
+from .._plain import is_number_of, read_foreign
 from .._wording import count_of
 from ._backend.place import Place, copy_row, place_of
 from .rounds import ReadRecord, StorageOutcome, StorageRequest
@@ -48,14 +49,14 @@ class MemoryUserStorage:
         ttl_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if max_records < 1 or (ttl_s is not None and not ttl_s > 0):
+        is_ttl = ttl_s is None or (is_number_of(ttl_s, 0, float("inf")) and ttl_s > 0)
+        if not (is_number_of(max_records, 1, float("inf")) and is_ttl):
             raise InvalidInputError("max_records and ttl_s must be positive")
         self._max_records = max_records
         self._ttl_s = float("inf") if ttl_s is None else ttl_s
         self._clock = clock
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
-        for row in rows:
-            self._keep(row)
+        read_foreign(lambda: self._keep_all(rows), "rows")
 
     async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
         """Return a copy of the record, or None."""
@@ -89,6 +90,10 @@ class MemoryUserStorage:
             entry = self._find(*request)
             return None if entry is None else entry.row
         return self._touch(*place_of(request)).apply(request)
+
+    def _keep_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            self._keep(row)
 
     def _keep(self, row: Mapping[str, Any]) -> None:
         self._touch(row["userId"], row["campaignKey"]).row = copy_row(row)

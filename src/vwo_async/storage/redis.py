@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from .._cancellation import retrieve_error
 from .._error import InvalidInputError, StorageError
 from .._extra import explain_missing
+from .._plain import is_kind, is_number_of, to_plain
 from ._backend.redis_script import SCRIPT, SHA
 from .protocol import SEPARATOR, AnyRecord
 from .rounds import (
@@ -90,7 +91,7 @@ class RedisUserStorage:
         ttl_s: float | None = None,
         reads_official: bool = True,
     ) -> None:
-        if ttl_s is not None and not 0.001 <= ttl_s <= MAX_TTL_S:
+        if ttl_s is not None and not is_number_of(ttl_s, 0.001, MAX_TTL_S):
             raise InvalidInputError("ttl_s must be between 0.001 and a thousand years")
         self._client: Any = client
         self._is_own_client = False
@@ -329,7 +330,7 @@ class RedisUserStorage:
 def _make_pool(url: str) -> BlockingConnectionPool:
     try:
         return BlockingConnectionPool.from_url(
-            url,
+            str(to_plain(url)) if is_kind(url, str) else "",
             max_connections=MAX_CONNECTIONS,
             timeout=TIMEOUT_S,
             socket_timeout=TIMEOUT_S,

@@ -68,6 +68,7 @@ from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
 from .._error import InvalidInputError, StorageError
 from .._extra import explain_missing
+from .._plain import is_kind, to_plain
 
 try:
     from sqlalchemy import (
@@ -155,14 +156,17 @@ class SqlUserStorage:
         claim_table: str = "vwo_claim",
         schema: str | None = None,
     ) -> None:
-        if not isinstance(engine, AsyncEngine):
+        if not is_kind(engine, AsyncEngine):
             raise InvalidInputError("engine must be an AsyncEngine")
         if engine.dialect.name not in _DATABASES:
             raise InvalidInputError(f"engine is of {engine.dialect.name}, not postgresql or sqlite")
         if engine.dialect.driver not in _DRIVERS:
             raise InvalidInputError("engine must be of asyncpg, psycopg or aiosqlite")
-        if not (record_table and claim_table) or record_table == claim_table:
+        names = [to_plain(one) for one in (record_table, claim_table)]
+        if not all(type(one) is str and one for one in names) or names[0] == names[1]:
             raise InvalidInputError("record_table and claim_table must be two names")
+        if schema is not None and type(to_plain(schema)) is not str:
+            raise InvalidInputError("schema must be a name")
         self.metadata = MetaData(schema=schema)
         tables = (
             define_records(self.metadata, record_table),

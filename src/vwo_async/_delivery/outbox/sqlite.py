@@ -21,6 +21,7 @@ from typing import NamedTuple, Self
 
 from ..._error import InvalidInputError, OutboxError
 from ..._log import log_error, log_info
+from ..._plain import read_path, to_plain
 from .event_file import (
     MAX_ROWS,
     EventFile,
@@ -120,11 +121,12 @@ class SqliteOutbox:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, synchronous: str = "NORMAL") -> None:
-        if synchronous not in ("NORMAL", "FULL"):
+        plain = to_plain(synchronous)
+        if type(plain) is not str or plain not in ("NORMAL", "FULL"):
             raise InvalidInputError("synchronous must be NORMAL or FULL")
         self.on_lost: Callable[[], object] | None = None
-        self._path = self._place = Path(path)
-        self._synchronous = synchronous
+        self._path = self._place = read_path(path, "path")
+        self._synchronous = plain
         self._thread: WriterThread | None = None
         self._lock: ProcessLock | None = None
         self._file: EventFile | None = None

@@ -24,6 +24,7 @@ from .protocol import (
     VWO_BASE_URL,
     Timeouts,
     check_base_url,
+    check_timeouts,
     read_answer,
     read_body,
 )
@@ -107,7 +108,7 @@ class AiohttpTransport:
         url = check_base_url(base_url, allows_http=allows_http)
         self._origin = f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode().rstrip('/')}"
         self._host, self._is_tls = url.host, url.scheme == "https"
-        limits = timeouts or Timeouts()
+        limits = check_timeouts(timeouts)
         self._timeout = aiohttp.ClientTimeout(
             total=limits.total_s,
             # All of connecting, and TCP alone: the first covers name resolution and TLS too.

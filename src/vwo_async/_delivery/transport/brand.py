@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..._error import InvalidInputError
+from ..._plain import to_plain
 from .protocol import VWO_BASE_URL
 
 Brand: TypeAlias = Literal["vwo", "wingify"]
@@ -35,9 +36,10 @@ def read_brand(value: object) -> str:
     Raises:
         InvalidInputError: It names none.
     """
-    if not isinstance(value, str) or value not in HOSTS:
+    plain = to_plain(value)
+    if type(plain) is not str or plain not in HOSTS:
         raise InvalidInputError(f"must be {' or '.join(map(repr, HOSTS))}")
-    return str(value)
+    return plain
 
 
 def find_fme_address(brand: object, base_url: str | None) -> str:

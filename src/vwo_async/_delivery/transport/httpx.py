@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import httpcore
 
+from ..._error import InvalidInputError
+from ..._plain import is_kind
 from ..answer import Answer, Failure
 from ..request import Request
 from .fault import ProxyRefusedError, find_fault
@@ -28,6 +30,7 @@ from .protocol import (
     VWO_BASE_URL,
     Timeouts,
     check_base_url,
+    check_timeouts,
     read_answer,
     read_body,
 )
@@ -98,9 +101,11 @@ class HttpxTransport:
     ) -> None:
         self._core: Any = core
         silence_logger(core.__name__)
+        if not is_kind(user_agent, str):
+            raise InvalidInputError("user_agent must be a text")
         self._url = check_base_url(base_url, allows_http=allows_http)
         self._path = self._url.raw_path.decode().rstrip("/")
-        self._timeouts = timeouts or Timeouts()
+        self._timeouts = check_timeouts(timeouts)
         self._certificates = Certificates(ssl_context)
         self._proxy = None if proxy is None else read_proxy(proxy)
         self._is_from_proxy = self._proxy is not None and self._proxy.answers_for(self._url.scheme)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
 from ..._error import InvalidInputError
+from ..._plain import is_kind, to_plain
 from ..answer import Answer, Failure
 from ..request import Request
 
@@ -23,6 +24,8 @@ KEEPALIVE_S = 30.0
 BODY_TIMEOUT_S = 1.0
 PROXY_REFUSED = 407
 MAX_PORT = 65_535
+# Longer than a loop can be told to wait for.
+MAX_TIMEOUT_S = 1e9
 # A name, which for one outside ASCII has its own form, or an address.
 _HOST = re.compile(r"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]+(%\w+)?")
 
@@ -101,6 +104,23 @@ def read_answer(answer: Answer, status: int | None, *, is_from_proxy: bool) -> A
     return Answer(status, None, answer.retry_after)
 
 
+def check_timeouts(timeouts: Timeouts | None) -> Timeouts:
+    """Return *timeouts*, or the default ones for None.
+
+    Raises:
+        InvalidInputError: They are no `Timeouts` of positive numbers of seconds.
+    """
+    if timeouts is None:
+        return Timeouts()
+    if not is_kind(timeouts, Timeouts):
+        raise InvalidInputError("timeouts must be Timeouts")
+    for one in fields(Timeouts):
+        seconds = to_plain(getattr(timeouts, one.name))
+        if type(seconds) not in (int, float) or not 0 < seconds <= MAX_TIMEOUT_S:
+            raise InvalidInputError(f"timeouts: {one.name} must be a positive number of seconds")
+    return timeouts
+
+
 def check_base_url(base_url: str, *, allows_http: bool = False) -> URL:
     """Return the parsed *base_url*: https, or http on a loopback host, or with *allows_http* on any.
 
@@ -109,9 +129,11 @@ def check_base_url(base_url: str, *, allows_http: bool = False) -> URL:
     """
     from httpx import URL, InvalidURL  # noqa: PLC0415 - not before it is needed
 
+    text = to_plain(base_url)
     try:
-        url = URL(base_url)
-    except (InvalidURL, TypeError):
+        # The empty one has no host, and is refused below.
+        url = URL(text if type(text) is str else "")
+    except (InvalidURL, UnicodeError):
         raise InvalidInputError("base_url is not a URL") from None
     if (
         not is_reachable(url.raw_host.decode(), url.port)

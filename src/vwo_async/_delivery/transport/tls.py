@@ -8,14 +8,17 @@ import ssl
 from anyio import to_thread
 
 from ..._error import InvalidInputError
+from ..._plain import is_kind
 
 
 def check_ssl_context(context: ssl.SSLContext) -> None:
     """Refuse a context by which anybody could be VWO.
 
     Raises:
-        InvalidInputError: It does not verify certificates and host names.
+        InvalidInputError: It is none, or does not verify certificates and host names.
     """
+    if not is_kind(context, ssl.SSLContext):
+        raise InvalidInputError("ssl_context must be an ssl.SSLContext")
     if context.verify_mode is ssl.CERT_NONE or not context.check_hostname:
         raise InvalidInputError("ssl_context must verify certificates and host names")
 

@@ -107,6 +107,28 @@ async def test_meta_data_is_stored() -> None:
     ]
 
 
+@pytest.mark.parametrize("variation_name", ["Variation-1", "gone"])
+async def test_empty_meta_data_takes_the_place_of_what_is_stored(variation_name: str) -> None:
+    """An empty meta_data leaves none in the record; a call without it leaves what is there."""
+    stored = row(variationName=variation_name, metaData={"browser": "x"})
+    left: list[object] = []
+    for options in ({}, {"meta_data": {}}):
+        storage = RecordingStorage([stored])
+        async with client_with(storage) as client:
+            assert await client.track("checkout", "Ashley", "signup", **options)
+            assert len(storage.sets) == 1
+            left.append(storage.sets[0].get("metaData"))
+    assert left == [{"browser": "x"}, None]
+
+
+async def test_a_stale_record_is_replaced_with_one_write() -> None:
+    """A storage with get and set alone is written once where the stored variation is gone."""
+    storage = RecordingStorage([row(variationName="gone")])
+    async with client_with(storage) as client:
+        assert await client.track("checkout", "Ashley", "signup")
+    assert [one["goalIdentifier"] for one in storage.sets] == ["signup"]
+
+
 async def test_user_storage_data_stands_in_for_get() -> None:
     """A record given with the call is used in place of reading; writing goes on."""
     storage = RecordingStorage()

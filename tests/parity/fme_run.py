@@ -270,7 +270,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cases", type=int, default=1800, help="for each seed")
     parser.add_argument(
-        "--show", type=int, default=3, help="print so many unexplained calls, made small"
+        "--show", type=int, default=1, help="print so many unexplained calls of a kind, made small"
     )
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
@@ -288,7 +288,7 @@ def main() -> int:
                 total.add(future.result())
         say(f"seed {seed}")
         print_table(total, time.monotonic() - started)
-        for one in total.unexplained[: options.show]:
+        for one in total.pick(options.show):
             small = make_small(place, one)
             say(json.dumps({"from": one["from"], **small}, ensure_ascii=False, indent=1))
         is_unexplained |= bool(total.kinds["unexplained"])

@@ -278,8 +278,12 @@ function load(edits) {
 function makeStorage(mode) {
   const key = (user, campaign) => JSON.stringify([user, campaign]);
   let rows = new Map();
+  // What the caller says is stored.
+  let given = null;
   return {
-    reset(list) {
+    reset({ rows: list, options }) {
+      const { userStorageData } = options || {};
+      given = userStorageData && Object.keys(userStorageData).length ? userStorageData : null;
       rows = new Map(list.map(([user, campaign, row]) => [key(user, campaign), JSON.stringify(row)]));
     },
     service: {
@@ -292,12 +296,12 @@ function makeStorage(mode) {
         return row === undefined ? undefined : JSON.parse(row);
       },
       set(row) {
-        // Row 61.
-        if (mode === 'get_raises' && PARITY.row('storage_write_unread')) {
+        // Row 61. Where the caller said what is stored, nothing had to be read.
+        if (mode === 'get_raises' && !given && PARITY.row('storage_write_unread')) {
           return;
         }
         // What was stored with the activation stays, unless the call gives new data.
-        const before = JSON.parse(rows.get(key(row.userId, row.campaignKey)) || 'null');
+        const before = given || JSON.parse(rows.get(key(row.userId, row.campaignKey)) || 'null');
         if (before && before.metaData && !row.metaData && PARITY.row('meta_data')) {
           row = { ...row, metaData: before.metaData };
         }
@@ -357,7 +361,7 @@ function invoke(client, call) {
 function run({ client, storage }, call) {
   record = { ret: null, requests: [], sets: [], gets: [], hooks: [] };
   if (storage) {
-    storage.reset(call.rows);
+    storage.reset(call);
   }
   const ret = invoke(client, call);
   record.ret = ret === undefined ? null : ret;

@@ -154,8 +154,9 @@ def leaf_row(operand: str, value: Any) -> str:
         return "number_parse"
     if match and match[1] in COMPARISONS:
         return "compare_error"
-    # From 1e21 on Python writes a whole number otherwise than JavaScript too.
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # A text that spells a number is compared in the form of that number beside another one.
+    is_number = is_number or strict_number(str(value)) is not None
     return "number_format" if is_number else f"leaf {operand!r} {value!r}"
 
 
@@ -464,7 +465,8 @@ class Storage:
         return python_row(copy.deepcopy(self.rows.get((user_id, campaign_key))))
 
     def set(self, row: Json) -> None:
-        if self.mode == "get_raises" and PARITY.row("storage_write_unread"):
+        is_unread = self.mode == "get_raises" and not PARITY.options.get("userStorageData")
+        if is_unread and PARITY.row("storage_write_unread"):
             return
         row = copy.deepcopy(row)
         if "goalIdentifiers" in row:

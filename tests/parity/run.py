@@ -112,6 +112,17 @@ class Report:
         self.apis += other.apis
         self.unexplained += other.unexplained
 
+    def pick(self, number: int) -> list[Json]:
+        """Return *number* of the unexplained calls of each kind."""
+        seen: Counter[str] = Counter()
+        picked: list[Json] = []
+        for one in self.unexplained:
+            kind = str(one["faults"])
+            seen[kind] += 1
+            if seen[kind] <= number:
+                picked.append(one)
+        return picked
+
 
 class Bench:
     """Both oracles, and the verdicts on cases.
@@ -269,7 +280,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cases", type=int, default=6500)
     parser.add_argument(
-        "--show", type=int, default=3, help="print so many unexplained calls, made small"
+        "--show", type=int, default=1, help="print so many unexplained calls of a kind, made small"
     )
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
@@ -281,7 +292,7 @@ def main() -> int:
         for future in futures:
             total.add(future.result())
     print_table(total, time.monotonic() - started)
-    for one in total.unexplained[: options.show]:
+    for one in total.pick(options.show):
         say(json.dumps(make_small(options.work_dir, one), ensure_ascii=False, indent=1))
     return 1 if total.kinds["unexplained"] else 0
 

@@ -22,7 +22,6 @@ MAX_DIGITS = 100
 # As VWO reads amounts.
 _AMOUNT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
-NO_META_DATA: Mapping[str, Any] = {}
 RETURNING: Final = "should_track_returning_user"
 
 
@@ -45,7 +44,7 @@ class DecideCall(NamedTuple):
         campaign_key: The campaign.
         user: The user.
         given_record: The caller's ``user_storage_data``, which stands in for every read of the storage.
-        meta_data: Stored with the decision.
+        meta_data: Stored with the decision, in place of what is stored; None to leave that as it is.
         tracks_returning_user: Whether a user whom the storage knows is reported again.
         waits: Whether the call awaits delivery.
     """
@@ -54,7 +53,7 @@ class DecideCall(NamedTuple):
     campaign_key: str
     user: User
     given_record: Mapping[str, Any] | None
-    meta_data: Mapping[str, Any]
+    meta_data: Mapping[str, Any] | None
     tracks_returning_user: bool
     waits: bool
 
@@ -70,7 +69,7 @@ class TrackCall(NamedTuple):
         revenue: For a revenue goal.
         properties: Sent with the event, on the event architecture.
         given_record: The caller's ``user_storage_data``, which stands in for every read of the storage.
-        meta_data: Stored with the decision.
+        meta_data: Stored with the decision, in place of what is stored; None to leave that as it is.
         tracks_returning_user: Whether conversions that the storage knows are reported again.
         waits: Whether the call awaits delivery.
     """
@@ -82,7 +81,7 @@ class TrackCall(NamedTuple):
     revenue: Revenue
     properties: EventProperties
     given_record: Mapping[str, Any] | None
-    meta_data: Mapping[str, Any]
+    meta_data: Mapping[str, Any] | None
     tracks_returning_user: bool
     waits: bool
 
@@ -127,13 +126,13 @@ def read_record(value: Any) -> Mapping[str, Any] | None:
     return None if value is None else read_fields(value, "user_storage_data") or None
 
 
-def read_meta_data(value: Any) -> Mapping[str, Any]:
-    """Return the ``meta_data`` of a call.
+def read_meta_data(value: Any) -> Mapping[str, Any] | None:
+    """Return the ``meta_data`` of a call; an empty one takes away what is stored.
 
     Raises:
         InvalidInputError: It is no mapping.
     """
-    return NO_META_DATA if value is None else copy_mapping(value, "meta_data")
+    return None if value is None else copy_mapping(value, "meta_data")
 
 
 # Of track

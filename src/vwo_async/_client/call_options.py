@@ -45,7 +45,7 @@ class DecideOptions(DecideAllOptions, total=False):
     """Of `VWOClient.get_variation_name`.
 
     Attributes:
-        meta_data: Stored with the decision.
+        meta_data: Stored with the decision, in place of what is stored.
     """
 
     meta_data: Mapping[str, Any] | None

@@ -20,7 +20,6 @@ from .._result import (
 from .._settings import parse_settings
 from .._user import User, Variables
 from .arguments import (
-    NO_META_DATA,
     RETURNING,
     DecideCall,
     read_flag,
@@ -132,7 +131,7 @@ class VWOClient(Client[Engine]):
             variation_targeting_variables: For whitelisting.
             should_track_returning_user: Report users again whom the storage knows.
             user_storage_data: A record in the official shape that stands in for reading the storage.
-            meta_data: Stored with the decision.
+            meta_data: Stored with the decision, in place of what is stored.
             user_agent: The visitor's.
             user_ip_address: The visitor's.
             wait: Await delivery; by default where ``return_promise_for`` names ``activate``.
@@ -391,7 +390,7 @@ class VWOClient(Client[Engine]):
             goal_type_to_track: Only goals of this type; the launch option by default.
             should_track_returning_user: Report conversions again that the storage knows.
             user_storage_data: A record in the official shape that stands in for reading the storage.
-            meta_data: Stored with the decision.
+            meta_data: Stored with the decision, in place of what is stored.
             event_properties: On the event architecture, sent with the event.
             user_agent: The visitor's.
             user_ip_address: The visitor's.
@@ -585,7 +584,7 @@ class VWOClient(Client[Engine]):
             if user.notes:
                 self._note(api.name, user.notes)
             given_record = None if user_storage_data is None else read_record(user_storage_data)
-            meta_data = NO_META_DATA if meta_data is None else read_meta_data(meta_data)
+            meta_data = None if meta_data is None else read_meta_data(meta_data)
             waits = api.sends and self._read_wait(api.name, wait)
             # As in the Node SDK, a call can ask for it but not take back what launch asked for.
             tracks_again = self._options.should_track_returning_user

@@ -48,7 +48,11 @@ class ConversionClaims:
         self._refuses = refuses
 
     async def assign(
-        self, record: StoredDecision, campaign: Campaign, stored_records: StoredRecords
+        self,
+        record: StoredDecision,
+        meta_data: Mapping[str, Any] | None,
+        campaign: Campaign,
+        stored_records: StoredRecords,
     ) -> None:
         """Store an assignment that was just made, unless there is a newer record, or none could be read."""
         user_call = stored_records.user_call
@@ -62,10 +66,11 @@ class ConversionClaims:
             if user_call.has_missed_turn:
                 self._storage.note(NOT_ASKED, stored_records.notes)
                 return
-            rest = {} if read is None else read.rest
-            stored_records.share(campaign.key, Stored(record.variation_name, rest=rest))
+            data = make_data(record, read, meta_data)
+            known = Stored(record.variation_name, rest=find_rest(data))
+            stored_records.share(campaign.key, known)
             await self._storage.assign(
-                make_data(record, read),
+                data,
                 None if read is None else read.variation_name,
                 stored_records.notes,
                 stored_records.ends_at,
@@ -174,7 +179,7 @@ class ConversionClaims:
             if record is None:
                 continue
             read = stored_records.find(conversion.campaign)
-            data = make_data(record, read)
+            data = make_data(record, read, call.meta_data)
             stored_records.share(
                 record.campaign_key,
                 Stored(record.variation_name, record.goals, find_rest(data)),
@@ -186,10 +191,7 @@ class ConversionClaims:
                 continue
             # What was decided in place of a record that did not come must not replace one.
             if is_stored or stored_records.is_read(conversion.campaign):
-                # With its claim where the storage can, so that both are taken back together.
-                owner = conversion.owner if storage.marks_with_claim else ""
-                claim = conversion.claim._replace(owner=owner)
-                requests += _make_marks(conversion, claim, data, read)
+                requests += _make_marks(conversion, data, read, by_round=storage.marks_with_claim)
         if requests:
             await storage.mark(requests, stored_records.notes, stored_records.ends_at)
 
@@ -241,22 +243,25 @@ def _make_count(call: TrackCall, one: Conversion, stored_records: StoredRecords)
     """Return what claims a conversion, and where the storage can, marks it."""
     record = _make_record(call, one, stored_records)
     assert record is not None
-    data = make_data(record, stored_records.find(one.campaign))
-    return CountConversion(*one.claim, data, is_new=bool(call.meta_data))
+    data = make_data(record, stored_records.find(one.campaign), call.meta_data)
+    return CountConversion(*one.claim, data, is_new=call.meta_data is not None)
 
 
 def _make_marks(
-    one: Conversion, claim: Claim, data: Mapping[str, Any], read: Stored | None
+    one: Conversion, data: Mapping[str, Any], read: Stored | None, *, by_round: bool
 ) -> list[StorageRequest]:
     """Return what marks a conversion that was not marked with its claim."""
-    requests: list[StorageRequest] = []
-    is_new = True
-    if one.decision.reason is not Reason.STORED and read is not None:
-        # His variation is gone: the record makes room, and a newer one stays.
-        requests.append(AssignVariation(data, read.variation_name))
-        is_new = False
-    requests.append(CountConversion(*claim, data, is_new))
-    return requests
+    if not by_round:
+        # One `set`, which replaces whatever was there. It knows no owners.
+        return [CountConversion(*one.claim._replace(owner=""), data, is_new=True)]
+    # With its claim, so that both are taken back together.
+    if one.decision.reason is Reason.STORED or read is None:
+        return [CountConversion(*one.claim, data, is_new=True)]
+    # His variation is gone: the record makes room, and a newer one stays.
+    return [
+        AssignVariation(data, read.variation_name),
+        CountConversion(*one.claim, data, is_new=False),
+    ]
 
 
 def _make_record(
@@ -277,5 +282,4 @@ def _make_record(
         one.campaign.key,
         one.variation.name,
         tuple(dict.fromkeys((*goals, one.goal.identifier))),
-        call.meta_data,
     )

@@ -149,10 +149,8 @@ async def _report(
         delivery = delivery_of(receipts)
         recorded = engine.reporter.keep(receipts)
     if decision.reason is Reason.ASSIGNED:
-        record = StoredDecision(
-            call.user.id, campaign.key, variation.name, meta_data=call.meta_data
-        )
-        await engine.claims.assign(record, campaign, stored_records)
+        record = StoredDecision(call.user.id, campaign.key, variation.name)
+        await engine.claims.assign(record, call.meta_data, campaign, stored_records)
     if recorded is not None:
         await recorded
     return delivery

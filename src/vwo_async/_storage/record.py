@@ -72,10 +72,22 @@ def find_rest(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return rest or NOTHING
 
 
-def make_data(record: StoredDecision, stored: Stored | None) -> dict[str, Any]:
-    """Return *record* in the official shape, with what else is *stored* and *record* does not say anew."""
-    data = record.as_dict()
-    return data if stored is None else {**stored.rest, **data}
+def make_data(
+    record: StoredDecision, stored: Stored | None, meta_data: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return *record* in the official shape, with what else is *stored*.
+
+    Args:
+        record: The decision.
+        stored: What there was before.
+        meta_data: Takes the place of the stored meta data, also where it is empty; None leaves it there.
+    """
+    data = record.as_dict() if stored is None else {**stored.rest, **record.as_dict()}
+    if meta_data:
+        data["metaData"] = dict(meta_data)
+    elif meta_data is not None:
+        data.pop("metaData", None)
+    return data
 
 
 def read_given(

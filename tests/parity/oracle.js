@@ -30,9 +30,11 @@ const PARITY = (global.PARITY = {
   off: new Set(),
   fired: new Set(),
   asked: [],
+  // False while the stock copy runs, whose storage asks too.
+  isCorrected: false,
 
   row(name) {
-    if (PARITY.off.has(name)) {
+    if (!PARITY.isCorrected || PARITY.off.has(name)) {
       return false;
     }
     PARITY.fired.add(name);
@@ -302,7 +304,8 @@ function makeStorage(mode) {
         }
         // What was stored with the activation stays, unless the call gives new data.
         const before = given || JSON.parse(rows.get(key(row.userId, row.campaignKey)) || 'null');
-        if (before && before.metaData && !row.metaData && PARITY.row('meta_data')) {
+        const isRecord = before && before.campaignKey === row.campaignKey && before.variationName;
+        if (isRecord && before.metaData && !row.metaData && PARITY.row('meta_data')) {
           row = { ...row, metaData: before.metaData };
         }
         record.sets.push(JSON.parse(JSON.stringify(row)));
@@ -372,7 +375,9 @@ function runCorrected(instance, call, without) {
   PARITY.off = new Set(without);
   PARITY.fired = new Set();
   PARITY.asked = [];
+  PARITY.isCorrected = true;
   const answer = run(instance, call);
+  PARITY.isCorrected = false;
   return { answer, fired: [...PARITY.fired], asked: PARITY.asked };
 }
 

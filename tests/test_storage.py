@@ -112,10 +112,11 @@ async def test_empty_meta_data_takes_the_place_of_what_is_stored(variation_name:
     """An empty meta_data leaves none in the record; a call without it leaves what is there."""
     stored = row(variationName=variation_name, metaData={"browser": "x"})
     left: list[object] = []
-    for options in ({}, {"meta_data": {}}):
+    given: tuple[dict[str, str] | None, ...] = (None, {})
+    for meta_data in given:
         storage = RecordingStorage([stored])
         async with client_with(storage) as client:
-            assert await client.track("checkout", "Ashley", "signup", **options)
+            assert await client.track("checkout", "Ashley", "signup", meta_data=meta_data)
             assert len(storage.sets) == 1
             left.append(storage.sets[0].get("metaData"))
     assert left == [{"browser": "x"}, None]

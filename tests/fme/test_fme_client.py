@@ -283,6 +283,18 @@ async def test_a_context_says_all_that_the_official_ones_do() -> None:
     }
 
 
+async def test_values_of_null_in_a_context() -> None:
+    """Null is as absent everywhere in a context, and so is a session of 0."""
+    names = ("customVariables", "variationTargetingVariables", "postSegmentationVariables")
+    context: dict[str, Any] = {"id": "u1", "sessionId": 0, **dict.fromkeys(names)}
+    async with running_server() as server, FMEClient(sample(), base_url=server.base_url) as client:
+        assert (await client.get_flag("f1", context)).get_variable("who") == "v1"
+        await client.flush_events()
+    for event in list_events(server.requests):
+        assert abs(event["sessionId"] - time.time()) < 60
+        assert event["visitor"]["props"] == {"vwo_fs_environment": KEY}
+
+
 BAD_USERS: list[Any] = [
     None,
     "",

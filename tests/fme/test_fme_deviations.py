@@ -197,6 +197,16 @@ def test_quotes_within_a_place() -> None:
         assert admits(tree, user_ip_address="1.2.3.4", details=delhi) is wanted
 
 
+@pytest.mark.parametrize(("address", "wanted"), [("", True), ("1.2.3.4", True), (None, False)])
+def test_places_of_an_empty_address(address: str | None, wanted: bool) -> None:
+    """An empty address is one to places, and none to ``ip_address``; null is none to both."""
+    india = {"location": {"country": "India"}}
+    tree = {"and": [{"country": "India"}]}
+    assert admits(tree, user_ip_address=address, details=india) is wanted
+    listed = {"ip_address": "wildcard(*)"}
+    assert admits(listed, user_ip_address=address, details=india) is bool(address)
+
+
 def test_a_device_is_matched_from_its_start() -> None:
     """A wildcard without a leading star begins where the name of the device does."""
     linux = {"userAgent": {"os": "GNU Linux"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ async def run_fme_case(case: Json, before: list[list[Any]] | None = None) -> lis
             held = storage.content()
             transport.requests.clear()
             storage.gets.clear()
-            ret = await make_call(client, copy.deepcopy(call))
+            ret = await make_call(client, respell(copy.deepcopy(call), case.get("spelling")))
             await client.flush_events()
             answers.append(
                 {
@@ -68,6 +69,14 @@ async def run_fme_case(case: Json, before: list[list[Any]] | None = None) -> lis
                 }
             )
     return answers
+
+
+def respell(call: Json, spelling: str | None) -> Json:
+    """Return *call* with the context in the spelling of the Node SDK, camel, or of the Python SDK, snake."""
+    if spelling == "snake":
+        names = {name: re.sub(r"([A-Z])", r"_\1", name).lower() for name in call["context"]}
+        call["context"] = {names[name]: one for name, one in call["context"].items()}
+    return call
 
 
 def read_request(request: Any) -> Json:

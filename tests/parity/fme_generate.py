@@ -110,9 +110,9 @@ AGENTS = (
     ),
 )
 LISTS = ("inlist(list_1)", "inlist(list_1)", "inlist", "inlist(", "inlist()", "no inlist here")
-ADDRESSES = ("1.2.3.4", "2001:db8::1", "10.0.0.1", "10", "a b", "")
+ADDRESSES = ("1.2.3.4", "2001:db8::1", "10.0.0.1", "10", "a b", "", "", None)
 PLACES: Mapping[str, Sequence[str]] = {
-    "country": ("India", '"India"', "US", "India "),
+    "country": ("India", '"India"', "US", "India ", ""),
     "region": ("Delhi", 'De"lhi'),
     "city": ("New Delhi", "Pune"),
 }
@@ -154,6 +154,12 @@ DETAILS: Sequence[Json] = (
     {"location": {"country": "US"}, "userAgent": {"os": "macOS", "browser_version": "10"}},
     {"location": {"country": "India"}, "userAgent": {}},
     {"userAgent": {"os": "Linux", "os_version": "1.0"}},
+    {
+        "location": {"country": "", "region": "Delhi"},
+        "userAgent": {"os": "", "browser_version": "", "os_version": 0, "device": "iPhone"},
+    },
+    {"location": {}, "userAgent": None},
+    {},
 )
 WEB_CAMPAIGNS: Sequence[Any] = (
     {"122": "2"},
@@ -231,6 +237,7 @@ class FMECase:
             "writer": self.pick(("ours", "python", "node")) if stores else None,
             "rows": self.rows(settings) if stores else [],
             "calls": calls,
+            "spelling": self.pick(("camel", "snake")),
         }
 
     # Settings
@@ -356,7 +363,9 @@ class FMECase:
             "segments": self.segments() if self.chance(0.4) else {},
             "percentTraffic": self.pick((0, 10, 30, 50, 100)),
             "isGlobal": self.chance(0.4),
-            "featureIds": self.random.sample(self.feature_ids, 1),
+            "featureIds": self.pick(
+                (self.random.sample(self.feature_ids, 1), self.feature_ids, [4040], [])
+            ),
             "metrics": [self.metric(9, "held")] if self.chance(0.3) else [],
         }
 
@@ -393,8 +402,13 @@ class FMECase:
 
     def group(self, members: Sequence[str]) -> Json:
         group: Json = {"name": "group é", "campaigns": list(members)}
-        if self.chance(0.05):
-            group["campaigns"].append("999")
+        members = list(members)
+        if self.chance(0.15):
+            # Of no campaign, or of no variation, in the file.
+            unknown = self.pick(("999", "999_1", f"{members[0]}_77"))
+            group["campaigns"].append(unknown)
+            if self.chance(0.7):
+                members.append(unknown)
         if self.chance(0.8):
             group["et"] = self.pick((1, 2, 2))
         if self.chance(0.5):
@@ -496,12 +510,19 @@ class FMECase:
         if self.chance(0.4):
             context["ipAddress"] = self.pick(ADDRESSES)
         if self.chance(0.15):
-            context["sessionId"] = 1700000000
+            context["sessionId"] = self.pick((1700000000, 1700000000, 0, None))
         if self.chance(0.2):
             context["postSegmentationVariables"] = self.random.sample(VARIABLES, 3)
         if self.chance(0.4):
             context["_vwo"] = self.pick(DETAILS)
+        self.empty(context)
         return context | self.newer_fields()
+
+    def empty(self, context: Json) -> None:
+        """Put null or an empty mapping in place of some fields."""
+        for name in sorted(context.keys() - {"id"}):
+            if self.chance(0.01):
+                context[name] = {} if isinstance(context[name], dict) and self.chance(0.5) else None
 
     def newer_fields(self) -> Json:
         """Return fields of a context that came later."""
@@ -590,16 +611,21 @@ class FMECase:
             key = "gone" if self.chance(0.03) else self.pick(keys)
             return {"api": "get_flag", "feature": key, "context": self.context()}
         if kind < 0.92:
-            name = self.pick((*EVENTS, *EVENTS, "held", "unknown"))
+            name = self.pick((*EVENTS, *EVENTS, *EVENTS, "held", "unknown", ""))
             call: Json = {"api": "track_event", "event": name, "context": self.context()}
             if self.chance(0.6):
                 call["properties"] = self.some(PROPERTIES)
+            elif self.chance(0.1):
+                call["properties"] = self.pick(([], "", "text", 5, 0, False))
             return call
         call = {"api": "set_attribute", "context": self.context()}
         if self.chance(0.5):
-            return {**call, "attributes": self.some(ATTRIBUTES)}
+            attributes = self.some(ATTRIBUTES)
+            if self.chance(0.1):
+                attributes[self.pick(("", "odd"))] = self.pick((None, [1], {"a": 1}, "x", 1e21))
+            return {**call, "attributes": attributes}
         name = self.pick((*sorted(ATTRIBUTES), ""))
-        value = self.pick((*ATTRIBUTES.get(name, ("x",)), None, [1]))
+        value = self.pick((*ATTRIBUTES.get(name, ("x",)), None, [1], {"a": 1}, [], 1e21, 0.0))
         return {**call, "key": name, "value": value}
 
     def some(self, table: Mapping[str, Sequence[Any]]) -> Json:

@@ -13,6 +13,7 @@ const RULE = 'services/CampaignDecisionService.js';
 const SEGMENT = 'packages/segmentation-evaluator/evaluators/SegmentEvaluator.js';
 
 export const EDITS = [
+  [SEGMENT, 'this.context?.getIpAddress() === undefined', 'PARITY.lacksAddress(this.context?.getIpAddress())'],
   [SEGMENT, 'if (regex.test(actualValue)) {', 'if (PARITY.matchesDevice(regex, actualValue)) {'],
   // Whom user lists know.
   [

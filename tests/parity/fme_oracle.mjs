@@ -194,7 +194,7 @@ const PARITY = (global.PARITY = {
   },
 
   async stringOperand(stock, operand, value) {
-    if (!value) {
+    if (value === null) {
       return stock();
     }
     const text = String(operand).replace(/"/g, '').trim();
@@ -328,6 +328,11 @@ const PARITY = (global.PARITY = {
 
   lacksGroup(settings, id) {
     return !settings.getGroups()[id] && this.row('missing_group');
+  },
+
+  /** Tell whether the user has no address; null is none. */
+  lacksAddress(address) {
+    return address === undefined || (address === null && this.row('null_address'));
   },
 
   countNew(settings, feature, row, applicable) {

@@ -21,12 +21,18 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from fme_python_edits import EDITS
-from oracle import number_text, strict_number, value_text, wildcard
+from oracle import (
+    compile_edited,
+    number_text,
+    searches,
+    strict_number,
+    value_text,
+    wildcard,
+)
 
 Json = dict[str, Any]
 
@@ -70,13 +76,6 @@ def parse_version(text: str) -> list[int] | None:
     return parts
 
 
-def search(pattern: str, text: str) -> bool:
-    try:
-        return re.search(pattern, text) is not None
-    except Exception:  # noqa: BLE001 - a pattern may fail in any way, and matches nothing
-        return False
-
-
 def recommended_leaf(operand: str, value: Any) -> bool:
     """What an operand says of a value that is there: sections 6.2 to 6.4, with the causes of section 13."""
     text = value_text(value)
@@ -93,7 +92,7 @@ def recommended_leaf(operand: str, value: Any) -> bool:
     test: Any = {
         "equals": str.__eq__,
         "lower": lambda one, other: one.lower() == other.lower(),
-        "regex": lambda one, other: search(other, one),
+        "regex": searches,
     }.get(kind)
     if kind == "wildcard":
         content, test = wildcard(content)
@@ -211,8 +210,8 @@ class Parity:
 
         value = evaluator.get_tag_value_for_operand_type(context, kind)
         answer, error = self._try(stock)
-        if not value:
-            return self.settle(False, answer, error, "string_operand_numbers")
+        if value is None or (value == "" and kind == "ip_address"):
+            return self.settle(False, answer, error, "empty_address")
         text = value_text(operand).replace('"', "").strip()
         version = parse_version(text)
         if version is None:
@@ -274,6 +273,17 @@ class Parity:
         keys = (campaign.get_key(), f"{feature_key}_{campaign.get_rule_key()}")
         ids = [one.get_id() for one in campaign.get_variations()]
         return row.get("experimentKey") in keys and row["experimentVariationId"] in ids
+
+    def present(self, context: Json) -> Json:
+        """Return a context without the lists and mappings that are given as None."""
+        names = {
+            name
+            for name, one in context.items()
+            if one is None and name.endswith("_variables") and name != "platform_variables"
+        }
+        if not names or not self.row("null_variables"):
+            return context
+        return {name: one for name, one in context.items() if name not in names}
 
     def list_user(self, context: Any, user_id: str, row: str) -> None:
         """Let user lists see *user_id*."""
@@ -360,14 +370,7 @@ class EditedLoader(importlib.machinery.SourceFileLoader):
     """Loads a module with the edits of its file."""
 
     def get_code(self, fullname: str) -> CodeType:
-        path = self.get_filename(fullname)
-        text = Path(path).read_text()
-        for name, old, new in EDITS:
-            if path.endswith(f"/wingify/{name}"):
-                if text.count(old) != 1:
-                    raise LookupError(f"{name}: {text.count(old)} times: {old}")
-                text = text.replace(old, new)
-        return compile(text, path, "exec")
+        return compile_edited(self.get_filename(fullname), "wingify", EDITS)
 
 
 class EditedFinder(importlib.abc.MetaPathFinder):

@@ -20,6 +20,20 @@ OPERAND = "packages/segmentation_evaluator/evaluators/segment_operand_evaluator.
 WEB = "packages/segmentation_evaluator/utils/web_testing_segment_util.py"
 
 EDITS: list[tuple[str, str, str]] = [
+    # Contexts.
+    (
+        "models/user/context_model.py",
+        """        self.id = context.get("id")
+""",
+        """        context = PARITY.present(context)
+        self.id = context.get("id")
+""",
+    ),
+    (
+        "models/user/context_model.py",
+        "        if self.session_id is None:\n",
+        "        if self.session_id is None or (not self.session_id and PARITY.row('zero_session')):\n",
+    ),
     # Operands.
     (
         OPERAND,
@@ -299,6 +313,13 @@ EDITS: list[tuple[str, str, str]] = [
         if context["id"] == "" and PARITY.row("empty_id"):
             raise ValueError("empty id")
         if not isinstance(context.get("id"), str):
+""",
+    ),
+    (
+        CLIENT,
+        """                    if not is_string(key):
+""",
+        """                    if not is_string(key) or (key == "" and PARITY.row("empty_attribute_name")):
 """,
     ),
     (

@@ -27,8 +27,8 @@ from cause import Official, Verdict
 from fme_cause import FME_ROWS, judge_fme
 from fme_client import run_fme_case
 from fme_generate import make_fme_case
-from oracle import number_text, strict_number, value_text
-from run import Oracle, OracleError, Report, checked, say, search
+from oracle import number_text, searches, strict_number, value_text
+from run import Oracle, OracleError, Report, checked, say
 
 from vwo_async import VWOError
 
@@ -133,7 +133,7 @@ def list_regexes(case: Json) -> Json:
     texts = {value_text(one) for call in case["calls"] for one in walk(call["context"], plain=True)}
     texts |= {canonical(one) for one in texts}
     patterns |= {canonical(one) for one in patterns} | {one.replace('"', "") for one in patterns}
-    return {one: {text: search(one, text) for text in sorted(texts)} for one in sorted(patterns)}
+    return {one: {text: searches(text, one) for text in sorted(texts)} for one in sorted(patterns)}
 
 
 def canonical(text: str) -> str:

@@ -25,7 +25,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from python_edits import EDITS
@@ -106,6 +106,7 @@ def wildcard(content: str) -> tuple[str, Callable[[str, str], bool]]:
 
 
 def searches(text: str, pattern: str) -> bool:
+    """Row 34: regular expressions are Python's."""
     try:
         return re.search(pattern, text) is not None
     except Exception:  # noqa: BLE001 - a pattern may fail in any way, and matches nothing
@@ -345,18 +346,22 @@ PARITY = Parity()
 RECORD: Json = {}
 
 
-class Loader(importlib.machinery.SourceFileLoader):
-    """Compiles a module of the SDK from its edited source; nothing is cached on disk."""
+def compile_edited(path: str, package: str, edits: Iterable[tuple[str, str, str]]) -> CodeType:
+    """Compile a module of an SDK from its edited source; nothing is cached on disk."""
+    source = Path(path).read_text()
+    for file, old, new in edits:
+        if path.endswith(f"/{package}/{file}"):
+            if source.count(old) != 1:
+                raise ValueError(f"{file}: {source.count(old)} places for {old[:80]!r}")
+            source = source.replace(old, new)
+    return compile(source, path, "exec", dont_inherit=True)
 
-    def get_code(self, fullname: str) -> Any:
-        path = self.get_filename(fullname)
-        source = Path(path).read_text()
-        for file, old, new in EDITS:
-            if path.endswith(f"/vwo/{file}"):
-                if source.count(old) != 1:
-                    raise ValueError(f"{file}: {source.count(old)} places for {old[:80]!r}")
-                source = source.replace(old, new)
-        return compile(source, path, "exec", dont_inherit=True)
+
+class Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module of the SDK with the edits of its file."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile_edited(self.get_filename(fullname), "vwo", EDITS)
 
 
 class Finder(importlib.abc.MetaPathFinder):

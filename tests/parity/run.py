@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import logging
-import re
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from typing import Any
 
 from cause import ROWS, Official, Verdict, judge
 from generate import make_case
+from oracle import searches
 from our_client import Step, run_case
 from shrink import shrink
 
@@ -77,14 +77,6 @@ def checked(answer: Any) -> list[Json]:
         raise OracleError(answer["error"])
     assert isinstance(answer, list)
     return answer
-
-
-def search(pattern: str, text: str) -> bool:
-    """Row 34: regular expressions are Python's."""
-    try:
-        return re.search(pattern, text) is not None
-    except Exception:  # noqa: BLE001 - a pattern may fail in any way, and matches nothing
-        return False
 
 
 @dataclass
@@ -185,7 +177,7 @@ class Bench:
         """Tell the Node oracle what Python's regular expressions say, until it has no more questions."""
         while asked := [index for index, one in enumerate(answers) if one.get("asked")]:
             texts = {tuple(pair) for index in asked for pair in answers[index]["asked"]}
-            known = [[pattern, text, search(pattern, text)] for pattern, text in sorted(texts)]
+            known = [[pattern, text, searches(text, pattern)] for pattern, text in sorted(texts)]
             self.node.ask({**job, "regexes": known, "without": [[index, []] for index in asked]})
             for index, one in zip(asked, self.node.answer(), strict=True):
                 answers[index] = {**one, "stock": answers[index]["stock"]}

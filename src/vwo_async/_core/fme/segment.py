@@ -188,7 +188,8 @@ def _compile_places(places: Mapping[str, Any]) -> Predicate:
 
     def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
         location = subject.find_details().location
-        if location is None or not subject.user.user_ip_address:
+        # As in both official SDKs an address that is empty is one, but to `ip_address`.
+        if location is None or not subject.user.has_address:
             return False
         return all(
             kind in location and _trim(location[kind]) == place for kind, place in wanted.items()

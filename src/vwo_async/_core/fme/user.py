@@ -37,12 +37,14 @@ class FlagUser(User):
     Attributes:
         hash_bytes: What is hashed for bucketing: the bucketing seed where one is given, else the id.
         has_seed: Whether that is a bucketing seed.
+        has_address: Whether an address was given, be it an empty one.
         details: The details that the caller gave, None if he gave none.
         web_testing_campaigns: For each web testing campaign of the user his variation, None if not given.
     """
 
-    # Most users have neither: then nothing is set.
+    # Most users have none of these: then nothing is set.
     has_seed = False
+    has_address = False
     details: Details | None = None
     web_testing_campaigns: Texts | None = None
 
@@ -82,6 +84,8 @@ class FlagUser(User):
             user_agent,
             user_ip_address,
         )
+        if user_ip_address is not None:
+            self.has_address = True
         if bucketing_seed is None and web_testing_campaigns is None and details is None:
             return
         notes = list(self.notes)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any, TypeVar
 
 # How long calls may go on in one turn of the loop. Nothing else stands still for more than a few milliseconds.
-MAX_HOLD_S = 0.003
+MAX_HOLD_S = 0.004
 # How many of those that wait go on in one turn at most, and at least, however long each of them takes.
 CALLS_PER_TURN = 100
-LEAST_PER_TURN = 10
+LEAST_PER_TURN = 25
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class LoopShare:
         ends_at: When the turn has lasted long enough; 0 where none has begun.
     """
 
-    __slots__ = ("_is_crowded", "_left", "_per_turn", "_waiting", "ends_at", "now")
+    __slots__ = ("_begun_cpu_s", "_is_crowded", "_left", "_per_turn", "_waiting", "ends_at", "now")
 
     def __init__(self) -> None:
         self.ends_at = 0.0
@@ -37,8 +37,10 @@ class LoopShare:
         self._waiting: deque[tuple[asyncio.Future[Any], Any]] = deque()
         # How many may go on in one turn, as the last turns showed, and how many more in this one.
         self._per_turn = self._left = CALLS_PER_TURN
-        # Whether this turn had more who wanted to go on than could.
+        # Whether this turn had more who wanted to go on than could, and when that began by the thread's own
+        # time: what other processes hold is no reason to do less.
         self._is_crowded = False
+        self._begun_cpu_s = 0.0
 
     async def next(self) -> None:
         """Wait for a turn of one's own, behind those who wait already."""
@@ -68,7 +70,7 @@ class LoopShare:
     def _end(self) -> None:
         """Let the first of those who wait go on in the next turn of the loop, and look again after it."""
         if self._is_crowded:
-            self._adapt(monotonic() - self.ends_at + MAX_HOLD_S)
+            self._adapt(thread_time() - self._begun_cpu_s)
         self.ends_at = 0.0
         self._left = self._per_turn
         self._is_crowded = len(self._waiting) >= self._left
@@ -78,6 +80,7 @@ class LoopShare:
             if not waiter.done():
                 waiter.set_result(result)
         if self._waiting:
+            self._begun_cpu_s = thread_time()
             self.begin()
         else:
             self._is_crowded = False

@@ -71,20 +71,9 @@ class _Call:
         self.is_given_up = False
 
 
-class _Entry(NamedTuple):
-    """An event on its way to the outbox.
-
-    Attributes:
-        event: The event.
-        row: What is written: when it was accepted by the wall clock, and its bytes.
-        call: Who waits for it; None where nobody does any more.
-    """
-
-    event: Event
-    row: tuple[float, bytes]
-    call: _Call | None
-
-
+# An event on its way to the outbox, its bytes, and who waits for it: None where nobody does any more.
+# A plain tuple, since one is made for each event.
+_Entry = tuple[Event, bytes, _Call | None]
 _Group = Sequence[_Entry]
 _Rows = Sequence[tuple[float, bytes]]
 Submit = Callable[[_Rows, Callable[[Sequence[int] | None, BaseException | None], object]], object]
@@ -279,18 +268,19 @@ class Journal:
 
     def _make_entries(self, events: Iterable[Event], call: _Call | None) -> list[_Entry]:
         """Return *events* as they are written, without those that cannot be."""
-        # The time of acceptance by the wall clock, from the queue's own.
-        shift_s = self._wall_clock() - time.monotonic()
         claims = self._claims
         entries: list[_Entry] = []
         for event in events:
             try:
-                row = event.at + shift_s, dump(event, claims.get(event, ()))
+                entries.append((event, dump(event, claims.get(event, ())), call))
             except Exception:  # noqa: BLE001 - whatever is wrong with one event, the others are sound
                 self.failed("an event cannot be written", self._give_up_call(call))
-            else:
-                entries.append(_Entry(event, row, call))
         return entries
+
+    def _make_rows(self, group: _Group) -> list[tuple[float, bytes]]:
+        # The time of acceptance by the wall clock, from the queue's own.
+        shift_s = self._wall_clock() - time.monotonic()
+        return [(event.at + shift_s, payload) for event, payload, _ in group]
 
     def _write_soon(self) -> None:
         if not self._is_open or self._submit is None:
@@ -309,7 +299,7 @@ class Journal:
             self._start_writing(group)
             try:
                 assert self._submit is not None
-                self._submit([one.row for one in group], self._submitted)
+                self._submit(self._make_rows(group), self._submitted)
             except PROCESS_ENDS:
                 raise
             except BaseException as error:  # noqa: BLE001 - the caller's outbox may raise anything
@@ -357,7 +347,7 @@ class Journal:
     def _start_writing(self, group: _Group) -> None:
         self._writing = group
         self._was_alone = len(group) == 1
-        first = group[0].call
+        first = group[0][2]
         self._since = self._loop.time() if first is None else first.at
         if "timeout" not in self._timers:
             self._check_time()
@@ -366,7 +356,7 @@ class Journal:
         self._start_writing(group)
         try:
             await self.open_again()
-            ids = await self.outbox.append([one.row for one in group])
+            ids = await self.outbox.append(self._make_rows(group))
         except BaseException as error:
             is_fault = is_failure(error)
             if is_fault or isinstance(error, asyncio.CancelledError):
@@ -420,12 +410,12 @@ class Journal:
         self.failed("append timed out", number)
 
     def _keep_later(self, group: _Group) -> None:
-        self._unkept.update((one.event, None) for one in group if _is_live(one.event))
+        self._unkept.update((event, None) for event, _, _ in group if _is_live(event))
 
     def _give_up_group(self, group: _Group) -> int:
         """Let those go on who wait for *group*; return how many events had not been given up before."""
         # All are looked at before the first is given up: a call of several events counts each of them.
-        calls = [one.call for one in group if one.call is not None and not one.call.is_given_up]
+        calls = [call for _, _, call in group if call is not None and not call.is_given_up]
         for call in calls:
             self._give_up_call(call)
         return len(calls)

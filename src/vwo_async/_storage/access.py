@@ -435,7 +435,7 @@ class StorageAccess:
 
     async def _wait_for_one(self, pending: PendingRequest, ends_at: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        pending.on_settled(partial(self._wake, waiter, None))
+        pending.on_settled(partial(self._go_on, waiter, (pending,)))
         timer = self._clock.call_at(ends_at, partial(wake_now, waiter, None))
         try:
             await waiter
@@ -456,7 +456,7 @@ class StorageAccess:
             nonlocal number
             number -= 1
             if not number:
-                self._wake(waiter, None)
+                self._go_on(waiter, missing)
 
         for one in missing:
             one.on_settled(end)
@@ -465,6 +465,14 @@ class StorageAccess:
             await waiter
         finally:
             timer.cancel()
+
+    def _go_on(self, waiter: asyncio.Future[None], settled: Iterable[PendingRequest]) -> None:
+        """Let the call go on whose requests are settled.
+
+        After a failure at once: it may have a claim to take back, which no other call must find meanwhile.
+        """
+        has_failed = any(isinstance(one.outcome, StorageFailure) for one in settled)
+        (wake_now if has_failed else self._wake)(waiter, None)
 
     # Taking back
 

@@ -33,8 +33,8 @@ from .._result import (
     list_pending,
     receipt_of_single,
 )
-from .._wording import count_of
 from .._wake import Wake
+from .._wording import count_of
 from .callback import Callback
 from .delivery_wait import DeliveryWait
 from .options import Options

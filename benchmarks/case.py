@@ -16,6 +16,7 @@ LAUNCHDARKLY = "launchdarkly"
 FME_PYTHON = "vwo-fme-python-sdk"
 FME_NODE = "vwo-fme-node-sdk"
 LIMIT = "limit in Python"
+YIELD = "coroutines that only give way"
 SQLITE = "sqlite3 by hand"
 REDIS_PY = "redis-py by hand"
 ASYNCPG = "asyncpg by hand"
@@ -249,6 +250,7 @@ class Plan:
 
     def _storages(self) -> Iterator[Case]:
         entrants = (
+            Entrant(YIELD, OURS, {"work": "yield"}),
             ours(", no storage", storage="none"),
             ours(", memory", storage="memory"),
             ours(", Redis", storage="redis", address="redis"),
@@ -259,7 +261,7 @@ class Plan:
             Entrant(ASYNCPG, "storage_limit", {"library": "postgres", "address": "postgres"}),
         )
         for callers in (1, 100, 1000):
-            calls = {1: self._pick(500, 100), 100: self._pick(30, 5), 1000: self._pick(5, 1)}
+            calls = {1: self._pick(500, 100), 100: self._pick(30, 10), 1000: self._pick(10, 4)}
             request = {"work": "storage", "callers": callers, "calls": calls[callers]}
             yield Case(
                 "storage",
@@ -272,9 +274,13 @@ class Plan:
 
     def _outboxes(self) -> Iterator[Case]:
         entrants = tuple(
-            Entrant(f"{label}, {level}", worker, {"synchronous": level})
+            Entrant(f"{label}, {level}", worker, {"synchronous": level, **more})
             for level in ("NORMAL", "FULL")
-            for label, worker in ((OURS, OURS), (SQLITE, "sqlite_limit"))
+            for label, worker, more in (
+                (OURS, OURS, {}),
+                (f"{OURS}, over HTTP", OURS, {"sends": True}),
+                (SQLITE, "sqlite_limit", {}),
+            )
         )
         for callers in (1, 100, 1000):
             calls = {1: self._pick(2000, 300), 100: self._pick(100, 20), 1000: self._pick(20, 5)}

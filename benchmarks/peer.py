@@ -124,7 +124,7 @@ _PEERS = (
         (("setuptools<81", "wheel"), ("vwo-python-sdk==1.68.2",)),
     ),
     Peer("node", "vwo_node.js", (("vwo-node-sdk",),), is_node=True),
-    Peer("fme_python", "fme_python.py", (("vwo-fme-python-sdk",),)),
+    Peer("fme_python", "fme_python.py", (("vwo-fme-python-sdk>=1.65",),)),
     Peer("fme_node", "fme_node.js", (("vwo-fme-node-sdk",),), is_node=True),
     Peer("launchdarkly", "launch_darkly.py", (("launchdarkly-server-sdk[async]>=9.20",),)),
     Peer("growthbook", "growth_book.py", (("growthbook",),)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from itertools import pairwise
 
 import pytest
 from both_products import BOTH_PRODUCTS
@@ -46,6 +48,49 @@ async def test_who_has_gone_takes_nobody_s_turn() -> None:
     await asyncio.gather(*waiters, return_exceptions=True)
     assert [one.cancelled() for one in waiters] == [True, False, False]
     assert share.ends_at == 0
+
+
+async def test_who_is_woken_goes_on_by_hundreds() -> None:
+    """Of those who are woken at once a hundred go on in the next turn of the loop, and all of them with time."""
+    share = LoopShare()
+    loop = asyncio.get_running_loop()
+    waiters: list[asyncio.Future[int]] = [loop.create_future() for _ in range(250)]
+    waiters[7].cancel()
+    for number, one in enumerate(waiters):
+        share.wake(one, number)
+    counts = [sum(one.done() for one in waiters)]
+    while counts[-1] < 250:
+        await asyncio.sleep(0)
+        counts.append(sum(one.done() for one in waiters))
+    assert sorted(set(counts)) == [101, 201, 250]
+    assert [one.result() for one in waiters if not one.cancelled()] == [*range(7), *range(8, 250)]
+
+
+async def test_calls_that_take_long_are_fewer_in_a_turn() -> None:
+    """Where each call holds the loop for long, fewer of them go on in one turn."""
+    share = LoopShare()
+    went_on = 0
+
+    async def work() -> None:
+        nonlocal went_on
+        await share.next()
+        ends_at = time.thread_time() + 0.0002
+        while time.thread_time() < ends_at:
+            pass
+        went_on += 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(400):
+            group.create_task(work())
+        await asyncio.sleep(0)
+        share.begin()
+        counts = [0]
+        while went_on < 400:
+            await asyncio.sleep(0)
+            counts.append(went_on)
+    steps = [after - before for before, after in pairwise(counts) if after != before]
+    assert steps[0] == 100
+    assert min(steps[:-1]) <= 50
 
 
 @BOTH_PRODUCTS

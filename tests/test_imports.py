@@ -28,6 +28,7 @@ VALUES = {
     "_value",
     "_wording",
     "_version",
+    "_wake",
 }
 ALLOWED: dict[str, set[str]] = {
     "values": set(),

@@ -15,6 +15,7 @@ from worker import (
     USERS,
     VARIABLES,
     WARM_UPS,
+    LoopDelays,
     Request,
     Samples,
     ServerConnection,
@@ -24,9 +25,9 @@ from worker import (
     enter,
     last_key,
     make_sample,
-    quantile,
     serve,
     settle,
+    settle_memory,
 )
 
 import vwo_async
@@ -306,33 +307,12 @@ class Taking:
     """A transport that takes every event at once: what delivery costs is measured elsewhere."""
 
     async def send(self, request: object) -> Answer:
-        """Answer as VWO does."""
+        """Answer as VWO does, in a later turn of the loop, as from a network."""
+        await asyncio.sleep(0)
         return Answer(200)
 
     async def aclose(self) -> None:
         """Do nothing."""
-
-
-class LoopDelays:
-    """How late a timer of the running loop is, every millisecond: for so long others had to wait for a turn."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._delays_s: list[float] = []
-        self._wait()
-
-    def _wait(self) -> None:
-        due = self._loop.time() + 0.001
-        self._timer = self._loop.call_at(due, self._note, due)
-
-    def _note(self, due: float) -> None:
-        self._delays_s.append(self._loop.time() - due)
-        self._wait()
-
-    def stop(self) -> float:
-        """Return the delay in milliseconds that one in a hundred exceeds; 0 where there was no time to look."""
-        self._timer.cancel()
-        return quantile(self._delays_s, 0.99) * 1e3 if self._delays_s else 0.0
 
 
 async def measure_storage(request: Request) -> Samples:
@@ -348,8 +328,9 @@ async def measure_storage(request: Request) -> Samples:
     if storage is not None:
         options |= {"user_storage": storage, "storage_timeout_s": 30.0}
     async with make_client(request, **options) as client:
-        for user in users:
-            await client.activate("campaign-1", user)
+        for first in range(0, len(users), 100):
+            some = users[first : first + 100]
+            await asyncio.gather(*(client.activate("campaign-1", user) for user in some))
         await client.flush_events()
 
         async def call(mine: list[str]) -> None:
@@ -360,6 +341,7 @@ async def measure_storage(request: Request) -> Samples:
                 if not result or result.notes:
                     raise UnmeasuredError(f"not tracked: {result.reason} {result.notes}")
 
+        settle_memory()
         delays = LoopDelays()
         watch = Stopwatch()
         await asyncio.gather(*(call(users[number::callers]) for number in range(callers)))
@@ -369,13 +351,32 @@ async def measure_storage(request: Request) -> Samples:
     return sample
 
 
-async def measure_outbox(request: Request) -> Samples:
-    """Time `track` with an outbox, from one caller or several, until VWO has every event."""
+async def measure_yield(request: Request) -> Samples:
+    """Time coroutines that do nothing but give way: how long so many callers hold the loop by being there."""
     callers, calls = request["callers"], request["calls"]
     held: list[float] = []
+
+    async def call() -> None:
+        for _ in range(calls):
+            began = time.perf_counter()
+            await asyncio.sleep(0)
+            held.append(time.perf_counter() - began)
+
+    settle_memory()
+    delays = LoopDelays()
+    watch = Stopwatch()
+    await asyncio.gather(*(call() for _ in range(callers)))
+    return make_sample(held, watch) | {"loop_p99_ms": [delays.stop()]}
+
+
+async def measure_outbox(request: Request) -> Samples:
+    """Time `track` with an outbox, from one caller or several: until all were told, and until all is delivered."""
+    callers, calls = request["callers"], request["calls"]
+    held: list[float] = []
+    options: dict[str, Any] = {} if request.get("sends") else {"transport": Taking()}
     with tempfile.TemporaryDirectory() as folder:
         outbox = SqliteOutbox(Path(folder) / "outbox.db", synchronous=request["synchronous"])
-        async with make_client(request, outbox=outbox) as client:
+        async with make_client(request, outbox=outbox, **options) as client:
             await client.track("campaign-1", "warm-up", GOAL, wait=True)
 
             async def call(number: int) -> None:
@@ -384,10 +385,16 @@ async def measure_outbox(request: Request) -> Samples:
                     await client.track("campaign-1", f"{number}-{index}", GOAL)
                     held.append(time.perf_counter() - began)
 
+            settle_memory()
+            delays = LoopDelays() if callers > 1 else None
             watch = Stopwatch()
             await asyncio.gather(*map(call, range(callers)))
-            report = await client.flush_events()
             sample = make_sample(held, watch)
+            if delays is not None:
+                sample["loop_p99_ms"] = [delays.stop()]
+            report = await client.flush_events()
+            wall_us, cpu_us = watch.stop(len(held))
+            sample |= {"delivered_per_s": [1e6 / wall_us], "delivered_cpu_us": [cpu_us]}
             if not report or client.statistics().outbox_errors:
                 raise UnmeasuredError("not every event was kept and delivered")
     return sample
@@ -409,6 +416,7 @@ serve(
         "memory": in_loop(measure_memory),
         "storage": in_loop(measure_storage),
         "outbox": in_loop(measure_outbox),
+        "yield": in_loop(measure_yield),
         "flag": in_loop(measure_flag),
         "event": in_loop(measure_event),
     },

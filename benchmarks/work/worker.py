@@ -7,6 +7,8 @@ module needs the standard library alone.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import http.client
 import importlib.metadata
 import json
@@ -167,6 +169,34 @@ def quantile(values: list[float], share: float) -> float:
     """Return the value below which *share* of the values are."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+
+def settle_memory() -> None:
+    """Have what was made so far looked at by no collection of garbage while something is measured."""
+    gc.collect()
+    gc.freeze()
+
+
+class LoopDelays:
+    """How late a timer of the running loop is, every millisecond: for so long others had to wait for a turn."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._delays_s: list[float] = []
+        self._wait()
+
+    def _wait(self) -> None:
+        due = self._loop.time() + 0.001
+        self._timer = self._loop.call_at(due, self._note, due)
+
+    def _note(self, due: float) -> None:
+        self._delays_s.append(self._loop.time() - due)
+        self._wait()
+
+    def stop(self) -> float:
+        """Return the delay in milliseconds that one in a hundred exceeds; 0 where there was no time to look."""
+        self._timer.cancel()
+        return quantile(self._delays_s, 0.99) * 1e3 if self._delays_s else 0.0
 
 
 def make_sample(held_s: list[float], watch: Stopwatch) -> Samples:

@@ -90,8 +90,8 @@ class ClientEngine(Generic[SnapshotT]):
         self.options = options
         self.snapshot = snapshot
         self.consent = Consent(options.consent, options.storage_timeout_s)
-        self.reporter = Reporter(options)
         self.loop_share = LoopShare()
+        self.reporter = Reporter(options, self.loop_share.wake)
         self._closing: asyncio.Task[None] | None = None
         storage, timeout_s = options.user_storage, options.storage_timeout_s
         self.storage = None if storage is None else StorageAccess(storage, timeout_s, read_row)

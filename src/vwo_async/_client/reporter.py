@@ -33,6 +33,7 @@ from .._result import (
     list_pending,
     receipt_of_single,
 )
+from .._wake import Wake
 from .._wording import count_of
 from .callback import Callback
 from .delivery_wait import DeliveryWait
@@ -49,14 +50,16 @@ class Reporter:
 
     Args:
         options: Launch options.
+        wake: Lets who waits for the outbox go on, now or in a later turn of the loop.
 
     Attributes:
         queue: Where they are.
         sender: What empties it; None before `start`.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, wake: Wake) -> None:
         self._options = options
+        self._wake = wake
         self.queue = Queue(options.limits, batching=options.batch_events)
         self.sender: Sender | None = None
         self._journal: Journal | None = None
@@ -117,7 +120,9 @@ class Reporter:
         confirm: Confirm,
     ) -> None:
         limits = self._options.limits
-        self._journal = Journal(outbox, account, timeout_s=self._options.storage_timeout_s)
+        self._journal = Journal(
+            outbox, account, timeout_s=self._options.storage_timeout_s, wake=self._wake
+        )
         self._restorer = Restorer(
             self._journal,
             account,
@@ -308,7 +313,8 @@ class Reporter:
         """Begin to keep what a quick call has put; see `keep`."""
         if self._journal is None or not isinstance(result, SingleTrack):
             return None
-        return self.keep((receipt_of_single(result),))
+        event = receipt_of_single(result)
+        return self._journal.record((event,)) if isinstance(event, Event) else None
 
     async def follow(self, receipt: Receipt, *, waits: bool) -> None:
         """Keep what was put, see `keep`, and with *waits* wait for its delivery."""

@@ -178,6 +178,9 @@ class Sender:
         if self._on_halted is not None and self._queue.is_halted:
             self._on_halted()
         self._report(answer)
+        if self._queue.has_waiting():
+            # Writing a request and ending its events can take milliseconds: others have a turn in between.
+            await asyncio.sleep(0)
 
     async def _sleep(self) -> None:
         """Wait for `put`, or for the time at which the queue has something of its own."""

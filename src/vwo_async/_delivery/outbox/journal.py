@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from itertools import islice
@@ -17,6 +17,7 @@ from ..._cancellation import PROCESS_ENDS, is_failure
 from ..._error import OutboxError
 from ..._log import FailureLog, log_error, log_info
 from ..._result import DeliveryStatus
+from ..._wake import Wake, wake_now
 from ..event import Event
 from ..event_kind import restore_event
 from ..request import Account
@@ -69,20 +70,11 @@ class _Call:
         self.left = left
         self.is_given_up = False
 
-    def count_off(self) -> None:
-        """Take note that one of the events is in the outbox, or needs it no more."""
-        self.left -= 1
-        if not self.left and not self.future.done():
-            self.future.set_result(True)
 
-    def give_up(self) -> None:
-        """Let the caller go on."""
-        self.is_given_up = True
-        if not self.future.done():
-            self.future.set_result(False)
-
-
-_Group = dict[Event, _Call | None]
+# An event on its way to the outbox, its bytes, and who waits for it: None where nobody does any more.
+# A plain tuple, since one is made for each event.
+_Entry = tuple[Event, bytes, _Call | None]
+_Group = Sequence[_Entry]
 _Rows = Sequence[tuple[float, bytes]]
 Submit = Callable[[_Rows, Callable[[Sequence[int] | None, BaseException | None], object]], object]
 
@@ -99,6 +91,7 @@ class Journal:
         account: In whose name.
         timeout_s: How long a call waits for its event to be kept.
         wall_clock: Seconds since the epoch.
+        wake: Lets a call go on, now or in a later turn of the loop.
     """
 
     def __init__(
@@ -108,16 +101,18 @@ class Journal:
         *,
         timeout_s: float,
         wall_clock: Callable[[], float] = time.time,
+        wake: Wake = wake_now,
     ) -> None:
         self.outbox = outbox
         self._failures = FailureLog("outbox", logging.ERROR)
         self._account = account
         self._timeout_s = timeout_s
         self._wall_clock = wall_clock
+        self._wake = wake
         # Each pending event is in one of these: a call waits for it, the outbox is at it, it is kept, or
         # it could not be.
-        self._waiting: _Group = {}
-        self._writing: _Group = {}
+        self._waiting: list[_Entry] = []
+        self._writing: _Group = ()
         self._ids: dict[Event, int] = {}
         self._unkept: dict[Event, None] = {}
         self._claims: dict[Event, Sequence[Claim]] = {}
@@ -222,7 +217,8 @@ class Journal:
     async def _end(self, before: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.gather(*before, return_exceptions=True)
         await self._rest()
-        await self._remove()
+        while self._ended:
+            await self._remove()
         await self._give_up()
 
     async def _give_up(self) -> None:
@@ -266,10 +262,25 @@ class Journal:
         loop = self._loop
         future: asyncio.Future[bool] = loop.create_future()
         call = _Call(future, loop.time(), len(events))
-        for event in events:
-            self._waiting[event] = call
+        self._waiting += self._make_entries(events, call)
         self._write_soon()
         return future
+
+    def _make_entries(self, events: Iterable[Event], call: _Call | None) -> list[_Entry]:
+        """Return *events* as they are written, without those that cannot be."""
+        claims = self._claims
+        entries: list[_Entry] = []
+        for event in events:
+            try:
+                entries.append((event, dump(event, claims.get(event, ())), call))
+            except Exception:  # noqa: BLE001 - whatever is wrong with one event, the others are sound
+                self.failed("an event cannot be written", self._give_up_call(call))
+        return entries
+
+    def _make_rows(self, group: _Group) -> list[tuple[float, bytes]]:
+        # The time of acceptance by the wall clock, from the queue's own.
+        shift_s = self._wall_clock() - time.monotonic()
+        return [(event.at + shift_s, payload) for event, payload, _ in group]
 
     def _write_soon(self) -> None:
         if not self._is_open or self._submit is None:
@@ -301,7 +312,8 @@ class Journal:
             self._enter_ids(group, ids)
         else:
             self._fail(group, error or OutboxError())
-        self._submit_group()
+        if self._waiting or self._unkept:
+            self._submit_group()
 
     async def _write_on(self) -> None:
         """Keep what waits, and then what could not be kept before."""
@@ -319,24 +331,23 @@ class Journal:
             self._write_soon()
 
     def _take_group(self) -> _Group:
-        if self._waiting:
-            group, self._waiting = self._waiting, {}
-            for event in list(islice(group, GROUP_LIMIT, None)):
-                self._waiting[event] = group.pop(event)
-            return group
+        waiting = self._waiting
+        if waiting:
+            self._waiting = waiting[GROUP_LIMIT:]
+            return waiting[:GROUP_LIMIT]
         limit = GROUP_LIMIT
         if self._is_failing:
             limit = TRIAL_LIMIT if self._is_trial else 0
         self._is_trial = False
-        group = dict.fromkeys(islice(self._unkept, limit))
-        for event in group:
+        events = list(islice(self._unkept, limit))
+        for event in events:
             del self._unkept[event]
-        return group
+        return self._make_entries(events, None)
 
     def _start_writing(self, group: _Group) -> None:
         self._writing = group
         self._was_alone = len(group) == 1
-        first = next(iter(group.values()))
+        first = group[0][2]
         self._since = self._loop.time() if first is None else first.at
         if "timeout" not in self._timers:
             self._check_time()
@@ -355,43 +366,28 @@ class Journal:
         else:
             self._enter_ids(group, ids)
 
-    def _make_rows(self, group: _Group) -> list[tuple[float, bytes]]:
-        """Return the rows of *group*, and take out of it what cannot be written."""
-        # The time of acceptance by the wall clock, from the queue's own.
-        shift_s = self._wall_clock() - time.monotonic()
-        claims = self._claims
-        rows: list[tuple[float, bytes]] = []
-        bad: list[Event] = []
-        for event in group:
-            try:
-                rows.append((event.at + shift_s, dump(event, claims.get(event, ()))))
-            except Exception:  # noqa: BLE001 - whatever is wrong with one event, the others are sound
-                bad.append(event)
-        if bad:
-            number = _give_up({event: group.pop(event) for event in bad})
-            self.failed("an event cannot be written", number)
-        return rows
-
     def _enter_ids(self, group: _Group, ids: Sequence[int]) -> None:
-        self._writing = {}
+        self._writing = ()
         if self._is_failing:
             self._is_failing = self._is_stuck = False
             log_info("outbox: it keeps events again")
         # An outbox that returns fewer ids than rows keeps those without one for the next start.
-        for (event, call), id_ in zip(group.items(), ids, strict=False):
+        for (event, _, call), id_ in zip(group, ids, strict=False):
             if _is_live(event):
                 self._ids[event] = id_
             else:
                 self._ended.append(id_)
             if call is not None:
-                call.count_off()
+                call.left -= 1
+                if not call.left:
+                    self._wake(call.future, True)
         self._remove_soon()
 
     def _fail(self, group: _Group, error: BaseException) -> None:
-        self._writing = {}
+        self._writing = ()
         self._is_failing, self._is_stuck = True, False
-        number = _give_up(group)
-        self._unkept.update((event, None) for event in group if _is_live(event))
+        number = self._give_up_group(group)
+        self._keep_later(group)
         timer = self._timers.pop("timeout", None)
         if timer is not None:
             # The next one is shorter.
@@ -407,11 +403,30 @@ class Journal:
         if left_s > 0:
             self._begin_later("timeout", left_s, self._check_time)
             return
-        number = _give_up(self._writing) + _give_up(self._waiting)
-        self._unkept.update((event, None) for event in self._waiting if _is_live(event))
-        self._waiting.clear()
+        number = self._give_up_group(self._writing) + self._give_up_group(self._waiting)
+        self._keep_later(self._waiting)
+        self._waiting = []
         self._is_failing = self._is_stuck = True
         self.failed("append timed out", number)
+
+    def _keep_later(self, group: _Group) -> None:
+        self._unkept.update((event, None) for event, _, _ in group if _is_live(event))
+
+    def _give_up_group(self, group: _Group) -> int:
+        """Let those go on who wait for *group*; return how many events had not been given up before."""
+        # All are looked at before the first is given up: a call of several events counts each of them.
+        calls = [call for _, _, call in group if call is not None and not call.is_given_up]
+        for call in calls:
+            self._give_up_call(call)
+        return len(calls)
+
+    def _give_up_call(self, call: _Call | None) -> int:
+        """Let a call go on; return whether it had not been given up before, as a number."""
+        if call is None:
+            return 0
+        was_given_up, call.is_given_up = call.is_given_up, True
+        self._wake(call.future, False)
+        return int(not was_given_up)
 
     # Letting go
 
@@ -439,19 +454,20 @@ class Journal:
         self._remove_soon()
 
     def _remove_soon(self) -> None:
-        if self._ended:
+        if self._ended and "close" not in self._tasks:
             self._begin_later("remove", REMOVE_DELAY_S, lambda: self._begin("remove", self._remove))
 
     async def _remove(self) -> None:
-        """Remove what has ended, and what ends meanwhile. The outbox remembers what it could not remove."""
-        while self._ended:
-            ids, self._ended = self._ended, []
-            try:
-                await self.outbox.remove(ids)
-            except BaseException as error:
-                if not is_failure(error):
-                    raise
-                self.failed(f"remove raised {type(error).__name__}", 1)
+        """Remove what has ended. The outbox remembers what it could not remove."""
+        ids, self._ended = self._ended, []
+        try:
+            await self.outbox.remove(ids)
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            self.failed(f"remove raised {type(error).__name__}", 1)
+        # What ended meanwhile waits for others again.
+        self._remove_soon()
 
     # What is kept
 
@@ -528,25 +544,20 @@ def _is_live(event: Event) -> bool:
     return event.outcome is None or event.outcome.status is DeliveryStatus.KEPT
 
 
-def _give_up(group: _Group) -> int:
-    """Let those go on who wait for *group*; return how many events had not been given up before."""
-    calls = [call for call in group.values() if call is not None and not call.is_given_up]
-    for call in calls:
-        call.give_up()
-    return len(calls)
-
-
 def fingerprint(account: Account) -> str:
     """Return a name for an account and key from which the key cannot be told."""
     return hashlib.sha256(account.event_query.encode()).hexdigest()[:32]
 
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+# An event holds texts and numbers alone: to look for circles would take as long as all the rest.
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def dump(event: Event, claims: Sequence[Claim]) -> bytes:
     """Return the bytes under which an event rests."""
-    return _encode({**event.dump(), "claims": claims}).encode()
+    data = event.dump()
+    data["claims"] = claims
+    return _encode(data).encode()
 
 
 def load(account: Account, payload: bytes) -> tuple[Event, list[Claim]]:

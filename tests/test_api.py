@@ -656,7 +656,6 @@ NOTHING_FOR = [
         "of type VISUAL_AB: call activate, get_variation_name, track",
     ),
     ("activate", "mab", "a multi-armed bandit, without a user storage"),
-    ("get_variation_name", "chekout", "the settings have no campaign 'chekout'"),
 ]
 
 
@@ -675,6 +674,19 @@ async def test_a_method_that_does_not_apply_says_so(
     assert all(line.endswith(f"{text} ({2**step} times so far)") for step, line in enumerate(lines))
     assert len(lines) == 4
     assert all(line.startswith(f"campaigns: {method} ") for line in lines)
+
+
+async def test_an_unknown_key_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A key that no campaign has stands in the log once, and what does not look like a key never."""
+    async with VWOClient(settings(), transport=RecordingTransport()) as client:
+        for number in range(1, 9):
+            assert await client.get_variation_name("chekout", f"user {number}") is None
+            assert not await client.track("ann@example.com", "checkout", "signup")
+    named = [one for one in caplog.messages if one.startswith("the settings")]
+    assert named == [
+        "the settings have no campaign 'chekout'",
+        "the settings have no campaign of the key that was given",
+    ]
 
 
 async def test_a_method_that_applies_is_silent(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from .._error import InvalidInputError
 from .._log import log_warning
-from .._user import show_key
 
 # So many keys are named; a service that takes them from its visitors must not fill the log or the memory.
 MAX_NAMED = 100
+# What looks like a key; who passes the id of a user in its place must not find it in the log.
+_KEY = re.compile(r"[A-Za-z][\w .:-]{0,59}", re.ASCII)
 
 
 class UnknownKeys:
@@ -32,10 +35,14 @@ class UnknownKeys:
         Raises:
             InvalidInputError: With ``strict``.
         """
-        holder = "the settings have" if owner is None else f"{show_key(owner)} has"
-        text = f"{holder} no {what} {show_key(key)}"
+        holder = "the settings have" if owner is None else f"{_show(owner)} has"
+        text = f"{holder} no {what} {_show(key)}"
         if self._is_strict:
             raise InvalidInputError(text)
         if (text, key) not in self._named and len(self._named) < MAX_NAMED:
             self._named.add((text, key))
             log_warning("%s", text)
+
+
+def _show(key: str) -> str:
+    return repr(key) if _KEY.fullmatch(key) else "of the key that was given"

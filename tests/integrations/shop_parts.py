@@ -7,7 +7,6 @@ prints the ledgers of its clients.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import json
 import logging
 import os
@@ -47,6 +46,8 @@ async def open_shop() -> AsyncIterator[VWOClient]:
     async with VWOClient(settings, base_url=BASE_URL) as client:
         CLIENTS["shop"] = client
         yield client
+    # It is the outermost client of each service, so that all are closed by now.
+    print(f"final {json.dumps(statistics())}", flush=True)
 
 
 async def make_fme() -> FMEClient:
@@ -67,12 +68,6 @@ async def make_cookie_shop() -> VWOClient:
 def statistics() -> dict[str, Any]:
     """Return the ledger of each client."""
     return {name: client.statistics().as_json() for name, client in CLIENTS.items()}
-
-
-@atexit.register
-def print_statistics() -> None:
-    """Say what became of everything, when the process ends."""
-    print(f"final {json.dumps(statistics())}", flush=True)
 
 
 async def visit(user: UserHandle, flags: FMEUserHandle) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -175,7 +176,7 @@ def test_a_decision_is_kept_in_the_cookie(
 
 def test_a_forged_cookie_is_none(web: httpx.Client) -> None:
     """A cookie that the service did not sign counts as no cookie."""
-    forged = {"Cookie": "visitor=Ashley; vwo=1.W10.forged; vwo; =; other=\xe9"}
+    forged = {"Cookie": b"visitor=Ashley; vwo=1.W10.forged; vwo; =; other=\xe9"}
     assert find_cookie(web.get("/cookie", headers=forged)) is not None
 
 
@@ -253,7 +254,7 @@ def test_sigterm_in_traffic_loses_nothing(service: Service) -> None:
     for one in visitors:
         one.start()
     while len(served) < 60 and any(one.is_alive() for one in visitors):
-        pass
+        time.sleep(0.01)
     service.collector.answer(503, 2)
     status = service.end()
     for one in visitors:

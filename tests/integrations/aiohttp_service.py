@@ -30,13 +30,11 @@ async def own_context(app: web.Application) -> AsyncIterator[None]:
     app[GREETING] = "hello"
     yield
     assert await app[shop.key].flush_events()
-    print("own lifespan ended", flush=True)
+    parts.say("own lifespan ended")
 
 
 async def visit(request: web.Request) -> web.Response:
-    return web.json_response(
-        await parts.visit(await shop.user(request), await fme.user(request))
-    )
+    return web.json_response(await parts.visit(await shop.user(request), await fme.user(request)))
 
 
 async def greeting(request: web.Request) -> web.Response:

@@ -39,7 +39,7 @@ async def own_lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
     assert await shop.client_of(app).flush_events()
     yield {"greeting": "hello"}
     assert await shop.client_of(app).flush_events()
-    print("own lifespan ended", flush=True)
+    parts.say("own lifespan ended")
 
 
 inner = FastAPI()

@@ -38,7 +38,7 @@ async def own_lifespan(app: Litestar) -> AsyncIterator[None]:
     app.state.greeting = "hello"
     yield
     assert await shop.client_of(app).flush_events()
-    print("own lifespan ended", flush=True)
+    parts.say("own lifespan ended")
 
 
 @get(["/visit", "/inner/visit"])

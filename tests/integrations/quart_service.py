@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import shop_parts as parts
@@ -29,16 +29,16 @@ for one in (shop, fme, cookies):
     one.init_app(app)
 app.register_blueprint(shop.webhook_blueprint(parts.SECRET, "/shop-webhook"))
 app.register_blueprint(fme.webhook_blueprint(parts.SECRET, "/fme-webhook"))
-app.asgi_app = CookieStorageMiddleware(app.asgi_app, parts.STORAGE)  # type: ignore[method-assign, assignment, arg-type]
+app.asgi_app = CookieStorageMiddleware(app.asgi_app, parts.STORAGE)  # type: ignore[method-assign]
 
 
 @app.while_serving
-async def own_context() -> AsyncIterator[None]:
+async def own_context() -> AsyncGenerator[None, None]:
     assert await shop.client().flush_events()
     current_app.extensions["greeting"] = "hello"
     yield
     assert await shop.client().flush_events()
-    print("own lifespan ended", flush=True)
+    parts.say("own lifespan ended")
 
 
 @app.get("/visit")
@@ -60,7 +60,7 @@ async def named(name: str) -> list[str | None]:
 
 
 @app.get("/boom")
-async def boom() -> None:
+async def boom() -> str:
     await (await shop.user()).activate("checkout")
     raise RuntimeError("a handler that fails")
 

@@ -23,7 +23,16 @@ START_S = 20
 END_S = 12
 POLL_S = 0.02
 
-_UVICORN = ("-m", "uvicorn", "--no-proxy-headers", "--no-access-log", "--ws", "wsproto", "--port", "{port}")
+_UVICORN = (
+    "-m",
+    "uvicorn",
+    "--no-proxy-headers",
+    "--no-access-log",
+    "--ws",
+    "wsproto",
+    "--port",
+    "{port}",
+)
 _HYPERCORN = ("-m", "hypercorn", "--bind", "127.0.0.1:{port}")
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "fastapi": (*_UVICORN, "fastapi_service:app"),

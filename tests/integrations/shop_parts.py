@@ -47,7 +47,7 @@ async def open_shop() -> AsyncIterator[VWOClient]:
         CLIENTS["shop"] = client
         yield client
     # It is the outermost client of each service, so that all are closed by now.
-    print(f"final {json.dumps(statistics())}", flush=True)
+    say(f"final {json.dumps(statistics())}")
 
 
 async def make_fme() -> FMEClient:
@@ -68,6 +68,12 @@ async def make_cookie_shop() -> VWOClient:
 def statistics() -> dict[str, Any]:
     """Return the ledger of each client."""
     return {name: client.statistics().as_json() for name, client in CLIENTS.items()}
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 async def visit(user: UserHandle, flags: FMEUserHandle) -> dict[str, Any]:

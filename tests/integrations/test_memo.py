@@ -21,7 +21,9 @@ def file() -> dict[str, Any]:
     tags = [{"id": 1, "key": "tags", "type": "json", "value": {"a": [1]}}]
     on = [variation(1, "Control", 100, variables=tags, isFeatureEnabled=True)]
     members = campaign(16, "members", segments={"custom_variable": {"plan": "pro"}})
-    return settings(campaign(11, "checkout"), campaign(12, "search", "FEATURE_TEST", variations=on), members)
+    return settings(
+        campaign(11, "checkout"), campaign(12, "search", "FEATURE_TEST", variations=on), members
+    )
 
 
 def handle_of(client: VWOClient, user_id: str = "Ashley", **more: Any) -> UserHandle:
@@ -179,7 +181,10 @@ async def test_flags() -> None:
     async with FMEClient(translate(file()), transport=RecordingTransport()) as client:
         memo = cast("Any", RequestMemo(client))
         handle = client.for_user("Ashley")
-        plain, rich = type(handle)(memo, FMEUser("Ashley")), type(handle)(memo, FMEUser("Ashley", {"plan": "pro"}))
+        plain, rich = (
+            type(handle)(memo, FMEUser("Ashley")),
+            type(handle)(memo, FMEUser("Ashley", {"plan": "pro"})),
+        )
         assert await plain.get_flag("checkout") is await plain.get_flag("checkout", wait=True)
         assert client.statistics().delivered == 1
         assert not await plain.get_flag("members")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpx
@@ -122,10 +124,12 @@ SERVE = {
 }
 
 
-def load_apps(page: str) -> tuple[list[Any], dict[str, Any]]:
+def load_apps(page: str) -> list[Any]:
     """Run the blocks of a page, and return the apps that they make, each as it is in the end."""
-    names: dict[str, Any] = {
-        "__name__": "recipe",
+    # Litestar looks for the names of annotations in the module.
+    module = sys.modules[f"recipe_{page}"] = ModuleType(f"recipe_{page}")
+    names = module.__dict__
+    names |= {
         "ACCOUNT_ID": ACCOUNT,
         "SDK_KEY": KEY,
         "SECRET": "a secret of the service's own, long enough",
@@ -136,7 +140,7 @@ def load_apps(page: str) -> tuple[list[Any], dict[str, Any]]:
         exec(compile(block, page, "exec", dont_inherit=True), names)
         if names["app"] not in apps:
             apps.append(names["app"])
-    return apps, names
+    return apps
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -156,7 +160,7 @@ async def test_recipes_run(page: str, collector: CollectorProcess) -> None:
     webhook."""
     collector.reset()
     # Quart looks for its folder on the disk, which is not for the loop.
-    apps, _ = await asyncio.to_thread(load_apps, page)
+    apps = await asyncio.to_thread(load_apps, page)
     # An app of aiohttp runs once, and so does what a service gives to Quart's `while_serving`.
     runs = 1 if page in ("aiohttp", "quart") else 2
     for app in apps:
@@ -171,7 +175,15 @@ async def test_recipes_run(page: str, collector: CollectorProcess) -> None:
 
 
 EXAMPLES = {
-    "fastapi_app": ["-m", "uvicorn", "--app-dir", "examples", "fastapi_app:app", "--port", "{port}"],
+    "fastapi_app": [
+        "-m",
+        "uvicorn",
+        "--app-dir",
+        "examples",
+        "fastapi_app:app",
+        "--port",
+        "{port}",
+    ],
     "aiohttp_app": ["examples/aiohttp_app.py"],
 }
 

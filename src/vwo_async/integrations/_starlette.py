@@ -16,6 +16,7 @@ from ._app_client import AppClient, ClientT_co, Visit, memos_in
 from ._webhook import Webhook
 
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+StatefulLifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any]]]
 Endpoint: TypeAlias = Callable[[Request], Any]
 
 
@@ -33,7 +34,7 @@ class StarletteClient(AppClient[ClientT_co]):
             setattr(app.state, self.name, client)
             yield {self.name: client}
 
-    def around(self, *lifespans: Lifespan) -> Lifespan:
+    def around(self, *lifespans: Lifespan) -> StatefulLifespan:
         """Return a lifespan with this client outermost, and within it *lifespans* in their order.
 
         So the app's own lifespan, given last, begins when all clients are open and ends before they
@@ -116,7 +117,7 @@ class StarletteClient(AppClient[ClientT_co]):
         return vwo_webhook
 
 
-def _combine(*lifespans: Lifespan) -> Lifespan:
+def _combine(*lifespans: Lifespan) -> StatefulLifespan:
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
         state: dict[str, Any] = {}

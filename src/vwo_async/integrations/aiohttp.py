@@ -98,7 +98,7 @@ class VWO(AppClient[ClientT_co]):
         client = request.config_dict.get(self.key) if isinstance(request, web.Request) else None
         if client is None:
             raise self._missing()
-        return cast("ClientT_co", client)
+        return client
 
     @overload
     async def user(self: VWO[VWOClient], request: web.Request) -> UserHandle: ...

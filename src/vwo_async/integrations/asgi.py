@@ -7,18 +7,19 @@ Needs no extra::
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
 from ..storage.cookie import CookieUserStorage, Jar
 
 __all__ = ["CookieStorageMiddleware"]
 
-Message: TypeAlias = MutableMapping[str, Any]
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Each framework has types of its own for these.
+Message: TypeAlias = Any
+Scope: TypeAlias = Any
+Receive: TypeAlias = Any
+Send: TypeAlias = Any
+App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class CookieStorageMiddleware:

@@ -39,6 +39,14 @@ async def test_a_question_at_the_same_time() -> None:
         assert client.statistics().accepted == 1
 
 
+async def test_a_decision_with_its_reason() -> None:
+    """`decide` is remembered like the methods that it stands for."""
+    async with VWOClient(file(), transport=RecordingTransport()) as client:
+        user = handle_of(client)
+        assert await user.decide("search") == await user.decide("search")
+        assert client.statistics().accepted == 1
+
+
 async def test_other_questions() -> None:
     """Another user, campaign, method or variable is another question."""
     async with VWOClient(file(), transport=RecordingTransport()) as client:

@@ -14,7 +14,7 @@ from .. import FMEClient, FMEUser, VWOClient
 AnyClient: TypeAlias = VWOClient | FMEClient
 Method: TypeAlias = Callable[..., Awaitable[Any]]
 
-REPORTING = frozenset({"activate", "is_feature_enabled", "get_flag"})
+REPORTING = frozenset({"activate", "decide", "get_flag", "is_feature_enabled"})
 """Methods that decide and report: asked again in the same request, they give the first answer."""
 
 READING = frozenset({"get_variation_name", "get_feature_variable_value"})

@@ -41,6 +41,10 @@ CASES = [
     ("postgres", "greenlet", f"{SQL}('postgres://u@h/d')"),
     ("psycopg", "psycopg", f"{SQL}('postgresql+psycopg://u@h/d')"),
     ("sqlite", "aiosqlite", f"{SQL}('sqlite:///x.db')"),
+    *(
+        (name, name, f"import vwo_async.integrations.{name}")
+        for name in ("aiohttp", "fastapi", "litestar", "quart", "starlette")
+    ),
     ("aiohttp", "aiohttp", f"vwo_async.VWOClient({SETTINGS!r}, transport='aiohttp')"),
     ("httpx2", "httpx2", f"vwo_async.VWOClient({SETTINGS!r}, transport='httpx2')"),
     ("httpx2", "httpcore2", f"vwo_async.launch({SETTINGS!r}, transport='httpx2')"),
@@ -65,7 +69,7 @@ def test_without_any_extra() -> None:
     """All that needs no extra works without one."""
     statement = (
         f"vwo_async.VWOClient({SETTINGS!r}); import vwo_async.storage.cookie, vwo_async.outbox,"
-        " vwo_async.transport, vwo_async.testing"
+        " vwo_async.transport, vwo_async.testing, vwo_async.integrations.asgi"
     )
     assert run_without({one for each in LIBRARIES.values() for one in each}, statement) == "done"
 

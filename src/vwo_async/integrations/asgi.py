@@ -1,0 +1,77 @@
+"""For any ASGI app: `CookieStorageMiddleware`, which gives each request its `CookieUserStorage` cookie.
+
+Needs no extra::
+
+    app.add_middleware(CookieStorageMiddleware, storage=storage)  # FastAPI, Starlette
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+
+from ..storage.cookie import CookieUserStorage, Jar
+
+__all__ = ["CookieStorageMiddleware"]
+
+# Each framework has types of its own for these.
+Message: TypeAlias = Any
+Scope: TypeAlias = Any
+Receive: TypeAlias = Any
+Send: TypeAlias = Any
+App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class CookieStorageMiddleware:
+    """Reads the cookie of each request, and sets it in the response where a decision changed it.
+
+    The cookie is part of the headers: what is decided after they were sent, as within a streamed response
+    or a background task, cannot be kept. The client then decides as without a record, counts a failure of
+    the storage (``statistics().storage_errors``) and logs a line. So decide before the response begins.
+
+    Bodies are passed on as they come, websockets and the lifespan are not touched.
+
+    Args:
+        app: The app.
+        storage: The storage of the client; give each of several its own name and middleware.
+    """
+
+    def __init__(self, app: App, storage: CookieUserStorage) -> None:
+        self._app = app
+        self._storage = storage
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; this is the ASGI interface."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with self._storage.request(find_cookie(scope["headers"], self._storage.name)) as jar:
+
+            async def send_with_cookie(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    message = _add_cookie(message, jar)
+                await send(message)
+
+            await self._app(scope, receive, send_with_cookie)
+
+
+def _add_cookie(start: Message, jar: Jar) -> Message:
+    # From here on a record could not reach the browser, and whoever keeps one has to know.
+    jar.close()
+    if not jar.changed:
+        return start
+    header = (b"set-cookie", jar.header().encode("ascii"))
+    return {**start, "headers": [*start.get("headers", ()), header]}
+
+
+def find_cookie(headers: Iterable[tuple[bytes, bytes]], name: str) -> bytes | None:
+    """Return the value of the first cookie of that name, or None."""
+    wanted = name.encode("ascii")
+    for header, value in headers:
+        if header.lower() != b"cookie":
+            continue
+        for part in value.split(b";"):
+            key, _, content = part.partition(b"=")
+            if key.strip() == wanted:
+                return content.strip()
+    return None

@@ -184,7 +184,7 @@ export class CampaignDecisionService {`
     `eventProperties = PARITY.properties(eventProperties);
         for (const prop in eventProperties) {`
   ],
-  [NETWORK, 'Object.entries(attributes)', 'Object.entries(PARITY.attributes(attributes))'],
+  [NETWORK, 'Object.entries(attributes)', 'Object.entries(PARITY.properties(attributes))'],
   // Arguments.
   [CLIENT, 'this.settings.getIsWebConnectivityEnabled() !== false', 'PARITY.hasWebIds(this)'],
   [

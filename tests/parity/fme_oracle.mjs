@@ -307,15 +307,16 @@ const PARITY = (global.PARITY = {
   },
 
   properties(given) {
-    const own = key => key.startsWith('vwo_') || key === 'vwoMeta' || key === 'isCustomEvent';
-    const kept = Object.entries(given).filter(([key]) => !own(key));
+    const kept = Object.entries(given).filter(([key]) => !isOwnName(key));
     const isSame = kept.length === Object.keys(given).length;
     return isSame || !this.row('reserved_properties') ? given : Object.fromEntries(kept);
   },
 
-  attributes(given) {
-    const { vwo_fs_environment: environment, ...kept } = given;
-    return environment === undefined || !this.row('reserved_properties') ? given : kept;
+  /** Whether a call gives only attributes that VWO's SDKs set themselves. */
+  sendsNothing(call) {
+    const given = 'attributes' in call ? call.attributes : { [call.key]: call.value };
+    const names = given && typeof given === 'object' ? Object.keys(given) : [];
+    return names.length > 0 && names.every(isOwnName) && this.row('reserved_properties');
   },
 
   /** Refuse an attribute without a name. */
@@ -457,6 +458,10 @@ async function start(init, job) {
   return { client, storage };
 }
 
+function isOwnName(name) {
+  return name.startsWith('vwo_') || name === 'vwoMeta' || name === 'isCustomEvent';
+}
+
 async function make(client, call) {
   const context = call.context;
   if (call.api === 'get_flag') {
@@ -466,6 +471,9 @@ async function make(client, call) {
   }
   if (call.api === 'track_event') {
     return client.trackEvent(call.event, context, ...('properties' in call ? [call.properties] : []));
+  }
+  if (PARITY.sendsNothing(call)) {
+    return null;
   }
   if ('attributes' in call) {
     await client.setAttribute(call.attributes, context);

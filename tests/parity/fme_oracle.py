@@ -303,11 +303,7 @@ class Parity:
 
     def properties(self, given: Json) -> Json:
         """Leave out what VWO's SDKs set themselves."""
-        kept = {
-            key: one
-            for key, one in given.items()
-            if not key.startswith("vwo_") and key not in ("vwoMeta", "isCustomEvent")
-        }
+        kept = {key: one for key, one in given.items() if not is_own_name(key)}
         return kept if len(kept) < len(given) and self.row("reserved_properties") else given
 
     def reports(self, variables: Json, key: str) -> bool:
@@ -315,9 +311,17 @@ class Parity:
             return not self.row("compound_value")
         return key in variables
 
-    def attributes(self, given: Json) -> Json:
-        kept = {key: one for key, one in given.items() if key != "vwo_fs_environment"}
-        return kept if len(kept) < len(given) and self.row("reserved_properties") else given
+    def sends_nothing(self, call: Json) -> bool:
+        """Tell whether a call gives only attributes that VWO's SDKs set themselves."""
+        names = call["attributes"] if "attributes" in call else [call["key"]]
+        is_own = isinstance(names, (dict, list)) and all(map(is_own_name, names))
+        return is_own and bool(names) and self.row("reserved_properties")
+
+
+def is_own_name(name: object) -> bool:
+    return isinstance(name, str) and (
+        name.startswith("vwo_") or name in ("vwoMeta", "isCustomEvent")
+    )
 
 
 PARITY = Parity()
@@ -439,6 +443,8 @@ class Client:
         if call["api"] == "track_event":
             given = [call["properties"]] if "properties" in call else []
             return self.sdk.track_event(call["event"], context, *given)
+        if PARITY.sends_nothing(call):
+            return None
         if "attributes" in call:
             return self.sdk.set_attribute(call["attributes"], context)
         return self.sdk.set_attribute(call["key"], call["value"], context)

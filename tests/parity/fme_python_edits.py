@@ -293,7 +293,7 @@ EDITS: list[tuple[str, str, str]] = [
         NETWORK,
         """    properties["d"]["visitor"]["props"].update(attribute_map)
 """,
-        """    properties["d"]["visitor"]["props"].update(PARITY.attributes(attribute_map))
+        """    properties["d"]["visitor"]["props"].update(PARITY.properties(attribute_map))
 """,
     ),
     (

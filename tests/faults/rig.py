@@ -6,14 +6,13 @@ import asyncio
 import datetime as dt
 import json
 import os
-import re
 import ssl
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 
 import trustme
 from chosen_transport import chosen_transport
+from own_time import read_stolen_s, read_waiting_s
 from product_event import EventMaker
 
 from vwo_async import TrackResult
@@ -32,8 +32,6 @@ from vwo_async.transport import Timeouts
 
 HERE = Path(__file__).parent
 SERVER = HERE / "misbehaving.py"
-THREADS = Path("/proc/self/task")
-MACHINE = Path("/proc/stat")
 TICK_S = 0.01
 P99_DELAY_S = 0.05
 MAX_DELAY_S = 0.25
@@ -210,29 +208,6 @@ class Clock:
     def jump(self, seconds: float) -> None:
         """Go on from *seconds* later, or earlier."""
         self.offset_s += seconds
-
-
-def read_waiting_s() -> dict[str, float]:
-    """Return how long each thread of this process was ready and had no processor, as far as the system says.
-
-    Not the loop's alone: it also waits for one that holds the interpreter's lock and has no processor.
-    """
-    waited_s = {}
-    for thread in THREADS.glob("*"):
-        with suppress(OSError, IndexError):  # it may end meanwhile
-            waited_s[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
-    return waited_s
-
-
-def read_stolen_s() -> list[float]:
-    """Return for each processor how long the host of this machine ran others on it, as far as it says."""
-    try:
-        lines = MACHINE.read_text().splitlines()
-    except OSError:
-        return []
-    ticks_per_s = os.sysconf("SC_CLK_TCK")
-    rows = [line.split() for line in lines if re.match(r"cpu[0-9]", line)]
-    return [int(row[8]) / ticks_per_s for row in rows if len(row) > 8]
 
 
 @dataclass

@@ -21,6 +21,9 @@ class Nothing:
         if name.partition(".")[0] in LIBRARIES:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
+# A tool that watches this process, such as coverage, may have imported some of them before.
+for name in [one for one in sys.modules if one.partition(".")[0] in LIBRARIES]:
+    del sys.modules[name]
 sys.meta_path.insert(0, Nothing())
 import vwo_async
 try:

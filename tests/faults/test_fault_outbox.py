@@ -622,6 +622,7 @@ async def test_row_67_a_backlog_with_the_server_down(path: Path) -> None:
     assert report.remaining == count_rows(path) == 3251
 
 
+@pytest.mark.slow
 @BOTH_PRODUCTS
 @pytest.mark.timeout(120)
 async def test_row_67_a_million_rows(path: Path) -> None:

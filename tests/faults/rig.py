@@ -231,6 +231,9 @@ class Pulse:
 
     def check(self) -> None:
         """Assert that the loop was not blocked; of few ticks, two may be late."""
+        if sys.gettrace() is not None:
+            # Whatever watches each line, as for coverage, takes more time than what it watches.
+            return
         ordered = sorted(self.delays_s, reverse=True)
         late = [delay for delay in ordered if delay > P99_DELAY_S]
         assert len(late) <= max(2, len(ordered) // 100), f"loop blocked: {ordered[:10]}"

@@ -35,6 +35,7 @@ from redact import (
 )
 from sample import ACCOUNT, KEY, SECRET, campaign
 from server import Received, Reply, answer, running_server
+from waiting import until
 
 from vwo_async import (
     ClosedError,
@@ -208,7 +209,7 @@ async def deliver_in_silence(reply: Reply, transport: Any, *, arch: bool) -> Non
             base_url=server.base_url,
             transport=transport,
             limits=QUICK,
-            timeouts=HURRIED,
+            timeouts=HURRIED if reply is stay_silent else Timeouts(),
             wait_timeout_s=0.1,
             close_timeout_s=0.2,
         )
@@ -216,6 +217,7 @@ async def deliver_in_silence(reply: Reply, transport: Any, *, arch: bool) -> Non
             flushing = asyncio.create_task(client.flush_events())
             calls = asyncio.create_task(call_everything(client))
             await asyncio.wait([calls, flushing], timeout=1)
+            await until(lambda: bool(server.requests))
             await client.aclose()
             for task in (calls, flushing):
                 task.cancel()
@@ -223,7 +225,6 @@ async def deliver_in_silence(reply: Reply, transport: Any, *, arch: bool) -> Non
                 # Those that closing has overtaken.
                 allowed = FlushReport | ClosedError | asyncio.CancelledError
                 assert end is None or isinstance(end, allowed), end
-        assert server.requests
         assert SECRET.encode() in server.requests[0].raw_head
 
 

@@ -420,6 +420,7 @@ async def test_many_at_once() -> None:
         assert len(server.requests) == 2
 
 
+@pytest.mark.timed
 async def test_rate() -> None:
     """However often it is called, requests keep the minimum interval."""
     times: list[float] = []

@@ -170,12 +170,13 @@ def test_script_is_terminated(scene: Scene) -> None:
     body = "n = 0\nwhile True: service.track(f'u{n}'); n += 1; time.sleep(0.001)"
     status, process = run_script(scene, body, number=signal.SIGTERM, wait=r"accepted u100\b")
     assert status == -signal.SIGTERM
-    check(scene, process.accepted)
+    check_interrupted(scene, process.accepted)
 
 
 def test_script_is_interrupted(scene: Scene) -> None:
     """So does Ctrl-C, also in the middle of a call."""
-    body = "n = 0\nwhile True: service.track(f'u{n}'); n += 1"
+    # On a busy machine the signal comes late: no more than can be delivered by then.
+    body = "n = 0\nwhile True:\n    service.track(f'u{n}')\n    n += 1\n    if n > 2000: time.sleep(0.01)"
     status, process = run_script(scene, body, number=signal.SIGINT, wait=r"accepted u300\b")
     assert status == 1
     check_interrupted(scene, process.accepted)
@@ -259,8 +260,8 @@ import logging
 logging.basicConfig()
 def hang(*_): time.sleep(3600)
 client = service.vwo_async.sync.VWOClient(
-    service.SETTINGS, close_timeout_s=0.3, on_settings_change=hang, consent=lambda user: user != "bad" or hang(),
-    **service.OPTIONS)
+    service.SETTINGS, on_settings_change=hang, consent=lambda user: user != "bad" or hang(),
+    **{**service.OPTIONS, "close_timeout_s": 0.3})
 client.track("checkout", "u1", "signup", wait=True)
 threading.Thread(target=client.track, args=("checkout", "bad", "signup"), daemon=True).start()
 time.sleep(0.1)

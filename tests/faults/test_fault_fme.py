@@ -249,6 +249,8 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_row_71_a_crowd_on_a_healthy_storage_in_fme(redis_server: RedisServer) -> None:
     """Of 3,000 calls at once on a healthy Redis each reads and writes its record."""
     users = [f"u{number}" for number in range(3000)]

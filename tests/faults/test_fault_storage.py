@@ -333,6 +333,8 @@ async def test_row_70_nothing_stays_in_the_outbox(
 # Row 71
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_row_71_a_crowd_on_a_healthy_storage(redis_server: RedisServer) -> None:
     """Of 9,000 calls at once on a healthy Redis none is lost, although the loop is held for long by them."""
     users = [f"u{number}" for number in range(9000)]

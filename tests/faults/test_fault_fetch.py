@@ -179,9 +179,10 @@ async def test_row_82_each_fault_has_its_words_in_the_log(
     assert "secret" not in caplog.text
 
 
-async def test_row_82_hung_up() -> None:
-    """A connection that ends without an answer is said to be broken."""
-    async with unhelpful_server(b"") as port:
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nX: 1"])
+async def test_row_82_hung_up(answer: bytes) -> None:
+    """A connection that ends without an answer of HTTP is said to be broken."""
+    async with unhelpful_server(answer) as port:
         with pytest.raises(DeliveryError, match="the connection broke"):
             await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=f"http://127.0.0.1:{port}")
 
@@ -195,6 +196,9 @@ async def test_row_82_hung_up() -> None:
         (404, "no such account"),
         (407, "proxy"),
         (302, "base_url"),
+        (304, "without a settings file"),
+        (204, "without a settings file"),
+        (206, "without a settings file"),
         (418, "VWO refused"),
         (502, "VWO has a fault"),
     ],

@@ -294,6 +294,68 @@ async def test_row_65_with_a_healthy_server(vwo: FaultServer, path: Path, name: 
     assert count_rows(path) == 0
 
 
+@BOTH_PRODUCTS
+@pytest.mark.parametrize("name", ["log truncated", "log deleted", "truncated", "touched"])
+async def test_row_65_a_path_that_is_a_link(vwo: FaultServer, path: Path, name: str) -> None:
+    """Behind a symbolic link the file is watched as any: what is called kept is in it and arrives."""
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    await vwo.answer(503)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=link, limits=SOON)
+    async with client:
+        results = await track_many(client, 40, "before")
+        LOSSES[name](path)
+        results += await track_many(client, 1, "after")
+        report = await client.aclose(timeout_s=0)
+        assert report.remaining == 41
+    assert link.is_symlink()
+    await vwo.answer(200)
+    async with make_client(settings(), base_url=vwo.base_url, outbox=link) as second:
+        assert await second.flush_events()
+    assert vwo.ledger() == names_of(*results)
+
+
+@BOTH_PRODUCTS
+async def test_row_65_two_names_of_one_path(vwo: FaultServer, path: Path) -> None:
+    """Who comes to a file by another name has one beside it, as who comes by the same."""
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    await vwo.answer(503)
+    first, second = (
+        make_client(settings(), base_url=vwo.base_url, outbox=one, limits=SOON)
+        for one in (link, path)
+    )
+    async with first, second:
+        results = await track_many(first, 5, "first") + await track_many(second, 5, "second")
+        assert first.statistics().outbox_errors == second.statistics().outbox_errors == 0
+        assert (await second.aclose(timeout_s=0)).remaining == 5
+        assert (await first.aclose(timeout_s=0)).remaining == 5
+    await vwo.answer(200)
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as third:
+        assert await third.flush_events()
+    assert vwo.ledger() == names_of(*results)
+
+
+@BOTH_PRODUCTS
+async def test_row_65_a_link_that_is_turned(
+    vwo: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the path leads to another folder, as after a deployment, what is pending is soon kept there."""
+    monkeypatch.setattr(sqlite, "CHECK_INTERVAL_S", 0.05)
+    folder, link = path.with_name("release-2"), path.with_name("current")
+    folder.mkdir()
+    link.symlink_to(path.parent)
+    await vwo.answer(503)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=link / path.name, limits=SOON)
+    async with client:
+        await track_many(client, 10)
+        turned = path.with_name("turned")
+        turned.symlink_to(folder)
+        turned.replace(link)
+        await until(lambda: (folder / path.name).exists() and count_rows(link / path.name) == 10, 5)
+        await client.aclose(timeout_s=0)
+
+
 class SlowToClose(RecordingTransport):
     """A transport that nothing gets through, and that closes when it is told to."""
 

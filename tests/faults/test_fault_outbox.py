@@ -28,6 +28,7 @@ from vwo_async import DeliveryStatus, FlushReport, OutboxError, TrackResult, VWO
 from vwo_async._cancellation import is_failure
 from vwo_async._delivery.outbox import restorer, sqlite
 from vwo_async._delivery.outbox.journal import fingerprint
+from vwo_async._delivery.transport import closing as closing_of_transports
 from vwo_async._result import receipt_of
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.testing import RecordingTransport
@@ -374,6 +375,7 @@ async def test_row_65_the_file_goes_while_closing(
 ) -> None:
     """What closing has counted as kept already is kept again where the file goes before all is closed."""
     monkeypatch.setattr(sqlite, "CHECK_INTERVAL_S", 0.02)
+    monkeypatch.setattr(closing_of_transports, "END_TIMEOUT_S", 10)
     transport = SlowToClose()
     client = VWOClient(settings(), transport=transport, outbox=path, limits=SOON)
     async with client, steady_loop():
@@ -846,6 +848,85 @@ async def test_row_68_a_transport_that_swallows_cancellation(path: Path, has_out
     assert report.remaining == (8 if has_outbox else 0)
     assert report.dropped == ({} if has_outbox else {"closed": 8})
     assert client.statistics().pending == report.remaining
+
+
+async def return_unknown() -> Answer:
+    """Say that nobody knows."""
+    return Answer(failure=Failure.UNKNOWN)
+
+
+async def wait_for_ever() -> None:
+    """Never return."""
+    await asyncio.get_running_loop().create_future()
+
+
+async def hear_nothing() -> None:
+    """Return after a while, however often it is cancelled."""
+    ends_at = time.monotonic() + 1
+    while time.monotonic() < ends_at:
+        try:
+            await asyncio.sleep(0.1)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+
+
+def return_at_once() -> None:
+    """Return what cannot be awaited."""
+
+
+async def raise_group() -> None:
+    """Raise a group of what is no `Exception`."""
+    raise BaseExceptionGroup("group", [Odd()])
+
+
+CLOSING_FAULTS: dict[str, Callable[[], Any]] = {
+    **TRANSPORT_FAULTS,
+    "group": raise_group,
+    "hangs": wait_for_ever,
+    "hears nothing": hear_nothing,
+    "not async": return_at_once,
+}
+
+
+@BOTH_PRODUCTS
+@pytest.mark.parametrize("name", CLOSING_FAULTS)
+@pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
+async def test_row_68_a_transport_that_does_not_close(
+    path: Path, name: str, has_outbox: bool
+) -> None:
+    """Whatever a transport does when it is closed, closing ends in time, and all that comes after it is done."""
+    transport = Moody(*[return_unknown] * 1000)
+    transport.aclose = CLOSING_FAULTS[name]  # type: ignore[method-assign]
+    outbox = path if has_outbox else None
+    client = make_client(settings(), transport=transport, outbox=outbox)
+    async with client:
+        await client.activate("checkout", "Ashley")
+        begin = time.monotonic()
+        report = await client.aclose(timeout_s=0.1)
+        assert time.monotonic() - begin < 0.6 + SLACK_S
+    pending = client.statistics().accepted
+    assert report.remaining == (pending if has_outbox else 0)
+    assert report.dropped == ({} if has_outbox else {"closed": pending})
+    assert not [one for one in threading.enumerate() if one.name == "vwo_async outbox"]
+    if name == "hears nothing":
+        await asyncio.sleep(1.2)
+
+
+@BOTH_PRODUCTS
+async def test_row_68_a_transport_that_hears_nothing() -> None:
+    """Requests that do not end when they are cancelled hold no close."""
+    client = make_client(settings(), transport=Moody(*[hear_nothing] * 8), limits=SINGLY)
+    async with client:
+        for number in range(8):
+            await track(client, f"u{number}")
+        await asyncio.sleep(0)
+        begin = time.monotonic()
+        report = await client.aclose(timeout_s=0.1)
+        assert time.monotonic() - begin < 0.6 + SLACK_S
+        assert report.dropped == {"closed": 8}
+    await asyncio.sleep(1.2)
 
 
 async def test_row_68_a_hook_that_breaks_the_end_of_events(path: Path) -> None:

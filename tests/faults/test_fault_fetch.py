@@ -22,7 +22,7 @@ from sample import ACCOUNT, KEY, campaign
 from waiting import until
 
 import vwo_async
-from vwo_async import DeliveryError, SettingsChange
+from vwo_async import InvalidInputError, DeliveryError, SettingsChange
 from vwo_async.collector import Collector, serve
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Timeouts
@@ -241,3 +241,35 @@ async def test_row_82_callback_that_refreshes() -> None:
             await client.refresh_settings()
             await asyncio.sleep(1)
             assert 2 <= collector.totals().settings - before <= 8
+
+
+class Hostile:
+    """A value whose own code raises."""
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("secret")
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("secret")
+
+
+class HostileMapping(dict[str, Any]):
+    """A mapping whose own code raises."""
+
+    def keys(self) -> Any:
+        raise RuntimeError("secret")
+
+    items = get = __iter__ = __getitem__ = keys  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("name", ["via_webhook", "gateway_service", "proxy_url"])
+@pytest.mark.parametrize(
+    "value",
+    [5, "", b"x", [], object, {1: 2}, {"url": Hostile()}, Hostile(), HostileMapping(url="x")],
+    ids=["int", "empty", "bytes", "list", "class", "key", "url", "hostile", "hostile mapping"],
+)
+async def test_row_82_odd_arguments(name: str, value: Any) -> None:
+    """An argument that cannot be used is named, and nothing is fetched."""
+    with pytest.raises(InvalidInputError, match=name) as caught:
+        await vwo_async.fetch_fme_settings(ACCOUNT, KEY, **{name: value})
+    assert "secret" not in str(caught.value)

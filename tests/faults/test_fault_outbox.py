@@ -1198,3 +1198,21 @@ async def test_row_68_consent_and_integrations(is_plain: bool) -> None:
         raise asyncio.CancelledError
 
     await assert_hook_fails_alone(plain if is_plain else burst)
+
+
+@BOTH_PRODUCTS
+async def test_row_68_consent_that_hears_nothing() -> None:
+    """Consent that goes on where it is cancelled counts as no, and holds no call."""
+
+    async def consent(user_id: str) -> bool:
+        await hear_nothing()
+        return True
+
+    client = make_client(
+        settings(), transport=RecordingTransport(), consent=consent, storage_timeout_s=0.05
+    )
+    async with client:
+        begin = time.monotonic()
+        assert not await client.track("checkout", "Ashley", "signup")
+        assert time.monotonic() - begin < 0.1 + SLACK_S
+    await asyncio.sleep(1.2)

@@ -117,6 +117,7 @@ async def _fetch_checked(
     finally:
         del sdk_key
     account_id = read_account(account_id)
+    check_via_webhook(via_webhook)
     try:
         return await _fetch(endpoint, config, account_id, key, via_webhook=via_webhook)
     except VWOError as error:
@@ -156,6 +157,16 @@ def read_account(account_id: object) -> int | str:
     if type(plain) is not str or not plain:
         raise InvalidInputError("account_id must be a number or a text")
     return read_text(plain, "account_id")
+
+
+def check_via_webhook(via_webhook: object) -> None:
+    """Refuse what is no bool.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    if type(to_plain(via_webhook)) is not bool:
+        raise InvalidInputError("via_webhook must be True or False")
 
 
 async def fetch_body(

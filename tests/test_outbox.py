@@ -14,8 +14,10 @@ import pytest
 from outbox_file import read_payloads
 from sample import SECRET, campaign, settings
 from server import answer, running_server
+from waiting import until
 
 from vwo_async import DeliveryStatus, InvalidInputError, OutboxError, VWOClient
+from vwo_async._delivery.outbox import journal
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import RecordingTransport
@@ -119,6 +121,21 @@ async def test_delivered_events_leave_the_file(tmp_path: Path) -> None:
             assert not await client.track("checkout", "Ashley", "signup", wait=True)
             assert await client.track("checkout", "Bill", "signup", wait=True)
         assert client.statistics().outbox_errors == 0
+    assert read_payloads(path) == []
+
+
+async def test_what_has_ended_is_removed_by_the_hundred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few wait to be removed together: kill -9 sends what is in the file again, and that is no more."""
+    monkeypatch.setattr(journal, "REMOVE_DELAY_S", 60)
+    path = tmp_path / "outbox.db"
+    async with VWOClient(settings(), transport=RecordingTransport(), outbox=path) as client:
+        for start in range(0, 400, 50):
+            users = range(start, start + 50)
+            await asyncio.gather(*(client.track("checkout", f"u{n}", "signup") for n in users))
+        await client.flush_events()
+        await until(lambda: len(read_payloads(path)) < journal.REMOVE_AT_ONCE)
     assert read_payloads(path) == []
 
 

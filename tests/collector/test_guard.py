@@ -46,6 +46,12 @@ PATHS = [
         {"Host": "[::1]evil.example"},
         {"Host": "evil.example@127.0.0.1"},
         {"Host": "127.0.0.1:80:80"},
+        {"Host": "[fe80::1%25lo]"},
+        {"Host": "0x7f000001"},
+        {"X-Forwarded-Host": "evil.example"},
+        {"X-Forwarded-Host": "127.0.0.1, evil.example"},
+        {"Forwarded": "for=10.0.0.7;host=evil.example"},
+        {"Forwarded": 'for=127.0.0.1, for=10.0.0.7;Host="evil.example:80"'},
     ],
     ids=lambda headers: "-".join(next(iter(headers.items()))),
 )
@@ -126,3 +132,53 @@ async def test_row_83_depth(
     tags = {"tags": text} if depth < 10_000 else {"tags": "["}
     assert (await client.get("/server-side/push", params=tags)).status_code == 400
     assert json.loads((await client.get("/collector/totals")).text)["requests"] == 3
+
+
+class Odd:
+    """Neither text nor anything else of use."""
+
+
+@pytest.mark.parametrize(
+    "token", ["", " ", "a b", "x\r\n", "\xe9", "\ud800", b"token", 5, True, Odd], ids=ascii
+)
+def test_row_83_token_that_guards_nothing(token: Any) -> None:
+    """A token that nobody could show, or everybody shows, is refused."""
+    with pytest.raises(ValueError, match="token: must be a text"):
+        Collector(token=token)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"settings": 5}, "settings: must be JSON"),
+        ({"settings": Odd}, "settings: must be JSON"),
+        ({"settings": [5]}, "must be an object"),
+        ({"ledger_path": 5}, "ledger_path: must be a path"),
+        ({"ledger_path": ""}, "ledger_path: must be a path"),
+        ({"ledger_path": "x\0"}, "ledger_path: must be a path"),
+    ],
+    ids=ascii,
+)
+def test_row_83_odd_options(options: dict[str, Any], words: str) -> None:
+    """What the collector cannot use is named where it is made."""
+    with pytest.raises(ValueError, match=words):
+        Collector(**options)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"times": "x"},
+        {"headers": 5},
+        {"headers": {1: "x"}},
+        {"headers": {"a\r\nb": "x"}},
+        {"headers": {"a": "b\r\nc: d"}},
+        {"headers": {"a": "\u20ac"}},
+        {"body": "text"},
+    ],
+    ids=ascii,
+)
+def test_row_83_odd_plans(collector: Collector, plan: dict[str, Any]) -> None:
+    """An answer that cannot be sent is refused where it is planned."""
+    with pytest.raises(ValueError, match="must be"):
+        collector.answer_next(200, **plan)

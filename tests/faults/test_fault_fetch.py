@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -22,7 +22,7 @@ from sample import ACCOUNT, KEY, campaign
 from waiting import until
 
 import vwo_async
-from vwo_async import DeliveryError, SettingsChange
+from vwo_async import DeliveryError, InvalidInputError, SettingsChange
 from vwo_async.collector import Collector, serve
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Timeouts
@@ -179,9 +179,10 @@ async def test_row_82_each_fault_has_its_words_in_the_log(
     assert "secret" not in caplog.text
 
 
-async def test_row_82_hung_up() -> None:
-    """A connection that ends without an answer is said to be broken."""
-    async with unhelpful_server(b"") as port:
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nX: 1"])
+async def test_row_82_hung_up(answer: bytes) -> None:
+    """A connection that ends without an answer of HTTP is said to be broken."""
+    async with unhelpful_server(answer) as port:
         with pytest.raises(DeliveryError, match="the connection broke"):
             await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=f"http://127.0.0.1:{port}")
 
@@ -195,6 +196,9 @@ async def test_row_82_hung_up() -> None:
         (404, "no such account"),
         (407, "proxy"),
         (302, "base_url"),
+        (304, "without a settings file"),
+        (204, "without a settings file"),
+        (206, "without a settings file"),
         (418, "VWO refused"),
         (502, "VWO has a fault"),
     ],
@@ -237,3 +241,47 @@ async def test_row_82_callback_that_refreshes() -> None:
             await client.refresh_settings()
             await asyncio.sleep(1)
             assert 2 <= collector.totals().settings - before <= 8
+
+
+class Hostile:
+    """A value whose own code raises."""
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("secret")
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("secret")
+
+
+class HostileMapping(dict[str, Any]):
+    """A mapping whose own code raises."""
+
+    def keys(self) -> Any:
+        raise RuntimeError("secret")
+
+    items = get = __iter__ = __getitem__ = keys  # type: ignore[assignment]
+
+
+# Made in the test, since pytest looks at what it is given.
+ODD: dict[str, Callable[[], Any]] = {
+    "number": lambda: 5,
+    "empty": str,
+    "bytes": lambda: b"x",
+    "list": list,
+    "key": lambda: {1: 2},
+    "url": lambda: {"url": Hostile()},
+    "hostile": Hostile,
+    "hostile mapping": lambda: HostileMapping(url="x"),
+}
+
+
+@pytest.mark.parametrize("name", ["via_webhook", "gateway_service", "proxy_url"])
+@pytest.mark.parametrize("kind", ODD)
+async def test_row_82_odd_arguments(name: str, kind: str) -> None:
+    """An argument that cannot be used is named, and nothing is fetched."""
+    options: dict[str, Any] = {name: ODD[kind]()}
+    with pytest.raises(InvalidInputError, match=name) as caught:
+        await vwo_async.fetch_fme_settings(ACCOUNT, KEY, **options)
+    assert "secret" not in str(caught.value)
+    # pytest would look at it.
+    options.clear()

@@ -28,6 +28,7 @@ from vwo_async import DeliveryStatus, FlushReport, OutboxError, TrackResult, VWO
 from vwo_async._cancellation import is_failure
 from vwo_async._delivery.outbox import restorer, sqlite
 from vwo_async._delivery.outbox.journal import fingerprint
+from vwo_async._delivery.transport import closing as closing_of_transports
 from vwo_async._result import receipt_of
 from vwo_async.outbox import SqliteOutbox
 from vwo_async.testing import RecordingTransport
@@ -294,6 +295,68 @@ async def test_row_65_with_a_healthy_server(vwo: FaultServer, path: Path, name: 
     assert count_rows(path) == 0
 
 
+@BOTH_PRODUCTS
+@pytest.mark.parametrize("name", ["log truncated", "log deleted", "truncated", "touched"])
+async def test_row_65_a_path_that_is_a_link(vwo: FaultServer, path: Path, name: str) -> None:
+    """Behind a symbolic link the file is watched as any: what is called kept is in it and arrives."""
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    await vwo.answer(503)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=link, limits=SOON)
+    async with client:
+        results = await track_many(client, 40, "before")
+        LOSSES[name](path)
+        results += await track_many(client, 1, "after")
+        report = await client.aclose(timeout_s=0)
+        assert report.remaining == 41
+    assert link.is_symlink()
+    await vwo.answer(200)
+    async with make_client(settings(), base_url=vwo.base_url, outbox=link) as second:
+        assert await second.flush_events()
+    assert vwo.ledger() == names_of(*results)
+
+
+@BOTH_PRODUCTS
+async def test_row_65_two_names_of_one_path(vwo: FaultServer, path: Path) -> None:
+    """Who comes to a file by another name has one beside it, as who comes by the same."""
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    await vwo.answer(503)
+    first, second = (
+        make_client(settings(), base_url=vwo.base_url, outbox=one, limits=SOON)
+        for one in (link, path)
+    )
+    async with first, second:
+        results = await track_many(first, 5, "first") + await track_many(second, 5, "second")
+        assert first.statistics().outbox_errors == second.statistics().outbox_errors == 0
+        assert (await second.aclose(timeout_s=0)).remaining == 5
+        assert (await first.aclose(timeout_s=0)).remaining == 5
+    await vwo.answer(200)
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as third:
+        assert await third.flush_events()
+    assert vwo.ledger() == names_of(*results)
+
+
+@BOTH_PRODUCTS
+async def test_row_65_a_link_that_is_turned(
+    vwo: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the path leads to another folder, as after a deployment, what is pending is soon kept there."""
+    monkeypatch.setattr(sqlite, "CHECK_INTERVAL_S", 0.05)
+    folder, link = path.with_name("release-2"), path.with_name("current")
+    folder.mkdir()
+    link.symlink_to(path.parent)
+    await vwo.answer(503)
+    client = make_client(settings(), base_url=vwo.base_url, outbox=link / path.name, limits=SOON)
+    async with client:
+        await track_many(client, 10)
+        turned = path.with_name("turned")
+        turned.symlink_to(folder)
+        turned.replace(link)
+        await until(lambda: (folder / path.name).exists() and count_rows(link / path.name) == 10, 5)
+        await client.aclose(timeout_s=0)
+
+
 class SlowToClose(RecordingTransport):
     """A transport that nothing gets through, and that closes when it is told to."""
 
@@ -312,6 +375,7 @@ async def test_row_65_the_file_goes_while_closing(
 ) -> None:
     """What closing has counted as kept already is kept again where the file goes before all is closed."""
     monkeypatch.setattr(sqlite, "CHECK_INTERVAL_S", 0.02)
+    monkeypatch.setattr(closing_of_transports, "END_TIMEOUT_S", 10)
     transport = SlowToClose()
     client = VWOClient(settings(), transport=transport, outbox=path, limits=SOON)
     async with client, steady_loop():
@@ -787,6 +851,85 @@ async def test_row_68_a_transport_that_swallows_cancellation(path: Path, has_out
     assert client.statistics().pending == report.remaining
 
 
+async def return_unknown() -> Answer:
+    """Say that nobody knows."""
+    return Answer(failure=Failure.UNKNOWN)
+
+
+async def wait_for_ever() -> None:
+    """Never return."""
+    await asyncio.get_running_loop().create_future()
+
+
+async def hear_nothing() -> None:
+    """Return after a while, however often it is cancelled."""
+    ends_at = time.monotonic() + 1
+    while time.monotonic() < ends_at:
+        try:
+            await asyncio.sleep(0.1)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+
+
+def return_at_once() -> None:
+    """Return what cannot be awaited."""
+
+
+async def raise_group() -> None:
+    """Raise a group of what is no `Exception`."""
+    raise BaseExceptionGroup("group", [Odd()])
+
+
+CLOSING_FAULTS: dict[str, Callable[[], Any]] = {
+    **TRANSPORT_FAULTS,
+    "group": raise_group,
+    "hangs": wait_for_ever,
+    "hears nothing": hear_nothing,
+    "not async": return_at_once,
+}
+
+
+@BOTH_PRODUCTS
+@pytest.mark.parametrize("name", CLOSING_FAULTS)
+@pytest.mark.parametrize("has_outbox", [False, True], ids=["memory", "outbox"])
+async def test_row_68_a_transport_that_does_not_close(
+    path: Path, name: str, has_outbox: bool
+) -> None:
+    """Whatever a transport does when it is closed, closing ends in time, and all that comes after it is done."""
+    transport = Moody(*[return_unknown] * 1000)
+    transport.aclose = CLOSING_FAULTS[name]  # type: ignore[method-assign]
+    outbox = path if has_outbox else None
+    client = make_client(settings(), transport=transport, outbox=outbox)
+    async with client:
+        await client.activate("checkout", "Ashley")
+        begin = time.monotonic()
+        report = await client.aclose(timeout_s=0.1)
+        assert time.monotonic() - begin < 0.6 + SLACK_S
+    pending = client.statistics().accepted
+    assert report.remaining == (pending if has_outbox else 0)
+    assert report.dropped == ({} if has_outbox else {"closed": pending})
+    assert not [one for one in threading.enumerate() if one.name == "vwo_async outbox"]
+    if name == "hears nothing":
+        await asyncio.sleep(1.2)
+
+
+@BOTH_PRODUCTS
+async def test_row_68_a_transport_that_hears_nothing() -> None:
+    """Requests that do not end when they are cancelled hold no close."""
+    client = make_client(settings(), transport=Moody(*[hear_nothing] * 8), limits=SINGLY)
+    async with client:
+        for number in range(8):
+            await track(client, f"u{number}")
+        await asyncio.sleep(0)
+        begin = time.monotonic()
+        report = await client.aclose(timeout_s=0.1)
+        assert time.monotonic() - begin < 0.6 + SLACK_S
+        assert report.dropped == {"closed": 8}
+    await asyncio.sleep(1.2)
+
+
 async def test_row_68_a_hook_that_breaks_the_end_of_events(path: Path) -> None:
     """What is told of the end of an event may raise anything: the others are told, and work goes on."""
     client = make_client(settings(), transport=RecordingTransport(), outbox=path)
@@ -1056,3 +1199,21 @@ async def test_row_68_consent_and_integrations(is_plain: bool) -> None:
         raise asyncio.CancelledError
 
     await assert_hook_fails_alone(plain if is_plain else burst)
+
+
+@BOTH_PRODUCTS
+async def test_row_68_consent_that_hears_nothing() -> None:
+    """Consent that goes on where it is cancelled counts as no, and holds no call."""
+
+    async def consent(user_id: str) -> bool:
+        await hear_nothing()
+        return True
+
+    client = make_client(
+        settings(), transport=RecordingTransport(), consent=consent, storage_timeout_s=0.05
+    )
+    async with client:
+        begin = time.monotonic()
+        assert not await client.track("checkout", "Ashley", "signup")
+        assert time.monotonic() - begin < 0.1 + SLACK_S
+    await asyncio.sleep(1.2)

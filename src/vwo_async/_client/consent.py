@@ -7,8 +7,9 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from .._cancellation import is_failure
+from .._cancellation import is_failure, retrieve_error
 from .._log import log_error
+from .callback import MAX_RUNNING
 
 ConsentHook: TypeAlias = Callable[[str], "bool | Awaitable[bool]"]
 
@@ -30,6 +31,7 @@ class Consent:
         "_hook",
         "_is_closed",
         "_limits",
+        "_tasks",
         "_timeout_s",
         "_users",
         "has_opted_out",
@@ -41,6 +43,7 @@ class Consent:
         self._timeout_s = timeout_s
         self._users: set[str] = set()
         self._limits: set[asyncio.Timeout] = set()
+        self._tasks: set[asyncio.Task[bool]] = set()
         self._is_closed = False
         self.has_opted_out = False
         self.is_asked = hook is not None
@@ -84,13 +87,23 @@ class Consent:
         return answer is not True
 
     async def _wait_for(self, answer: Awaitable[bool]) -> bool:
-        timeout_s = 0 if self._is_closed else self._timeout_s
-        async with asyncio.timeout(timeout_s) as limit:
+        if len(self._tasks) >= MAX_RUNNING:
+            log_error("consent: %d calls of it have not ended, which counts as no", MAX_RUNNING)
+            _close(answer)
+            return False
+        # In a task of its own: what the hook does where it is cancelled may take long as well.
+        task = asyncio.create_task(_await(answer), name="vwo_async consent")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(retrieve_error)
+        async with asyncio.timeout(0 if self._is_closed else self._timeout_s) as limit:
             self._limits.add(limit)
             try:
-                return await answer
+                await asyncio.wait({task})
             finally:
                 self._limits.discard(limit)
+                task.cancel()
+        return task.result()
 
     def close(self) -> None:
         """Wait for the hook no more: who waits for it is told no."""
@@ -98,3 +111,13 @@ class Consent:
         now = asyncio.get_running_loop().time()
         for limit in self._limits:
             limit.reschedule(now)
+
+
+async def _await(answer: Awaitable[bool]) -> bool:
+    return await answer
+
+
+def _close(answer: Awaitable[bool]) -> None:
+    """End a coroutine that nobody will await, or Python would warn of it."""
+    if inspect.iscoroutine(answer):
+        answer.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._delivery.transport.protocol import Fetcher
 from .._error import InvalidInputError
-from .._refresh.fetch import fetch_body, read_account
+from .._refresh.fetch import check_via_webhook, fetch_body, read_account
 from .._refresh.poller import Poller
 from .._refresh.source import EMPTY, SettingsSource
 from .._sdk_key import SdkKey
@@ -96,6 +96,7 @@ class SettingsRefresh:
         Raises:
             InvalidInputError: The account or key is missing or cannot be used.
         """
+        check_via_webhook(via_webhook)
         in_force = self._holder.snapshot.settings
         account = in_force.account_id if account_id is None else read_account(account_id)
         transport = self._make_transport()

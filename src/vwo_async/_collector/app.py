@@ -35,14 +35,21 @@ class HttpInterface:
         inbox: The inbox.
         ledger_file: The file in which events must be on the disk before a request is answered, if any.
         latency_s: How long to delay each answer, in seconds.
+        token: See `Guard`.
 
     Attributes:
         guard: Decides who may control the collector and read what it received.
     """
 
-    def __init__(self, inbox: Inbox, ledger_file: LedgerFile | None, latency_s: float) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        ledger_file: LedgerFile | None,
+        latency_s: float,
+        token: str | None = None,
+    ) -> None:
         self.latency_s = latency_s
-        self.guard = Guard(None)
+        self.guard = Guard(token)
         self._inbox = inbox
         self._ledger_file = ledger_file
 

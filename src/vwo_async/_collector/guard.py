@@ -11,7 +11,9 @@ from urllib.parse import parse_qs
 __all__ = ["TOKEN_HEADER", "Guard", "is_loopback"]
 
 TOKEN_HEADER = "x-collector-token"  # noqa: S105 - the name of a header
+_TOKEN = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\s:@/\[\]]+)(:[0-9]*)?")
+_FORWARDED_HOST = re.compile(r"(?i)\bhost=(\"[^\"]*\"|[^;,\s]*)")
 _SAME = frozenset({"same-origin", "none"})
 
 
@@ -35,9 +37,14 @@ class Guard:
     Args:
         token: What a request has to show: as ``Authorization: Bearer``, as ``X-Collector-Token`` or as
             ``?token=``. None where the collector listens on loopback only.
+
+    Raises:
+        ValueError: The token is no text of visible ASCII characters, which a header can hold.
     """
 
     def __init__(self, token: str | None) -> None:
+        if token is not None and not (isinstance(token, str) and _TOKEN.fullmatch(token)):
+            raise ValueError("token: must be a text of visible ASCII characters")
         self.token = token
 
     def find_fault(self, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> str:
@@ -50,8 +57,8 @@ class Guard:
             return ""
         if self.token is not None:
             return f"needs the token that was printed at the start, as header {TOKEN_HEADER}"
-        if host and not is_loopback(_split_host(host)):
-            return "the Host header must name this machine"
+        if not all(is_loopback(_split_host(one)) for one in _list_hosts(named)):
+            return "the Host header, and those of a proxy, must name this machine"
         return ""
 
     def _knows_token(self, headers: Mapping[str, str], query: bytes) -> bool:
@@ -77,6 +84,13 @@ def _is_same_origin(headers: Mapping[str, str], host: str) -> bool:
     # As a browser writes it: anything else is no origin of a page.
     scheme, separator, netloc = origin.partition("://")
     return bool(separator) and scheme in {"http", "https"} and netloc.lower() == host.lower()
+
+
+def _list_hosts(headers: Mapping[str, str]) -> list[str]:
+    """Return which hosts a request was meant for, in its own words and in those of proxies on the way."""
+    forwarded = headers.get("x-forwarded-host", "").split(",")
+    forwarded += [one.strip('"') for one in _FORWARDED_HOST.findall(headers.get("forwarded", ""))]
+    return [one for one in (headers.get("host", ""), *(name.strip() for name in forwarded)) if one]
 
 
 def _split_host(host: str) -> str:

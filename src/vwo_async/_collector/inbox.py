@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -24,6 +25,10 @@ AnyFile: TypeAlias = bytes | str | Mapping[str, object]
 """A settings file, as JSON or as the decoded JSON object."""
 
 _JSON = {"content-type": "application/json"}
+# A name, and a value in Latin-1 without controls, at whose ends nothing is blank.
+_HEADER = re.compile(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:([!-~\xa0-\xff]([\t -~\xa0-\xff]*[!-~\xa0-\xff])?)?"
+)
 _STATUSES = range(200, 600)
 
 
@@ -143,11 +148,15 @@ class Inbox:
         self.files = self.files.put(Catalogue.read(settings))
 
     def answer_next(self, status: int, times: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Plan answers, after those already planned; ValueError if *status* or *times* is invalid."""
+        """Plan answers, after those already planned; ValueError for what cannot be sent."""
         if status not in _STATUSES:
             raise ValueError("status: must be from 200 to 599")
-        if times < 1:
+        if type(times) is not int or times < 1:
             raise ValueError("times: must be at least 1")
+        if not isinstance(headers, Mapping) or not all(map(_is_header, headers.items())):
+            raise ValueError("headers: must be names and values that HTTP can send")
+        if not isinstance(body, bytes):
+            raise ValueError("body: must be bytes")
         self._planned.append((Reply(status, dict(headers), body), times))
 
     def totals(self) -> Totals:
@@ -224,3 +233,9 @@ class Inbox:
 
 def _json_answer(status: int, document: object, events: tuple[Received, ...] = ()) -> Reply:
     return Reply(status, _JSON, json.dumps(document).encode(), events)
+
+
+def _is_header(field: tuple[object, object]) -> bool:
+    name, value = field
+    is_text = isinstance(name, str) and isinstance(value, str)
+    return is_text and bool(_HEADER.fullmatch(f"{name}:{value}"))

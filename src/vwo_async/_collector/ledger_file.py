@@ -24,7 +24,7 @@ class LedgerFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
+        self._path = _read_path(path)
         self._pending: deque[bytes] = deque()
         self._lock = Lock()
 
@@ -54,3 +54,9 @@ class LedgerFile:
     def _take(self) -> Iterable[bytes]:
         while self._pending:
             yield self._pending.popleft()
+
+
+def _read_path(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, str | os.PathLike) or not str(path) or "\0" in str(path):
+        raise ValueError("ledger_path: must be a path")
+    return Path(path)

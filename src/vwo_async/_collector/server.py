@@ -60,7 +60,8 @@ class Collector:
             machine as their host; `serve` makes one up where it listens beyond loopback.
 
     Raises:
-        ValueError: *settings* is not a settings file, or two of them are of one product, account and key.
+        ValueError: *settings* is not a settings file, or two of them are of one product, account and key; or
+            *ledger_path* is no path, or *token* no text of visible ASCII characters.
     """
 
     def __init__(
@@ -80,8 +81,7 @@ class Collector:
             files, strict=strict, clock_window_s=clock_window_s, clock=clock, gateway=gateway
         )
         ledger_file = None if ledger_path is None else LedgerFile(ledger_path)
-        self._http_interface = HttpInterface(self._inbox, ledger_file, latency_s)
-        self._http_interface.guard.token = token
+        self._http_interface = HttpInterface(self._inbox, ledger_file, latency_s, token)
         self._app = self._http_interface.app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -180,7 +180,11 @@ class Collector:
 def _list_files(settings: AnyFile | Sequence[AnyFile] | None) -> Sequence[AnyFile]:
     if settings is None:
         return ()
-    return (settings,) if isinstance(settings, bytes | str | Mapping) else settings
+    if isinstance(settings, list | tuple):
+        return settings
+    if isinstance(settings, bytes | str | Mapping):
+        return (settings,)
+    raise ValueError("settings: must be JSON, a decoded JSON object, or a list of these")
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ from .answer import Answer, Failure
 from .batch import Batch
 from .event import Event
 from .queue import Queue
+from .transport.closing import close_transport, end_tasks
 from .transport.fault import describe_fault
 from .transport.protocol import Transport
 
@@ -344,11 +345,9 @@ class Sender:
         """Stop the workers, drop as ``closed`` what is pending and not kept, and close the transport."""
         self.is_closed = self._is_stopped = True
         workers = [*self._workers]
-        for worker in workers:
-            worker.cancel()
         self._finish(self._queue.abandon("closed", is_kept))
-        await asyncio.gather(*workers, return_exceptions=True)
-        await self._transport.aclose()
+        await end_tasks(workers)
+        await close_transport(self._transport)
 
 
 def _set(waiter: asyncio.Future[None]) -> None:

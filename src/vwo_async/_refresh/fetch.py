@@ -117,6 +117,7 @@ async def _fetch_checked(
     finally:
         del sdk_key
     account_id = read_account(account_id)
+    check_via_webhook(via_webhook)
     try:
         return await _fetch(endpoint, config, account_id, key, via_webhook=via_webhook)
     except VWOError as error:
@@ -158,6 +159,16 @@ def read_account(account_id: object) -> int | str:
     return read_text(plain, "account_id")
 
 
+def check_via_webhook(via_webhook: object) -> None:
+    """Refuse what is no bool.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    if type(to_plain(via_webhook)) is not bool:
+        raise InvalidInputError("via_webhook must be True or False")
+
+
 async def fetch_body(
     transport: Fetcher,
     account_id: int | str,
@@ -196,8 +207,9 @@ _STATUSES = {
 }
 
 
+NOT_MODIFIED = 304
 _NO_CONNECTION = "no connection came about, for want of a network, name, valid certificate or proxy"
-_NO_END = "the connection broke or time ran out"
+_NO_END = "the connection broke, or what answered does not speak HTTP"
 
 
 def _describe(answer: Answer) -> str:
@@ -205,7 +217,9 @@ def _describe(answer: Answer) -> str:
     if status is None:
         words = _NO_CONNECTION if answer.failure is Failure.NOT_SENT else _NO_END
         return f"no answer from VWO: {describe_fault(answer.fault) or words}"
-    if 300 <= status < 400:
+    if status < 300 or status == NOT_MODIFIED:
+        return f"VWO answered without a settings file (status {status})"
+    if status < 400:
         return f"redirected, which is not followed (status {status}): check base_url"
     words = _STATUSES.get(status, "VWO has a fault" if status >= 500 else "VWO refused")
     return f"{words} (status {status})"

@@ -22,7 +22,13 @@ _PACKED = (
     (b"\x28\xb5\x2f\xfd", "zstandard"),
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ\x00", "xz"),
+    (b"x\x01", "zlib"),
+    (b"x\x5e", "zlib"),
+    (b"x\x9c", "zlib"),
+    (b"x\xda", "zlib"),
 )
+# What a JSON text may begin with.
+_JSON = re.compile(rb"\s*[\[{\"0-9tfn-]")
 _MAX_PATH_BYTES = 4096
 # One line that holds no JSON and ends as a file name does, or names a folder.
 _PATH = re.compile(
@@ -48,8 +54,13 @@ def describe_wrong_file(body: bytes) -> str:
     for mark, name in _PACKED:
         if body.startswith(mark):
             return f"the file is compressed ({name}): unpack it first"
+    if b"\0" in body[:4]:
+        # A JSON text begins with two characters of ASCII.
+        return "the file is in UTF-16 or UTF-32: save it as UTF-8"
     if body.lstrip().startswith(b"<"):
         return "the file is an HTML or XML page, such as an error page, and not JSON"
     if len(body) <= _MAX_PATH_BYTES and _PATH.fullmatch(body):
         return _PATH_GIVEN
+    if not _JSON.match(body):
+        return "the file is not JSON, but perhaps a message in words, or compressed"
     return ""

@@ -30,8 +30,10 @@ TRIAL_LIMIT = 50
 FAILING_WAIT_S = 0.05
 # When to try again with what could not be kept.
 AGAIN_INTERVAL_S = 0.5
-# How long what has ended may stay, so that many are removed at once.
+# How long what has ended may stay, so that many are removed at once; and how many may stay so. What is there
+# when the process is killed is sent again.
 REMOVE_DELAY_S = 0.02
+REMOVE_AT_ONCE = 100
 # How long closing an outbox may take that did not come to rest in time.
 GIVE_UP_S = 0.1
 
@@ -454,12 +456,18 @@ class Journal:
         self._remove_soon()
 
     def _remove_soon(self) -> None:
-        if self._ended and "close" not in self._tasks:
+        if "close" in self._tasks:
+            return
+        if len(self._ended) >= REMOVE_AT_ONCE:
+            self._begin("remove", self._remove)
+        elif self._ended:
             self._begin_later("remove", REMOVE_DELAY_S, lambda: self._begin("remove", self._remove))
 
     async def _remove(self) -> None:
         """Remove what has ended. The outbox remembers what it could not remove."""
         ids, self._ended = self._ended, []
+        if not ids:
+            return
         try:
             await self.outbox.remove(ids)
         except BaseException as error:

@@ -125,7 +125,8 @@ class SqliteOutbox:
         if type(plain) is not str or plain not in ("NORMAL", "FULL"):
             raise InvalidInputError("synchronous must be NORMAL or FULL")
         self.on_lost: Callable[[], object] | None = None
-        self._path = self._place = read_path(path, "path")
+        # As it was given; what it points to, which a link may change; and the file of this process there.
+        self._path = self._target = self._place = read_path(path, "path")
         self._synchronous = plain
         self._thread: WriterThread | None = None
         self._lock: ProcessLock | None = None
@@ -227,6 +228,7 @@ class SqliteOutbox:
     def _tick(self) -> None:
         """Look whether the file is still there, and for what could not be done before."""
         try:
+            self._follow_links()
             self._ensure_open()
             if self._unremoved:
                 self._remove(())
@@ -251,7 +253,7 @@ class SqliteOutbox:
         file = self._file
         if file is not None and file.is_in_place():
             return file
-        if file is not None and not self._path.parent.is_dir():
+        if file is not None and not self._target.parent.is_dir():
             # The folder may come back with all that is in it.
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         self._let_go()
@@ -264,6 +266,12 @@ class SqliteOutbox:
         self._enter_file(file)
         return file
 
+    def _follow_links(self) -> None:
+        """Leave a file that the path no longer leads to."""
+        if self._lock is not None and os.path.realpath(self._path) != os.fspath(self._target):
+            self._let_go()
+            self._release_lock()
+
     def _let_go(self) -> None:
         file, self._file = self._file, None
         if file is not None:
@@ -271,11 +279,16 @@ class SqliteOutbox:
                 file.close()
 
     def _take_lock(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-        self._lock = lock_first_free(self._path)
+        self._release_lock()
+        # SQLite keeps its log beside the file itself, and who comes by another name must find our lock.
+        self._target = Path(os.path.realpath(self._path))
+        self._lock = lock_first_free(self._target)
         self._place = self._lock.path
+
+    def _release_lock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def _open_or_replace(self, path: Path) -> EventFile:
         """Open the file; set it aside and make a fresh one where it is damaged or of another version."""
@@ -454,7 +467,7 @@ class SqliteOutbox:
         """Take over what processes left that are no more, in steps."""
         if self._lock is None:
             return
-        for path in find_other_files(self._path, self._lock.path):
+        for path in find_other_files(self._target, self._lock.path):
             orphan = ProcessLock.take(path)
             if orphan is None:
                 continue
@@ -503,9 +516,7 @@ class SqliteOutbox:
                 while self._unremoved:
                     self._remove(())
         self._let_go()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        self._release_lock()
 
     def __repr__(self) -> str:
         return "<SqliteOutbox>"

@@ -7,9 +7,10 @@ as in the official FME SDKs. Unlike VWO itself they may be spoken to in plain HT
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from ..._error import InvalidInputError
+from ..._plain import copy_mapping, is_kind, read_fields, to_plain
 from .protocol import MAX_PORT, VWO_BASE_URL, check_base_url
 
 SCHEMES = ("http", "https")
@@ -47,16 +48,24 @@ def read_gateway_service(value: object) -> Destination:
     Raises:
         InvalidInputError: It describes none. The text never holds the URL.
     """
-    known = GatewayService.__annotations__.keys()
-    if not isinstance(value, Mapping) or not value.keys() <= known or not value.get("url"):
-        raise InvalidInputError("must be a mapping with url, and perhaps protocol and port")
-    protocol, port = value.get("protocol"), value.get("port")
-    if protocol is not None and protocol not in SCHEMES:
+    fields = _read_fields(value)
+    protocol, port = fields.get("protocol"), fields.get("port")
+    if protocol is not None and not (type(protocol) is str and protocol in SCHEMES):
         raise InvalidInputError("protocol must be 'http' or 'https'")
-    is_port = isinstance(port, int) and not isinstance(port, bool) and 1 <= port <= MAX_PORT
-    if port is not None and not is_port:
+    if port is not None and not (type(port) is int and 1 <= port <= MAX_PORT):
         raise InvalidInputError(f"port must be a whole number from 1 to {MAX_PORT}")
-    return _read_address(value["url"], protocol or "https", port)
+    return _read_address(fields["url"], protocol or "https", port)
+
+
+def _read_fields(value: object) -> dict[str, Any]:
+    """Return what describes a gateway service, as plain values."""
+    given = copy_mapping(value, "it") if is_kind(value, Mapping) else {}
+    fields = read_fields(given, "it")
+    is_known = len(fields) == len(given) and fields.keys() <= GatewayService.__annotations__.keys()
+    url = fields.get("url")
+    if not is_known or url is None or (type(url) is str and not url):
+        raise InvalidInputError("must be a mapping with url, and perhaps protocol and port")
+    return fields
 
 
 def read_proxy_url(value: object) -> Destination:
@@ -92,9 +101,10 @@ def _read_named(name: str, read: Callable[[object], Destination], value: object)
 
 
 def _read_address(value: object, scheme: str, port: int | None) -> Destination:
-    if not isinstance(value, str):
+    plain = to_plain(value)
+    if type(plain) is not str:
         raise InvalidInputError("the URL must be a str")
-    text = value.strip()
+    text = plain.strip()
     found, separator, rest = text.partition("://")
     if separator:
         scheme, text = found.lower(), rest

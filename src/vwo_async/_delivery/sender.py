@@ -279,7 +279,8 @@ class Sender:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            log_error("the transport raised %s", type(error).__name__)
+            if not ends_with_loop():
+                log_error("the transport raised %s", type(error).__name__)
             return Answer(failure=Failure.UNKNOWN)
         if not isinstance(answer, Answer):
             log_error("the transport returned no Answer")
@@ -302,7 +303,7 @@ class Sender:
 
     def _report(self, answer: Answer) -> None:
         """Log a failed request, at most once a minute."""
-        if answer.status is not None and answer.status < 300:
+        if (answer.status is not None and answer.status < 300) or ends_with_loop():
             return
         now = self._clock()
         if now >= self._quiet_until:

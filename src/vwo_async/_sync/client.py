@@ -108,7 +108,8 @@ class SyncClient(Generic[ClientT]):
                 return opened
             if self._is_closed:
                 raise ClosedError("the client is closed")
-            if opened is not None:
+            if not engine_of(self._client).is_usable_here:
+                # It was open in a parent process, or another thread was opening it there.
                 self._client = self._renew()
             return self._open()
 

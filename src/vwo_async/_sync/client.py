@@ -17,6 +17,7 @@ from .._log import log_warning
 from .._result import CloseReport, Delivery, Outcome, Statistics
 from . import process_exit
 from .blocking import in_loop
+from .loop_thread import import_ahead
 from .open_client import OpenClient
 from .renewal import renew_options
 
@@ -48,6 +49,8 @@ class SyncClient(Generic[ClientT]):
         # For each process its own: another thread of the parent may have held it when this one was forked.
         self._locks: dict[int, threading.RLock] = {}
         self._has_warned = False
+        # Here, since services make their clients before they have threads.
+        import_ahead()
         process_exit.prepare()
 
     # Life

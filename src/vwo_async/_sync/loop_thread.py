@@ -24,6 +24,15 @@ END_S = 0.2
 IMPORTED_LATE = ("anyio._backends._asyncio", "certifi", "encodings.idna", "httpcore", "httpx")
 
 
+def import_ahead() -> None:
+    """Import what loops and callers need later.
+
+    A fork while one thread imports leaves the child with a module that nobody there can import.
+    """
+    for name in IMPORTED_LATE:
+        importlib.import_module(name)
+
+
 class LoopThread:
     """Runs an event loop until it is stopped.
 
@@ -33,9 +42,7 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
-        for name in IMPORTED_LATE:
-            # A fork while another thread imports would leave the child with a module that nobody can import.
-            importlib.import_module(name)
+        import_ahead()
         self.loop: asyncio.AbstractEventLoop = _Loop()
         self._calls: set[Future[Any]] = set()
         self._is_over = False

@@ -62,6 +62,4 @@ def _forget_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_hold_all, after_in_parent=_let_go_all, after_in_child=_forget_all
-    )
+    os.register_at_fork(before=_hold_all, after_in_parent=_let_go_all, after_in_child=_forget_all)

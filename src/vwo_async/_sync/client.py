@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import weakref
@@ -17,7 +16,7 @@ from .._log import log_warning
 from .._result import CloseReport, Delivery, Outcome, Statistics
 from . import process_exit
 from .blocking import in_loop
-from .loop_thread import import_ahead
+from .loop_thread import import_ahead, is_loop_of_others_running
 from .open_client import OpenClient
 from .renewal import renew_options
 
@@ -147,7 +146,7 @@ class SyncClient(Generic[ClientT]):
     def run(self, make: Callable[[ClientT], Coroutine[Any, Any, ResultT]]) -> ResultT:
         """Run in the client's loop what *make* returns for the async client, and wait for it."""
         opened = self._ensure_open()
-        if not self._has_warned and asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented, and never raises
+        if not self._has_warned and is_loop_of_others_running():
             self._has_warned = True
             log_warning(
                 "a synchronous client is used where an event loop runs, which stands still while a call waits:"

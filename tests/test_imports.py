@@ -18,6 +18,7 @@ VALUES = {
     "_explanation",
     "_extra",
     "_flag",
+    "_fork",
     "_home",
     "_log",
     "_plain",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 from typing import Any
 
 import httpx
@@ -35,61 +39,167 @@ def running_collector(settings: Any) -> Iterator[tuple[Collector, str]]:
         yield collector, base_url
 
 
-class Process:
-    """A process whose standard error is read while it runs."""
+# What is compiled is kept for the next process and the next run: all of them import much the same.
+COMPILED = os.environ.get("PYTHONPYCACHEPREFIX") or str(Path(gettempdir(), "vwo_async_compiled"))
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            env={**os.environ, **environment, "PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=HERE,
-            start_new_session=True,
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
+def _environ(environment: Mapping[str, str]) -> dict[str, str]:
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": COMPILED}
+    return {
+        **os.environ,
+        **compiled,
+        **environment,
+        "PYTHONPATH": f"{HERE}:{HERE.parent}",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+class Output(ABC):
+    """What a process says while it runs, and its end."""
+
+    pid: int
 
     @property
+    @abstractmethod
     def text(self) -> str:
-        return "".join(self.lines)
+        """What it has said so far."""
+
+    @abstractmethod
+    def poll(self) -> int | None:
+        """Return the exit status once it has ended."""
 
     @property
     def accepted(self) -> set[str]:
-        """The users whose conversions were accepted; a traceback may show the line that says so."""
+        """The users whose conversions were accepted."""
         return set(re.findall(r"^accepted (\S+)$", self.text, re.MULTILINE))
 
     def wait_for(self, pattern: str, timeout_s: float = TIMEOUT_S) -> str:
         """Wait until a pattern is in what the process says."""
         ends_at = time.monotonic() + timeout_s
-        while (found := re.search(pattern, self.text)) is None:
+        while True:
+            has_ended = self.poll() is not None
+            if (found := re.search(pattern, self.text)) is not None:
+                return found[0]
+            assert not has_ended, self.text
             assert time.monotonic() < ends_at, self.text
-            assert self.process.poll() is None or re.search(pattern, self.text), self.text
-            time.sleep(0.02)
-        return found[0]
+            time.sleep(0.01)
 
     def end(self, number: int | None = signal.SIGTERM) -> int:
         """Send a signal, and return the exit status."""
         if number is not None:
-            self.process.send_signal(number)
-        status = self.process.wait(TIMEOUT_S)
-        self._reader.join(TIMEOUT_S)
+            os.kill(self.pid, number)
+        ends_at = time.monotonic() + TIMEOUT_S
+        while (status := self.poll()) is None:
+            assert time.monotonic() < ends_at, self.text
+            time.sleep(0.01)
         return status
 
     def kill(self) -> None:
+        """Leave nothing of it behind."""
         with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self._reader.join(5)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+            os.killpg(self.pid, signal.SIGKILL)
+        self.end(None)
+
+
+class Process(Output):
+    """A process of its own program."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._file = TemporaryFile()  # noqa: SIM115 - it is closed with the process
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            env=_environ(environment),
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            cwd=HERE,
+            start_new_session=True,
+        )
+        self.pid = self.process.pid
+
+    @property
+    def text(self) -> str:
+        size = os.fstat(self._file.fileno()).st_size
+        return os.pread(self._file.fileno(), size, 0).decode()
+
+    def poll(self) -> int | None:
+        return self.process.poll()
+
+    def kill(self) -> None:
+        super().kill()
+        self._file.close()
+
+
+class Script(Output):
+    """A process that a zygote has forked."""
+
+    def __init__(self, pid: int, output: Path, ended: dict[int, int]) -> None:
+        self.pid = pid
+        self._output = output
+        self._ended = ended
+
+    @property
+    def text(self) -> str:
+        return self._output.read_text() if self._output.exists() else ""
+
+    def poll(self) -> int | None:
+        return self._ended.get(self.pid)
+
+
+class Zygote:
+    """Runs scripts; see `zygote.py`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = itertools.count()
+        self._ended: dict[int, int] = {}
+        self._started: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", str(HERE / "zygote.py")],
+            env=_environ({}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=HERE,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            words = json.loads(line)
+            if "started" in words:
+                self._started.put(words["started"])
+            else:
+                self._ended[words["ended"]] = words["status"]
+
+    @contextmanager
+    def running(self, code: str, *arguments: str, **environment: str) -> Iterator[Script]:
+        """Run a script, and leave nothing of it behind."""
+        output = self._folder / f"output{next(self._numbers)}"
+        words = {
+            "code": code,
+            "arguments": arguments,
+            "environment": environment,
+            "output": str(output),
+        }
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+        script = Script(self._started.get(timeout=TIMEOUT_S), output, self._ended)
+        try:
+            yield script
+        finally:
+            script.kill()
+
+    def close(self) -> None:
+        """End."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(TIMEOUT_S)
+        self._reader.join()
+        self._process.stdout.close()
 
 
 @contextmanager

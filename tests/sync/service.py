@@ -14,19 +14,50 @@ from typing import Any
 import vwo_async
 import vwo_async.sync
 
-SETTINGS = vwo_async.parse_settings(Path(os.environ["VWO_FILE"]).read_bytes())
+FILE = Path(os.environ["VWO_FILE"]).read_bytes()
+IS_FME = os.environ.get("VWO_PRODUCT") == "fme"
+SETTINGS: Any = vwo_async.parse_fme_settings(FILE) if IS_FME else vwo_async.parse_settings(FILE)
 # Long enough for a machine that is busy.
 OPTIONS: Any = {"base_url": os.environ["VWO_URL"], "close_timeout_s": 15.0}
-client = vwo_async.sync.VWOClient(SETTINGS, **OPTIONS)
+ASYNC_CLIENT: Any = vwo_async.FMEClient if IS_FME else vwo_async.VWOClient
+SYNC_CLIENT: Any = vwo_async.sync.FMEClient if IS_FME else vwo_async.sync.VWOClient
+
+
+def make_client(**options: Any) -> Any:
+    """Return a synchronous client."""
+    return SYNC_CLIENT(SETTINGS, **{**OPTIONS, **options})
+
+
+def report(vwo: Any, user: str, **options: Any) -> Any:
+    """Report a conversion, with a client of either product and either kind."""
+    if IS_FME:
+        return vwo.track_event("signup", {"id": user}, **options)
+    return vwo.track("checkout", user, "signup", **options)
+
+
+def say_accepted(user: str) -> None:
+    """Say in a line on standard error that a conversion was accepted."""
+    sys.stderr.write(f"accepted {user}\n")
+    sys.stderr.flush()
+
+
+client = make_client()
 
 
 def track(user: str) -> str:
-    """Track a conversion, and say in a line on standard error that it was accepted."""
-    if client.track("checkout", user, "signup"):
-        sys.stderr.write(f"accepted {user}\n")
-        sys.stderr.flush()
-        return user
-    return ""
+    """Report a conversion, and say that it was accepted."""
+    if not report(client, user):
+        return ""
+    say_accepted(user)
+    return user
+
+
+async def track_with(vwo: Any, user: str) -> str:
+    """Do the same with an async client."""
+    if not await report(vwo, user):
+        return ""
+    say_accepted(user)
+    return user
 
 
 def make_flask() -> Any:
@@ -65,20 +96,22 @@ def make_asgi() -> Any:
     from django.core.handlers.asgi import ASGIHandler
     from django.http import HttpResponse
 
-    clients = vwo_async.per_loop(_load, lambda found: vwo_async.VWOClient(found, **OPTIONS))
+    clients = make_per_loop()
 
     async def view(request: Any, user: str) -> HttpResponse:
-        vwo = await clients.get()
-        if await vwo.track("checkout", user, "signup"):
-            sys.stderr.write(f"accepted {user}\n")
-            sys.stderr.flush()
-        return HttpResponse(user)
+        return HttpResponse(await track_with(await clients.get(), user))
 
     _setup_django(view)
     return ASGIHandler()
 
 
-async def _load() -> vwo_async.Settings:
+def make_per_loop() -> Any:
+    """Return a client for each loop."""
+    return vwo_async.per_loop(_load, lambda found: ASYNC_CLIENT(found, **OPTIONS))
+
+
+async def _load() -> Any:
+    sys.stderr.write("loaded\n")
     return SETTINGS
 
 
@@ -90,7 +123,7 @@ def make_lifespan() -> Any:
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
 
-    vwo = vwo_async.VWOClient(SETTINGS, **OPTIONS)
+    vwo = ASYNC_CLIENT(SETTINGS, **OPTIONS)
 
     @asynccontextmanager
     async def lifespan(app: Any) -> Any:
@@ -98,11 +131,7 @@ def make_lifespan() -> Any:
             yield
 
     async def view(request: Any) -> PlainTextResponse:
-        user = request.path_params["user"]
-        if await vwo.track("checkout", user, "signup"):
-            sys.stderr.write(f"accepted {user}\n")
-            sys.stderr.flush()
-        return PlainTextResponse(user)
+        return PlainTextResponse(await track_with(vwo, request.path_params["user"]))
 
     return Starlette(routes=[Route("/{user}", view)], lifespan=lifespan)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import chosen_product
 import pytest
+from chosen_product import CHOSEN, FME, FULLSTACK
 from database import any_redis
-from own_time import Stopwatch
 from port import find_free_port
-from processes import Traffic, received, running, running_collector, write_settings
-from sample import settings
+from processes import Script, Traffic, Zygote, received, running, running_collector, write_settings
 
 from vwo_async.collector import Collector
 
@@ -25,15 +27,38 @@ if sys.platform == "win32":
 class Scene:
     """A collector, and what a service has to know of it."""
 
-    def __init__(self, collector: Collector, base_url: str, folder: Path) -> None:
+    def __init__(self, collector: Collector, base_url: str, folder: Path, product: str) -> None:
         self.collector = collector
-        self.environment = {"VWO_URL": base_url, "VWO_FILE": write_settings(folder, settings())}
+        self.environment = {
+            "VWO_URL": base_url,
+            "VWO_FILE": write_settings(folder, chosen_product.settings()),
+            "VWO_PRODUCT": product,
+        }
+
+
+def on_both(test: Any) -> Any:
+    """Run a test on both products."""
+    return pytest.mark.parametrize("product", [FULLSTACK, FME])(test)
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    with running_collector(settings()) as (collector, base_url):
-        yield Scene(collector, base_url, tmp_path)
+def product() -> str:
+    """Return the product of a test that says none."""
+    return FULLSTACK
+
+
+@pytest.fixture
+def scene(tmp_path: Path, product: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    monkeypatch.setenv(CHOSEN, product)
+    with running_collector(chosen_product.settings()) as (collector, base_url):
+        yield Scene(collector, base_url, tmp_path, product)
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    found = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +80,24 @@ def check_interrupted(scene: Scene, accepted: set[str]) -> None:
     assert len(set(came)) == len(came) in (len(accepted), len(accepted) + 1)
 
 
+UVICORN = ["-k", "uvicorn.workers.UvicornWorker", "--preload"]
 SERVERS = {
-    "flask": ("service:make_flask()", ["-k", "sync", "-w", "2"]),
-    "flask in threads": ("service:make_flask()", ["-k", "gthread", "--threads", "4", "--preload"]),
-    "django": ("service:make_wsgi()", ["-k", "sync", "-w", "2", "--preload"]),
-    "django asgi": ("service:make_asgi()", ["-k", "uvicorn.workers.UvicornWorker", "--preload"]),
-    "lifespan": ("service:make_lifespan()", ["-k", "uvicorn.workers.UvicornWorker", "--preload"]),
+    "flask": ("flask", FULLSTACK, ["-k", "sync", "-w", "2"]),
+    "flask in threads": ("flask", FME, ["-k", "gthread", "--threads", "4", "--preload"]),
+    "django": ("wsgi", FULLSTACK, ["-k", "sync", "-w", "2", "--preload"]),
+    "django asgi": ("asgi", FULLSTACK, UVICORN),
+    "lifespan": ("lifespan", FULLSTACK, UVICORN),
+    "lifespan of FME": ("lifespan", FME, UVICORN),
 }
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_gunicorn(scene: Scene, name: str) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("app", "product", "options"), SERVERS.values(), ids=SERVERS)
+def test_gunicorn(scene: Scene, app: str, product: str, options: list[str]) -> None:
     """A module-level client serves, loaded before the fork as well, and SIGTERM in traffic loses nothing."""
-    app, options = SERVERS[name]
     port = find_free_port()
-    command = ["-W", "ignore", "-m", "gunicorn", app, "-b", f"127.0.0.1:{port}", *options]
-    with running(command, **scene.environment) as process:
+    command = ["-W", "ignore", "-m", "gunicorn", f"service:make_{app}()", *options]
+    with running([*command, "-b", f"127.0.0.1:{port}"], **scene.environment) as process:
         process.wait_for("Listening at")
         traffic = Traffic(port)
         try:
@@ -82,8 +109,9 @@ def test_gunicorn(scene: Scene, name: str) -> None:
         check(scene, process.accepted)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "solo"])
-def test_celery(scene: Scene, redis_url: str, pool: str) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("pool", "product"), [("prefork", FULLSTACK), ("solo", FME)])
+def test_celery(scene: Scene, redis_url: str, pool: str, product: str) -> None:
     """A worker that is told to stop delivers what its tasks have reported."""
     broker = f"{redis_url.partition('?')[0]}/{1 if pool == 'solo' else 2}"
     environment = {**scene.environment, "BROKER_URL": broker}
@@ -109,6 +137,7 @@ def _send_tasks(broker: str, users: list[str]) -> None:
     app.close()
 
 
+@pytest.mark.slow
 def test_rq(scene: Scene, redis_url: str) -> None:
     """The process of each job delivers what the job has reported, also where the worker is told to stop."""
     from redis import Redis
@@ -127,22 +156,41 @@ def test_rq(scene: Scene, redis_url: str) -> None:
         queue.delete(delete_jobs=True)
 
 
-SCRIPT = """
-import service, os, sys, threading, time
-"""
+@pytest.fixture
+def scripts(zygote: Zygote, scene: Scene) -> Scripts:
+    return Scripts(zygote, scene)
 
 
-def run_script(scene: Scene, body: str, *, number: int | None = None, wait: str = "") -> Any:
-    """Run a script that begins as all here do, send it a signal once it says *wait*; return status and process."""
-    with running(["-W", "error", "-c", SCRIPT + body], **scene.environment) as process:
-        if wait:
-            process.wait_for(wait)
-        return process.end(number), process
+class Scripts:
+    """Scripts that have the service's module, and say what they accept."""
+
+    def __init__(self, zygote: Zygote, scene: Scene) -> None:
+        self._zygote = zygote
+        self._environment = scene.environment
+
+    def running(self, body: str, *arguments: str, head: str = "") -> AbstractContextManager[Script]:
+        """Run a script."""
+        code = f"{head}\nimport service, os, sys, threading, time\n{body}"
+        return self._zygote.running(code, *arguments, **self._environment)
+
+    def run(self, body: str, *, number: int | None = None, wait: str = "") -> tuple[int, set[str]]:
+        """Run a script, send it a signal once it says *wait*; return its status, and what was accepted."""
+        with self.running(body) as script:
+            if wait:
+                script.wait_for(wait)
+            status = script.end(number)
+            assert status in (0, 1, 3, -signal.SIGINT, -signal.SIGTERM), script.text
+            assert status or "Traceback" not in script.text, script.text
+            return status, script.accepted
 
 
-def test_script_ends(scene: Scene) -> None:
+FOR_EVER = "n = 0\nwhile True: service.track(f'u{n}'); n += 1; time.sleep(0.001)"
+
+
+def test_script_of_its_own(scene: Scene) -> None:
     """A script that just ends delivers all, from its threads too, which go on after its last line."""
     body = """
+import service, threading, time
 def work():
     for number in range(50):
         service.track(f"t{number}")
@@ -151,39 +199,40 @@ threading.Thread(target=work).start()
 for number in range(300):
     service.track(f"u{number}")
 """
-    status, process = run_script(scene, body)
-    assert status == 0
-    assert len(process.accepted) == 350
-    check(scene, process.accepted)
+    with running(["-W", "error", "-c", body], **scene.environment) as process:
+        assert process.end(None) == 0, process.text
+        assert len(process.accepted) == 350
+        check(scene, process.accepted)
 
 
-@pytest.mark.parametrize("end", ["raise ValueError", "sys.exit(3)"])
-def test_script_fails(scene: Scene, end: str) -> None:
-    """So does one that ends with an error."""
-    status, process = run_script(scene, f"for n in range(100): service.track(f'u{{n}}')\n{end}")
-    assert status == (3 if "exit" in end else 1)
-    check(scene, process.accepted)
+@on_both
+@pytest.mark.parametrize("end", ["", "raise ValueError", "sys.exit(3)"])
+def test_script_ends(scripts: Scripts, scene: Scene, product: str, end: str) -> None:
+    """So does one that ends with an error, or is told to."""
+    status, accepted = scripts.run(f"for n in range(100): service.track(f'u{{n}}')\n{end}")
+    assert status == (3 if "exit" in end else 1 if end else 0)
+    assert len(accepted) == 100
+    check(scene, accepted)
 
 
-def test_script_is_terminated(scene: Scene) -> None:
+@on_both
+def test_script_is_terminated(scripts: Scripts, scene: Scene, product: str) -> None:
     """SIGTERM ends a script as before, by the signal, but what is pending is delivered first."""
-    body = "n = 0\nwhile True: service.track(f'u{n}'); n += 1; time.sleep(0.001)"
-    status, process = run_script(scene, body, number=signal.SIGTERM, wait=r"accepted u100\b")
+    status, accepted = scripts.run(FOR_EVER, number=signal.SIGTERM, wait=r"accepted u100\b")
     assert status == -signal.SIGTERM
-    check_interrupted(scene, process.accepted)
+    check_interrupted(scene, accepted)
 
 
-def test_script_is_interrupted(scene: Scene) -> None:
+def test_script_is_interrupted(scripts: Scripts, scene: Scene) -> None:
     """So does Ctrl-C, also in the middle of a call."""
-    # On a busy machine the signal comes late: no more than can be delivered by then.
-    body = "n = 0\nwhile True:\n    service.track(f'u{n}')\n    n += 1\n    if n > 2000: time.sleep(0.01)"
-    status, process = run_script(scene, body, number=signal.SIGINT, wait=r"accepted u300\b")
-    assert status == 1
-    check_interrupted(scene, process.accepted)
+    body = "n = 0\nwhile True: service.track(f'u{n}'); n += 1"
+    status, accepted = scripts.run(body, number=signal.SIGINT, wait=r"accepted u300\b")
+    assert status == -signal.SIGINT
+    check_interrupted(scene, accepted)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_own_handler_is_kept(scene: Scene, when: str) -> None:
+def test_own_handler_is_kept(scripts: Scripts, scene: Scene, when: str) -> None:
     """A service's own handler of SIGTERM is called, whether it was set before the client or after."""
     install = """
 import signal, sys
@@ -193,33 +242,87 @@ def ended(number, frame):
     sys.exit(7)
 before = signal.signal(signal.SIGTERM, ended)
 """
-    loop = "n = 0\nwhile True: service.track(f'u{n}'); n += 1; time.sleep(0.001)"
-    code = install + SCRIPT + loop if when == "before" else SCRIPT + install + loop
-    with running(["-c", code], **scene.environment) as process:
-        process.wait_for(r"accepted u50\b")
-        assert process.end() == 7
-        assert process.text.count("own handler") == 1
-        check_interrupted(scene, process.accepted)
+    head, body = (install, "") if when == "before" else ("", install)
+    with scripts.running(f"{body}\n{FOR_EVER}", head=head) as script:
+        script.wait_for(r"accepted u50\b")
+        assert script.end() == 7
+        assert script.text.count("own handler") == 1
+        check_interrupted(scene, script.accepted)
 
 
-def test_fork(scene: Scene) -> None:
-    """After a fork, the parent sends what it accepted and the child what it did, each once."""
-    body = """
+QUIET = """
 import warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of a fork beside threads
-for number in range(50): service.track(f"p{number}")
+"""
+
+
+@on_both
+def test_fork(scripts: Scripts, scene: Scene, product: str) -> None:
+    """After a fork, the parent sends what it accepted and the child what it did, each once."""
+    body = f"""{QUIET}
+for number in range(50): service.track(f"p{{number}}")
 pid = os.fork()
-for number in range(50): service.track(f"{'q' if pid else 'c'}{number}")
+for number in range(50): service.track(f"{{'q' if pid else 'c'}}{{number}}")
 assert service.client.statistics().accepted == (100 if pid else 50)
 if pid: assert os.waitpid(pid, 0)[1] == 0
 """
-    status, process = run_script(scene, body)
-    assert status == 0, process.text
-    assert len(process.accepted) == 150
-    check(scene, process.accepted)
+    status, accepted = scripts.run(body)
+    assert status == 0
+    assert len(accepted) == 150
+    check(scene, accepted)
 
 
-def test_multiprocessing(scene: Scene) -> None:
+def test_fork_while_the_clients_thread_imports(
+    scripts: Scripts, scene: Scene, tmp_path: Path
+) -> None:
+    """A fork waits until the client's thread holds nothing, such as a module that it imports: a child would never get it."""
+    (tmp_path / "slowly.py").write_text("import time; time.sleep(0.4)")
+    body = f"""{QUIET}
+sys.path.append({str(tmp_path)!r})
+begun = threading.Event()
+def ask(user):
+    begun.set()
+    import slowly
+    return True
+asking = service.make_client(consent=ask)
+thread = threading.Thread(target=service.report, args=(asking, "p"))
+thread.start(); begun.wait(); sys.stderr.write("accepted p\\n")
+pid = os.fork()
+if not pid:
+    import slowly
+    service.track("c")
+else:
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+    status, accepted = scripts.run(body)
+    assert status == 0
+    assert accepted == {"p", "c"}
+    check(scene, accepted)
+
+
+def test_forks_in_traffic(scripts: Scripts, scene: Scene) -> None:
+    """However often and whenever a process with traffic forks, in any of its threads, nothing is lost or sent twice."""
+    body = f"""{QUIET}
+def fork(name):
+    for number in range(4):
+        pid = os.fork()
+        if not pid:
+            service.track(f"c{{name}}-{{number}}")
+            service.client.close()
+            os._exit(0)
+        service.track(f"p{{name}}-{{number}}")
+        assert os.waitpid(pid, 0)[1] == 0
+threads = [threading.Thread(target=fork, args=(name,)) for name in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    status, accepted = scripts.run(body)
+    assert status == 0
+    assert len(accepted) == 24
+    check(scene, accepted)
+
+
+def test_multiprocessing(scripts: Scripts, scene: Scene) -> None:
     """A process of `multiprocessing`, which ends without its `atexit`, delivers all the same."""
     body = """
 import multiprocessing
@@ -228,115 +331,159 @@ def work():
 child = multiprocessing.get_context("fork").Process(target=work)
 child.start(); child.join(); assert child.exitcode == 0
 """
-    status, process = run_script(scene, body)
-    assert status == 0, process.text
-    assert len(process.accepted) == 20
-    check(scene, process.accepted)
+    status, accepted = scripts.run(body)
+    assert status == 0
+    assert len(accepted) == 20
+    check(scene, accepted)
 
 
-def test_exit_while_vwo_hangs(scene: Scene) -> None:
+@on_both
+def test_exit_while_vwo_hangs(scripts: Scripts, product: str) -> None:
     """The end of a process takes no longer than it may, whatever hangs, and one line says what is lost."""
     body = """
 import logging, socket
 logging.basicConfig()
 listener = socket.create_server(("127.0.0.1", 0))
 url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-client = service.vwo_async.sync.VWOClient(service.SETTINGS, base_url=url, close_timeout_s=0.5)
-for number in range(10): assert client.track("checkout", f"u{number}", "signup")
+client = service.make_client(base_url=url, close_timeout_s=0.3)
+for number in range(10): assert service.report(client, f"u{number}")
 sys.stderr.write("ending\\n")
+sys.exit(3)
 """
-    with running(["-c", SCRIPT + body], **scene.environment) as process:
-        process.wait_for("ending")
-        watch = Stopwatch()
-        assert process.end(None) == 0
-        assert watch.read_s() < 4
-        assert len(re.findall("10 events lost", process.text)) == 1
+    with scripts.running(body) as script:
+        script.wait_for("ending")
+        begun = time.monotonic()
+        assert script.end(None) == 3
+        assert time.monotonic() - begun < 4
+        assert len(re.findall("10 events lost", script.text)) == 1, script.text
 
 
-def test_exit_while_a_callback_hangs(scene: Scene) -> None:
+def test_exit_while_a_callback_hangs(scripts: Scripts) -> None:
     """A function of the service that blocks the client's thread for ever does not hold the end of the process."""
     body = """
 import logging
 logging.basicConfig()
 def hang(*_): time.sleep(3600)
-client = service.vwo_async.sync.VWOClient(
-    service.SETTINGS, on_settings_change=hang, consent=lambda user: user != "bad" or hang(),
-    **{**service.OPTIONS, "close_timeout_s": 0.3})
-client.track("checkout", "u1", "signup", wait=True)
-threading.Thread(target=client.track, args=("checkout", "bad", "signup"), daemon=True).start()
+client = service.make_client(close_timeout_s=0.3, consent=lambda user: user != "bad" or hang())
+service.report(client, "u1", wait=True)
+threading.Thread(target=service.report, args=(client, "bad"), daemon=True).start()
 time.sleep(0.1)
 sys.stderr.write("ending\\n")
 """
-    with running(["-c", SCRIPT + body], **scene.environment) as process:
-        process.wait_for("ending")
-        watch = Stopwatch()
-        assert process.end(None) == 0
-        assert watch.read_s() < 4
-        assert "did not close in time" in process.text
+    with scripts.running(body) as script:
+        script.wait_for("ending")
+        begun = time.monotonic()
+        assert script.end(None) == 0
+        assert time.monotonic() - begun < 4
+        assert "did not close in time" in script.text
 
 
-def test_lambda(scene: Scene) -> None:
-    """`asyncio.run` for each call: one client for each loop, closed with it; settings are loaded once."""
+@on_both
+def test_lambda(scripts: Scripts, scene: Scene, product: str) -> None:
+    """`asyncio.run` for each call: one client for each loop, closed with it; settings are loaded once.
+
+    Closed by the call or by the end of the loop: what is on its way then arrives once.
+    """
     body = """
 import asyncio
-loads = []
-async def load():
-    loads.append(1)
-    return service.SETTINGS
-clients = service.vwo_async.per_loop(load, lambda found: service.vwo_async.VWOClient(found, **service.OPTIONS))
+clients = service.make_per_loop()
 async def handle(number):
     client = await clients.get()
-    assert await client.track("checkout", f"u{number}", "signup")
-    sys.stderr.write(f"accepted u{number}\\n")
-    if number: await clients.aclose()
-for number in range(5): asyncio.run(handle(number))
-assert loads == [1]
+    for part in range(10):
+        assert await service.track_with(client, f"u{number}-{part}")
+        if part % 3 == 0: await asyncio.sleep(0.001)
+    if number % 2: await clients.aclose()
+for number in range(6): asyncio.run(handle(number))
 """
-    status, process = run_script(scene, body)
-    assert status == 0, process.text
-    came = received(scene.collector)
-    # A request that is on its way when the loop ends is repeated, and counts once.
-    assert len(set(came)) == len(process.accepted) == 5
+    with scripts.running(body) as script:
+        assert script.end(None) == 0, script.text
+        assert script.text.count("loaded") == 1
+        assert len(script.accepted) == 60
+        check(scene, script.accepted)
 
 
-def test_notebook(scene: Scene) -> None:
+def test_a_loop_that_ends_while_vwo_hangs(scripts: Scripts) -> None:
+    """The end of a loop takes no longer than closing may, and one line says what is lost."""
+    body = """
+import asyncio, logging, socket
+logging.basicConfig()
+listener = socket.create_server(("127.0.0.1", 0))
+service.OPTIONS.update(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", close_timeout_s=0.6)
+clients = service.make_per_loop()
+async def handle():
+    client = await clients.get()
+    for number in range(10): assert await service.report(client, f"u{number}")
+    await asyncio.sleep(0.05)
+begun = time.monotonic()
+asyncio.run(handle())
+assert 0.4 < time.monotonic() - begun < 4
+"""
+    with scripts.running(body) as script:
+        assert script.end(None) == 0, script.text
+        assert len(re.findall("10 events lost", script.text)) == 1, script.text
+
+
+@on_both
+def test_an_async_client_is_never_closed(scripts: Scripts, product: str) -> None:
+    """Where a client is forgotten, with its loop or at the end of the interpreter, one line says what it held."""
+    body = """
+import asyncio, logging
+logging.basicConfig()
+service.OPTIONS.update(base_url="http://127.0.0.1:9")
+async def use():
+    client = service.ASYNC_CLIENT(service.SETTINGS, **service.OPTIONS)
+    for number in range(10): assert await service.report(client, f"u{number}")
+    return client
+warnings = __import__("warnings"); warnings.simplefilter("ignore", ResourceWarning)
+kept = asyncio.run(use())
+sys.stderr.write("ending\\n")
+sys.exit(3)
+"""
+    with scripts.running(body) as script:
+        assert script.end(None) == 3, script.text
+        warning = "WARNING:vwo_async:a client was not closed: 10 events were pending and are lost"
+        assert script.text.partition("ending")[2].count(warning) == 1, script.text
+
+
+def test_notebook(scripts: Scripts, scene: Scene) -> None:
     """Where a loop runs already, as in a notebook, calls work: those that wait hold the cell."""
     body = """
 import asyncio
 async def cell():
     for number in range(10): service.track(f"u{number}")
-    assert service.client.track("checkout", "w", "signup", wait=True)
+    assert service.report(service.client, "w", wait=True)
     sys.stderr.write("accepted w\\n")
     assert service.client.flush_events()
 asyncio.run(cell())
 """
-    status, process = run_script(scene, body)
-    assert status == 0, process.text
-    check(scene, process.accepted)
+    status, accepted = scripts.run(body)
+    assert status == 0
+    check(scene, accepted)
 
 
-def test_os_exit(scene: Scene) -> None:
+def test_os_exit(scripts: Scripts, scene: Scene) -> None:
     """Before an `os._exit`, which ends a process without a word, `flush_events` delivers."""
     body = "for n in range(20): service.track(f'u{n}')\nassert service.client.flush_events()\nos._exit(0)"
-    status, process = run_script(scene, body)
+    status, accepted = scripts.run(body)
     assert status == 0
-    check(scene, process.accepted)
+    check(scene, accepted)
 
 
-def test_an_outbox_survives_a_kill(scene: Scene, tmp_path: Path) -> None:
+@on_both
+def test_an_outbox_survives_a_kill(
+    scripts: Scripts, scene: Scene, tmp_path: Path, product: str
+) -> None:
     """With an outbox, the next process delivers what one that was killed has accepted."""
     body = f"""
-import logging; logging.basicConfig()
-client = service.vwo_async.sync.VWOClient(
-    service.SETTINGS, base_url=sys.argv[1], outbox={str(tmp_path / "vwo.db")!r}, close_timeout_s=8)
-for n in range(int(sys.argv[2])): assert client.track("checkout", f"u{{n}}", "signup")
+client = service.make_client(
+    base_url=sys.argv[1], outbox={str(tmp_path / "vwo.db")!r}, close_timeout_s=8)
+for n in range(int(sys.argv[2])): assert service.report(client, f"u{{n}}")
 if sys.argv[2] != "0": os.kill(os.getpid(), 9)
 assert client.flush_events()
 """
     down = f"http://127.0.0.1:{find_free_port()}"
-    with running(["-c", SCRIPT + body, down, "10"], **scene.environment) as process:
-        assert process.end(None) == -signal.SIGKILL
-    up = scene.environment["VWO_URL"]
-    with running(["-c", SCRIPT + body, up, "0"], **scene.environment) as process:
-        assert process.end(None) == 0, process.text
+    with scripts.running(body, down, "10") as script:
+        assert script.end(None) == -signal.SIGKILL
+    with scripts.running(body, scene.environment["VWO_URL"], "0") as script:
+        assert script.end(None) == 0, script.text
     assert len(set(received(scene.collector))) == 10

@@ -122,7 +122,8 @@ def test_recipe(page: str, vwo_collector: Collector) -> None:
     assert not vwo_collector.refused
 
 
-@pytest.mark.parametrize("name", ["django_shop", "lambda_function"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["celery_tasks", "django_shop", "lambda_function"])
 def test_example(name: str) -> None:
     """The example runs with one command, and what it reports arrives."""
     path = RECIPES.parents[1] / "examples" / f"{name}.py"

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, assert_type
 
 import vwo_async
+import vwo_async.sync
 from vwo_async import (
     AliasResult,
     CampaignDecision,
@@ -325,3 +326,58 @@ async def flags_of_a_user(client: FMEClient, flag: Flag) -> None:
     FMESettingsSource(1, "k", poll_interval_s="file", brand="wingify")
     FMESettingsSource(1, "k", poll_interval_s="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     FMEClient(client.settings, brand="other")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def without_a_loop(found: Settings, fme: FMESettings) -> None:
+    """The synchronous clients return what the async ones are awaited for."""
+    assert_type(vwo_async.sync.fetch_settings(1, "key"), Settings)
+    assert_type(vwo_async.sync.fetch_fme_settings(1, "key"), FMESettings)
+    assert_type(vwo_async.sync.load_settings(SettingsSource(1, "key")), Settings)
+    assert_type(vwo_async.sync.load_settings(FMESettingsSource(1, "key")), FMESettings)
+    with vwo_async.sync.VWOClient(found, strict=True) as client:
+        assert_type(client, vwo_async.sync.VWOClient)
+        assert_type(client.settings, Settings)
+        assert_type(client.activate("checkout", "u1"), str | None)
+        assert_type(client.is_feature_enabled("search", "u1"), bool)
+        result = client.track("checkout", "u1", "purchase", revenue_value=9.9, wait=True)
+        assert_type(result, TrackResult)
+        assert_type(client.wait_for(result.delivery, timeout_s=1.0), vwo_async.Outcome | None)
+        assert_type(client.push("plan", "pro", "u1"), bool)
+        assert_type(client.explain("checkout", "u1"), Explanation)
+        assert_type(client.flush_events(), vwo_async.FlushReport)
+        user = client.for_user("u1", user_agent="agent/1.0")
+        assert_type(user, vwo_async.sync.UserHandle)
+        assert_type(user.track("checkout", "purchase"), TrackResult)
+        assert_type(user.push({"plan": "pro"}), bool)
+        client.track("checkout", 5, "purchase")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        client.track("checkout", "u1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        user.activate("checkout", "u1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(client.close(timeout_s=1.0), CloseReport)
+    vwo_async.sync.VWOClient(found, strict=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def flags_without_a_loop(found: FMESettings) -> None:
+    """The same of FME."""
+    client = vwo_async.sync.FMEClient(found, is_aliasing_enabled=True).open()
+    assert_type(client, vwo_async.sync.FMEClient)
+    assert_type(client.get_flag("search", {"id": "u1"}), Flag)
+    assert_type(client.get_flags("u1"), Mapping[str, Flag])
+    assert_type(client.track_event("purchase", "u1", {"revenue": 9}), TrackResult)
+    assert_type(client.set_attribute("plan", "pro", "u1"), bool)
+    assert_type(client.set_alias("u1", "u2"), AliasResult)
+    user = client.for_user("u1")
+    assert_type(user, vwo_async.sync.FMEUserHandle)
+    assert_type(user.get_flag("search"), Flag)
+    user.track_event("purchase", 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def per_loop(found: Settings) -> None:
+    """A client for each loop is one of the class that is made."""
+
+    async def load() -> Settings:
+        return found
+
+    clients = vwo_async.per_loop(load, VWOClient)
+    assert_type(clients, vwo_async.PerLoop[VWOClient])
+    assert_type(await clients.get(), VWOClient)
+    assert_type(await clients.aclose(timeout_s=1.0), None)

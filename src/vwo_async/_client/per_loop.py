@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -13,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from .._error import VWOError
 from .._log import log_warning
 from .base_client import Client, engine_of
+from .reporter import LOOP_END_SHARE
 
 ClientT = TypeVar("ClientT", bound=Client[Any])
 SettingsT = TypeVar("SettingsT")
@@ -25,10 +27,10 @@ class PerLoop(Generic[ClientT]):
     """Gives each event loop a client of its own, with settings that all of them share; made by `per_loop`.
 
     The client is closed with its loop, so that what is pending is delivered: as `asyncio.run`,
-    `asyncio.Runner` and the runners of test tools end a loop. They cancel what runs in it first, and a request
-    that is on its way may be repeated for that; `aclose` at the end of the work avoids it. A loop that ends
-    in another way, or is just forgotten, loses what is pending, and the log says how much. Nothing is
-    remembered of a loop that is gone.
+    `asyncio.Runner` and the runners of test tools end a loop. They cancel what runs in it first; a request that
+    is on its way is finished all the same, within half of ``close_timeout_s``, and the rest is delivered in the
+    other half. A loop that ends in another way, or is just forgotten, loses what is pending, and the log says
+    how much. Nothing is remembered of a loop that is gone.
     """
 
     def __init__(
@@ -117,7 +119,15 @@ async def _close_with_loop(client: Client[Any]) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await client.aclose()
+        # Requests that were on their way have had the other part of the time.
+        limit_s = engine_of(client).options.close_timeout_s * (1 - LOOP_END_SHARE)
+        before = sys.get_asyncgen_hooks()
+        # The loop would warn of each generator that begins now; those of requests are closed by them.
+        sys.set_asyncgen_hooks(firstiter=None)
+        try:
+            await client.aclose(timeout_s=limit_s)
+        finally:
+            sys.set_asyncgen_hooks(*before)
 
 
 def _hold(client: object, closer: object) -> None:

@@ -41,6 +41,8 @@ from .options import Options
 
 # What closing may take beyond its deadline to bring kept events to rest.
 CLOSE_GRACE_S = 0.4
+# Of the time for closing, how much requests on their way have where the loop ends before the client is closed.
+LOOP_END_SHARE = 0.5
 # Events of an earlier process take up no more of the queue than this: what is new needs room as well.
 RESTORED_SHARE = 4
 
@@ -103,6 +105,7 @@ class Reporter:
             self.queue,
             transport,
             workers=options.workers,
+            grace_s=options.close_timeout_s * LOOP_END_SHARE,
             on_ended=self._on_ended,
             on_halted=self._delivery_wait.end_all,
         )

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import Context
 from functools import partial
 
 from .._cancellation import PROCESS_ENDS, is_failure
@@ -19,6 +18,7 @@ from .queue import Queue
 from .transport.closing import close_transport, end_tasks
 from .transport.fault import describe_fault
 from .transport.protocol import Transport
+from .worker_task import WorkerTask, ends_with_loop, sending
 
 LOG_INTERVAL_S = 60.0
 # The pause before a worker that ended is replaced, so that an error that repeats does not spin.
@@ -44,6 +44,7 @@ class Sender:
         queue: What to send.
         transport: How.
         workers: How many requests may be on their way, not counting those that are stuck.
+        grace_s: How long a request that is on its way may hold a loop that ends without `stop`.
         on_ended: Called with the events of each request, or of each part of one, that ended.
         on_halted: Called after each request by which VWO is known to be down or to refuse the account.
         clock: Monotonic seconds.
@@ -59,6 +60,7 @@ class Sender:
         transport: Transport,
         *,
         workers: int,
+        grace_s: float = 0.0,
         on_ended: Callable[[Sequence[Event]], object] | None = None,
         on_halted: Callable[[], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -67,6 +69,7 @@ class Sender:
         self._queue = queue
         self._transport = transport
         self._size = workers
+        self._grace_s = grace_s
         queue.most_stuck = workers * (STUCK_FACTOR - 1)
         # Of requests that are stuck, the longest first, their time-outs and when these may end them.
         self._stuck: dict[Batch, tuple[asyncio.Timeout, float]] = {}
@@ -75,7 +78,7 @@ class Sender:
         self._on_halted = on_halted
         self._clock = clock
         self._wall_clock = wall_clock
-        self._workers: set[asyncio.Task[None]] = set()
+        self._workers: set[WorkerTask] = set()
         self._is_stopped = False
         self._idle: deque[asyncio.Future[None]] = deque()
         # Whether an idle worker already waits for the moment at which the waiting events leave.
@@ -88,10 +91,7 @@ class Sender:
     def start(self) -> None:
         """Start the workers in the running loop."""
         while len(self._workers) < self._wanted:
-            # Not in the context of a caller: it would live for as long as the client.
-            worker = asyncio.get_running_loop().create_task(
-                self._work(), name="vwo_async sender", context=Context()
-            )
+            worker = WorkerTask(self._work(), asyncio.get_running_loop(), self._grace_s)
             self._workers.add(worker)
             worker.add_done_callback(self._note_end)
 
@@ -100,7 +100,7 @@ class Sender:
         """How many workers there should be."""
         return min(self._size + self._queue.stuck, self._size * STUCK_FACTOR)
 
-    def _note_end(self, worker: asyncio.Task[None]) -> None:
+    def _note_end(self, worker: WorkerTask) -> None:
         """Let the next use of the sender find that a worker has ended, and replace it.
 
         Not before: a loop that ends cancels all its tasks, and must find no new ones.
@@ -152,6 +152,8 @@ class Sender:
                     raise
                 self._restarts.add(f"{type(error).__name__} ended it")
                 await asyncio.sleep(RESTART_S)
+            if ends_with_loop():
+                return
         # It stood in for a request that was stuck, which has ended. Another goes on with what waits.
         if (worker := asyncio.current_task()) is not None:
             self._workers.discard(worker)
@@ -171,7 +173,8 @@ class Sender:
             self._wake()
         answer = Answer(failure=Failure.UNKNOWN)
         try:
-            answer = await self._send_in_time(batch)
+            with sending():
+                answer = await self._send_in_time(batch)
         finally:
             # However it ends, the batch is accounted for.
             ended = self._queue.settle(batch, answer, self._clock(), self._wall_clock())
@@ -277,7 +280,8 @@ class Sender:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            log_error("the transport raised %s", type(error).__name__)
+            if not ends_with_loop():
+                log_error("the transport raised %s", type(error).__name__)
             return Answer(failure=Failure.UNKNOWN)
         if not isinstance(answer, Answer):
             log_error("the transport returned no Answer")
@@ -300,7 +304,7 @@ class Sender:
 
     def _report(self, answer: Answer) -> None:
         """Log a failed request, at most once a minute."""
-        if answer.status is not None and answer.status < 300:
+        if (answer.status is not None and answer.status < 300) or ends_with_loop():
             return
         now = self._clock()
         if now >= self._quiet_until:

@@ -35,7 +35,10 @@ def in_loop(method: AsyncMethod[TargetT, P, R]) -> SyncMethod[P, R]:
 
     @wraps(method)
     def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = _run(self, method, args, kwargs)
+        asked = _Call(method, args, kwargs)
+        # Tools that report errors show the locals of each frame, and among these are users and keys.
+        del args, kwargs
+        result: R = self.run(asked)
         return result
 
     return cast("SyncMethod[P, R]", call)
@@ -50,9 +53,11 @@ def in_caller(method: AsyncMethod[TargetT, P, R]) -> SyncMethod[P, R]:
     @wraps(method)
     def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
         wait = kwargs.get("wait")
+        asked = _Call(method, args, kwargs)
+        del args, kwargs
         target = self.find_caller_target() if wait is None or wait is False else None
         if target is not None:
-            coroutine = method(target, *args, **kwargs)
+            coroutine = asked(target)
             try:
                 coroutine.send(None)
             except StopIteration as done:
@@ -63,13 +68,25 @@ def in_caller(method: AsyncMethod[TargetT, P, R]) -> SyncMethod[P, R]:
             else:
                 # It would wait, and has done nothing yet.
                 coroutine.close()
-        result: R = _run(self, method, args, kwargs)
+        result: R = self.run(asked)
         return result
 
     return cast("SyncMethod[P, R]", call)
 
 
-def _run(
-    runner: Runner, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    return runner.run(lambda target: method(target, *args, **kwargs))
+class _Call:
+    """A call of an async method, which shows nobody its arguments."""
+
+    __slots__ = ("_args", "_kwargs", "_method")
+
+    def __init__(
+        self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._method = method
+        self._args = args
+        self._kwargs = kwargs
+
+    def __call__(self, target: Any) -> Coroutine[Any, Any, Any]:
+        """Return the coroutine of the method of *target*."""
+        coroutine: Coroutine[Any, Any, Any] = self._method(target, *self._args, **self._kwargs)
+        return coroutine

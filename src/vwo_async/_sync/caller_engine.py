@@ -97,6 +97,7 @@ class _CallerReporter(Reporter):
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
+        self.queue = inbox.queue
         self.sender = self  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # it has the one method that is asked for
 
     def put(self, events: Sequence[Event]) -> Sequence[Event]:

@@ -17,6 +17,7 @@ from .._log import log_warning
 from .._result import CloseReport, Delivery, Outcome, Statistics
 from . import process_exit
 from .blocking import in_loop
+from .loop_thread import import_ahead, is_loop_of_others_running
 from .open_client import OpenClient
 from .renewal import renew_options
 
@@ -48,6 +49,8 @@ class SyncClient(Generic[ClientT]):
         # For each process its own: another thread of the parent may have held it when this one was forked.
         self._locks: dict[int, threading.RLock] = {}
         self._has_warned = False
+        # Here, since services make their clients before they have threads.
+        import_ahead()
         process_exit.prepare()
 
     # Life
@@ -108,7 +111,8 @@ class SyncClient(Generic[ClientT]):
                 return opened
             if self._is_closed:
                 raise ClosedError("the client is closed")
-            if opened is not None:
+            if not engine_of(self._client).is_usable_here:
+                # It was open in a parent process, or another thread was opening it there.
                 self._client = self._renew()
             return self._open()
 
@@ -143,7 +147,7 @@ class SyncClient(Generic[ClientT]):
     def run(self, make: Callable[[ClientT], Coroutine[Any, Any, ResultT]]) -> ResultT:
         """Run in the client's loop what *make* returns for the async client, and wait for it."""
         opened = self._ensure_open()
-        if not self._has_warned and asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented, and never raises
+        if not self._has_warned and is_loop_of_others_running():
             self._has_warned = True
             log_warning(
                 "a synchronous client is used where an event loop runs, which stands still while a call waits:"

@@ -30,11 +30,14 @@ class Inbox:
     Args:
         reporter: Owns the queue.
         thread: Has the loop of the queue.
+
+    Attributes:
+        queue: The queue.
     """
 
     def __init__(self, reporter: Reporter, thread: LoopThread) -> None:
         self._reporter = reporter
-        self._queue = reporter.queue
+        self.queue = reporter.queue
         self._thread = thread
         self._waiting: deque[Event] = deque()
         self._asked_until = 0.0
@@ -48,7 +51,7 @@ class Inbox:
 
     def has_room(self) -> bool:
         """Tell whether an event may be put, however many other threads ask at the same time."""
-        waiting, queue = len(self._waiting), self._queue
+        waiting, queue = len(self._waiting), self.queue
         return (
             not self._is_closed
             and waiting < MAX_WAITING
@@ -92,7 +95,7 @@ class Inbox:
             if sender is None or sender.is_closed:
                 self._drop(event, "closed")
             elif not sender.put_one(event, now):
-                self._queue.refused -= 1
+                self.queue.refused -= 1
                 self._drop(event, "overflow")
 
     def close(self) -> int:
@@ -104,6 +107,6 @@ class Inbox:
 
     def _drop(self, event: Event, reason: str) -> None:
         """Keep the books right about an event that was accepted here and finds no place on the queue."""
-        self._queue.accepted += 1
-        self._queue.dropped[reason] += 1
+        self.queue.accepted += 1
+        self.queue.dropped[reason] += 1
         event.settle(Outcome(DeliveryStatus.DROPPED, reason))

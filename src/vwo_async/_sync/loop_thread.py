@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from .._error import ClosedError, WrongLoopError
+from .._fork import HOLD_S, hold_at_forks
 from .._log import log_error
 
 ResultT = TypeVar("ResultT")
 
 # How long the tasks that are left when the loop ends may take over being cancelled.
 END_S = 0.2
+# What sending and fetching import where they first need it, in this thread and in those that work for it.
+IMPORTED_LATE = ("anyio._backends._asyncio", "certifi", "encodings.idna", "httpcore", "httpx")
+
+
+def is_loop_of_others_running() -> bool:
+    """Tell whether a loop runs here that is not one of this module.
+
+    Where gevent stands in for threads, one of these runs wherever it is asked for.
+    """
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - documented, and never raises
+    return loop is not None and not isinstance(loop, _Loop)
+
+
+def import_ahead() -> None:
+    """Import what loops and callers need later.
+
+    A fork while one thread imports leaves the child with a module that nobody there can import.
+    """
+    for name in IMPORTED_LATE:
+        importlib.import_module(name)
 
 
 class LoopThread:
@@ -28,11 +51,13 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
+        import_ahead()
         self.loop: asyncio.AbstractEventLoop = _Loop()
         self._calls: set[Future[Any]] = set()
         self._is_over = False
         self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="vwo_async sync", daemon=True)
+        hold_at_forks(self)
         self._thread.start()
 
     def submit(self, coroutine: Coroutine[Any, Any, ResultT]) -> Future[ResultT]:
@@ -81,6 +106,20 @@ class LoopThread:
         """Call *function* in the loop; nothing happens where that has ended."""
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(function)
+
+    def hold(self, ends_at: float) -> Callable[[], object] | None:
+        """Have the loop stand still between two callbacks; see `hold_at_forks`."""
+        if not self._thread.is_alive() or threading.get_ident() == self._thread.ident:
+            return None
+        stands, may_go = threading.Event(), threading.Event()
+
+        def stand() -> None:
+            stands.set()
+            may_go.wait(HOLD_S)
+
+        self.call_soon(stand)
+        stands.wait(max(ends_at - time.monotonic(), 0.0))
+        return may_go.set
 
     def stop(self, timeout_s: float) -> bool:
         """End the loop and its tasks; tell whether the thread has ended in time."""

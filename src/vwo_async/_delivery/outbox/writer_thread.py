@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
+from ..._fork import hold_at_forks
 from ..._log import log_error
 
 Work = Callable[[], Any]
@@ -52,6 +53,9 @@ class WriterThread:
         self._is_stopping = False
         self._steps_turn = False
         self._tick_at = time.monotonic() + interval_s
+        # Held while it works.
+        self._work_lock = threading.Lock()
+        hold_at_forks(self)
         self._thread = threading.Thread(target=self._run, name="vwo_async outbox", daemon=True)
         self._thread.start()
 
@@ -82,6 +86,13 @@ class WriterThread:
         await asyncio.shield(self._stopped)
         while self._thread.is_alive():  # noqa: ASYNC110 - it has answered already, and ends at once
             await asyncio.sleep(0.001)
+
+    def hold(self, ends_at: float) -> Callable[[], object] | None:
+        """Have the thread stand still between two pieces of work; see `hold_at_forks`."""
+        if not self._thread.is_alive() or threading.get_ident() == self._thread.ident:
+            return None
+        is_held = self._work_lock.acquire(timeout=max(ends_at - time.monotonic(), 0.0))
+        return self._work_lock.release if is_held else None
 
     @property
     def has_steps(self) -> bool:
@@ -116,8 +127,14 @@ class WriterThread:
     def _run_round(self) -> None:
         if time.monotonic() >= self._tick_at:
             self._tick_at = time.monotonic() + self._interval_s
-            self._tick()
+            with self._work_lock:
+                self._tick()
         job = self._next_urgent()
+        with self._work_lock:
+            self._work_on(job)
+
+    def _work_on(self, job: _Job | None) -> None:
+        """Do *job*, or where there is none, a bit of what can wait."""
         if job is not None:
             self._do(job)
         elif self._steps and (self._steps_turn or not self._idle):

@@ -50,7 +50,12 @@ class Wire:
 
     async def connect_tcp(self, *args: Any, **options: Any) -> _Stream:
         """Return a connection to a host and port."""
-        return _Stream(await self._backend.connect_tcp(*args, **options), self, self._core)
+        try:
+            stream = await self._backend.connect_tcp(*args, **options)
+        except ValueError:
+            # The end of the loop has cancelled the attempts of anyio, which is left with no error to raise.
+            raise self._core.ConnectError("cancelled") from None
+        return _Stream(stream, self, self._core)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

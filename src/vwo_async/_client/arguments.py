@@ -135,6 +135,27 @@ def read_meta_data(value: Any) -> Mapping[str, Any] | None:
     return None if value is None else copy_mapping(value, "meta_data")
 
 
+# Of room
+
+
+def read_room(
+    events: object, timeout_s: object, default_s: float | None
+) -> tuple[int, float | None]:
+    """Return for how many events room is wanted, and how long it is waited for.
+
+    Raises:
+        InvalidInputError: One of them cannot be used.
+    """
+    number, limit_s = to_plain(events), to_plain(timeout_s)
+    if type(number) is not int or number < 1:
+        raise InvalidInputError("events must be a whole number, 1 or more")
+    if limit_s is None:
+        return number, default_s
+    if type(limit_s) not in (int, float) or not limit_s >= 0:
+        raise InvalidInputError("timeout_s must be a number of seconds, 0 or more")
+    return number, limit_s
+
+
 # Of track
 
 

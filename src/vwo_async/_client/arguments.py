@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import isfinite
@@ -15,6 +16,7 @@ from .._error import InvalidInputError
 from .._plain import copy_mapping, is_kind, is_plain, read_fields, read_foreign, to_plain
 from .._user import User, read_text
 from .call_options import TrackOptions
+from .event_time import read_time
 from .options import GoalType, Options, read_goal_type
 
 MAX_CAMPAIGN_KEYS = 1000
@@ -72,6 +74,7 @@ class TrackCall(NamedTuple):
         meta_data: Stored with the decision, in place of what is stored; None to leave that as it is.
         tracks_returning_user: Whether conversions that the storage knows are reported again.
         waits: Whether the call awaits delivery.
+        at_s: When, in seconds since the epoch; None for now.
     """
 
     user: User
@@ -84,6 +87,7 @@ class TrackCall(NamedTuple):
     meta_data: Mapping[str, Any] | None
     tracks_returning_user: bool
     waits: bool
+    at_s: float | None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -195,6 +199,7 @@ def read_track_call(
         meta_data=read_meta_data(given.get("meta_data")),
         given_record=read_record(given.get("user_storage_data")),
         waits=waits,
+        at_s=read_time(given.get("at"), time.time),
     )
 
 

@@ -131,9 +131,8 @@ class Client(Generic[EngineT]):
     async def room(self, events: int = 1, *, timeout_s: float | None = None) -> bool:
         """Wait until the queue has room, as a job does that reports faster than VWO takes it.
 
-        Whoever came first goes on first. A tenth of the queue is left to calls that do not wait for room, so
-        that a job takes none of a web service's; it is also what makes up for calls that await a storage
-        between this and their event.
+        Whoever came first goes on first, and the room is held for his task until it asks again or ends. A
+        tenth of the queue is left to calls that do not ask, so that a job takes none of a web service's.
 
         Args:
             events: For how many; for more than the queue holds, it waits until there is none on it.

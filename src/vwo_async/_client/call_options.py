@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from .._user import Variables
+from .event_time import EventTime
 from .options import GoalType
 
 
@@ -92,8 +93,10 @@ class TrackOptions(ActivateOptions, total=False):
         revenue_value: For a revenue goal: int, float, Decimal, or a text that spells a number, such as ``49.90``.
         goal_type_to_track: Only goals of this type.
         event_properties: On the event architecture, sent with the event.
+        at: When it happened, if not now.
     """
 
     revenue_value: Any
     goal_type_to_track: GoalType | str | None
     event_properties: Mapping[str, Any] | None
+    at: EventTime | None

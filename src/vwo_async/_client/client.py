@@ -42,6 +42,7 @@ from .decide import (
     report_now,
 )
 from .engine import Engine
+from .event_time import EventTime
 from .options import GoalType, LaunchOptions, read_options
 from .push import push_tags, read_tags
 from .track import await_delivery, find_quick, track_conversions, track_now, track_quickly
@@ -371,6 +372,7 @@ class VWOClient(Client[Engine]):
         event_properties: Mapping[str, Any] | None = None,
         user_agent: str | None = None,
         user_ip_address: str | None = None,
+        at: EventTime | None = None,
         wait: bool | None = None,
     ) -> TrackResult:
         """Report that a user reached a goal: in one campaign, several, or all that have the goal.
@@ -394,6 +396,8 @@ class VWOClient(Client[Engine]):
             event_properties: On the event architecture, sent with the event.
             user_agent: The visitor's.
             user_ip_address: The visitor's.
+            at: When it happened, if not now, as for conversions of a shop: a datetime with a time zone, or
+                seconds since 1970. Not in the future.
             wait: Await delivery; by default where ``return_promise_for`` names ``track``.
 
         Returns:
@@ -420,6 +424,7 @@ class VWOClient(Client[Engine]):
                 and user_storage_data is None
                 and meta_data is None
                 and event_properties is None
+                and at is None
             ):
                 target = find_quick(engine, user, campaign_key, goal_identifier, revenue_value)
             if target is not None:
@@ -436,6 +441,7 @@ class VWOClient(Client[Engine]):
                 user_storage_data=user_storage_data,
                 meta_data=meta_data,
                 event_properties=event_properties,
+                at=at,
             )
             call = read_track_call(
                 self._options, user, campaign_key, goal_identifier, given, waits=waits

@@ -76,12 +76,13 @@ class EventFactory:
         revenue: Revenue,
         *,
         is_batch_only: bool = False,
+        at_s: float | None = None,
     ) -> Event:
-        """Return the classic event that *user* reached *goal*."""
+        """Return the classic event that *user* reached *goal*, at *at_s* in seconds since the epoch or now."""
         event = ConversionEvent(
             self.account,
             user,
-            int(self._wall_clock()),
+            int(self._wall_clock() if at_s is None else at_s),
             random(),
             is_batch_only or self._is_batched,
         )
@@ -98,6 +99,8 @@ class EventFactory:
         goals: Sequence[tuple[Campaign, Goal]],
         revenue: Revenue,
         properties: str,
+        *,
+        at_s: float | None = None,
     ) -> Event:
         """Return the one event that *user* reached a goal in each of several campaigns.
 
@@ -107,6 +110,7 @@ class EventFactory:
             goals: Campaign and goal of each conversion.
             revenue: Sent under the name that each revenue goal gives it.
             properties: JSON text of an object, from `dump_properties`.
+            at_s: When, in seconds since the epoch; None for now.
         """
         meta: dict[str, Any] = {
             "metric": {f"id_{campaign.id}": [f"g_{goal.id}"] for campaign, goal in goals}
@@ -115,7 +119,7 @@ class EventFactory:
             if revenue and goal.is_revenue and goal.revenue_prop:
                 meta[goal.revenue_prop] = revenue_value(revenue)
         ours = dump_json({"vwoMeta": meta, "isCustomEvent": True})
-        return self._make_arch(user, goal_identifier, join_objects(ours, properties))
+        return self._make_arch(user, goal_identifier, join_objects(ours, properties), at_s=at_s)
 
     def make_tags(self, user: User, tags: Mapping[str, str]) -> list[Event]:
         """Return the events that carry custom dimensions: one for each, or on the event architecture one."""
@@ -133,7 +137,14 @@ class EventFactory:
         return event
 
     def _make_arch(
-        self, user: User, name: str, props: str, visitor_props: str = "", *, has_usage: bool = False
+        self,
+        user: User,
+        name: str,
+        props: str,
+        visitor_props: str = "",
+        *,
+        has_usage: bool = False,
+        at_s: float | None = None,
     ) -> Event:
         millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
         return ArchEvent(
@@ -145,6 +156,7 @@ class EventFactory:
             props=props,
             visitor_props=visitor_props,
             has_usage=has_usage,
+            happened_ms=millis if at_s is None else int(at_s * 1000),
         )
 
 

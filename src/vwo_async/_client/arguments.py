@@ -48,6 +48,7 @@ class DecideCall(NamedTuple):
         given_record: The caller's ``user_storage_data``, which stands in for every read of the storage.
         meta_data: Stored with the decision, in place of what is stored; None to leave that as it is.
         tracks_returning_user: Whether a user whom the storage knows is reported again.
+        custom_properties: JSON text of what goes with the impression; empty for nothing.
         waits: Whether the call awaits delivery.
     """
 
@@ -57,6 +58,7 @@ class DecideCall(NamedTuple):
     given_record: Mapping[str, Any] | None
     meta_data: Mapping[str, Any] | None
     tracks_returning_user: bool
+    custom_properties: str
     waits: bool
 
 
@@ -283,8 +285,8 @@ def _is_printable(value: float | Decimal) -> bool:
     return isfinite(value) if isinstance(value, float) else value.bit_length() < 3 * MAX_DIGITS
 
 
-def read_properties(properties: object) -> EventProperties:
-    """Return the ``event_properties`` of a call with their JSON text.
+def read_properties(properties: object, name: str = "event_properties") -> EventProperties:
+    """Return the properties of a call, which calls them *name*, with their JSON text.
 
     Raises:
         InvalidInputError: Not a dict.
@@ -292,7 +294,7 @@ def read_properties(properties: object) -> EventProperties:
     if properties is None:
         return NO_PROPERTIES
     if not is_kind(properties, dict):
-        raise InvalidInputError("event_properties must be a dict")
+        raise InvalidInputError(f"{name} must be a dict")
     notes: list[str] = []
-    text = dump_properties(copy_mapping(properties, "event_properties"), notes)
-    return EventProperties(read_fields(properties, "event_properties"), text, tuple(notes))
+    text = dump_properties(copy_mapping(properties, name), notes, name)
+    return EventProperties(read_fields(properties, name), text, tuple(notes))

@@ -16,6 +16,7 @@ from .._result import CloseReport, FlushReport, Statistics
 from .._user import read_id
 from .arguments import read_flag, read_room
 from .engine import ClientEngine
+from .official_names import describe_init_options
 from .options import Options
 
 EngineT = TypeVar("EngineT", bound=ClientEngine[Any])
@@ -308,6 +309,8 @@ def read_launch(
         InvalidInputError: Some options cannot be used; the text names each.
     """
     try:
+        if wrong := describe_init_options(settings):
+            raise InvalidInputError(wrong)
         chosen = read(options)
         return parse(settings), chosen
     except VWOError as error:

@@ -74,8 +74,8 @@ class VisitorOptions(TypedDict, total=False):
     user_ip_address: str | None
 
 
-class ActivateOptions(DecideOptions, VisitorOptions, total=False):
-    """Of `VWOClient.activate` and `VWOClient.is_feature_enabled`.
+class SendingOptions(DecideOptions, VisitorOptions, total=False):
+    """What the methods have in common that decide and report.
 
     Attributes:
         should_track_returning_user: Report users again whom the storage knows.
@@ -86,7 +86,17 @@ class ActivateOptions(DecideOptions, VisitorOptions, total=False):
     wait: bool | None
 
 
-class TrackOptions(ActivateOptions, total=False):
+class ActivateOptions(SendingOptions, total=False):
+    """Of `VWOClient.activate`, `VWOClient.is_feature_enabled` and `VWOClient.decide`.
+
+    Attributes:
+        custom_properties: On the event architecture, sent with the impression.
+    """
+
+    custom_properties: Mapping[str, Any] | None
+
+
+class TrackOptions(SendingOptions, total=False):
     """Of `VWOClient.track`.
 
     Attributes:

@@ -55,11 +55,23 @@ class EventFactory:
         self._stamp = Stamp()
         self.is_arch = is_arch and not is_batched
 
-    def make_impression(self, user: User, campaign: Campaign, variation: Variation) -> Event:
-        """Return the event that *user* was given *variation*."""
+    def make_impression(
+        self, user: User, campaign: Campaign, variation: Variation, custom_properties: str = ""
+    ) -> Event:
+        """Return the event that *user* was given *variation*.
+
+        Args:
+            user: Who.
+            campaign: Of which campaign.
+            variation: What.
+            custom_properties: JSON text of an object, which only the event architecture has a place for.
+        """
         if self.is_arch:
             props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
-            return self._make_arch(user, SHOWN, dump_json(props), has_usage=True)
+            text = dump_json(props)
+            if custom_properties:
+                text = join_objects(text, f'{{"vwoMeta":{custom_properties}}}')
+            return self._make_arch(user, SHOWN, text, has_usage=True)
         event = ImpressionEvent(
             self.account, user, int(self._wall_clock()), random(), self._is_batched
         )
@@ -184,7 +196,9 @@ class Stamp:
 _RESERVED = frozenset({"vwoMeta", "isCustomEvent", "vwo_sdkName", "vwo_sdkVersion", "vwo_envKey"})
 
 
-def dump_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
+def dump_properties(
+    properties: Mapping[str, Any], notes: list[str], name: str = "event_properties"
+) -> str:
     """Return the JSON text of a caller's event properties, less those that only VWO's SDKs may set.
 
     A property that cannot be sent costs itself and not the conversion: one that JSON does not know, a
@@ -193,6 +207,7 @@ def dump_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
     Args:
         properties: By name.
         notes: Takes a text for each property that is left out: which and why, never its value.
+        name: What the caller calls them.
     """
     texts: list[str] = []
     size = 2
@@ -209,7 +224,7 @@ def dump_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
             size = longer
             texts.append(text)
             continue
-        notes.append(f"event_properties: {show_key(key)} {fault}: it is left out")
+        notes.append(f"{name}: {show_key(key)} {fault}: it is left out")
     return f"{{{','.join(texts)}}}"
 
 

@@ -64,23 +64,28 @@ async def report_file(client: VWOClient, path: Path) -> None:
     print(f"delivered: {statistics.delivered}, refused: {refused}")  # noqa: T201
 
 
+def write_sample(path: Path, number: int) -> None:
+    """Write a file of *number* conversions, and some bad lines."""
+    now = datetime.now(UTC)
+    with path.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(("user", "goal", "revenue", "time"))
+        for one in range(number):
+            then = now - timedelta(minutes=one % 1440)
+            writer.writerow((f"visitor {one}", "signup", "", then.isoformat()))
+        writer.writerow(("visitor 1", "signup", "", "yesterday"))
+        writer.writerow(("visitor 1", "signup", "", "2026-11-25T18:30:00"))
+        writer.writerow(("visitor 1", "signup", "", (now + timedelta(1)).isoformat()))
+        writer.writerow(("", "signup", "", now.isoformat()))
+        writer.writerow(("visitor 1", "no such goal", "", now.isoformat()))
+
+
 async def show(number: int = 500) -> None:
     """Report a file of *number* conversions, and some bad lines, to a collector that is slow."""
-    now = datetime.now(UTC)
     collector = Collector(SETTINGS, latency_s=0.02)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "conversions.csv")
-        with path.open("w", newline="", encoding="utf-8") as lines:
-            writer = csv.writer(lines)
-            writer.writerow(("user", "goal", "revenue", "time"))
-            for one in range(number):
-                then = now - timedelta(minutes=one % 1440)
-                writer.writerow((f"visitor {one}", "signup", "", then.isoformat()))
-            writer.writerow(("visitor 1", "signup", "", "yesterday"))
-            writer.writerow(("visitor 1", "signup", "", "2026-11-25T18:30:00"))
-            writer.writerow(("visitor 1", "signup", "", (now + timedelta(1)).isoformat()))
-            writer.writerow(("", "signup", "", now.isoformat()))
-            writer.writerow(("visitor 1", "no such goal", "", now.isoformat()))
+        write_sample(path, number)
         async with (
             serve(collector) as base_url,
             # A small queue, to show that the file is read no faster than VWO takes it.

@@ -39,7 +39,7 @@ OFFICIAL_NAMES = """
 def test_every_official_option_is_refused_with_what_to_use(name: str) -> None:
     """The error says what to write in its place, or that nothing is needed."""
     with pytest.raises(InvalidInputError) as raised:
-        VWOClient(settings(), **{name: 5})
+        read_options({name: 5})
     told = str(raised.value)
     assert told.startswith(f"{name}: ")
     assert any(word in told for word in (": use ", "leave it out", "first argument", "give it to"))
@@ -240,11 +240,10 @@ async def test_the_storage_of_vwo_python_sdk() -> None:
     assert storage.rows["Ashley", "checkout"]["variationName"] == name
 
 
-@BOTH_PRODUCTS
-async def test_batch_events_by_the_keys_of_the_node_sdk() -> None:
+def test_batch_events_by_the_keys_of_the_node_sdk() -> None:
     """The keys of vwo-python-sdk are ours; those of the Node SDK are refused with ours."""
     with pytest.raises(InvalidInputError, match="events_per_request, request_time_interval"):
-        VWOClient(settings(), batch_events={"eventsPerRequest": 5})  # type: ignore[typeddict-unknown-key]  # pyright: ignore[reportArgumentType]
+        read_options({"batch_events": {"eventsPerRequest": 5}})
 
 
 async def test_a_context_in_camel_case() -> None:

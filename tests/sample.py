@@ -71,6 +71,7 @@ REQUIRED = {
     "get_feature_variable_value": ("campaign_key", "variable_key", "user_id"),
     "track": ("campaign_key", "user_id", "goal_identifier"),
     "push": ("tag_key", "tag_value", "user_id"),
+    "decide": ("campaign_key", "user_id"),
     "decide_all": ("user_id",),
     "explain": ("campaign_key", "user_id"),
 }

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from inspect import CO_COROUTINE
 from pathlib import Path
@@ -23,6 +24,7 @@ from server import answer, running_server
 from test_imports import ALLOWED
 
 import vwo_async
+import vwo_async.integrations.openfeature  # before its client is replaced
 from vwo_async import SettingsSource, VWOClient, fetch_settings
 from vwo_async.collector import Collector, serve
 from vwo_async.storage import MemoryUserStorage
@@ -44,9 +46,17 @@ RUNNING = (
     "docs/delivery.md",
     "docs/fme-reference.md",
     "docs/fme.md",
+    "docs/migration.md",
+    "docs/recipes/csv.md",
+    "docs/recipes/openfeature.md",
     "docs/reference.md",
     "docs/storage.md",
 )
+# For the recipes whose block defines a function: what calls it, and looks at what came of it.
+CONVERSIONS = """user,goal,revenue,time
+user 1,purchase,49.90,{0}
+user 2,no such goal,,{0}
+"""
 LAST_ROW = 89
 
 
@@ -152,7 +162,10 @@ async def a_readers_names(base_url: str) -> AsyncIterator[dict[str, Any]]:
             "account_id": ACCOUNT,
             "agent": "agent/1.0",
             "app": fastapi.FastAPI(),
+            "UTC": UTC,
             "asynccontextmanager": asynccontextmanager,
+            "datetime": datetime,
+            "timedelta": timedelta,
             "client": client,
             "fme": fme,
             "fme_settings_file": FME_FILE,
@@ -179,6 +192,7 @@ def point_at(monkeypatch: pytest.MonkeyPatch, base_url: str) -> None:
     """Let what asks VWO by default ask the collector."""
     for name, asks in (
         ("VWOClient", VWOClient),
+        ("launch", vwo_async.launch),
         ("SettingsSource", SettingsSource),
         ("fetch_settings", fetch_settings),
     ):
@@ -197,6 +211,7 @@ async def test_blocks_run(
         "examples/fme_settings.json": str(ROOT / "examples" / "fme_settings.json"),
         "postgresql://shop@localhost/shop": f"sqlite:///{tmp_path}/users.db",
     }
+    (tmp_path / "conversions.csv").write_text(CONVERSIONS.format(datetime.now(UTC).isoformat()))
     names: dict[str, Any] = {"__name__": "reader"}
     async with serve(Collector(shop_settings())) as base_url, running_server() as fme:
         fme.default = answer(body=json.dumps(FME_FILE).encode())
@@ -212,6 +227,24 @@ async def test_blocks_run(
             async with a_readers_names(base_url) as own:
                 await run_block(block, text, names | own)
                 names |= await defined_by(block, text, names | own)
+                if page in SHOWN:
+                    code = [line for line in text.splitlines() if line.strip()]
+                    assert len(code) < 20
+                    await SHOWN[page](names | own, tmp_path)
+
+
+async def report_csv(names: dict[str, Any], folder: Path) -> None:
+    # In each of the three campaigns that has the goal.
+    assert (await names["report_file"](folder / "conversions.csv")).accepted == 3
+
+
+async def ask_openfeature(names: dict[str, Any], folder: Path) -> None:
+    on, size = await names["serve"]()
+    assert on is True
+    assert size in (10, 20)
+
+
+SHOWN = {"docs/recipes/csv.md": report_csv, "docs/recipes/openfeature.md": ask_openfeature}
 
 
 async def defined_by(block: Block, text: str, names: dict[str, Any]) -> dict[str, Any]:

@@ -296,11 +296,11 @@ def test_wrong_options_are_all_named(options: dict[str, Any], names: list[str]) 
 
 UNKNOWN = [
     ("user_storge", "perhaps 'user_storage' is meant"),
-    ("userStorageService", "perhaps 'user_storage' is meant"),
+    ("userStorageService", "use 'user_storage'"),
     ("storage", "no such option"),
-    ("pollInterval", "perhaps 'settings_source' is meant"),
-    ("isDevelopmentMode", "perhaps 'development_mode' is meant"),
-    ("shouldTrackReturningUser", "perhaps 'should_track_returning_user' is meant"),
+    ("pollInterval", "use settings_source=SettingsSource"),
+    ("isDevelopmentMode", "use 'development_mode'"),
+    ("shouldTrackReturningUser", "use 'should_track_returning_user'"),
     ("goal_type_to_trak", "perhaps 'goal_type_to_track' is meant"),
     ("xyz", "VWOClient has no such option;"),
 ]
@@ -337,7 +337,7 @@ def test_what_cannot_await_delivery_is_named(names: Any, text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         VWOClient(settings(), return_promise_for=names)
     assert text in str(caught.value)
-    assert str(caught.value).endswith("choose of activate, is_feature_enabled, push, track")
+    assert str(caught.value).endswith("choose of activate, decide, is_feature_enabled, push, track")
 
 
 def test_what_awaits_delivery() -> None:

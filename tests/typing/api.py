@@ -8,6 +8,7 @@ they complain if it is none.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, assert_type
 
@@ -106,6 +107,11 @@ async def deciding(client: VWOClient) -> None:
     assert_type(await client.get_variation("a", "u"), str | None)
     assert_type(await client.is_feature_enabled("a", "u", user_agent="ua"), bool)
     assert_type(await client.get_feature_variable_value("a", "v", "u"), Any)
+    assert_type(await client.get_feature_variable_value("a", "v", "u", default=3), Any)
+    decision = await client.decide("a", "u", custom_properties={"page": 3}, wait=True)
+    assert_type(decision, CampaignDecision)
+    assert_type(decision.reason, Reason)
+    assert_type(decision.variation_name, str | None)
     decisions = await client.decide_all("u")
     assert_type(decisions, Mapping[str, CampaignDecision])
     assert_type(decisions["a"].variables, Mapping[str, Any])
@@ -124,8 +130,14 @@ async def reporting(client: VWOClient) -> None:
     assert_type(result, TrackResult)
     assert_type(await client.track(["a", "b"], "u", "goal"), TrackResult)
     assert_type(await client.track(None, "u", "goal", goal_type_to_track="ALL"), TrackResult)
+    assert_type(await client.track("a", "u", "goal", at=datetime.now(UTC)), TrackResult)
+    assert_type(await client.track("a", "u", "goal", at=1_800_000_000), TrackResult)
+    await client.track("a", "u", "goal", at="yesterday")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(await client.room(), bool)
+    assert_type(await client.room(20, timeout_s=0.5), bool)
     assert_type(await client.push("key", "value", "u"), bool)
     assert_type(await client.push({"key": 5}, "u", wait=True), bool)
+    assert_type(await client.push(custom_dimension_map={"key": 5}, user_id="u"), bool)
     flushed = await client.flush_events()
     assert_type(flushed, FlushReport)
     assert_type(flushed.delivered, int)
@@ -189,6 +201,11 @@ async def handle(client: VWOClient) -> None:
     assert_type(await user.track(None, "goal"), TrackResult)
     assert_type(await user.push("key", "value"), bool)
     assert_type(await user.push({"key": 5}, wait=True), bool)
+    assert_type(await user.decide("a", wait=True), CampaignDecision)
+    assert_type(await user.track("a", "goal", at=1_800_000_000.5), TrackResult)
+    assert_type(
+        await user.get_feature_variable_value("a", "v", default=3, custom_variables={}), Any
+    )
     assert_type(await user.decide_all(), Mapping[str, CampaignDecision])
     assert_type(await user.explain("a", api="track"), Explanation)
     await user.track("a", "goal", revenu_value=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -27,7 +27,7 @@ class ApiNames(NamedTuple):
     silent: frozenset[str]
 
 
-_BOTH = frozenset({"flush_events", "refresh_settings", "set_opt_out"})
+_BOTH = frozenset({"flush_events", "refresh_settings", "room", "set_opt_out"})
 FULLSTACK = ApiNames(
     "VWOClient",
     frozenset({"activate", "decide", "is_feature_enabled", "push", "track"}),

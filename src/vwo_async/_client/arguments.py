@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import isfinite
@@ -15,6 +16,7 @@ from .._error import InvalidInputError
 from .._plain import copy_mapping, is_kind, is_plain, read_fields, read_foreign, to_plain
 from .._user import User, read_text
 from .call_options import TrackOptions
+from .event_time import read_time
 from .options import GoalType, Options, read_goal_type
 
 MAX_CAMPAIGN_KEYS = 1000
@@ -46,6 +48,7 @@ class DecideCall(NamedTuple):
         given_record: The caller's ``user_storage_data``, which stands in for every read of the storage.
         meta_data: Stored with the decision, in place of what is stored; None to leave that as it is.
         tracks_returning_user: Whether a user whom the storage knows is reported again.
+        custom_properties: JSON text of what goes with the impression; empty for nothing.
         waits: Whether the call awaits delivery.
     """
 
@@ -55,6 +58,7 @@ class DecideCall(NamedTuple):
     given_record: Mapping[str, Any] | None
     meta_data: Mapping[str, Any] | None
     tracks_returning_user: bool
+    custom_properties: str
     waits: bool
 
 
@@ -72,6 +76,7 @@ class TrackCall(NamedTuple):
         meta_data: Stored with the decision, in place of what is stored; None to leave that as it is.
         tracks_returning_user: Whether conversions that the storage knows are reported again.
         waits: Whether the call awaits delivery.
+        at_s: When, in seconds since the epoch; None for now.
     """
 
     user: User
@@ -84,6 +89,7 @@ class TrackCall(NamedTuple):
     meta_data: Mapping[str, Any] | None
     tracks_returning_user: bool
     waits: bool
+    at_s: float | None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -135,6 +141,27 @@ def read_meta_data(value: Any) -> Mapping[str, Any] | None:
     return None if value is None else copy_mapping(value, "meta_data")
 
 
+# Of room
+
+
+def read_room(
+    events: object, timeout_s: object, default_s: float | None
+) -> tuple[int, float | None]:
+    """Return for how many events room is wanted, and how long it is waited for.
+
+    Raises:
+        InvalidInputError: One of them cannot be used.
+    """
+    number, limit_s = to_plain(events), to_plain(timeout_s)
+    if type(number) is not int or number < 1:
+        raise InvalidInputError("events must be a whole number, 1 or more")
+    if limit_s is None:
+        return number, default_s
+    if type(limit_s) not in (int, float) or not limit_s >= 0:
+        raise InvalidInputError("timeout_s must be a number of seconds, 0 or more")
+    return number, limit_s
+
+
 # Of track
 
 
@@ -174,6 +201,7 @@ def read_track_call(
         meta_data=read_meta_data(given.get("meta_data")),
         given_record=read_record(given.get("user_storage_data")),
         waits=waits,
+        at_s=read_time(given.get("at"), time.time),
     )
 
 
@@ -257,8 +285,8 @@ def _is_printable(value: float | Decimal) -> bool:
     return isfinite(value) if isinstance(value, float) else value.bit_length() < 3 * MAX_DIGITS
 
 
-def read_properties(properties: object) -> EventProperties:
-    """Return the ``event_properties`` of a call with their JSON text.
+def read_properties(properties: object, name: str = "event_properties") -> EventProperties:
+    """Return the properties of a call, which calls them *name*, with their JSON text.
 
     Raises:
         InvalidInputError: Not a dict.
@@ -266,7 +294,7 @@ def read_properties(properties: object) -> EventProperties:
     if properties is None:
         return NO_PROPERTIES
     if not is_kind(properties, dict):
-        raise InvalidInputError("event_properties must be a dict")
+        raise InvalidInputError(f"{name} must be a dict")
     notes: list[str] = []
-    text = dump_properties(copy_mapping(properties, "event_properties"), notes)
-    return EventProperties(read_fields(properties, "event_properties"), text, tuple(notes))
+    text = dump_properties(copy_mapping(properties, name), notes, name)
+    return EventProperties(read_fields(properties, name), text, tuple(notes))

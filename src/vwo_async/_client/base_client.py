@@ -14,8 +14,9 @@ from .._error import ClosedError, InvalidInputError, OutboxError, VWOError, with
 from .._log import FailureLog, log_warning
 from .._result import CloseReport, FlushReport, Statistics
 from .._user import read_id
-from .arguments import read_flag
+from .arguments import read_flag, read_room
 from .engine import ClientEngine
+from .official_names import describe_init_options
 from .options import Options
 
 EngineT = TypeVar("EngineT", bound=ClientEngine[Any])
@@ -127,6 +128,34 @@ class Client(Generic[EngineT]):
         """
         self._engine.enter()
         return await self._engine.reporter.flush()
+
+    async def room(self, events: int = 1, *, timeout_s: float | None = None) -> bool:
+        """Wait until the queue has room, as a job does that reports faster than VWO takes it.
+
+        Whoever came first goes on first, and the room is held for his task until it asks again or ends. A
+        tenth of the queue is left to calls that do not ask, so that a job takes none of a web service's.
+
+        Args:
+            events: For how many; for more than the queue holds, it waits until there is none on it.
+            timeout_s: How long at most; ``wait_timeout_s`` by default.
+
+        Returns:
+            Whether there is room now. False where the time is over, as while VWO is down for long.
+
+        Raises:
+            ClosedError: The client was closed, be it meanwhile.
+        """
+        engine = self._engine
+        engine.enter()
+        try:
+            events, limit_s = read_room(events, timeout_s, self._options.wait_timeout_s)
+        except InvalidInputError as error:
+            self._refuse("room", error)
+            return False
+        has_room = await engine.reporter.wait_for_room(events, limit_s)
+        if engine.is_closed:
+            raise ClosedError("the client was closed during this call")
+        return has_room
 
     # Settings and consent
 
@@ -280,6 +309,8 @@ def read_launch(
         InvalidInputError: Some options cannot be used; the text names each.
     """
     try:
+        if wrong := describe_init_options(settings):
+            raise InvalidInputError(wrong)
         chosen = read(options)
         return parse(settings), chosen
     except VWOError as error:

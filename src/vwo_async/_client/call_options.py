@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from .._user import Variables
+from .event_time import EventTime
 from .options import GoalType
 
 
@@ -73,8 +74,8 @@ class VisitorOptions(TypedDict, total=False):
     user_ip_address: str | None
 
 
-class ActivateOptions(DecideOptions, VisitorOptions, total=False):
-    """Of `VWOClient.activate` and `VWOClient.is_feature_enabled`.
+class SendingOptions(DecideOptions, VisitorOptions, total=False):
+    """What the methods have in common that decide and report.
 
     Attributes:
         should_track_returning_user: Report users again whom the storage knows.
@@ -85,15 +86,27 @@ class ActivateOptions(DecideOptions, VisitorOptions, total=False):
     wait: bool | None
 
 
-class TrackOptions(ActivateOptions, total=False):
+class ActivateOptions(SendingOptions, total=False):
+    """Of `VWOClient.activate`, `VWOClient.is_feature_enabled` and `VWOClient.decide`.
+
+    Attributes:
+        custom_properties: On the event architecture, sent with the impression.
+    """
+
+    custom_properties: Mapping[str, Any] | None
+
+
+class TrackOptions(SendingOptions, total=False):
     """Of `VWOClient.track`.
 
     Attributes:
         revenue_value: For a revenue goal: int, float, Decimal, or a text that spells a number, such as ``49.90``.
         goal_type_to_track: Only goals of this type.
         event_properties: On the event architecture, sent with the event.
+        at: When it happened, if not now.
     """
 
     revenue_value: Any
     goal_type_to_track: GoalType | str | None
     event_properties: Mapping[str, Any] | None
+    at: EventTime | None

@@ -20,11 +20,13 @@ from .._result import (
 from .._settings import parse_settings
 from .._user import User, Variables
 from .arguments import (
+    NO_PROPERTIES,
     RETURNING,
     DecideCall,
     read_flag,
     read_meta_data,
     read_name,
+    read_properties,
     read_record,
     read_track_call,
 )
@@ -42,8 +44,9 @@ from .decide import (
     report_now,
 )
 from .engine import Engine
+from .event_time import EventTime
 from .options import GoalType, LaunchOptions, read_options
-from .push import push_tags, read_tags
+from .push import push_tags, read_dimensions, read_tags
 from .track import await_delivery, find_quick, track_conversions, track_now, track_quickly
 from .user_handle import UserHandle
 
@@ -117,6 +120,7 @@ class VWOClient(Client[Engine]):
         meta_data: Mapping[str, Any] | None = None,
         user_agent: str | None = None,
         user_ip_address: str | None = None,
+        custom_properties: Mapping[str, Any] | None = None,
         wait: bool | None = None,
     ) -> str | None:
         """Assign a variation of an A/B test and report it.
@@ -134,6 +138,7 @@ class VWOClient(Client[Engine]):
             meta_data: Stored with the decision, in place of what is stored.
             user_agent: The visitor's.
             user_ip_address: The visitor's.
+            custom_properties: On the event architecture, sent with the impression, as in vwo-python-sdk.
             wait: Await delivery; by default where ``return_promise_for`` names ``activate``.
 
         Returns:
@@ -150,6 +155,7 @@ class VWOClient(Client[Engine]):
             meta_data=meta_data,
             user_agent=user_agent,
             user_ip_address=user_ip_address,
+            custom_properties=custom_properties,
             wait=wait,
         )
         return name_variation(decision)
@@ -194,6 +200,7 @@ class VWOClient(Client[Engine]):
         meta_data: Mapping[str, Any] | None = None,
         user_agent: str | None = None,
         user_ip_address: str | None = None,
+        custom_properties: Mapping[str, Any] | None = None,
         wait: bool | None = None,
     ) -> bool:
         """Tell whether a feature is on for the user, and report the variation that he was given.
@@ -212,6 +219,7 @@ class VWOClient(Client[Engine]):
             meta_data=meta_data,
             user_agent=user_agent,
             user_ip_address=user_ip_address,
+            custom_properties=custom_properties,
             wait=wait,
         )
         if isinstance(decision, Reason) or decision.variation is None:
@@ -270,6 +278,7 @@ class VWOClient(Client[Engine]):
         meta_data: Mapping[str, Any] | None = None,
         user_agent: str | None = None,
         user_ip_address: str | None = None,
+        custom_properties: Mapping[str, Any] | None = None,
         wait: bool | None = None,
     ) -> CampaignDecision:
         """Assign a variation of a campaign of any type, report it, and return it with its reason.
@@ -288,6 +297,7 @@ class VWOClient(Client[Engine]):
             meta_data=meta_data,
             user_agent=user_agent,
             user_ip_address=user_ip_address,
+            custom_properties=custom_properties,
             wait=wait,
         )
         return describe_decision(decision)
@@ -371,6 +381,7 @@ class VWOClient(Client[Engine]):
         event_properties: Mapping[str, Any] | None = None,
         user_agent: str | None = None,
         user_ip_address: str | None = None,
+        at: EventTime | None = None,
         wait: bool | None = None,
     ) -> TrackResult:
         """Report that a user reached a goal: in one campaign, several, or all that have the goal.
@@ -394,6 +405,8 @@ class VWOClient(Client[Engine]):
             event_properties: On the event architecture, sent with the event.
             user_agent: The visitor's.
             user_ip_address: The visitor's.
+            at: When it happened, if not now, as for conversions of a shop: a datetime with a time zone, or
+                seconds since 1970. Not in the future.
             wait: Await delivery; by default where ``return_promise_for`` names ``track``.
 
         Returns:
@@ -420,6 +433,7 @@ class VWOClient(Client[Engine]):
                 and user_storage_data is None
                 and meta_data is None
                 and event_properties is None
+                and at is None
             ):
                 target = find_quick(engine, user, campaign_key, goal_identifier, revenue_value)
             if target is not None:
@@ -436,6 +450,7 @@ class VWOClient(Client[Engine]):
                 user_storage_data=user_storage_data,
                 meta_data=meta_data,
                 event_properties=event_properties,
+                at=at,
             )
             call = read_track_call(
                 self._options, user, campaign_key, goal_identifier, given, waits=waits
@@ -454,12 +469,21 @@ class VWOClient(Client[Engine]):
     async def push(
         self, tag_key: Mapping[str, Any], tag_value: str, *, wait: bool | None = None
     ) -> bool: ...
+    @overload
     async def push(
         self,
-        tag_key: str | Mapping[str, Any],
-        tag_value: str,
+        *,
+        custom_dimension_map: Mapping[str, Any],
+        user_id: str,
+        wait: bool | None = None,
+    ) -> bool: ...
+    async def push(
+        self,
+        tag_key: str | Mapping[str, Any] | None = None,
+        tag_value: str | None = None,
         user_id: str | None = None,
         *,
+        custom_dimension_map: Mapping[str, Any] | None = None,
         wait: bool | None = None,
     ) -> bool:
         """Report custom dimensions of a user: ``push(key, value, user_id)`` or ``push(mapping, user_id)``.
@@ -471,6 +495,7 @@ class VWOClient(Client[Engine]):
             tag_key: The key, or a mapping from keys to values.
             tag_value: The value; with a mapping, the user id.
             user_id: The user; not with a mapping.
+            custom_dimension_map: The mapping, as vwo-python-sdk names it, with *user_id* alone.
             wait: Await delivery; by default where ``return_promise_for`` names ``push``.
 
         Returns:
@@ -479,7 +504,11 @@ class VWOClient(Client[Engine]):
         if self._engine.enter():
             await self._engine.next_turn()
         try:
-            if user_id is None and is_kind(tag_key, Mapping):
+            if custom_dimension_map is not None:
+                if tag_key is not None or tag_value is not None:
+                    raise InvalidInputError("custom_dimension_map goes with user_id alone")
+                tag_key = read_dimensions(custom_dimension_map)
+            elif user_id is None and is_kind(tag_key, Mapping):
                 user_id = tag_value
             tags = read_tags(tag_key, tag_value)
             user = self._read_user(user_id)
@@ -566,6 +595,7 @@ class VWOClient(Client[Engine]):
         should_track_returning_user: bool | None = None,
         user_agent: str | None = None,
         user_ip_address: str | None = None,
+        custom_properties: Mapping[str, Any] | None = None,
         wait: bool | None = None,
     ) -> Decision | Reason:
         """Decide one campaign on behalf of *api*; a reason for bad input, or where there is nothing to decide."""
@@ -590,7 +620,12 @@ class VWOClient(Client[Engine]):
             tracks_again = self._options.should_track_returning_user
             if should_track_returning_user is not None:
                 tracks_again |= read_flag(should_track_returning_user, False, RETURNING)
-            decision = decide_now(engine, api, campaign_key, user)
+            decision, properties = None, NO_PROPERTIES
+            if custom_properties is None:
+                decision = decide_now(engine, api, campaign_key, user)
+            else:
+                properties = read_properties(custom_properties, "custom_properties")
+                self._note(api.name, properties.notes)
             if decision is None:
                 campaign_key = read_name(campaign_key, "campaign_key")
         except InvalidInputError as error:
@@ -604,6 +639,7 @@ class VWOClient(Client[Engine]):
                 given_record=given_record,
                 meta_data=meta_data,
                 tracks_returning_user=tracks_again,
+                custom_properties=properties.json,
                 waits=waits,
             )
             return await decide_campaign(engine, call)

@@ -144,7 +144,11 @@ async def _report(
     delivery, recorded = NO_DELIVERY, None
     if call.api.assigns and (decision.reason is not Reason.STORED or call.tracks_returning_user):
         receipts = engine.reporter.put(
-            [snapshot.event_factory.make_impression(call.user, campaign, variation)]
+            [
+                snapshot.event_factory.make_impression(
+                    call.user, campaign, variation, call.custom_properties
+                )
+            ]
         )
         delivery = delivery_of(receipts)
         recorded = engine.reporter.keep(receipts)

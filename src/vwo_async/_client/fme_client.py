@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
@@ -14,6 +15,7 @@ from .._result import AliasResult, TrackResult
 from .._settings import parse_fme_settings
 from .arguments import read_flag, read_name
 from .base_client import Client, read_launch
+from .event_time import EventTime, read_time
 from .fme_decide import (
     explain_flag,
     explain_refusal,
@@ -142,6 +144,7 @@ class FMEClient(Client[FMEEngine]):
         user: AnyUser,
         event_properties: Mapping[str, Any] | None = None,
         *,
+        at: EventTime | None = None,
         wait: bool | None = None,
     ) -> TrackResult:
         """Report an event that a metric counts; whether the user was given a flag does not matter.
@@ -151,6 +154,8 @@ class FMEClient(Client[FMEEngine]):
             user: See the class.
             event_properties: Sent with the event: anything that JSON can write. Names that VWO's SDKs use
                 themselves (``vwo_...``, ``isCustomEvent``) are left out.
+            at: When it happened, if not now: a datetime with a time zone, or seconds since 1970. Not in the
+                future.
             wait: Await delivery; by default where ``return_promise_for`` names ``track_event``.
 
         Returns:
@@ -167,12 +172,13 @@ class FMEClient(Client[FMEEngine]):
             properties = read_event_properties(event_properties, notes)
             if notes:
                 self._note("track_event", notes)
+            at_s = None if at is None else read_time(at, time.time)
             waits = self._read_wait("track_event", wait)
         except InvalidInputError as error:
             self._refuse("track_event", error)
             return TrackResult.refused(event_name, Reason.INVALID_INPUT, str(error))
         return await track_event(
-            engine, event_name, called, properties, (*called.notes, *notes), waits=waits
+            engine, event_name, called, properties, (*called.notes, *notes), at_s=at_s, waits=waits
         )
 
     @overload

@@ -27,6 +27,7 @@ async def track_event(
     properties: str,
     notes: tuple[str, ...],
     *,
+    at_s: float | None,
     waits: bool,
 ) -> TrackResult:
     """Report that a user did what a metric counts, under the rules in force."""
@@ -44,7 +45,7 @@ async def track_event(
         engine.unknown_keys.add("metric of the event", event_name)
         return TrackResult.refused(event_name, Reason.EVENT_NOT_FOUND)
     event = snapshot.event_factory.make_metric(
-        user, event_name, properties, session_id=user.session_id
+        user, event_name, properties, session_id=user.session_id, at_s=at_s
     )
     receipts = engine.reporter.put([event])
     if receipts is None:

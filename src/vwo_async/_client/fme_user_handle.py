@@ -9,6 +9,7 @@ from .._explanation import FlagExplanation
 from .._flag import Flag
 from .._plain import is_kind
 from .._result import AliasResult, TrackResult
+from .event_time import EventTime
 from .fme_user import AnyUser
 
 
@@ -33,6 +34,7 @@ class FMEApiMethods(Protocol):
         user: AnyUser,
         event_properties: Mapping[str, Any] | None = None,
         *,
+        at: EventTime | None = None,
         wait: bool | None = None,
     ) -> TrackResult:
         """See `FMEClient.track_event`."""
@@ -82,10 +84,13 @@ class FMEUserHandle:
         event_name: str,
         event_properties: Mapping[str, Any] | None = None,
         *,
+        at: EventTime | None = None,
         wait: bool | None = None,
     ) -> TrackResult:
         """Report an event that a metric counts; see `FMEClient.track_event`."""
-        return await self._client.track_event(event_name, self._user, event_properties, wait=wait)
+        return await self._client.track_event(
+            event_name, self._user, event_properties, at=at, wait=wait
+        )
 
     @overload
     async def set_attribute(

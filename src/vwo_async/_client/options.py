@@ -26,6 +26,7 @@ from .._version import PACKAGE_NAME, __version__
 from ..storage.protocol import PlainUserStorage, UserStorage
 from .api_names import FME, FULLSTACK, awaiting_methods, find_nearest, to_snake
 from .consent import ConsentHook
+from .official_names import find_replacement
 from .option_readers import (
     Reader,
     bounds_of,
@@ -83,7 +84,22 @@ def read_goal_type(value: object) -> GoalType:
     plain = to_plain(value)
     if type(plain) is str and plain in tuple(GoalType):
         return GoalType(plain)
+    # By the names of the official SDK's constants.
+    if type(plain) is str and plain in GoalType.__members__:
+        return GoalType[plain]
     raise InvalidInputError(f"must be one of {', '.join(GoalType)}")
+
+
+def _read_integration(value: Any) -> object:
+    """Accept a function, or what has it as ``callback``, as in the official SDKs."""
+    if callable(value):
+        return value
+    found = (
+        value.get("callback") if isinstance(value, Mapping) else getattr(value, "callback", None)
+    )
+    if not callable(found):
+        raise InvalidInputError('must be callable, or {"callback": a function}')
+    return found
 
 
 def _read_batch_events(value: object) -> Batching:
@@ -164,7 +180,7 @@ class SharedLaunchOptions(TypedDict, total=False):
     user_storage: UserStorage | PlainUserStorage | None
     on_storage_error: OnStorageError
     return_promise_for: Mapping[str, bool] | Iterable[str] | None
-    integrations: Integration | None
+    integrations: Integration | Mapping[str, Integration] | None
     batch_events: BatchEvents | None
     outbox: str | os.PathLike[str] | Outbox | None
     on_drop: DropHook | None
@@ -222,8 +238,8 @@ class Options:
     should_track_returning_user: bool = option(read_bool, False)
     """Report users and conversions again although the storage knows them."""
 
-    integrations: Integration | None = option(optional(read_callable), None)
-    """Called with a dict for each decision that gave a variation."""
+    integrations: Integration | None = option(optional(_read_integration), None)
+    """Called with a dict for each decision that gave a variation; also as ``{"callback": function}``."""
 
     batch_events: Batching | None = option(optional(_read_batch_events), None)
     """Collect events and send many in one request, see `BatchEvents`."""
@@ -350,13 +366,15 @@ def readers_of(kind: type[Options]) -> dict[str, Reader]:
     return {one.name: one.metadata["reader"] for one in fields(kind) if "reader" in one.metadata}
 
 
-_LAUNCH = Launch(FULLSTACK.client, readers_of(Options), {})
-# What the official SDKs call otherwise.
-_OFFICIAL_NAMES = {
-    "is_development_mode": "development_mode",
-    "poll_interval": "settings_source",
-    "user_storage_service": "user_storage",
-}
+# What only `FMEClient` has.
+_FME_ALONE = (
+    "brand",
+    "gateway_service",
+    "gateway_timeout_s",
+    "is_aliasing_enabled",
+    "proxy_url",
+)
+_LAUNCH = Launch(FULLSTACK.client, readers_of(Options), dict.fromkeys(_FME_ALONE, FME.client))
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
@@ -414,9 +432,13 @@ def _read_value(reader: Reader, value: object) -> object:
 
 def _describe_unknown(name: str, launch: Launch) -> str:
     """Return what is wrong with an option that the client does not know."""
-    if name in launch.foreign:
-        return f"is an option of {launch.foreign[name]} alone"
-    near = _OFFICIAL_NAMES.get(to_snake(name)) or find_nearest(name, launch.readers)
+    if other := launch.foreign.get(to_snake(name)):
+        return f"is an option of {other} alone"
+    if replacement := find_replacement(name):
+        return f"{launch.client} has no such option: {replacement}"
+    if (snake := to_snake(name)) in launch.readers:
+        return f"{launch.client} has no such option: use {snake!r}"
+    near = find_nearest(name, launch.readers)
     hint = f", perhaps {near!r} is meant" if near else ""
     return f"{launch.client} has no such option{hint}"
 

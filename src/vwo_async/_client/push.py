@@ -44,6 +44,15 @@ def read_tags(key_or_map: object, value: object) -> dict[str, str]:
     return {_read_short(key_or_map, "tag_key"): _read_short(value, "tag_value")}
 
 
+def read_dimensions(value: object) -> Mapping[str, Any]:
+    """Return the ``custom_dimension_map`` of a push call.
+
+    Raises:
+        InvalidInputError: It is no mapping.
+    """
+    return copy_mapping(value, "custom_dimension_map")
+
+
 def _read_short(value: object, name: str) -> str:
     text = read_name(value, name)
     if len(text.encode("utf-16-le")) > 2 * MAX_TAG_LENGTH:

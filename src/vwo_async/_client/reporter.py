@@ -38,6 +38,7 @@ from .._wording import count_of
 from .callback import Callback
 from .delivery_wait import DeliveryWait
 from .options import Options
+from .room_wait import RoomWait
 
 # What closing may take beyond its deadline to bring kept events to rest.
 CLOSE_GRACE_S = 0.4
@@ -69,6 +70,7 @@ class Reporter:
         self._delivery_wait = DeliveryWait(options.wait_timeout_s)
         # Whoever flushes has time, also while VWO is down.
         self._flush_wait = DeliveryWait(options.wait_timeout_s)
+        self._room = RoomWait(self.queue, options.limits)
         self._quiet_until = float("-inf")
         self._drop_callback = Callback(options.on_drop, "on_drop") if options.on_drop else None
         self._flush_callback = (
@@ -152,6 +154,7 @@ class Reporter:
         """Deliver what is pending until *ends_at*, in monotonic seconds, then stop."""
         if self.sender is None:
             return
+        self._room.end_all()
         try:
             if self._restorer is not None:
                 await self._restorer.stop()
@@ -359,6 +362,14 @@ class Reporter:
         ends["pending"] += restorer.pending + restorer.stock.waiting
         return _report_flush(ends, is_outbox_read=restorer.is_read)
 
+    def has_room(self, events: int, others: int, other_bytes: int) -> bool:
+        """Tell whether there is room, see `RoomWait.has_room`, and nobody waits for it."""
+        return self._room.is_free(events, others, other_bytes)
+
+    async def wait_for_room(self, events: int, timeout_s: float | None) -> bool:
+        """Wait until the queue has room for *events*; false where it had none in time."""
+        return await self._room.wait_for(events, timeout_s)
+
     # Whom to tell
 
     def tell_refused(self, event: Event) -> None:
@@ -374,6 +385,7 @@ class Reporter:
 
     def _on_ended(self, ended: Sequence[Event]) -> None:
         """Take note of events that ended."""
+        self._room.look()
         if self._journal is not None and self._restorer is not None:
             self._journal.forget([one for one in ended if not _is_kept(one)])
             self._restorer.forget(ended)

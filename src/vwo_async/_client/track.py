@@ -321,7 +321,12 @@ def make_events(
         goals = [(one.campaign, one.goal) for one in conversions]
         return [
             factory.make_arch_conversion(
-                call.user, call.goal_identifier, goals, call.revenue, call.properties.json
+                call.user,
+                call.goal_identifier,
+                goals,
+                call.revenue,
+                call.properties.json,
+                at_s=call.at_s,
             )
         ]
     return [
@@ -332,6 +337,7 @@ def make_events(
             one.goal,
             _find_revenue(snapshot.plan, call, one.goal),
             is_batch_only=is_batch_only,
+            at_s=call.at_s,
         )
         for one in conversions
     ]

@@ -22,6 +22,10 @@ _STATISTIC = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+")
 
 
+# Two days: an event may be a day old when it is sent again.
+CLOCK_WINDOW_S = 172_800.0
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The rules by which requests are checked.
@@ -39,7 +43,7 @@ class Rules:
 
     catalogue: Catalogue | None = None
     strict: bool = True
-    clock_window_s: float = 172_800.0
+    clock_window_s: float = CLOCK_WINDOW_S
     account: Account = _NOBODYS
     is_gateway: bool = False
 

@@ -22,6 +22,7 @@ from .inbox import AnyFile, Inbox, Refusal, Totals
 from .ledger import Ledger
 from .ledger_file import LedgerFile
 from .report import Report, build_report
+from .rule import CLOCK_WINDOW_S
 
 __all__ = ["Collector", "serve"]
 
@@ -71,7 +72,7 @@ class Collector:
         latency_s: float = 0.0,
         ledger_path: str | os.PathLike[str] | None = None,
         strict: bool = True,
-        clock_window_s: float = 172_800.0,
+        clock_window_s: float = CLOCK_WINDOW_S,
         clock: Callable[[], float] = time.time,
         gateway: GatewayData | None = None,
         token: str | None = None,

@@ -274,18 +274,26 @@ class CustomDimensionEvent(_ClassicEvent):
 
 
 class NamedEvent(Event):
-    """What the events of ``events/t`` share, of either product: a name and properties."""
+    """What the events of ``events/t`` share, of either product: a name and properties.
 
-    __slots__ = ("_name", "_props", "_visitor_props", "millis")
+    Attributes:
+        millis: When it was made, in milliseconds since the epoch: a part of its id.
+        happened_ms: When what it tells of happened.
+    """
+
+    __slots__ = ("_name", "_props", "_visitor_props", "happened_ms", "millis")
 
     _name: str
     _props: str
     _visitor_props: str
+    happened_ms: int
     millis: int
 
     def _dump_own(self) -> dict[str, Any]:
+        past = {} if self.happened_ms == self.millis else {"happened": self.happened_ms}
         return {
             "millis": self.millis,
+            **past,
             "name": self._name,
             "props": self._props,
             "visitor_props": self._visitor_props,
@@ -293,6 +301,7 @@ class NamedEvent(Event):
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
         self.millis, self._name = data["millis"], data["name"]
+        self.happened_ms = data.get("happened", self.millis)
         self._props, self._visitor_props = data["props"], data["visitor_props"]
         self.size = BASE_SIZE + len(self._props) + len(self._visitor_props)
         self.size += len(self.user_agent)
@@ -302,7 +311,7 @@ class NamedEvent(Event):
         account = self.account
         return (
             f"{account.path}/events/t?en={quote_text(self._name)}{account.event_query}"
-            f"&eTime={self.millis}&random={self.random}{product}&{self._agent_query()}"
+            f"&eTime={self.happened_ms}&random={self.random}{product}&{self._agent_query()}"
         )
 
     def _body_end(self, ours: str) -> str:
@@ -314,7 +323,7 @@ class NamedEvent(Event):
         visitor_props = join_objects(self.account.environment_text, self._visitor_props)
         return (
             f'"event":{{"props":{join_objects(ours, self._props)},'
-            f'"name":{json.dumps(self._name)},"time":{self.millis}}},'
+            f'"name":{json.dumps(self._name)},"time":{self.happened_ms}}},'
             f'"visitor":{{"props":{visitor_props}}}}}}}'
         )
 
@@ -337,6 +346,7 @@ class ArchEvent(NamedEvent):
         props: str,
         visitor_props: str = "",
         has_usage: bool = False,
+        happened_ms: int,
     ) -> None:
         super().__init__()
         self.account = account
@@ -346,6 +356,7 @@ class ArchEvent(NamedEvent):
         self.ip = user.user_ip_address
         self.random = number
         self.millis = millis
+        self.happened_ms = happened_ms
         self.size = BASE_SIZE + len(props) + len(visitor_props) + len(user.user_agent)
         self._name = name
         self._props = props
@@ -371,7 +382,7 @@ class ArchEvent(NamedEvent):
         visitor = self._visitor()
         return (
             f'{{"d":{{"msgId":"{visitor}-{self.millis}","visId":"{visitor}",'
-            f'"sessionId":{self.millis // 1000},{self._body_end(self.account.props_text)}'
+            f'"sessionId":{self.happened_ms // 1000},{self._body_end(self.account.props_text)}'
         )
 
 

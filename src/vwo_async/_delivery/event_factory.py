@@ -55,11 +55,23 @@ class EventFactory:
         self._stamp = Stamp()
         self.is_arch = is_arch and not is_batched
 
-    def make_impression(self, user: User, campaign: Campaign, variation: Variation) -> Event:
-        """Return the event that *user* was given *variation*."""
+    def make_impression(
+        self, user: User, campaign: Campaign, variation: Variation, custom_properties: str = ""
+    ) -> Event:
+        """Return the event that *user* was given *variation*.
+
+        Args:
+            user: Who.
+            campaign: Of which campaign.
+            variation: What.
+            custom_properties: JSON text of an object, which only the event architecture has a place for.
+        """
         if self.is_arch:
             props = {"id": campaign.id, "variation": variation.id, "isFirst": 1}
-            return self._make_arch(user, SHOWN, dump_json(props), has_usage=True)
+            text = dump_json(props)
+            if custom_properties:
+                text = join_objects(text, f'{{"vwoMeta":{custom_properties}}}')
+            return self._make_arch(user, SHOWN, text, has_usage=True)
         event = ImpressionEvent(
             self.account, user, int(self._wall_clock()), random(), self._is_batched
         )
@@ -76,12 +88,13 @@ class EventFactory:
         revenue: Revenue,
         *,
         is_batch_only: bool = False,
+        at_s: float | None = None,
     ) -> Event:
-        """Return the classic event that *user* reached *goal*."""
+        """Return the classic event that *user* reached *goal*, at *at_s* in seconds since the epoch or now."""
         event = ConversionEvent(
             self.account,
             user,
-            int(self._wall_clock()),
+            int(self._wall_clock() if at_s is None else at_s),
             random(),
             is_batch_only or self._is_batched,
         )
@@ -98,6 +111,8 @@ class EventFactory:
         goals: Sequence[tuple[Campaign, Goal]],
         revenue: Revenue,
         properties: str,
+        *,
+        at_s: float | None = None,
     ) -> Event:
         """Return the one event that *user* reached a goal in each of several campaigns.
 
@@ -107,6 +122,7 @@ class EventFactory:
             goals: Campaign and goal of each conversion.
             revenue: Sent under the name that each revenue goal gives it.
             properties: JSON text of an object, from `dump_properties`.
+            at_s: When, in seconds since the epoch; None for now.
         """
         meta: dict[str, Any] = {
             "metric": {f"id_{campaign.id}": [f"g_{goal.id}"] for campaign, goal in goals}
@@ -115,7 +131,7 @@ class EventFactory:
             if revenue and goal.is_revenue and goal.revenue_prop:
                 meta[goal.revenue_prop] = revenue_value(revenue)
         ours = dump_json({"vwoMeta": meta, "isCustomEvent": True})
-        return self._make_arch(user, goal_identifier, join_objects(ours, properties))
+        return self._make_arch(user, goal_identifier, join_objects(ours, properties), at_s=at_s)
 
     def make_tags(self, user: User, tags: Mapping[str, str]) -> list[Event]:
         """Return the events that carry custom dimensions: one for each, or on the event architecture one."""
@@ -133,7 +149,14 @@ class EventFactory:
         return event
 
     def _make_arch(
-        self, user: User, name: str, props: str, visitor_props: str = "", *, has_usage: bool = False
+        self,
+        user: User,
+        name: str,
+        props: str,
+        visitor_props: str = "",
+        *,
+        has_usage: bool = False,
+        at_s: float | None = None,
     ) -> Event:
         millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
         return ArchEvent(
@@ -145,6 +168,7 @@ class EventFactory:
             props=props,
             visitor_props=visitor_props,
             has_usage=has_usage,
+            happened_ms=millis if at_s is None else int(at_s * 1000),
         )
 
 
@@ -172,7 +196,9 @@ class Stamp:
 _RESERVED = frozenset({"vwoMeta", "isCustomEvent", "vwo_sdkName", "vwo_sdkVersion", "vwo_envKey"})
 
 
-def dump_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
+def dump_properties(
+    properties: Mapping[str, Any], notes: list[str], name: str = "event_properties"
+) -> str:
     """Return the JSON text of a caller's event properties, less those that only VWO's SDKs may set.
 
     A property that cannot be sent costs itself and not the conversion: one that JSON does not know, a
@@ -181,6 +207,7 @@ def dump_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
     Args:
         properties: By name.
         notes: Takes a text for each property that is left out: which and why, never its value.
+        name: What the caller calls them.
     """
     texts: list[str] = []
     size = 2
@@ -197,7 +224,7 @@ def dump_properties(properties: Mapping[str, Any], notes: list[str]) -> str:
             size = longer
             texts.append(text)
             continue
-        notes.append(f"event_properties: {show_key(key)} {fault}: it is left out")
+        notes.append(f"{name}: {show_key(key)} {fault}: it is left out")
     return f"{{{','.join(texts)}}}"
 
 

@@ -72,6 +72,7 @@ class FMEEvent(NamedEvent):
         visitor_id: The visitor's id where it is known; else it is made of the user id when it is needed.
         names_environment: Whether the environment stands among the event's properties too.
         is_batch_only: Whether it goes in batch form even when alone.
+        happened_ms: When what it tells of happened, in milliseconds since the epoch.
     """
 
     __slots__ = ("_names_environment", "_session_id", "is_batch_only")
@@ -95,6 +96,7 @@ class FMEEvent(NamedEvent):
         visitor_id: str,
         names_environment: bool,
         is_batch_only: bool,
+        happened_ms: int,
     ) -> None:
         # All in one place, the base's too: this is most of what making an event costs.
         self.outcome = self._callbacks = None
@@ -105,6 +107,7 @@ class FMEEvent(NamedEvent):
         self.ip = user.user_ip_address
         self.random = number
         self.millis = millis
+        self.happened_ms = happened_ms
         self.is_batch_only = is_batch_only
         self.size = BASE_SIZE + len(props) + len(visitor_props) + len(user.user_agent)
         self._name = name

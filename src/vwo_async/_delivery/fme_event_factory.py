@@ -134,6 +134,7 @@ class FMEEventFactory:
             self._find_web_id(user),
             False,
             self._is_batched,
+            millis,
         )
 
     def _make_text(self, one: Impression, feature_id: int) -> str:
@@ -143,7 +144,13 @@ class FMEEventFactory:
         return text
 
     def make_metric(
-        self, user: User, name: str, properties: str = "", *, session_id: int = 0
+        self,
+        user: User,
+        name: str,
+        properties: str = "",
+        *,
+        session_id: int = 0,
+        at_s: float | None = None,
     ) -> Event:
         """Return the event that *user* did what a metric counts.
 
@@ -151,13 +158,14 @@ class FMEEventFactory:
             user: Who.
             name: The event that the metric counts.
             properties: JSON text of an object, from `dump_event_properties`.
-            session_id: The visitor's session; 0 for now.
+            session_id: The visitor's session; 0 for the time of the event.
+            at_s: When, in seconds since the epoch; None for now.
         """
         props = _METRIC_TEXT
         if properties:
             # Merged and not joined: some names are also ours, and theirs go first, as in every official SDK.
             props = _dump({**_METRIC, **json.loads(properties)})
-        return self._make(user, name, props, session_id=session_id)
+        return self._make(user, name, props, session_id=session_id, at_s=at_s)
 
     def make_attributes(self, user: User, attributes: str, *, session_id: int = 0) -> Event:
         """Return the event that carries attributes of *user*: the JSON text of an object, without the environment."""
@@ -189,20 +197,23 @@ class FMEEventFactory:
         *,
         session_id: int = 0,
         names_environment: bool = False,
+        at_s: float | None = None,
     ) -> Event:
         millis = self._stamp.next(user.id_bytes, int(self._wall_clock() * 1000))
+        happened_ms = millis if at_s is None else int(at_s * 1000)
         return FMEEvent(
             self.account,
             user,
             name,
             millis,
             random(),
-            session_id or millis // 1000,
+            session_id or happened_ms // 1000,
             props,
             visitor_props,
             self._find_web_id(user),
             names_environment,
             self._is_batched,
+            happened_ms,
         )
 
 

@@ -114,5 +114,11 @@ class _CallerReporter(Reporter):
         self._inbox.put(event, monotonic() if now is None else now)
         return True
 
+    async def wait_for_room(self, events: int, timeout_s: float | None) -> bool:
+        """Tell that there is room; where there is none, the loop waits for it."""
+        if not self._inbox.has_room_for_job(events):
+            raise NeedsLoop
+        return True
+
     def keep(self, receipts: object, claims: object = None) -> None:
         """Keep nothing: there is no outbox."""

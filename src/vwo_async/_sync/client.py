@@ -16,7 +16,7 @@ from .._error import ClosedError, OutboxError
 from .._log import log_warning
 from .._result import CloseReport, Delivery, Outcome, Statistics
 from . import process_exit
-from .blocking import in_loop
+from .blocking import in_caller, in_loop
 from .loop_thread import import_ahead, is_loop_of_others_running
 from .open_client import OpenClient
 from .renewal import renew_options
@@ -158,6 +158,8 @@ class SyncClient(Generic[ClientT]):
     def find_caller_target(self) -> ClientT | None:
         """Return the async client for calls in this thread; None where all calls need the loop."""
         return self._ensure_open().caller_client
+
+    room = in_caller(Client[Any].room)
 
     # What the async clients have that is not async
 

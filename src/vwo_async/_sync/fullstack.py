@@ -78,8 +78,22 @@ class VWOClient(SyncClient[_async.VWOClient]):
         def push(
             self, tag_key: Mapping[str, Any], tag_value: str, *, wait: bool | None = None
         ) -> bool: ...
+        @overload
         def push(
-            self, tag_key: Any, tag_value: Any, user_id: Any = None, *, wait: Any = None
+            self,
+            *,
+            custom_dimension_map: Mapping[str, Any],
+            user_id: str,
+            wait: bool | None = None,
+        ) -> bool: ...
+        def push(
+            self,
+            tag_key: Any = None,
+            tag_value: Any = None,
+            user_id: Any = None,
+            *,
+            custom_dimension_map: Any = None,
+            wait: Any = None,
         ) -> Any: ...
     else:
         push = in_caller(_async.VWOClient.push)

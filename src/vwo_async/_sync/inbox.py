@@ -59,6 +59,11 @@ class Inbox:
             and waiting * MAX_SIZE + queue.pending_bytes < self._max_bytes
         )
 
+    def has_room_for_job(self, events: int) -> bool:
+        """Tell whether whoever waits for room for *events* need not wait, see `Reporter.has_room`."""
+        waiting = len(self._waiting)
+        return self._reporter.has_room(events, waiting, waiting * MAX_SIZE)
+
     def put(self, event: Event, now: float) -> None:
         """Accept *event*, of at most `MAX_SIZE` bytes, for which there is room.
 

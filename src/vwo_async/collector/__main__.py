@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .._collector.gateway import GatewayData
 from .._collector.guard import TOKEN_HEADER
+from .._collector.rule import CLOCK_WINDOW_S
 from .._collector.server import Collector, serve
 
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         latency_s=options.latency,
         ledger_path=options.ledger,
         strict=not options.loose,
+        clock_window_s=options.clock_window,
         gateway=options.gateway and GatewayData.read(options.gateway.read_bytes()),
     )
     asyncio.run(_run(collector, options.host, options.port))
@@ -54,6 +56,13 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="JSON of what VWO's gateway service knows: lists, locations, user_agents and aliases",
+    )
+    parser.add_argument(
+        "--clock-window",
+        type=float,
+        default=CLOCK_WINDOW_S,
+        metavar="SECONDS",
+        help="how far times in requests may be from now (default: %(default)g)",
     )
     parser.add_argument(
         "--loose", action="store_true", help="accept looser forms of the right facts"

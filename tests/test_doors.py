@@ -28,6 +28,7 @@ DOORS = (
     ".storage.sql",
     ".transport",
     ".outbox",
+    ".observer",
     ".testing",
     ".collector",
     ".sync",

@@ -11,6 +11,7 @@ from .._core.feature_variable import has_variable, is_enabled, read_variable
 from .._core.plan import Decision
 from .._error import InvalidInputError
 from .._explanation import Explanation
+from .._log import is_debugging
 from .._plain import is_kind, to_plain
 from .._reason import Reason
 from .._result import (
@@ -595,6 +596,7 @@ class VWOClient(Client[Engine]):
                 campaign_key = read_name(campaign_key, "campaign_key")
         except InvalidInputError as error:
             self._refuse(api.name, error)
+            engine.observe(api, campaign_key, user_id, Reason.INVALID_INPUT)
             return Reason.INVALID_INPUT
         if decision is None:
             call = DecideCall(
@@ -607,6 +609,9 @@ class VWOClient(Client[Engine]):
                 waits=waits,
             )
             return await decide_campaign(engine, call)
+        # Asked here too, since most calls end with this question.
+        if engine.is_observed or is_debugging():
+            engine.observe(api, campaign_key, user.id, decision)
         if api.sends:
             unfinished = report_now(engine, decision, user, waits=waits)
             if unfinished is not None:

@@ -429,6 +429,8 @@ class VWOClient(Client[Engine]):
                 else:
                     result = await track_quickly(engine, user, target)
                 if result is not None:
+                    if is_debugging():
+                        self._log_conversions(goal_identifier, user, result)
                     return await await_delivery(engine, result) if waits else result
             given = TrackOptions(
                 revenue_value=revenue_value,
@@ -445,7 +447,10 @@ class VWOClient(Client[Engine]):
         except InvalidInputError as error:
             self._refuse("track", error)
             return TrackResult.refused(campaign_key, Reason.INVALID_INPUT, str(error))
-        return await track_conversions(engine, call)
+        result = await track_conversions(engine, call)
+        if is_debugging():
+            self._log_conversions(goal_identifier, user, result)
+        return result
 
     @overload
     async def push(
@@ -617,6 +622,9 @@ class VWOClient(Client[Engine]):
             if unfinished is not None:
                 await unfinished
         return decision
+
+    def _log_conversions(self, goal_identifier: str, user: User, result: TrackResult) -> None:
+        self._engine.observation.log_conversions("track", goal_identifier, user.id, result)
 
     def _read_user(
         self,

@@ -180,9 +180,12 @@ class FMEClient(Client[FMEEngine]):
         except InvalidInputError as error:
             self._refuse("track_event", error)
             return TrackResult.refused(event_name, Reason.INVALID_INPUT, str(error))
-        return await track_event(
+        result = await track_event(
             engine, event_name, called, properties, (*called.notes, *notes), waits=waits
         )
+        if is_debugging():
+            engine.observation.log_conversions("track_event", event_name, called.id, result)
+        return result
 
     @overload
     async def set_attribute(

@@ -19,7 +19,7 @@ from .._observer import (
     make_pseudonymizer,
 )
 from .._reason import Reason
-from .._result import Statistics
+from .._result import Statistics, TrackResult
 from .._user import show_key
 from .callback import Callback
 from .options import Options
@@ -129,19 +129,34 @@ class Observation:
         log_evaluation(evaluation)
         _tell(self._on_evaluation, evaluation)
 
+    def log_conversions(self, api: str, name: object, user_id: str, result: TrackResult) -> None:
+        """Log at DEBUG what became of a conversion: a line for each campaign, or one in all in FME."""
+        for key, one in result.items():
+            if one.reason is Reason.OPTED_OUT:
+                continue
+            what, how = show_key(name), one.reason.value
+            if self._product == "fullstack":
+                what = f"{what} in {show_key(key)}"
+                how = f"{_show_variation(one.variation_name)} ({how})"
+            log_debug("%s %s: %s, user %s", api, what, how, self.name_user(user_id))
+
 
 def log_evaluation(evaluation: Evaluation) -> None:
     """Log a decision at DEBUG, in one line that holds no user id."""
-    name, state = evaluation.variation_name, evaluation.is_enabled
+    state = evaluation.is_enabled
     log_debug(
         "%s %s: %s%s (%s), user %s",
         evaluation.api,
         show_key(evaluation.key),
         "" if state is None else "on, " if state else "off, ",
-        "no variation" if name is None else ascii(name),
+        _show_variation(evaluation.variation_name),
         evaluation.reason.value,
         evaluation.pseudonym,
     )
+
+
+def _show_variation(name: str | None) -> str:
+    return "no variation" if name is None else ascii(name)
 
 
 def _call(function: Callable[[Any], object], value: object) -> None:

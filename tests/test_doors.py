@@ -29,6 +29,8 @@ DOORS = (
     ".transport",
     ".outbox",
     ".observer",
+    ".integrations.opentelemetry",
+    ".integrations.sentry",
     ".testing",
     ".collector",
     ".sync",

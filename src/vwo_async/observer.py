@@ -10,12 +10,13 @@ Derive from `Observer` and give it to clients by the launch option ``observers``
 
     client = VWOClient(settings, observers=[Counted()])
 
+`make_pseudonymizer` tells what a user is called in the log and in telemetry.
 `vwo_async.integrations.opentelemetry` and `vwo_async.integrations.sentry` have ready ones.
 """
 
 from ._home import rehome
-from ._observer import Evaluation, ObservedClient, Observer, RequestReport
+from ._observer import Evaluation, ObservedClient, Observer, RequestReport, make_pseudonymizer
 
-__all__ = ["Evaluation", "ObservedClient", "Observer", "RequestReport"]
+__all__ = ["Evaluation", "ObservedClient", "Observer", "RequestReport", "make_pseudonymizer"]
 
 rehome(globals())

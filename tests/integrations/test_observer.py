@@ -91,7 +91,7 @@ async def test_a_life(product: str) -> None:
         {"consent": lambda user_id: True},
         {"integrations": lambda payload: None},
     ],
-    ids=str,
+    ids=lambda options: "_".join(options) or "quick",
 )
 async def test_every_path_is_observed(options: dict[str, Any]) -> None:
     """Whatever way a decision takes, it is told once, by the method that was called."""
@@ -137,7 +137,9 @@ async def test_one_that_raises_harms_nobody(product: str) -> None:
     assert len(noting.requests) == statistics.requests
 
 
-@pytest.mark.parametrize("observers", [[print], "abc", 3, [Observer]], ids=str)
+@pytest.mark.parametrize(
+    "observers", [[print], "abc", 3, [Observer]], ids=["function", "text", "number", "class"]
+)
 def test_what_is_no_observer(observers: Any) -> None:
     """Anything but observers is refused at launch."""
     with pytest.raises(InvalidInputError, match="observers: must be Observers"):

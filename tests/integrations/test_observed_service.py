@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -27,11 +26,11 @@ SDK_KEY = "made-for-a-test"
 async def running_service(base_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Run the service with uvicorn until the end of the block."""
     port = find_free_port()
-    command = [sys.executable, "-m", "uvicorn", "observed_service:app", "--port", str(port)]
-    environment = {**os.environ, "VWO_BASE_URL": base_url}
-    process = subprocess.Popen(
-        [*command, "--app-dir", str(Path(__file__).parent), "--log-level", "critical"],
-        env=environment,
+    options = ["--port", str(port), "--app-dir", str(Path(__file__).parent)]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "uvicorn", "observed_service:app", "--log-level", "critical", *options),
+        env={**os.environ, "VWO_BASE_URL": base_url},
     )
     try:
         # uvicorn closes a connection on which a handler raised: none is used twice.
@@ -44,12 +43,12 @@ async def running_service(base_url: str) -> AsyncIterator[httpx.AsyncClient]:
                     await web.get("/openapi.json")
                     break
                 except httpx.TransportError:
-                    assert process.poll() is None
+                    assert process.returncode is None
                     await asyncio.sleep(0.05)
             yield web
     finally:
         process.terminate()
-        await asyncio.to_thread(process.wait, 20)
+        await process.wait()
 
 
 async def visit() -> tuple[dict[str, Any], Server]:

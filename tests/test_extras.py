@@ -49,6 +49,8 @@ CASES = [
         for name in ("aiohttp", "fastapi", "litestar", "quart", "starlette")
     ),
     ("aiohttp", "aiohttp", f"vwo_async.VWOClient({SETTINGS!r}, transport='aiohttp')"),
+    ("opentelemetry", "opentelemetry", "import vwo_async.integrations.opentelemetry"),
+    ("sentry", "sentry_sdk", "import vwo_async.integrations.sentry"),
     ("httpx2", "httpx2", f"vwo_async.VWOClient({SETTINGS!r}, transport='httpx2')"),
     ("httpx2", "httpcore2", f"vwo_async.launch({SETTINGS!r}, transport='httpx2')"),
 ]

@@ -21,6 +21,7 @@ VALUES = {
     "_fork",
     "_home",
     "_log",
+    "_observer",
     "_plain",
     "_reason",
     "_result",
@@ -51,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "transport": {"values", "_delivery"},
     "outbox": {"values", "_delivery"},
     "webhook": set(),
+    "observer": {"values"},
     "": {"values", "_settings", "_delivery", "_refresh", "_client", "webhook"},
     "_collector": set(),
     # What a test asks about a client it asks its inner parts; what was sent is read as the collector reads it.
@@ -79,6 +81,7 @@ VALUE_IMPORTS = {
     "_explanation": {"_reason", "_value"},
     "_extra": {"_error"},
     "_flag": {"_reason", "_result", "_value"},
+    "_observer": {"_reason", "_result"},
     "_plain": {"_error"},
     "_result": {"_cancellation", "_error", "_log", "_plain", "_reason", "_value"},
     "_sdk_key": {"_error", "_plain"},

@@ -23,7 +23,13 @@ NAMES = {one.name for one in fields(Options)} - DERIVED
 # What means nothing in FME.
 FULLSTACK = {"goal_type_to_track", "should_track_returning_user", "user_id_encoding"}
 # How the README writes what is no literal.
-IN_WORDS: dict[str, Any] = {"none": None, "off": None, "everybody": None, "nothing": frozenset()}
+IN_WORDS: dict[str, Any] = {
+    "none": None,
+    "off": None,
+    "everybody": None,
+    "nobody": (),
+    "nothing": frozenset(),
+}
 
 
 def list_rows() -> list[tuple[list[str], str]]:

@@ -27,8 +27,8 @@ What is here. Each name has a page of its own, as ``help(vwo_async.VWOClient)``;
   `WrongLoopError`, `DeliveryError`, `OutboxError`, `StorageError`.
 
 Other doors: `vwo_async.sync` (clients without a running loop), `vwo_async.storage` (users keep their variation), `vwo_async.outbox` (events survive the
-process), `vwo_async.transport` (how events are sent), `vwo_async.testing` and `vwo_async.collector`
-(for tests).
+process), `vwo_async.transport` (how events are sent), `vwo_async.observer` (told of what
+clients do), `vwo_async.testing` and `vwo_async.collector` (for tests).
 """
 
 from importlib import import_module as _import_module

@@ -9,11 +9,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 
 # How many kinds of failure a `FailureLog` counts apart; all further kinds are counted together.
 MAX_KINDS = 100
 
-logging.getLogger("vwo_async").addHandler(logging.NullHandler())
+_LOGGER = logging.getLogger("vwo_async")
+_LOGGER.addHandler(logging.NullHandler())
+# Whether the service logs at DEBUG; asked by every decision, and no function of ours for that.
+is_debugging = partial(_LOGGER.isEnabledFor, logging.DEBUG)
 
 
 def log(level: int, text: str, *arguments: object) -> None:
@@ -21,6 +25,11 @@ def log(level: int, text: str, *arguments: object) -> None:
     # It could only be reported to the handlers themselves.
     with suppress(Exception):
         logging.getLogger("vwo_async").log(level, text, *arguments, stacklevel=3)
+
+
+def log_debug(text: str, *arguments: object) -> None:
+    """Log at level DEBUG."""
+    log(logging.DEBUG, text, *arguments)
 
 
 def log_info(text: str, *arguments: object) -> None:

@@ -652,6 +652,7 @@ class Statistics(Value):
         pending_bytes: Their approximate size.
         refused: Events that the full queue did not accept: their callers were told.
         requests: Requests made for events, each try counted.
+        retries: Those among them that were no first try.
         unknown: Tries that may have arrived although no answer came.
         storage_errors: Calls of the user storage that failed or timed out.
         gateway_errors: Questions that the gateway service of FME did not answer.
@@ -697,6 +698,7 @@ class Statistics(Value):
     settings_origin: Literal["given", "vwo", "disk", "empty"] = "given"
     callbacks_left_out: int = 0
     gateway_errors: int = 0
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
-from both_products import BOTH_PRODUCTS
+from both_products import BOTH_PRODUCTS, once_in_fme
 from chosen_product import make_client, make_source, settings
 from sample import ACCOUNT, KEY
 from sentry_sdk.envelope import Envelope
@@ -303,7 +303,11 @@ TRACED = """
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
     from chosen_product import make_client, settings
     from sentry_sdk.transport import Transport
-    from server import running_server
+    from chosen_product import fetch, is_fme
+    from sample import ACCOUNT, KEY
+    from server import answer, running_server
+    from vwo_async.integrations.opentelemetry import OpenTelemetry
+    from vwo_async.integrations.sentry import Sentry
 
     class Capturing(Transport):
         texts = []
@@ -323,26 +327,40 @@ TRACED = """
 
     async def main():
         async with running_server() as server:
-            client = make_client(settings(), base_url=server.base_url, transport={transport!r})
+            gateway = {{"gateway_service": {{"url": server.base_url}}, "is_aliasing_enabled": True}}
+            client = make_client(
+                settings(),
+                base_url=server.base_url,
+                transport={transport!r},
+                observers=[OpenTelemetry(adds_to_span=True), Sentry()],
+                **(gateway if is_fme() else {{}}),
+            )
+            server.default = answer(body=json.dumps(settings()).encode())
             with sentry_sdk.start_transaction(name="request"):
                 async with client:
                     for user in ("Ashley", "Billy"):
+                        await client.activate("checkout", user)
                         assert await client.track("checkout", user, "signup", wait=True)
-                    await client.get_and_update_settings_file()
+                    await client.refresh_settings()
+                await fetch(ACCOUNT, KEY, base_url=server.base_url)
             sentry_sdk.capture_message("done")
+            targets = [one.target.partition("?")[0] for one in server.requests]
             headers = [name.lower() for one in server.requests for name, _ in one.headers]
         sentry_sdk.flush()
         spans = [span.to_json() for span in exporter.get_finished_spans()]
-        print(json.dumps([Capturing.texts, spans, headers]))
+        print(json.dumps([Capturing.texts, spans, headers, targets]))
 
     asyncio.run(main())
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("transport", ["httpx", "httpx2", "aiohttp"])
-def test_row_79_tracers(transport: str) -> None:
-    """Tools that trace every request of a process see none of ours, and add no header to them."""
+@once_in_fme("transport", ["httpx", "httpx2", "aiohttp"])
+def test_row_79_tracers(transport: str, product: str) -> None:
+    """Tools that trace every request of a process see ours by our observers alone, and add no header to them.
+
+    Events, a refresh and a fetch of the settings, and questions to a gateway service.
+    """
     script = textwrap.dedent(TRACED).format(
         tests=str(Path(__file__).parents[1]), transport=transport
     )
@@ -350,10 +368,18 @@ def test_row_79_tracers(transport: str) -> None:
         [sys.executable, "-c", script], capture_output=True, check=False, text=True, timeout=60
     )
     assert child.returncode == 0, child.stderr
-    reports, spans, headers = json.loads(child.stdout)
+    reports, spans, headers, targets = json.loads(child.stdout)
     assert any('"request"' in text for text in reports)
     shown = "".join([*reports, *spans])
     assert KEY not in shown
-    assert "track-goal" not in shown
+    assert "Ashley" not in shown
+    assert "Billy" not in shown
+    ours = [one for one in map(json.loads, spans) if "vwo.request.purpose" in one["attributes"]]
+    # All but the fetch, which is no client's, and the spans are ours alone.
+    assert len(ours) == len(spans) == len(targets) - 1
+    assert any(one["attributes"]["vwo.request.purpose"] == "settings" for one in ours)
+    purposes = {one["attributes"]["vwo.request.purpose"] for one in ours}
+    assert ("gateway" in purposes) == (product == "fme")
+    assert any('"checkout:' in text for text in reports)
     assert not {"sentry-trace", "baggage", "traceparent"} & {*headers}
     assert "user-agent" in headers

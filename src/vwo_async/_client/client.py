@@ -11,6 +11,7 @@ from .._core.feature_variable import has_variable, is_enabled, read_variable
 from .._core.plan import Decision
 from .._error import InvalidInputError
 from .._explanation import Explanation
+from .._log import is_debugging
 from .._plain import is_kind, to_plain
 from .._reason import Reason
 from .._result import (
@@ -442,6 +443,8 @@ class VWOClient(Client[Engine]):
                 else:
                     result = await track_quickly(engine, user, target)
                 if result is not None:
+                    if is_debugging():
+                        self._log_conversions(goal_identifier, user, result)
                     return await await_delivery(engine, result) if waits else result
             given = TrackOptions(
                 revenue_value=revenue_value,
@@ -459,7 +462,10 @@ class VWOClient(Client[Engine]):
         except InvalidInputError as error:
             self._refuse("track", error)
             return TrackResult.refused(campaign_key, Reason.INVALID_INPUT, str(error))
-        return await track_conversions(engine, call)
+        result = await track_conversions(engine, call)
+        if is_debugging():
+            self._log_conversions(goal_identifier, user, result)
+        return result
 
     @overload
     async def push(
@@ -630,6 +636,7 @@ class VWOClient(Client[Engine]):
                 campaign_key = read_name(campaign_key, "campaign_key")
         except InvalidInputError as error:
             self._refuse(api.name, error)
+            engine.observe(api, campaign_key, user_id, Reason.INVALID_INPUT)
             return Reason.INVALID_INPUT
         if decision is None:
             call = DecideCall(
@@ -643,11 +650,17 @@ class VWOClient(Client[Engine]):
                 waits=waits,
             )
             return await decide_campaign(engine, call)
+        # Asked here too, since most calls end with this question.
+        if engine.is_observed or is_debugging():
+            engine.observe(api, campaign_key, user.id, decision)
         if api.sends:
             unfinished = report_now(engine, decision, user, waits=waits)
             if unfinished is not None:
                 await unfinished
         return decision
+
+    def _log_conversions(self, goal_identifier: str, user: User, result: TrackResult) -> None:
+        self._engine.observation.log_conversions("track", goal_identifier, user.id, result)
 
     def _read_user(
         self,

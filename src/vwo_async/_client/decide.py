@@ -92,23 +92,36 @@ async def decide_campaign(engine: Engine, call: DecideCall) -> Decision | Reason
     Raises:
         InvalidInputError: With ``strict``, if no campaign has the key.
     """
-    if engine.consent.is_asked and await engine.consent.refuses(call.user.id):
-        return Reason.OPTED_OUT
-    if engine.lacks_settings:
-        engine.note_lack()
-        return Reason.NO_SETTINGS
     snapshot = engine.snapshot
-    campaign = find_campaign(engine, call.campaign_key, call.api)
+    campaign = await _find_open_campaign(engine, call)
     if isinstance(campaign, Reason):
-        _log_refusal(engine, call, campaign)
+        engine.observe(call.api, call.campaign_key, call.user.id, campaign)
         return campaign
     with engine.make_stored_records(call.user, call.given_record) as stored_records:
         (decision,) = await stored_records.decide(snapshot.plan, (campaign,), call.api)
+        engine.observe(call.api, campaign.key, call.user.id, decision)
         if decision.variation is not None:
             delivery = await _report(engine, snapshot, call, decision, stored_records)
             if call.waits:
                 await engine.reporter.wait_for(delivery)
     return decision
+
+
+async def _find_open_campaign(engine: Engine, call: DecideCall) -> Campaign | Reason:
+    """Return the campaign of a call, or why nothing may be decided.
+
+    Raises:
+        InvalidInputError: See `decide_campaign`.
+    """
+    if engine.consent.is_asked and await engine.consent.refuses(call.user.id):
+        return Reason.OPTED_OUT
+    if engine.lacks_settings:
+        engine.note_lack()
+        return Reason.NO_SETTINGS
+    campaign = find_campaign(engine, call.campaign_key, call.api)
+    if isinstance(campaign, Reason):
+        _log_refusal(engine, call, campaign)
+    return campaign
 
 
 def _log_refusal(engine: Engine, call: DecideCall, reason: Reason) -> None:
@@ -176,6 +189,8 @@ async def decide_all_campaigns(
     stored_records = engine.make_stored_records(user, given_record)
     await stored_records.prefetch(campaigns)
     decisions = await stored_records.decide(plan, campaigns, DECIDE_ALL)
+    for one in decisions:
+        engine.observe(DECIDE_ALL, one.campaign.key, user.id, one)
     return {one.campaign.key: describe_decision(one) for one in decisions}
 
 

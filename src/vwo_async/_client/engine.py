@@ -12,14 +12,18 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._core.api_method import Api
+from .._core.feature_variable import is_enabled
 from .._core.plan import Decision
 from .._delivery.transport.by_name import make_fetcher
 from .._delivery.transport.protocol import Fetcher
 from .._error import ClosedError, WrongLoopError
-from .._log import FailureLog, log_warning
+from .._log import FailureLog, is_debugging, log_warning
+from .._observer import Product
+from .._reason import Reason
 from .._refresh.gil_pause import GilPause
 from .._refresh.source import EMPTY
 from .._result import Statistics
+from .._settings.campaign_type import AB_TEST
 from .._settings.endpoint import FULLSTACK, SettingsEndpoint
 from .._storage.access import StorageAccess
 from .._storage.record import RowReader, read_row
@@ -29,6 +33,7 @@ from .consent import Consent
 from .conversion_claims import ConversionClaims
 from .fairness import LoopShare
 from .integration import make_payload
+from .observation import Observation
 from .options import Options
 from .reporter import CLOSE_GRACE_S, Reporter
 from .settings_refresh import SettingsRefresh
@@ -68,6 +73,8 @@ class ClientEngine(Generic[SnapshotT]):
         has_storage: Whether there is a user storage.
         refuses: Whether nothing is decided where the storage fails.
         has_outbox: Whether there is an outbox.
+        observation: Tells observers what the client does.
+        is_observed: Whether some observer is told of decisions.
         lacks_settings: Whether there are no settings yet.
         unknown_keys: Takes the keys of calls that the settings do not have.
         loop_share: How long calls have held the current turn of the loop.
@@ -77,6 +84,7 @@ class ClientEngine(Generic[SnapshotT]):
     # What differs between the products.
 
     endpoint: SettingsEndpoint[Any]
+    product: Product
 
     def compile(self, settings: Any, pause: GilPause) -> SnapshotT:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
@@ -90,8 +98,10 @@ class ClientEngine(Generic[SnapshotT]):
         self.options = options
         self.snapshot = snapshot
         self.consent = Consent(options.consent, options.storage_timeout_s)
+        self.observation = Observation(options, self.product, self.statistics)
+        self.is_observed = self.observation.hears_evaluations
         self.loop_share = LoopShare()
-        self.reporter = Reporter(options, self.loop_share.wake)
+        self.reporter = Reporter(options, self.loop_share.wake, self.observation)
         self._closing: asyncio.Task[None] | None = None
         storage, timeout_s = options.user_storage, options.storage_timeout_s
         self.storage = None if storage is None else StorageAccess(storage, timeout_s, read_row)
@@ -168,6 +178,7 @@ class ClientEngine(Generic[SnapshotT]):
         self.settings_refresh.start()
         self.loop = loop
         self.on_started()
+        self.observation.open()
 
     def on_started(self) -> None:
         """Do what a client of this product does first; it must not raise."""
@@ -205,8 +216,14 @@ class ClientEngine(Generic[SnapshotT]):
         await self.reporter.opened()
 
     def make_fetcher(self) -> Fetcher:
-        """Return a transport for settings files, as the options describe it."""
-        return make_fetcher(self.options.settings_config)
+        """Return a transport for settings files, as the options or their settings source describe it."""
+        source, config = self.options.settings_source, self.options.settings_config
+        fetcher, base_url = (
+            (make_fetcher(config), config.base_url)
+            if source is None
+            else (source.make_transport(), source.base_url)
+        )
+        return self.observation.watch_fetcher(fetcher, "settings", base_url)
 
     async def aclose(self, timeout_s: float | None) -> None:
         """Deliver what is pending within a deadline, then stop; only the first call does.
@@ -242,6 +259,7 @@ class ClientEngine(Generic[SnapshotT]):
         storage = () if self.storage is None else (self.storage.aclose(grace_s),)
         await asyncio.gather(*storage, *(one.settle(grace_s) for one in self._callbacks()))
         await self.settings_refresh.aclose()
+        self.observation.close()
 
     def _reserve(self, timeout_s: float) -> float:
         """Return how much of the close time-out is reserved for releasing the claims of dropped events."""
@@ -252,7 +270,7 @@ class ClientEngine(Generic[SnapshotT]):
         own = [
             one for one in (self._integration, self.settings_refresh.callback) if one is not None
         ]
-        return [*own, *self.reporter.list_callbacks()]
+        return [*own, *self.reporter.list_callbacks(), *self.observation.callbacks]
 
     def statistics(self) -> Statistics:
         """Return the ledger."""
@@ -294,6 +312,7 @@ class Engine(ClientEngine[Snapshot]):
     """
 
     endpoint = FULLSTACK
+    product = "fullstack"
 
     def __init__(self, settings: Settings, options: Options) -> None:
         source = options.settings_source
@@ -332,3 +351,19 @@ class Engine(ClientEngine[Snapshot]):
             self._integration.call(
                 make_payload(name_visitor, decision, user, api, version, goal_identifier)
             )
+
+    def observe(
+        self, api: Api, campaign_key: object, user_id: object, decision: Decision | Reason
+    ) -> None:
+        """Tell observers and log, if any want to know, of a decision or the reason why there is none."""
+        if not (self.is_observed or is_debugging()):
+            return
+        reason, state, name = decision, None, None
+        if isinstance(decision, Decision):
+            campaign, variation, reason = decision.campaign, decision.variation, decision.reason
+            name = None if variation is None else variation.name
+            if campaign.type != AB_TEST:
+                state = variation is not None and is_enabled(campaign, variation)
+        assert isinstance(reason, Reason)
+        settings = self.snapshot.settings
+        self.observation.tell(settings, api.name, campaign_key, user_id, reason, state, name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 from .._error import InvalidInputError
 from .._explanation import FlagExplanation
 from .._flag import Flag
+from .._log import is_debugging
 from .._plain import is_kind, to_plain
 from .._reason import Reason
 from .._result import AliasResult, TrackResult
@@ -93,13 +94,18 @@ class FMEClient(Client[FMEEngine]):
             waits = self._flag_waits if wait is None else read_flag(wait, False, "wait")
         except InvalidInputError as error:
             self._refuse("get_flag", error)
-            return _refuse_flag(feature_key, error)
+            flag = _refuse_flag(feature_key, error)
+            engine.observe("get_flag", flag, None)
+            return flag
         if engine.has_quick_path and not engine.consent.is_asked and not engine.lacks_settings:
             flag = get_flag_now(engine, feature_key, called)
             if engine.has_outbox:
                 await engine.reporter.wait_until_kept(flag.delivery)
         else:
             flag = await get_flag(engine, feature_key, called)
+        # Asked here too, since most calls end with this question.
+        if engine.is_observed or is_debugging():
+            engine.observe("get_flag", flag, called.id)
         if waits:
             await engine.reporter.wait_for(flag.delivery)
         return flag
@@ -118,7 +124,10 @@ class FMEClient(Client[FMEEngine]):
         except InvalidInputError as error:
             self._refuse("get_flags", error)
             return {}
-        return await get_flags(engine, called)
+        flags = await get_flags(engine, called)
+        for flag in flags.values():
+            engine.observe("get_flags", flag, called.id)
+        return flags
 
     async def explain(self, feature_key: str, user: AnyUser) -> FlagExplanation:
         """Return how a flag is decided for a user, step by step; report and store nothing.
@@ -177,9 +186,12 @@ class FMEClient(Client[FMEEngine]):
         except InvalidInputError as error:
             self._refuse("track_event", error)
             return TrackResult.refused(event_name, Reason.INVALID_INPUT, str(error))
-        return await track_event(
+        result = await track_event(
             engine, event_name, called, properties, (*called.notes, *notes), at_s=at_s, waits=waits
         )
+        if is_debugging():
+            engine.observation.log_conversions("track_event", event_name, called.id, result)
+        return result
 
     @overload
     async def set_attribute(

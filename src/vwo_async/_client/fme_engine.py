@@ -7,6 +7,10 @@ import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
+from .._delivery.transport.protocol import Fetcher
+from .._flag import Flag
+from .._log import is_debugging
+from .._reason import Reason
 from .._refresh.gil_pause import GilPause
 from .._settings.endpoint import FME
 from .._storage.fme_record import read_feature_row
@@ -35,6 +39,7 @@ class FMEEngine(ClientEngine[FMESnapshot]):
     """
 
     endpoint = FME
+    product = "fme"
 
     def __init__(self, settings: FMESettings, options: FMEOptions) -> None:
         source = options.settings_source
@@ -44,13 +49,18 @@ class FMEEngine(ClientEngine[FMESnapshot]):
         self._fme_options = options
         self._gateway: Gateway | None = None
         if options.gateway_service is not None:
-            self._gateway = Gateway(options.transport_config, options.gateway_timeout_s)
+            config = options.transport_config
+            self._gateway = Gateway(config, options.gateway_timeout_s, self._watch_gateway)
         self._aliases = AliasCache() if options.is_aliasing_enabled else None
         self._is_start_reported = False
         self.has_aliases = self._aliases is not None
         self.has_quick_path = self.storage is None and self._gateway is None
         self.has_integration = self._integration is not None
         self._start_kept: Awaitable[bool] | None = None
+
+    def _watch_gateway(self, fetcher: Fetcher) -> Fetcher:
+        base_url = self.options.destination.base_url
+        return self.observation.watch_fetcher(fetcher, "gateway", base_url)
 
     def compile(self, settings: FMESettings, pause: GilPause) -> FMESnapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
@@ -129,3 +139,13 @@ class FMEEngine(ClientEngine[FMESnapshot]):
         """Tell the integrations callback of a decision or an event."""
         if self._integration is not None:
             self._integration.call(payload)
+
+    def observe(self, api: str, flag: Flag, user_id: object) -> None:
+        """Tell observers and log, if any want to know, of a decision."""
+        if not (self.is_observed or is_debugging()):
+            return
+        name = None if flag.variation is None else flag.variation.name
+        is_known = flag.reason not in (Reason.FEATURE_NOT_FOUND, Reason.INVALID_INPUT)
+        state = flag.is_enabled() if is_known else None
+        settings = self.snapshot.settings
+        self.observation.tell(settings, api, flag.key, user_id, flag.reason, state, name)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -55,12 +56,19 @@ class Gateway:
     Args:
         config: How it is reached.
         timeout_s: The limit of each request.
+        watch: Returns what is used in place of a transport, so that its requests are observed.
     """
 
-    def __init__(self, config: TransportConfig, timeout_s: float) -> None:
+    def __init__(
+        self,
+        config: TransportConfig,
+        timeout_s: float,
+        watch: Callable[[Fetcher], Fetcher] = lambda fetcher: fetcher,
+    ) -> None:
         limits = config.timeouts or Timeouts()
         self._config = replace(config, timeouts=_shorten(limits, timeout_s))
         self._timeout_s = timeout_s
+        self._watch = watch
         self._breaker = CircuitBreaker()
         self._failures = FailureLog("the gateway service cannot be used")
         self._tasks: set[asyncio.Task[Reply]] = set()
@@ -119,7 +127,7 @@ class Gateway:
             async with asyncio.timeout(self._timeout_s), self._slots:
                 has_slot = True
                 if self._transport is None:
-                    self._transport = make_fetcher(self._config)
+                    self._transport = self._watch(make_fetcher(self._config))
                 answer, body = await self._transport.fetch(request, MAX_ANSWER_BYTES)
         except BaseException as error:
             if not is_failure(error):

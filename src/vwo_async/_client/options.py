@@ -18,6 +18,7 @@ from .._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport, ch
 from .._delivery.transport.proxy import read_proxy
 from .._delivery.transport.tls import check_ssl_context
 from .._error import DeliveryError, InvalidInputError, MissingExtraError, VWOError
+from .._observer import Observer
 from .._plain import to_plain
 from .._refresh.source import SettingsSource
 from .._result import Outcome
@@ -152,6 +153,19 @@ def _read_proxy(value: object) -> object:
     return value
 
 
+def _read_observers(value: object) -> object:
+    observers = [*value] if isinstance(value, Iterable) else [value]
+    if not all(isinstance(one, Observer) for one in observers):
+        raise InvalidInputError("must be Observers")
+    return tuple(observers)
+
+
+def _read_salt(value: object) -> object:
+    if not isinstance(value, (str, bytes)) or not value:
+        raise InvalidInputError("must be a non-empty str or bytes")
+    return value
+
+
 def _read_transport(value: object) -> object:
     if value is None or isinstance(value, str):
         return check_transport_name(value or "httpx")
@@ -181,6 +195,8 @@ class SharedLaunchOptions(TypedDict, total=False):
     on_storage_error: OnStorageError
     return_promise_for: Mapping[str, bool] | Iterable[str] | None
     integrations: Integration | Mapping[str, Integration] | None
+    observers: Iterable[Observer]
+    pseudonym_salt: str | bytes | None
     batch_events: BatchEvents | None
     outbox: str | os.PathLike[str] | Outbox | None
     on_drop: DropHook | None
@@ -240,6 +256,14 @@ class Options:
 
     integrations: Integration | None = option(optional(_read_integration), None)
     """Called with a dict for each decision that gave a variation; also as ``{"callback": function}``."""
+
+    observers: tuple[Observer, ...] = option(_read_observers, ())
+    """Told of decisions, requests and the client's life: those of `vwo_async.integrations.opentelemetry` and
+    `vwo_async.integrations.sentry`, and your own, see `vwo_async.observer`."""
+
+    pseudonym_salt: str | bytes | None = option(optional(_read_salt), None, is_shown=False)
+    """The key of the hash that stands for users in the log and in telemetry: a secret that all processes share,
+    so that a user has the same pseudonym in all of them. None: drawn at random for each process."""
 
     batch_events: Batching | None = option(optional(_read_batch_events), None)
     """Collect events and send many in one request, see `BatchEvents`."""

@@ -37,6 +37,7 @@ from .._wake import Wake
 from .._wording import count_of
 from .callback import Callback
 from .delivery_wait import DeliveryWait
+from .observation import Observation
 from .options import Options
 from .room_wait import RoomWait
 
@@ -54,15 +55,17 @@ class Reporter:
     Args:
         options: Launch options.
         wake: Lets who waits for the outbox go on, now or in a later turn of the loop.
+        observation: Is told of requests.
 
     Attributes:
         queue: Where they are.
         sender: What empties it; None before `start`.
     """
 
-    def __init__(self, options: Options, wake: Wake) -> None:
+    def __init__(self, options: Options, wake: Wake, observation: Observation) -> None:
         self._options = options
         self._wake = wake
+        self._observation = observation
         self.queue = Queue(options.limits, batching=options.batch_events)
         self.sender: Sender | None = None
         self._journal: Journal | None = None
@@ -100,9 +103,11 @@ class Reporter:
             confirm: Tells of the claims of each whether it still counts.
         """
         options = self._options
-        transport = options.transport
+        transport, base_url = options.transport, None
         if isinstance(transport, str):
+            base_url = options.destination.base_url
             transport = make_transport(transport, options.transport_config)
+        transport = self._observation.watch_transport(transport, base_url)
         sender = Sender(
             self.queue,
             transport,
@@ -209,6 +214,7 @@ class Reporter:
             "pending_bytes": queue.pending_bytes,
             "refused": queue.refused,
             "requests": queue.requests,
+            "retries": queue.retries,
             "unknown": queue.unknown,
             "outbox_errors": 0 if journal is None else journal.errors,
             "restored": 0 if restorer is None else restorer.restored,

@@ -25,7 +25,7 @@ class SettingsRefresh:
     Args:
         holder: The client.
         options: Launch options.
-        make_transport: Returns a transport for settings files; used if there is no settings source.
+        make_transport: Returns a transport for settings files.
 
     Attributes:
         callback: The hook that is called when settings have changed, or None.
@@ -40,7 +40,7 @@ class SettingsRefresh:
         self._source = source = options.settings_source
         if source is not None:
             _check_source(source, holder)
-        self._make_transport = make_transport if source is None else source.make_transport
+        self._make_transport = make_transport
         hook = options.on_settings_change
         self.callback = None if hook is None else Callback(hook, "on_settings_change")
         self.settings_update = SettingsUpdate(holder, source, self.callback)

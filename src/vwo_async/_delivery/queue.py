@@ -134,7 +134,7 @@ class Queue:
         self.rejected = 0
         self.dropped: Counter[str] = Counter()
         self.refused = 0
-        self.requests = 0
+        self.requests = self.retries = 0
         self.unknown = 0
         self.kept = 0
 
@@ -270,6 +270,7 @@ class Queue:
             return None
         if found is not None:
             self._in_flight.add(found)
+            self.retries += found.attempts > 0
             found.attempts += 1
             found.delivered_at_take = self.delivered
             self.requests += 1

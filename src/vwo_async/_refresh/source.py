@@ -303,6 +303,11 @@ class SettingsSource:
         """How often the file could not be kept."""
         return self._keep_failures.count
 
+    @property
+    def base_url(self) -> str:
+        """Where the settings file is."""
+        return self._transport_config.base_url
+
     def make_transport(self) -> Fetcher:
         """Return a transport for the settings file."""
         return make_fetcher(self._transport_config)

@@ -63,6 +63,7 @@ class CallerEngine:
         self.reporter = _CallerReporter(inbox)
         self.consent = engine.consent
         self.has_quick_path = True
+        self.is_observed = engine.is_observed
         self.loop_share = self
 
     def __getattr__(self, name: str) -> Any:

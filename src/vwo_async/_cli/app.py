@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from .._version import __version__
-from . import decision_commands, settings_commands
+from . import decision_commands, outbox_commands, settings_commands
+from .collector_command import collector
+from .keys_command import keys
 
 UsageError = CycloptsError
 
@@ -17,13 +19,11 @@ def _show_default(value: object) -> str:
     return str(value) if value else ""
 
 
-
 app = App(
     name="vwo-async",
     help="See who gets what by a settings file of VWO FullStack or FME, and why.",
     version=__version__,
-    # Markup of the docstrings, such as literals in double backticks.
-    help_format="rst",
+    help_format="plaintext",
     default_parameter=Parameter(negative="", show_default=_show_default),
 )
 app.command(settings_commands.app)
@@ -32,6 +32,9 @@ app.command(decision_commands.explain)
 app.command(decision_commands.simulate)
 app.command(decision_commands.find_users, name="users")
 app.command(decision_commands.diff)
+app.command(keys)
+app.command(outbox_commands.app)
+app.command(collector)
 app.register_install_completion_command()
 
 

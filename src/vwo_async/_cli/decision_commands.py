@@ -141,7 +141,7 @@ def find_users(
         users = Population(users=file).make_users(subject, attributes)
     else:
         ids = (f"{prefix}{number}" for number in count(1))
-        users = (subject.make_user(attributes.make_fields(one)) for one in ids)
+        users = subject.make_users(ids, attributes.make_fields(""))
     found = list(islice(_choose_users(subject, key, variation, users), count_))
     output.show(found, "\n".join(found) or f"nobody gets {variation} of {key}")
     return ExitCode.OK if found else ExitCode.FOUND
@@ -234,8 +234,13 @@ def _is_wanted(outcome: Outcome, wanted: str) -> bool:
 def _show_comparison(result: Comparison) -> Iterator[Any]:
     if result.changes:
         rows = [
-            (one.key, one.before or "-", one.after or "-", f"{number:,}")
-            + (", ".join(result.named[one]),)
+            (
+                one.key,
+                one.before or "-",
+                one.after or "-",
+                f"{number:,}",
+                ", ".join(result.named[one]),
+            )
             for one, number in result.changes.most_common()
         ]
         yield make_table(("key", "before", "after", "users ", "such as"), rows)

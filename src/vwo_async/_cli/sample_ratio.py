@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from scipy.special import chdtrc
-
 from .._core.bucketing import MAX_BUCKET_VALUE, range_size
 
 # Below it the distribution of the statistic is too far from chi-square.
@@ -82,6 +80,8 @@ def check_ratio(shares: Sequence[Share], alpha: float) -> RatioTest | None:
     """
     if len(shares) < 2 or not sum(one.observed for one in shares):
         return None
+    from scipy.special import chdtrc  # noqa: PLC0415 - slow to import, and needed here alone
+
     chi_square = sum((one.observed - one.expected) ** 2 / one.expected for one in shares)
     p_value = float(chdtrc(len(shares) - 1, chi_square))
     is_reliable = min(one.expected for one in shares) >= MIN_EXPECTED

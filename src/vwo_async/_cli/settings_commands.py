@@ -36,7 +36,7 @@ def check(
     """Check a settings file of either product, and show what is in it.
 
     Args:
-        file: The file, ``-`` for standard input; or use the options.
+        file: The file, '-' for standard input; or use the options.
         strict: End with 1 where parts of the file are not used.
     """
     body = read_bytes(file) if file else source.read()
@@ -64,7 +64,7 @@ def diff(old: str, new: str, /, *, output: Output = _OUTPUT) -> int:
 
     Args:
         old: The file before.
-        new: The file after; one of the two may be ``-``.
+        new: The file after; one of the two may be '-'.
     """
     before, after = (compile_body(read_bytes(one)) for one in (old, new))
     if before.product != after.product:
@@ -81,7 +81,10 @@ def _show_change(change: SettingsChange) -> RenderableType:
         return "no change"
     names = [one.name for one in fields(change) if getattr(change, one.name)]
     texts = [str(SettingsChange(**{name: getattr(change, name)})) for name in names]
-    rows = [(name.replace("_", " "), text.partition(": ")[2]) for name, text in zip(names, texts, strict=True)]
+    rows = [
+        (name.replace("_", " "), text.partition(": ")[2])
+        for name, text in zip(names, texts, strict=True)
+    ]
     return make_table(("what", "of"), rows)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from .._reason import Reason
@@ -40,7 +40,7 @@ class Simulation:
     Attributes:
         key: The campaign or feature.
         users: How many there were.
-        seconds: How long deciding took, with making the users.
+        seconds: How long a processor worked on it, with making the users.
         outcomes: What they got, most frequent first, and how many of them.
         splits: What divided them.
     """
@@ -53,7 +53,7 @@ class Simulation:
 
     @property
     def users_per_s(self) -> float:
-        """How many were decided in a second."""
+        """How many one processor decides in a second."""
         return self.users / self.seconds if self.seconds else 0.0
 
     @property
@@ -79,9 +79,9 @@ def simulate(subject: Subject, key: str, users: Iterable[Any], alpha: float) -> 
     Raises:
         CommandError: A row of a file of users is no user.
     """
-    began_at = perf_counter()
+    began_at = process_time()
     counted = Counter(map(subject.make_decider(key), users))
-    seconds = perf_counter() - began_at
+    seconds = process_time() - began_at
     outcomes: Counter[Outcome] = Counter()
     for decided, number in counted.items():
         outcomes[subject.read_outcome(decided)] += number

@@ -36,7 +36,7 @@ class Source:
     """Where the settings come from.
 
     Attributes:
-        settings: The settings file of either product; ``-`` is standard input.
+        settings: The settings file of either product; '-' is standard input.
         account: The account whose settings VWO is asked for. The SDK key is read from VWO_SDK_KEY, or asked for.
         base_url: Where VWO is asked, such as the address of a collector.
     """

@@ -107,8 +107,8 @@ class Subject(ABC):
         """
 
     @abstractmethod
-    def make_ids(self, ids: Iterable[str]) -> Iterable[Any]:
-        """Return users of whom nothing but the id is known, quickly."""
+    def make_users(self, ids: Iterable[str], shared: UserFields) -> Iterable[Any]:
+        """Return users of whom all but the id is the same, quickly."""
 
     @abstractmethod
     def make_decider(self, key: str) -> Callable[[Any], Any]:
@@ -166,8 +166,9 @@ class FullStackSubject(Subject):
     def make_user(self, fields: UserFields) -> User:
         return User(*fields[:5])
 
-    def make_ids(self, ids: Iterable[str]) -> Iterable[User]:
-        return map(User, ids)
+    def make_users(self, ids: Iterable[str], shared: UserFields) -> Iterable[User]:
+        known = shared[1:5]
+        return (User(one, *known) for one in ids)
 
     def make_decider(self, key: str) -> Callable[[User], Decision]:
         plan, campaign = self._plan, self._plan.campaigns[key]
@@ -227,8 +228,9 @@ class FMESubject(Subject):
         given = {name: value for name, value in fields._asdict().items() if value is not None}
         return read_user(given)
 
-    def make_ids(self, ids: Iterable[str]) -> Iterable[CallUser]:
-        return map(CallUser, ids)
+    def make_users(self, ids: Iterable[str], shared: UserFields) -> Iterable[CallUser]:
+        known = shared[1:]
+        return (CallUser(one, *known) for one in ids)
 
     def make_decider(self, key: str) -> Callable[[CallUser], Any]:
         plan = self._plan

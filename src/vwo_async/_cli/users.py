@@ -61,7 +61,7 @@ class Population:
     """Many users.
 
     Attributes:
-        users: A file of users, ``-`` for standard input: an id a line, CSV with a column ``id``, or JSON lines.
+        users: A file of users, '-' for standard input: an id a line, CSV with a column 'id', or JSON lines.
         number: How many users are made up where there is no file.
         prefix: What the ids of made-up users begin with.
     """
@@ -80,9 +80,7 @@ class Population:
         if self.users:
             return _make_all(subject, self.users, read_users(self.users), shared)
         ids = (f"{self.prefix}{number}" for number in range(1, self.number + 1))
-        if shared == UserFields(""):
-            return subject.make_ids(ids)
-        return (subject.make_user(shared._replace(id=one)) for one in ids)
+        return subject.make_users(ids, shared)
 
 
 def read_assignments(texts: Iterable[str]) -> dict[str, Any]:

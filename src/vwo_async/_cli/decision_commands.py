@@ -19,7 +19,7 @@ from .output import Output, make_table
 from .sample_ratio import Share
 from .simulation import Simulation, show_outcome
 from .simulation import simulate as simulate_users
-from .source import Source, compile_body, read_bytes
+from .source import FileName, Source, compile_body, read_bytes
 from .subject import Outcome, Subject
 from .users import Attributes, Population
 
@@ -120,7 +120,7 @@ def find_users(
     *,
     variation: str,
     count_: Annotated[PositiveInt, Parameter(name="--count", alias="-c")] = 10,
-    file: Annotated[str, Parameter(name="--users", alias="-u")] = "",
+    file: Annotated[str, Parameter(name="--users", alias="-u", allow_leading_hyphen=True)] = "",
     prefix: str = "user-",
     attributes: Attributes = _ATTRIBUTES,
     source: Source = _SOURCE,
@@ -148,8 +148,8 @@ def find_users(
 
 
 def diff(
-    old: str,
-    new: str,
+    old: FileName,
+    new: FileName,
     /,
     *,
     attributes: Attributes = _ATTRIBUTES,

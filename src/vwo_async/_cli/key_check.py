@@ -126,7 +126,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def check_file(path: Path, known: KnownKeys) -> Iterator[UnknownKey]:
-    """Yield the unknown keys of one file.
+    """Yield the unknown keys of one file, in the order of its lines.
 
     Raises:
         CommandError: It is no Python.
@@ -137,12 +137,16 @@ def check_file(path: Path, known: KnownKeys) -> Iterator[UnknownKey]:
         place = f"{path}:{getattr(error, 'lineno', None) or 1}"
         raise CommandError(f"{place}: is no Python that can be read: {error}") from None
     module = _Module(tree, known)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            for kind, at, key in module.check_call(node, node.func):
-                near = get_close_matches(key, known.kinds.get(kind, ()), 1)
-                hint = near[0] if near else ""
-                yield UnknownKey(str(path), at.lineno, at.col_offset + 1, kind, key, hint)
+    found = [
+        one
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        for one in module.check_call(node, node.func)
+    ]
+    for kind, at, key in sorted(found, key=lambda one: (one[1].lineno, one[1].col_offset)):
+        near = get_close_matches(key, known.kinds.get(kind, ()), 1)
+        hint = near[0] if near else ""
+        yield UnknownKey(str(path), at.lineno, at.col_offset + 1, kind, key, hint)
 
 
 class _Module:
@@ -164,9 +168,13 @@ class _Module:
         if method is None or not self._is_ours(method, function.value):
             return
         is_handle = self._is_handle(call, method)
+        # What two asterisks bring may be the user, and then the places are a client's.
+        is_open = is_handle and any(one.arg is None for one in call.keywords)
         campaigns: list[str] = []
         for argument in method.arguments:
             position = argument.handle_position if is_handle else argument.position
+            if is_open and argument.handle_position != argument.position:
+                continue
             value = _find_argument(call, argument.name, position)
             for at, key in self._read_keys(value):
                 if argument is _CAMPAIGN:

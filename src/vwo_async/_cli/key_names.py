@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
 
 from .._settings import FMESettings, Settings
 from .._settings.campaign_type import AB_TEST
+from .._settings.model import Variable
 from .subject import FMESubject, Subject
 
 # How the module calls each kind of key: its class, and its type.
@@ -58,7 +59,7 @@ def _read_fullstack(settings: Settings) -> KnownKeys:
     campaigns = list(settings.campaigns)
     features = [one for one in campaigns if one.type != AB_TEST]
     variables = {
-        one.key: [v.key for part in (one, *one.variations) for v in part.variables if v.key]
+        one.key: _name_variables(one.variables, *(v.variables for v in one.variations))
         for one in features
     }
     goals = {one.key: [g.identifier for g in one.goals if g.identifier] for one in campaigns}
@@ -69,6 +70,10 @@ def _read_fullstack(settings: Settings) -> KnownKeys:
         "variable": _join(variables.values()),
     }
     return _make("FullStack", settings, kinds, variables, goals)
+
+
+def _name_variables(*lists: Sequence[Variable]) -> list[str]:
+    return [one.key for each in lists for one in each if one.key]
 
 
 def _read_fme(settings: FMESettings) -> KnownKeys:

@@ -12,8 +12,8 @@ from cyclopts import Parameter
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-# As wide as most terminals, for output that goes into a file or another program.
-_WIDTH = 120
+# No line is broken that goes into a file or another program.
+_WIDTH = 1_000
 
 
 @Parameter(name="*")
@@ -38,8 +38,11 @@ class Output:
             sys.stdout.write(json_module.dumps(data, ensure_ascii=False, indent=2) + "\n")
             return
         console = make_console()
-        for one in shown:
-            console.print(one)
+        # Written by ourselves, since rich ends the process where nobody reads.
+        with console.capture() as printed:
+            for one in shown:
+                console.print(one, soft_wrap=isinstance(one, str))
+        sys.stdout.write(printed.get())
 
 
 def make_console() -> Console:

@@ -16,7 +16,7 @@ from .._settings.change import SettingsChange
 from .._settings.comparison import compare_settings
 from .exit_code import CommandError, ExitCode
 from .output import Output, make_table
-from .source import Source, compile_body, read_bytes, with_key, without_key
+from .source import FileName, Source, compile_body, read_bytes, with_key, without_key
 
 _SOURCE = Source()
 _OUTPUT = Output()
@@ -26,7 +26,7 @@ app = App(name="settings", help="Check, compare and fetch settings files.")
 
 @app.command
 def check(
-    file: str = "",
+    file: FileName = "",
     /,
     *,
     strict: bool = False,
@@ -59,7 +59,7 @@ def check(
 
 
 @app.command
-def diff(old: str, new: str, /, *, output: Output = _OUTPUT) -> int:
+def diff(old: FileName, new: FileName, /, *, output: Output = _OUTPUT) -> int:
     """Show how two settings files differ in meaning. Ends with 1 where they do.
 
     Args:

@@ -9,7 +9,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
@@ -26,6 +26,8 @@ from .._version import USER_AGENT
 from .exit_code import CommandError
 from .subject import FMESubject, FullStackSubject, Subject
 
+# The name of a file, where a hyphen is standard input.
+FileName: TypeAlias = Annotated[str, Parameter(allow_leading_hyphen=True)]
 KEY_VARIABLE = "VWO_SDK_KEY"
 _HINT = "give --settings FILE, or --account with the SDK key in VWO_SDK_KEY"
 
@@ -41,7 +43,9 @@ class Source:
         base_url: Where VWO is asked, such as the address of a collector.
     """
 
-    settings: Annotated[str, Parameter(alias="-s", env_var="VWO_SETTINGS")] = ""
+    settings: Annotated[
+        str, Parameter(alias="-s", env_var="VWO_SETTINGS", allow_leading_hyphen=True)
+    ] = ""
     account: Annotated[str, Parameter(alias="-a", env_var="VWO_ACCOUNT_ID")] = ""
     base_url: str = VWO_BASE_URL
 

@@ -199,7 +199,7 @@ class FullStackSubject(Subject):
         return (Split(key, [(one.name, one.weight) for one in campaign.variations]),)
 
     def list_variations(self, key: str) -> Sequence[str]:
-        return list(self._plan.campaigns[key].variations_by_name)
+        return list(dict.fromkeys(one.name for one in self._plan.campaigns[key].variations))
 
     def read_values(self, key: str, user: User) -> dict[str, Any]:
         decided = self.make_decider(key)(user)

@@ -66,7 +66,7 @@ class Population:
         prefix: What the ids of made-up users begin with.
     """
 
-    users: Annotated[str, Parameter(alias="-u")] = ""
+    users: Annotated[str, Parameter(alias="-u", allow_leading_hyphen=True)] = ""
     number: Annotated[PositiveInt, Parameter(alias="-n")] = 100_000
     prefix: str = "user-"
 

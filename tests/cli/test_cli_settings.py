@@ -286,7 +286,7 @@ def test_unknown_keys_are_found(command: Command) -> None:
     assert lines == [
         "10:27: unknown campaign 'checkuot': did you mean 'checkout'?",
         "11:37: unknown campaign 'serch': did you mean 'search'?",
-        "12:59: unknown goal 'purchse': did you mean 'purchase'?",
+        "12:58: unknown goal 'purchse': did you mean 'purchase'?",
         "14:36: unknown goal 'sigup': did you mean 'signup'?",
         "16:60: unknown variable 'sise'",
     ]

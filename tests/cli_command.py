@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -95,6 +96,10 @@ class Command:
             main([str(one) for one in arguments])
         assert isinstance(ended.value.code, int)
         return Ended(ended.value.code, out.getvalue(), err.getvalue())
+
+    async def run_beside(self, *arguments: object) -> Ended:
+        """Run in a thread, as a process of its own beside the loop would."""
+        return await asyncio.to_thread(self.run, *arguments)
 
     def ask(self, *arguments: object) -> Any:
         """Run with --json and return the value; the run must find nothing wrong."""

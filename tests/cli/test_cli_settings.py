@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import json
 import os
@@ -15,7 +14,6 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -89,7 +87,7 @@ async def test_fetch(
     monkeypatch.setenv("VWO_SDK_KEY", KEY)
     target = command.folder / "fetched.json"
     async with collecting(file) as (_, base_url):
-        run = partial(asyncio.to_thread, command.run)
+        run = command.run_beside
         account = ("--account", ACCOUNT, "--base-url", base_url)
         shown = await run("settings", "fetch", *account)
         kept = await run("settings", "fetch", *account, "-o", target, "--keep-key")
@@ -347,7 +345,7 @@ async def test_outbox_is_seen_and_drained(command: Command) -> None:
     """What a dead service left is counted, delivered to VWO, and gone then."""
     path = command.folder / "outbox.db"
     await fill(path, 3)
-    run = partial(asyncio.to_thread, command.run)
+    run = command.run_beside
     before = await run("outbox", "status", path, "--json")
     assert (before.code, before.data["events"]) == (ExitCode.FOUND, 3)
     (file,) = before.data["files"]
@@ -368,7 +366,7 @@ async def test_purge_removes_what_nobody_uses(command: Command) -> None:
     """Events are removed where it was confirmed; a running service's file is seen and left alone."""
     path = command.folder / "outbox.db"
     await fill(path, 2)
-    run = partial(asyncio.to_thread, command.run)
+    run = command.run_beside
     asked = await run("outbox", "purge", path)
     assert asked.code == ExitCode.USAGE
     assert "remove 2 events" in asked.err

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from .._extra import explain_missing
+from .._error import MissingExtraError
+from .._extra import check_extra
 from .exit_code import ExitCode, find_code
 
 NAME = "vwo-async"
@@ -28,9 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        app = import_module(".app", __package__)
-    except ImportError as error:
-        return _fail(explain_missing(error, "cli"), ExitCode.USAGE)
+        check_extra("cli")
+    except MissingExtraError as error:
+        return _fail(error, ExitCode.USAGE)
+    app = import_module(".app", __package__)
     try:
         code: int = app.run(list(arguments))
     except BrokenPipeError:

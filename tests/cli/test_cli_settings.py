@@ -286,7 +286,7 @@ def test_unknown_keys_are_found(command: Command) -> None:
         "11:37: unknown campaign 'serch': did you mean 'search'?",
         "12:58: unknown goal 'purchse': did you mean 'purchase'?",
         "14:36: unknown goal 'sigup': did you mean 'signup'?",
-        "16:60: unknown variable 'sise'",
+        "16:55: unknown variable 'sise'",
     ]
 
 

@@ -66,11 +66,10 @@ def read_state(path: Path) -> FileState:
         OSError: It cannot be read.
     """
     lock = ProcessLock.take(path)
-    try:
-        return _look_at(path, is_in_use=lock is None)
-    finally:
-        if lock is not None:
-            lock.release()
+    if lock is not None:
+        # At once: a service that starts meanwhile would have to take another file.
+        lock.release()
+    return _look_at(path, is_in_use=lock is None)
 
 
 def _look_at(path: Path, *, is_in_use: bool) -> FileState:

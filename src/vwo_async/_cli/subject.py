@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from .._client.fme_user import CallUser, read_user
+from .._client.fme_user import CallUser
 from .._core.api_method import DECIDE_ALL
 from .._core.decision import decide, find_refusal
 from .._core.feature_variable import is_enabled, read_variables
@@ -225,8 +225,7 @@ class FMESubject(Subject):
         self.notes = self._plan.notes
 
     def make_user(self, fields: UserFields) -> CallUser:
-        given = {name: value for name, value in fields._asdict().items() if value is not None}
-        return read_user(given)
+        return CallUser(*fields)
 
     def make_users(self, ids: Iterable[str], shared: UserFields) -> Iterable[CallUser]:
         known = shared[1:]

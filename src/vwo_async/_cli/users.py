@@ -19,6 +19,7 @@ from .source import read_bytes
 from .subject import Subject, UserFields
 
 _ID_NAMES = ("id", "user_id", "userId")
+_NO_ID = "has no user id: name it 'id'"
 _NAMES = frozenset(UserFields._fields[1:])
 
 
@@ -109,10 +110,14 @@ def _read_scalar(text: str) -> Any:
 def _make_all(
     subject: Subject, name: str, rows: Iterable[tuple[int, UserFields]], shared: UserFields
 ) -> Iterator[Any]:
-    for line, fields in rows:
-        known = {key: value for key, value in fields._asdict().items() if value is not None}
+    is_shared = shared != UserFields("")
+    for line, own in rows:
+        fields = own
+        if is_shared:
+            known = {key: value for key, value in own._asdict().items() if value}
+            fields = shared._replace(**known)
         try:
-            yield subject.make_user(shared._replace(**known))
+            yield subject.make_user(fields)
         except InvalidInputError as error:
             raise CommandError(f"{name}:{line}: {error}") from None
 
@@ -163,18 +168,30 @@ def _read_variables(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_table(name: str, text: str, delimiter: str) -> Iterator[tuple[int, UserFields]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    names = next(rows, [])
+    id_at = next((names.index(one) for one in _ID_NAMES if one in names), None)
+    own = [(at, one) for at, one in enumerate(names) if one in _NAMES]
+    variables = [(at, one) for at, one in enumerate(names) if at != id_at and one not in _NAMES]
+    # Rows may be short: what is not there is as if empty.
+    padding = [""] * len(names)
     for row in rows:
-        place = f"{name}:{rows.line_num}"
-        if None in row:
+        if len(row) > len(names):
+            place = f"{name}:{rows.line_num}"
             raise CommandError(f"{place}: has more cells than the first line has names")
-        given = {key: one for key, one in row.items() if one}
-        yield rows.line_num, _read_fields(place, {**given, **_read_variables(given)})
+        if not row:
+            continue
+        cells = row + padding[len(row) :]
+        if id_at is None or not cells[id_at]:
+            raise CommandError(f"{name}:{rows.line_num}: {_NO_ID}")
+        fields = UserFields(cells[id_at], {one: cells[at] for at, one in variables if cells[at]})
+        known: dict[str, Any] = {one: cells[at] for at, one in own if cells[at]}
+        yield rows.line_num, fields._replace(**known) if known else fields
 
 
 def _read_fields(place: str, found: Mapping[str, Any]) -> UserFields:
     user_id = next((found[one] for one in _ID_NAMES if found.get(one) is not None), None)
     if user_id is None:
-        raise CommandError(f"{place}: has no user id: name it 'id'")
+        raise CommandError(f"{place}: {_NO_ID}")
     known = {key: found[key] for key in _NAMES if found.get(key)}
     return UserFields(str(user_id) if isinstance(user_id, int) else user_id, **known)

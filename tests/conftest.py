@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from blockbuster import blockbuster_ctx
 from both_products import product  # noqa: F401 - fixtures are found by name
+from cli_command import command  # noqa: F401 - fixtures are found by name
 from collection import begin_with_slow, check_names, group_by_server
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
 from every_transport import transport_name  # noqa: F401 - the same

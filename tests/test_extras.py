@@ -70,6 +70,14 @@ def test_a_missing_extra_is_named(extra: str, library: str, statement: str) -> N
     assert f"{library} is not installed: pip install 'vwo-async[{extra}]'" in told
 
 
+@pytest.mark.parametrize("library", LIBRARIES["cli"])
+def test_the_command_names_its_extra(library: str) -> None:
+    """Without one of its libraries the command says in one line what to install."""
+    statement = "sys.stderr = sys.stdout; from vwo_async._cli.entry import _run; assert _run(['--help']) == 2"
+    told = run_without({library}, statement)
+    assert told == (f"vwo-async: {library} is not installed: pip install 'vwo-async[cli]'\ndone")
+
+
 def test_without_any_extra() -> None:
     """All that needs no extra works without one."""
     statement = (

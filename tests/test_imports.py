@@ -75,6 +75,18 @@ ALLOWED: dict[str, set[str]] = {
     "_sync": {"values", "_settings", "_delivery", "_refresh", "_client"},
     "sync": {"values", "_sync"},
     "integrations": {"", "values", "storage", "_client", "webhook", "testing", "sync"},
+    # What the command shows of a decision it asks the core; nothing may import it.
+    "_cli": {
+        "",
+        "values",
+        "_settings",
+        "_core",
+        "_delivery",
+        "_refresh",
+        "_client",
+        "collector",
+    },
+    "__main__": {"_cli"},
 }
 # One value may be needed by another.
 VALUE_IMPORTS = {

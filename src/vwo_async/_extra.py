@@ -10,6 +10,7 @@ from ._error import MissingExtraError
 _SQL = ("sqlalchemy", "greenlet")
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("aiohttp",),
+    "cli": ("cyclopts", "rich", "scipy", "starlette", "uvicorn"),
     "collector": ("starlette", "uvicorn"),
     "fastapi": ("fastapi",),
     "httpx2": ("httpx2", "httpcore2"),

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .._collector.gateway import GatewayData
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         clock_window_s=options.clock_window,
         gateway=options.gateway and GatewayData.read(options.gateway.read_bytes()),
     )
-    asyncio.run(_run(collector, options.host, options.port))
+    asyncio.run(run(collector, options.host, options.port, announce))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,16 +70,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(collector: Collector, host: str, port: int) -> None:
+def announce(base_url: str, token: str | None) -> None:
+    """Print where the collector listens, and what who controls it from elsewhere has to show."""
+    print(f"listening on {base_url}", flush=True)
+    if token is not None:
+        print(f"{TOKEN_HEADER}: {token}", flush=True)
+
+
+async def run(
+    collector: Collector, host: str, port: int, announce: Callable[[str, str | None], object]
+) -> None:
+    """Run the collector until SIGINT or SIGTERM.
+
+    Args:
+        collector: The collector.
+        host: The address to listen on.
+        port: The port, 0 for any free one.
+        announce: Told the URL and the token once it listens; the token is None where none is needed.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         # Not every platform's loop has signal handlers; there, KeyboardInterrupt ends asyncio.run.
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serve(collector, host=host, port=port) as base_url:
-        print(f"listening on {base_url}", flush=True)
-        if collector.token is not None:
-            print(f"{TOKEN_HEADER}: {collector.token}", flush=True)
+        announce(base_url, collector.token)
         await stop.wait()
 
 

@@ -1,0 +1,55 @@
+"""The command that runs the collector, a stand-in for VWO's servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts.types import NonNegativeFloat, Port
+
+from ..collector import Collector, GatewayData
+from ..collector.__main__ import announce, run
+from .exit_code import ExitCode
+from .output import Output
+
+_OUTPUT = Output()
+
+
+def collector(
+    *settings: Path,
+    host: str = "127.0.0.1",
+    port: Annotated[int, Port] = 0,
+    ledger: Path | None = None,
+    latency: NonNegativeFloat = 0.0,
+    gateway: Path | None = None,
+    loose: bool = False,
+    output: Output = _OUTPUT,
+) -> int:
+    """Run a local VWO for the SDKs of both products, until it is told to stop.
+
+    Args:
+        settings: Settings files to hand out and to check against, of FullStack or FME.
+        host: The address to listen on.
+        port: The port to listen on; 0 is any free one.
+        ledger: A file to append received events to.
+        latency: Keep each answer back for so many seconds.
+        gateway: JSON of what VWO's gateway service knows.
+        loose: Accept looser forms of the right facts.
+    """
+    server = Collector(
+        [one.read_bytes() for one in settings],
+        latency_s=latency,
+        ledger_path=ledger,
+        strict=not loose,
+        gateway=GatewayData.read(gateway.read_bytes()) if gateway is not None else None,
+    )
+    asyncio.run(run(server, host, port, _announce if output.json else announce))
+    return ExitCode.OK
+
+
+def _announce(base_url: str, token: str | None) -> None:
+    sys.stdout.write(json.dumps({"base_url": base_url, "token": token}) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,277 @@
+"""Finds keys in source code that a settings file does not have; by the syntax tree, never by text.
+
+A call is looked at where its method is one of the clients' and the key is a literal, or a name that the
+module binds to one. Methods with names that other libraries have too are looked at in modules that import
+vwo_async, or on something that is called after VWO.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .exit_code import CommandError
+from .key_names import KnownKeys
+
+PACKAGE = "vwo_async"
+
+
+class Argument(NamedTuple):
+    """One argument of a method that takes a key.
+
+    Attributes:
+        kind: What the key names.
+        name: Its name.
+        position: Its place among the positional arguments of a client.
+        handle_position: The same for a handle of one user, whose methods do not take the user.
+    """
+
+    kind: str
+    name: str
+    position: int
+    handle_position: int
+
+
+class Method(NamedTuple):
+    """A method that takes keys.
+
+    Attributes:
+        arguments: Those that are keys.
+        required: How many positional arguments a client's method has without its options.
+        is_common: Whether other libraries have methods of that name.
+    """
+
+    arguments: tuple[Argument, ...]
+    required: int
+    is_common: bool = False
+
+
+_CAMPAIGN = Argument("campaign", "campaign_key", 0, 0)
+_FEATURE = Argument("feature", "feature_key", 0, 0)
+_VARIABLE = Argument("variable", "variable_key", 1, 1)
+_GOAL = Argument("goal", "goal_identifier", 2, 1)
+_FULLSTACK: Mapping[str, Method] = {
+    "activate": Method((_CAMPAIGN,), 2, is_common=True),
+    "decide": Method((_CAMPAIGN,), 2, is_common=True),
+    "explain": Method((_CAMPAIGN,), 2, is_common=True),
+    "get_variation_name": Method((_CAMPAIGN,), 2),
+    "get_variation": Method((_CAMPAIGN,), 2, is_common=True),
+    "is_feature_enabled": Method((_CAMPAIGN,), 2),
+    "get_feature_variable_value": Method((_CAMPAIGN, _VARIABLE), 3),
+    "track": Method((_CAMPAIGN, _GOAL), 3, is_common=True),
+}
+_FME: Mapping[str, Method] = {
+    "get_flag": Method((_FEATURE,), 2),
+    "explain": Method((_FEATURE,), 2, is_common=True),
+    "track_event": Method((Argument("event", "event_name", 0, 0),), 2),
+    "get_variable": Method((Argument("variable", "key", 0, 0),), 1, is_common=True),
+}
+
+
+@dataclass(frozen=True)
+class UnknownKey:
+    """A key that the settings do not have.
+
+    Attributes:
+        path: The file.
+        line: The line, from 1.
+        column: The column, from 1.
+        kind: What it should name.
+        key: The key.
+        hint: What it may have been meant to be, empty where nothing is near.
+    """
+
+    path: str
+    line: int
+    column: int
+    kind: str
+    key: str
+    hint: str
+
+    def __str__(self) -> str:
+        mend = f": did you mean {self.hint!r}?" if self.hint else ""
+        return f"{self.path}:{self.line}:{self.column}: unknown {self.kind} {self.key!r}{mend}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+
+def list_sources(paths: Sequence[Path]) -> list[Path]:
+    """Return the Python files that *paths* name; of folders all in them but hidden ones.
+
+    Raises:
+        CommandError: One is not there.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise CommandError(f"{path}: there is no such file or folder")
+        found += sorted(_walk(path)) if path.is_dir() else [path]
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder).parts
+        # Virtual environments are the code of others.
+        if not any(
+            one.startswith(".") or one in ("node_modules", "site-packages") for one in parts
+        ):
+            yield path
+
+
+def check_file(path: Path, known: KnownKeys) -> Iterator[UnknownKey]:
+    """Yield the unknown keys of one file, in the order of its lines.
+
+    Raises:
+        CommandError: It is no Python.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        place = f"{path}:{getattr(error, 'lineno', None) or 1}"
+        raise CommandError(f"{place}: is no Python that can be read: {error}") from None
+    module = _Module(tree, known)
+    found = [
+        one
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        for one in module.check_call(node, node.func)
+    ]
+    for kind, at, key in sorted(found, key=lambda one: (one[1].lineno, one[1].col_offset)):
+        near = get_close_matches(key, known.kinds.get(kind, ()), 1)
+        hint = near[0] if near else ""
+        yield UnknownKey(str(path), at.lineno, at.col_offset + 1, kind, key, hint)
+
+
+class _Module:
+    """One module under check."""
+
+    def __init__(self, tree: ast.Module, known: KnownKeys) -> None:
+        self._known = known
+        self._methods = _FME if known.product == "FME" else _FULLSTACK
+        self._constants = dict(_list_constants(tree))
+        self._imports = dict(_list_imports(tree))
+        roots = {one.partition(".")[0] for one in self._imports.values()}
+        self._uses_package = PACKAGE in roots
+
+    def check_call(
+        self, call: ast.Call, function: ast.Attribute
+    ) -> Iterator[tuple[str, ast.expr, str]]:
+        """Yield what of a call is unknown: kind, place and key."""
+        method = self._methods.get(function.attr)
+        if method is None or not self._is_ours(method, function.value):
+            return
+        is_handle = self._is_handle(call, method)
+        # What two asterisks bring may be the user, and then the places are a client's.
+        is_open = is_handle and any(one.arg is None for one in call.keywords)
+        campaigns: list[str] = []
+        for argument in method.arguments:
+            position = argument.handle_position if is_handle else argument.position
+            if is_open and argument.handle_position != argument.position:
+                continue
+            value = _find_argument(call, argument.name, position)
+            for at, key in self._read_keys(value):
+                if argument is _CAMPAIGN:
+                    campaigns.append(key)
+                if not self._is_known(argument, key, campaigns):
+                    yield argument.kind, at, key
+
+    def _is_ours(self, method: Method, receiver: ast.expr) -> bool:
+        """Tell whether a method of that name is likely one of ours."""
+        if not method.is_common:
+            return True
+        names = [one.lower() for one in _list_names(receiver)]
+        if any("vwo" in one or "fme" in one for one in names):
+            return True
+        origin = self._imports.get(receiver.id, "") if isinstance(receiver, ast.Name) else ""
+        # What comes from another package is another library's, such as `translation` of Django.
+        return self._uses_package and not origin
+
+    @staticmethod
+    def _is_handle(call: ast.Call, method: Method) -> bool:
+        """Tell whether the call is one of a user's handle: it names no user."""
+        if any(one.arg in ("user_id", "user") for one in call.keywords):
+            return False
+        keys = {one.name for one in method.arguments}
+        named = sum(one.arg in keys for one in call.keywords)
+        return len(call.args) + named < method.required
+
+    def _is_known(self, argument: Argument, key: str, campaigns: Sequence[str]) -> bool:
+        known = self._known
+        # Of the campaigns that the call names, where all of them are known.
+        table = {"goal": known.goals, "variable": known.variables}.get(argument.kind)
+        if table and campaigns and all(one in table for one in campaigns):
+            return any(key in table[one] for one in campaigns)
+        return key in known.kinds.get(argument.kind, ())
+
+    def _read_keys(self, value: ast.expr | None) -> Iterator[tuple[ast.expr, str]]:
+        """Yield the texts that an argument certainly holds."""
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            yield value, value.value
+        elif isinstance(value, ast.Name) and value.id in self._constants:
+            yield value, self._constants[value.id]
+        elif isinstance(value, (ast.List, ast.Tuple, ast.Set)):
+            for one in value.elts:
+                yield from self._read_keys(one)
+        elif isinstance(value, ast.IfExp):
+            yield from self._read_keys(value.body)
+            yield from self._read_keys(value.orelse)
+
+
+def _find_argument(call: ast.Call, name: str, position: int) -> ast.expr | None:
+    for one in call.keywords:
+        if one.arg == name:
+            return one.value
+    before = call.args[: position + 1]
+    if len(before) <= position or any(isinstance(one, ast.Starred) for one in before):
+        return None
+    return before[position]
+
+
+def _list_names(node: ast.expr) -> Iterator[str]:
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name):
+            yield one.id
+        elif isinstance(one, ast.Attribute):
+            yield one.attr
+
+
+def _list_imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names that imports bind, each with the package it is from; relative imports are the own."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for one in node.names:
+                yield (one.asname or one.name).partition(".")[0], one.name
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            for one in node.names:
+                yield one.asname or one.name, node.module or ""
+
+
+def _list_constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names that the module binds to one text, once."""
+    bound = [one for one in ast.walk(tree) if isinstance(one, ast.Name)]
+    stored = [one.id for one in bound if isinstance(one.ctx, ast.Store)]
+    arguments = {one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)}
+    for name, value in _list_assignments(tree.body):
+        is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
+        if is_text and stored.count(name) == 1 and name not in arguments:
+            assert isinstance(value, ast.Constant)
+            yield name, str(value.value)
+
+
+def _list_assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr | None]]:
+    for node in body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target: ast.expr = node.targets[0]
+        elif isinstance(node, ast.AnnAssign):
+            target = node.target
+        else:
+            continue
+        if isinstance(target, ast.Name):
+            yield target.id, node.value

@@ -1,0 +1,63 @@
+"""What the command prints: a table or tree for people, or JSON for programs."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cyclopts import Parameter
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+# No line is broken that goes into a file or another program.
+_WIDTH = 1_000
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Output:
+    """How the answer is printed.
+
+    Attributes:
+        json: Print one JSON value in place of text.
+    """
+
+    json: bool = False
+
+    def show(self, data: Any, *shown: RenderableType) -> None:
+        """Print an answer.
+
+        Args:
+            data: All of it, as JSON can hold it.
+            shown: The same for people.
+        """
+        if self.json:
+            sys.stdout.write(json_module.dumps(data, ensure_ascii=False, indent=2) + "\n")
+            return
+        console = make_console()
+        # Written by ourselves, since rich ends the process where nobody reads.
+        with console.capture() as printed:
+            for one in shown:
+                console.print(one, soft_wrap=isinstance(one, str))
+        sys.stdout.write(printed.get())
+
+
+def make_console() -> Console:
+    """Return the console of standard output, as it is at this moment."""
+    width = None if sys.stdout.isatty() else _WIDTH
+    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+
+
+def make_table(
+    names: Sequence[str], rows: Iterable[Sequence[RenderableType]], title: str = ""
+) -> Table:
+    """Return a table; names that end in a space are of columns of numbers, which stand to the right."""
+    table = Table(title=title or None, title_justify="left", title_style="bold")
+    for name in names:
+        table.add_column(name.strip(), justify="right" if name.endswith(" ") else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table

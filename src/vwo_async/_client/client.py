@@ -626,14 +626,12 @@ class VWOClient(Client[Engine]):
             tracks_again = self._options.should_track_returning_user
             if should_track_returning_user is not None:
                 tracks_again |= read_flag(should_track_returning_user, False, RETURNING)
-            decision, properties = None, NO_PROPERTIES
-            if custom_properties is None:
-                decision = decide_now(engine, api, campaign_key, user)
-            else:
-                properties = read_properties(custom_properties, "custom_properties")
-                self._note(api.name, properties.notes)
+            is_quick, properties = custom_properties is None, NO_PROPERTIES
+            decision = decide_now(engine, api, campaign_key, user) if is_quick else None
             if decision is None:
                 campaign_key = read_name(campaign_key, "campaign_key")
+                properties = read_properties(custom_properties, "custom_properties")
+                self._note(api.name, properties.notes)
         except InvalidInputError as error:
             self._refuse(api.name, error)
             engine.observe(api, campaign_key, user_id, Reason.INVALID_INPUT)

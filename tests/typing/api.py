@@ -368,7 +368,7 @@ def without_a_loop(found: Settings, fme: FMESettings) -> None:
         assert_type(user.push({"plan": "pro"}), bool)
         client.track("checkout", 5, "purchase")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         client.track("checkout", "u1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-        user.activate("checkout", "u1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        user.activate("checkout", 5, 5)  # type: ignore[call-arg,arg-type]  # pyright: ignore[reportCallIssue]
     assert_type(client.close(timeout_s=1.0), CloseReport)
     vwo_async.sync.VWOClient(found, strict=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

@@ -17,7 +17,6 @@ from types import coroutine
 from typing import Any
 
 import pytest
-import time
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
 from outbox_file import count_rows

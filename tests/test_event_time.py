@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -236,6 +237,8 @@ class _Spiteful(tzinfo):
         (YESTERDAY.date(), "must be a datetime"),
         (datetime(2026, 1, 1, tzinfo=_Spiteful()), "reading at raised RuntimeError"),
     ],
+    # Of their own: some of the values change from process to process.
+    ids=itertools.count(1),
 )
 async def test_what_cannot_be_used(at: Any, text: str) -> None:
     """It is refused with what is wrong, nothing is sent, and with ``strict`` it is an error."""

@@ -57,7 +57,9 @@ async def recording(**options: Any) -> AsyncIterator[tuple[VWOClient, RecordingT
         yield client, transport
 
 
-@pytest.mark.parametrize("at", [YESTERDAY, YESTERDAY.timestamp(), SECONDS + 0.25])
+@pytest.mark.parametrize(
+    "at", [YESTERDAY, YESTERDAY.timestamp(), SECONDS + 0.25], ids=itertools.count(1)
+)
 async def test_a_classic_conversion(at: Any) -> None:
     """``sId`` of track-goal is the time that was given, in seconds."""
     async with recording() as (client, transport):

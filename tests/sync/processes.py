@@ -71,7 +71,7 @@ class Output(ABC):
     @property
     def accepted(self) -> set[str]:
         """The users whose conversions were accepted."""
-        return set(re.findall(r"^accepted (\S+)$", self.text, re.MULTILINE))
+        return set(re.findall(r"accepted ([\w-]+)$", self.text, re.MULTILINE))
 
     def wait_for(self, pattern: str, timeout_s: float = TIMEOUT_S) -> str:
         """Wait until a pattern is in what the process says."""

@@ -96,9 +96,11 @@ class Output(ABC):
 
     def kill(self) -> None:
         """Leave nothing of it behind."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self.end(None)
+        if self.poll() is None:
+            # Once it has ended, another may have its number.
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.end(None)
 
 
 class Process(Output):

@@ -500,6 +500,7 @@ OPTIONAL = {
     "get_feature_variable_value": (*DECIDING, "meta_data"),
     "track": (*SENDING, "revenue_value", "goal_type_to_track", "event_properties"),
     "push": ("wait",),
+    "decide": SENDING,
     "decide_all": DECIDING,
     "explain": (*DECIDING, "api"),
 }

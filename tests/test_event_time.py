@@ -224,8 +224,8 @@ class _Spiteful(tzinfo):
     ("at", "text"),
     [
         (datetime(2026, 1, 1), "no time zone"),  # noqa: DTZ001 - what is tested
-        (datetime.now(UTC) + timedelta(minutes=1), "in the future"),
-        (time.time() + 60, "in the future"),
+        (datetime.now(UTC) + timedelta(days=1), "in the future"),
+        (time.time() + 86_400, "in the future"),
         (time.time() * 1000, "milliseconds"),
         (10**400, "milliseconds"),
         (0, "before the year 2000"),

@@ -221,12 +221,13 @@ async def test_decisions_in_the_log(caplog: pytest.LogCaptureFixture, product: s
 
 async def test_conversions_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """At DEBUG each conversion is a line for each campaign, with what became of it."""
-    async with launch("fullstack", pseudonym_salt="of the shop") as client:
-        await client.track(None, "Ashley", "buy")
-        await client.track("checkout", "Ashley", "buy")
-        await client.track("checkout", "Ashley", "unknown")
-    async with launch("fme", pseudonym_salt="of the shop") as fme:
-        await fme.track_event("buy", "Ashley")
+    with logging_at(logging.DEBUG):
+        async with launch("fullstack", pseudonym_salt="of the shop") as client:
+            await client.track(None, "Ashley", "buy")
+            await client.track("checkout", "Ashley", "buy")
+            await client.track("checkout", "Ashley", "unknown")
+        async with launch("fme", pseudonym_salt="of the shop") as fme:
+            await fme.track_event("buy", "Ashley")
     found = [line.rpartition(", user ") for line in lines_of(caplog)]
     assert [line for line, _, _ in found] == [
         "track 'buy' in 'checkout': 'Variation-1' (tracked)",

@@ -614,7 +614,7 @@ def test_nothing_shows_a_secret_or_a_user() -> None:
         jar.keep(record(metaData={"plan": "pro"}))
         shown = repr(storage) + repr(jar) + jar.header() + content(jar.value)
         shown += repr(storage._format) + repr(storage._format.keys)
-        assert "1 records" in repr(jar)
+        assert "1 record," in repr(jar)
     assert TOKEN not in shown
     for part in (USER, "ashley", USER.encode().hex()):
         assert part not in shown

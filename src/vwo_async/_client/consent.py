@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from .._cancellation import is_failure, retrieve_error
+from .._cancellation import is_failure
 from .._log import log_error
 from .callback import MAX_RUNNING
 
@@ -43,7 +43,7 @@ class Consent:
         self._timeout_s = timeout_s
         self._users: set[str] = set()
         self._limits: set[asyncio.Timeout] = set()
-        self._tasks: set[asyncio.Task[bool]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self.has_opted_out = False
         self.is_asked = hook is not None
@@ -92,10 +92,10 @@ class Consent:
             _close(answer)
             return False
         # In a task of its own: what the hook does where it is cancelled may take long as well.
-        task = asyncio.create_task(_await(answer), name="vwo_async consent")
+        ending = _Ending()
+        task = asyncio.create_task(ending.follow(answer), name="vwo_async consent")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(retrieve_error)
         async with asyncio.timeout(0 if self._is_closed else self._timeout_s) as limit:
             self._limits.add(limit)
             try:
@@ -103,7 +103,9 @@ class Consent:
             finally:
                 self._limits.discard(limit)
                 task.cancel()
-        return task.result()
+        if ending.error is not None:
+            raise ending.error
+        return ending.answer
 
     def close(self) -> None:
         """Wait for the hook no more: who waits for it is told no."""
@@ -113,8 +115,23 @@ class Consent:
             limit.reschedule(now)
 
 
-async def _await(answer: Awaitable[bool]) -> bool:
-    return await answer
+class _Ending:
+    """How a call of the hook ended. Not the task's own result: asyncio shows that in its log."""
+
+    __slots__ = ("answer", "error")
+
+    def __init__(self) -> None:
+        self.answer = False
+        self.error: BaseException | None = None
+
+    async def follow(self, answer: Awaitable[bool]) -> None:
+        """Await *answer*, and note what it gives or raises."""
+        try:
+            self.answer = await answer
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            self.error = error
 
 
 def _close(answer: Awaitable[bool]) -> None:

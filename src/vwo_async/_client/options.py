@@ -23,6 +23,7 @@ from .._plain import to_plain
 from .._refresh.source import SettingsSource
 from .._result import Outcome
 from .._settings.change import SettingsChange
+from .._user import find_text_fault
 from .._version import PACKAGE_NAME, __version__
 from ..storage.protocol import PlainUserStorage, UserStorage
 from .api_names import FME, FULLSTACK, awaiting_methods, find_nearest, to_snake
@@ -163,6 +164,8 @@ def _read_observers(value: object) -> object:
 def _read_salt(value: object) -> object:
     if not isinstance(value, (str, bytes)) or not value:
         raise InvalidInputError("must be a non-empty str or bytes")
+    if isinstance(value, str) and find_text_fault(value):
+        raise InvalidInputError("must be text that can be encoded")
     return value
 
 

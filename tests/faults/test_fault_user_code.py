@@ -555,6 +555,8 @@ async def test_row_33_callbacks_misbehave(
         assert len(once) < 25
 
 
+# On a busy machine the order of the refused differs, and none of them may be alone.
+@pytest.mark.timed
 @BOTH_PRODUCTS
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 @pytest.mark.parametrize("place", ["integrations", "flush_callback", "on_drop", "done"])
@@ -982,6 +984,7 @@ async def test_row_35_redis(vwo: FaultServer, tmp_path: Path, fault: str) -> Non
     assert vwo.ledger().total() == statistics.delivered == statistics.accepted
 
 
+@pytest.mark.timed
 async def test_row_35_redis_restarted(vwo: FaultServer, tmp_path: Path) -> None:
     """Redis restarted between two calls: the second is answered like the first."""
     with running_redis(tmp_path / "redis") as server:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from logging.handlers import QueueHandler
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,6 +43,18 @@ def blocks_of(page: str) -> list[str]:
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CollectorProcess]:
     with CollectorProcess(tmp_path_factory.mktemp("collector")) as process:
         yield process
+
+
+@pytest.fixture(autouse=True)
+def _no_log_thread() -> Iterator[None]:
+    """Take away how Litestar logs: in a thread that lives on, to a stream that is closed with the test."""
+    yield
+    for name in ("", "litestar"):
+        logger = logging.getLogger(name)
+        for handler in logger.handlers[:]:
+            if isinstance(handler, QueueHandler):
+                logger.removeHandler(handler)
+                handler.listener.handlers = ()  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -312,7 +312,7 @@ class Plan:
                     "calls": self._pick(500, 100),
                     "samples": self._pick(5, 3),
                     # The official Python SDK checks the whole file against a schema in each call.
-                    "budget_s": self._pick(1.0, 0.6),
+                    "budget_s": 0.6 if self._is_quick else 1.0,
                 }
                 settings, kind = (features, has_segment), "segment" if has_segment else "plain"
                 flag = {"work": "flag", **request}

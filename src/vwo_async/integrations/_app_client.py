@@ -143,6 +143,34 @@ def make_fme_user(user: Any, visit: Visit, custom_variables: Any) -> Any:
     )
 
 
+class UserSource:
+    """Who the user of a request is, as functions of the service's own say, each plain or async.
+
+    Args:
+        user_id: Returns his id; None where the service gives none.
+        custom_variables: Returns variables for pre-segmentation; None for none.
+    """
+
+    def __init__(
+        self,
+        user_id: Callable[[Any], object] | None,
+        custom_variables: Callable[[Any], object] | None,
+    ) -> None:
+        self._user_id = user_id
+        self._custom_variables = custom_variables
+
+    async def ask(self, request: object) -> tuple[Any, Any]:
+        """Return the user of a request and his variables.
+
+        Raises:
+            InvalidInputError: There is no function that tells the user.
+        """
+        if self._user_id is None:
+            raise no_user_id()
+        user = await ask(self._user_id, request)
+        return user, await ask(self._custom_variables, request)
+
+
 async def ask(function: Callable[..., object] | None, request: object) -> Any:
     """Return what a function of the service's own says of a request, plain or async; without one, None."""
     if function is None:

@@ -29,7 +29,7 @@ from .. import FMEClient, FMEUser, FMEUserHandle, UserHandle, VWOClient
 from .._user import Variables
 from ..storage.cookie import CookieUserStorage, Jar
 from ._address import Network
-from ._app_client import MEMOS, AppClient, ClientT_co, MakeClient, Visit, ask, memos_of, no_user_id
+from ._app_client import MEMOS, AppClient, ClientT_co, MakeClient, UserSource, Visit, memos_of
 from ._webhook import Webhook
 
 __all__ = ["VWO", "use_cookie_storage"]
@@ -76,8 +76,7 @@ class VWO(AppClient[ClientT_co]):
     ) -> None:
         super().__init__(make_client, name=name, trusted_proxies=trusted_proxies)
         self.key = web.AppKey(name, cast("type[ClientT_co]", object))
-        self._user_id = user_id
-        self._custom_variables = custom_variables
+        self._user_source = UserSource(user_id, custom_variables)
 
     async def cleanup_ctx(self, app: web.Application) -> AsyncIterator[None]:
         """Open the client before the app serves; close it, and so deliver what is pending, at its end.
@@ -115,10 +114,8 @@ class VWO(AppClient[ClientT_co]):
             InvalidInputError: There is no ``user_id``.
             ClosedError: See `client`.
         """
-        if self._user_id is None:
-            raise no_user_id()
-        user = await ask(self._user_id, request)
-        return self._make_user(request, user, await ask(self._custom_variables, request))
+        user, variables = await self._user_source.ask(request)
+        return self._make_user(request, user, variables)
 
     @overload
     def for_user(

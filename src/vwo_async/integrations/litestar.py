@@ -34,7 +34,7 @@ except ImportError as error:
 from .. import FMEClient, FMEUser, FMEUserHandle, UserHandle, VWOClient
 from .._user import Variables
 from ._address import Network
-from ._app_client import AppClient, ClientT_co, MakeClient, Visit, ask, memos_in, no_user_id
+from ._app_client import AppClient, ClientT_co, MakeClient, UserSource, Visit, memos_in
 from ._webhook import PATH, Webhook
 
 __all__ = ["VWO"]
@@ -71,8 +71,7 @@ class VWO(AppClient[ClientT_co]):
         name: str = "vwo",
     ) -> None:
         super().__init__(make_client, name=name, trusted_proxies=trusted_proxies)
-        self._user_id = user_id
-        self._custom_variables = custom_variables
+        self._user_source = UserSource(user_id, custom_variables)
 
     @asynccontextmanager
     async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
@@ -119,11 +118,9 @@ class VWO(AppClient[ClientT_co]):
             InvalidInputError: There is no ``user_id``.
             ClosedError: See `client_of`.
         """
-        if self._user_id is None:
-            raise no_user_id()
         connection: ASGIConnection[Any, Any, Any, Any] = ASGIConnection(scope)
-        user = await ask(self._user_id, connection)
-        return self._make_user(connection, user, await ask(self._custom_variables, connection))
+        user, variables = await self._user_source.ask(connection)
+        return self._make_user(connection, user, variables)
 
     @overload
     def for_user(

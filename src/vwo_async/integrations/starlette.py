@@ -27,7 +27,7 @@ except ImportError as error:
     raise explain_missing(error, "starlette") from None
 
 from ._address import Network
-from ._app_client import ClientT_co, MakeClient, ask, no_user_id
+from ._app_client import ClientT_co, MakeClient, UserSource
 from ._webhook import PATH
 
 __all__ = ["VWO"]
@@ -67,8 +67,7 @@ class VWO(StarletteClient[ClientT_co]):
         name: str = "vwo",
     ) -> None:
         super().__init__(make_client, name=name, trusted_proxies=trusted_proxies)
-        self._user_id = user_id
-        self._custom_variables = custom_variables
+        self._user_source = UserSource(user_id, custom_variables)
 
     def client(self, connection: HTTPConnection) -> ClientT_co:
         """Return the client that serves this request or websocket.
@@ -93,10 +92,8 @@ class VWO(StarletteClient[ClientT_co]):
             InvalidInputError: There is no ``user_id``.
             ClosedError: See `client`.
         """
-        if self._user_id is None:
-            raise no_user_id()
-        user = await ask(self._user_id, connection)
-        return self._make_user(connection, user, await ask(self._custom_variables, connection))
+        user, variables = await self._user_source.ask(connection)
+        return self._make_user(connection, user, variables)
 
     def webhook_route(self, secret: str | bytes, path: str = PATH) -> Route:
         """Return a route for VWO's webhook, which has the client refresh its settings.

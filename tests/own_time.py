@@ -46,6 +46,19 @@ def list_processes(process: Path = OWN) -> Iterator[Path]:
                 yield from list_processes(PROCESSES / child)
 
 
+class TooSlowError(AssertionError):
+    """Something took longer than its bound, which a busy machine can do as well: `noxfile.py` tries again.
+
+    Nothing else that fails is tried again.
+    """
+
+
+def assert_below(took_s: float, bound_s: float) -> None:
+    """Assert that something took less than *bound_s*."""
+    if took_s >= bound_s:
+        raise TooSlowError(f"took {took_s:.3f} s, the bound is {bound_s} s")
+
+
 class Stopwatch:
     """Measures from when it was made, without the time in which the machine ran others instead.
 
@@ -67,6 +80,10 @@ class Stopwatch:
         for thread, waited_s in _read_all_waiting_s().items():
             others_s += waited_s - self._waited_s.get(thread, 0.0)
         return max(passed_s - others_s, 0.0)
+
+    def assert_below(self, bound_s: float) -> None:
+        """Assert that less than *bound_s* has passed until now."""
+        assert_below(self.read_s(), bound_s)
 
 
 def _read_all_waiting_s() -> dict[str, float]:

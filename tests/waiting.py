@@ -9,7 +9,7 @@ TICK_S = 0.01
 
 
 async def until(
-    condition: Callable[[], bool] | Callable[[], Awaitable[bool]], timeout_s: float = 10.0
+    condition: Callable[[], bool] | Callable[[], Awaitable[bool]], timeout_s: float = 30.0
 ) -> None:
     """Wait until *condition* holds."""
     async with asyncio.timeout(timeout_s):

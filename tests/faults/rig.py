@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import trustme
 from chosen_transport import chosen_transport
-from own_time import read_stolen_s, read_waiting_s
+from own_time import TooSlowError, assert_below, read_stolen_s, read_waiting_s
 from product_event import EventMaker
 
 from vwo_async import TrackResult
@@ -236,8 +236,10 @@ class Pulse:
             return
         ordered = sorted(self.delays_s, reverse=True)
         late = [delay for delay in ordered if delay > P99_DELAY_S]
-        assert len(late) <= max(2, len(ordered) // 100), f"loop blocked: {ordered[:10]}"
-        assert not ordered or ordered[0] < MAX_DELAY_S, f"loop blocked for {ordered[0]} s"
+        if len(late) > max(2, len(ordered) // 100):
+            raise TooSlowError(f"loop blocked: {ordered[:10]}")
+        if ordered:
+            assert_below(ordered[0], MAX_DELAY_S)
 
 
 @asynccontextmanager

@@ -62,7 +62,7 @@ async def test_row_82_load_within_its_time() -> None:
         watch = Stopwatch()
         with pytest.raises(DeliveryError, match="status 503"):
             await source.load()
-    assert watch.read_s() < 1.5
+    watch.assert_below(1.5)
     assert 2 <= collector.totals().requests <= 3
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from chosen_product import CHOSEN, FME, settings
+from own_time import assert_below
 from rig import P99_DELAY_S
 from sample import KEY
 from server import running_server
@@ -87,7 +88,7 @@ async def test_row_50_refused_ids_in_fme(name: str) -> None:
                 assert not result
                 assert getattr(result, "reason", Reason.INVALID_INPUT) is Reason.INVALID_INPUT
             assert (await client.explain("checkout", user)).reason is Reason.INVALID_INPUT
-            assert time.thread_time() - began < P99_DELAY_S
+            assert_below(time.thread_time() - began, P99_DELAY_S)
     sent = sent_by([one.body for one in transport.requests])
     assert not sent and not storage.gets and not storage.sets
 

@@ -20,6 +20,7 @@ from chosen_product import fetch, make_client, settings
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
+from own_time import assert_below
 from rig import P99_DELAY_S, FaultServer, steady_loop
 from sample import ACCOUNT, KEY, SECRET, campaign, variation
 from search_effort import examples
@@ -89,7 +90,7 @@ async def hold(client: VWOClient, value: str) -> float:
 
 async def hold_briefly(client: VWOClient, value: str) -> None:
     """Decide, and assert that the loop was not held by it; one interruption by the system is forgiven."""
-    assert min([await hold(client, value), await hold(client, value)]) < P99_DELAY_S
+    assert_below(min([await hold(client, value), await hold(client, value)]), P99_DELAY_S)
 
 
 @BOTH_PRODUCTS
@@ -99,7 +100,7 @@ async def test_row_44_runaway_patterns(name: str) -> None:
     pattern, unit = RUNAWAYS[name]
     began = time.thread_time()
     client = client_of(with_operands(f"regex({pattern})"))
-    assert time.thread_time() - began < 1
+    assert_below(time.thread_time() - began, 1)
     async with client, steady_loop():
         for length in LENGTHS:
             text = unit * (length // len(unit))
@@ -392,7 +393,7 @@ def test_row_46_too_large_in_memory(form: type) -> None:
     began = time.thread_time()
     with pytest.raises(SettingsError, match="10000000 bytes"):
         make_client(source)
-    assert time.thread_time() - began < 0.2
+    assert_below(time.thread_time() - began, 0.2)
 
 
 async def test_row_46_large_file(tmp_path: Path) -> None:

@@ -288,7 +288,7 @@ def test_a_devices_pattern_that_could_run_away() -> None:
     watch = Stopwatch()
     details = {"userAgent": {"os": "a" * 4000 + "b"}}
     assert not admits(tree, user_agent="x", details=details)
-    assert watch.read_s() < 1
+    watch.assert_below(1)
     harmless = make_variation(1, 100, segments={"or": [{"os": "wildcard(*a*b*c*d*e*f*)"}]})
     assert not compile_file(make_flag(make_campaign(1, "r", variations=[harmless]))).notes
 

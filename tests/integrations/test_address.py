@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from own_time import assert_below
 
 from vwo_async import InvalidInputError
 from vwo_async.integrations._address import TrustedProxies, read_address, read_node
@@ -145,4 +146,4 @@ def test_a_large_header_takes_no_time(text: str) -> None:
     header = text * (65_536 // len(text))
     began = time.process_time()
     PROXIES.find_client("10.0.0.1", [f"{header},6.6.6.6"], [f"{header},for=6.6.6.6"])
-    assert time.process_time() - began < 0.5
+    assert_below(time.process_time() - began, 0.5)

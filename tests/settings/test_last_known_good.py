@@ -330,7 +330,7 @@ def test_unusable(path: Path, harm: Callable[[Path], object], why: str) -> None:
     harm(path)
     watch = Stopwatch()
     assert refusal(path) == why
-    assert watch.read_s() < 2
+    watch.assert_below(2)
 
 
 @pytest.mark.parametrize(

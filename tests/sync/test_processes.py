@@ -354,7 +354,7 @@ sys.exit(3)
         script.wait_for("ending")
         watch = Stopwatch()
         assert script.end(None) == 3
-        assert watch.read_s() < 4
+        watch.assert_below(4)
         assert len(re.findall("10 events lost", script.text)) == 1, script.text
 
 
@@ -374,7 +374,7 @@ sys.stderr.write("ending\\n")
         script.wait_for("ending")
         watch = Stopwatch()
         assert script.end(None) == 0
-        assert watch.read_s() < 4
+        watch.assert_below(4)
         assert "did not close in time" in script.text
 
 

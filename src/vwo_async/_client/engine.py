@@ -72,7 +72,7 @@ class ClientEngine(Generic[SnapshotT]):
         storage: The user storage, None if there is none.
         has_storage: Whether there is a user storage.
         refuses: Whether nothing is decided where the storage fails.
-        has_outbox: Whether there is an outbox.
+        has_outbox: Whether calls wait until an outbox has their events.
         observation: Tells observers what the client does.
         is_observed: Whether some observer is told of decisions.
         lacks_settings: Whether there are no settings yet.
@@ -108,7 +108,7 @@ class ClientEngine(Generic[SnapshotT]):
         self.has_storage = self.storage is not None
         self.refuses = options.on_storage_error == "refuse"
         self.claims = ConversionClaims(self.storage, refuses=self.refuses)
-        self.has_outbox = options.outbox is not None
+        self.has_outbox = options.waits_for_outbox
         self.unknown_keys = UnknownKeys(is_strict=options.strict)
         self._integration = (
             Callback(options.integrations, "integrations") if options.integrations else None

@@ -7,8 +7,9 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
+from .._delivery.event_stream import EventStream
 from .._delivery.outbox.protocol import Outbox
 from .._delivery.queue import Batching, Limits
 from .._delivery.transport.by_name import TransportName, check_transport_name
@@ -128,9 +129,13 @@ def _read_outbox(value: object) -> object:
         from .._delivery.outbox.sqlite import SqliteOutbox  # noqa: PLC0415 - not before it is needed
 
         return SqliteOutbox(value)
-    if not callable(getattr(value, "append", None)):
+    if not (callable(getattr(value, "append", None)) or _is_stream(value)):
         raise InvalidInputError("must be a path or an outbox")
     return value
+
+
+def _is_stream(value: object) -> bool:
+    return callable(getattr(value, "hand_over", None))
 
 
 def _read_base_url(value: object) -> object:
@@ -345,6 +350,24 @@ class Options:
 
     usage: Mapping[str, int] = field(default_factory=dict, repr=False)
     """Which options were given at all, as the official SDKs report it."""
+
+    @property
+    def event_stream(self) -> EventStream | None:
+        """What takes events over for others to deliver; None where the client delivers them."""
+        outbox: Any = self.outbox
+        return cast("EventStream", outbox) if _is_stream(outbox) else None
+
+    @property
+    def local_outbox(self) -> Outbox | None:
+        """What keeps events of this process, be it for as long as a stream is away."""
+        stream = self.event_stream
+        return self.outbox if stream is None else stream.fallback
+
+    @property
+    def waits_for_outbox(self) -> bool:
+        """Whether calls may have to wait until something outside the memory has their events."""
+        stream = self.event_stream
+        return self.local_outbox is not None or (stream is not None and stream.durable)
 
     @property
     def destination(self) -> Destination:

@@ -7,9 +7,11 @@ import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .._delivery.event import Event
+from .._delivery.event_stream import EventStream
 from .._delivery.outbox.journal import Claim, Journal
 from .._delivery.outbox.protocol import Outbox, Stock
 from .._delivery.outbox.restorer import Confirm, Restore, Restorer
@@ -17,6 +19,7 @@ from .._delivery.queue import Limits, Queue
 from .._delivery.request import Account
 from .._delivery.sender import LOG_INTERVAL_S, Sender
 from .._delivery.transport.by_name import load_transport, make_transport
+from .._delivery.transport.protocol import Transport
 from .._error import ClosedError, DeliveryError
 from .._log import log_warning
 from .._result import (
@@ -37,6 +40,7 @@ from .._wake import Wake
 from .._wording import count_of
 from .callback import Callback
 from .delivery_wait import DeliveryWait
+from .handed_over import HandedOver
 from .observation import Observation
 from .options import Options
 from .room_wait import RoomWait
@@ -66,9 +70,22 @@ class Reporter:
         self._options = options
         self._wake = wake
         self._observation = observation
-        self.queue = Queue(options.limits, batching=options.batch_events)
+        stream = options.event_stream
+        self._stream = stream
+        self._handed_over = HandedOver(
+            tells_ends=stream is not None and stream.tells_ends,
+            timeout_s=options.storage_timeout_s,
+        )
+        # What a stream takes it takes at once: those who deliver from it make requests of many.
+        self.queue = (
+            Queue(options.limits, batching=options.batch_events)
+            if stream is None
+            else Queue(_bound(options.limits, stream), takes_all=True)
+        )
         self.sender: Sender | None = None
         self._journal: Journal | None = None
+        # Of what waits for a stream.
+        self._claims: dict[Event, Sequence[Claim]] = {}
         self._restorer: Restorer | None = None
         self._delivery_wait = DeliveryWait(options.wait_timeout_s)
         # Whoever flushes has time, also while VWO is down.
@@ -102,24 +119,45 @@ class Reporter:
             on_restored: Called with each of these that was put on the queue, and its claims.
             confirm: Tells of the claims of each whether it still counts.
         """
+        options, stream = self._options, self._stream
+        sender = Sender(
+            self.queue,
+            self._make_transport() if stream is None else stream,
+            workers=options.workers,
+            grace_s=options.close_timeout_s * LOOP_END_SHARE,
+            settle=self._handed_over.settle,
+            on_ended=self._on_ended,
+            on_halted=self._on_halted,
+        )
+        if stream is not None:
+            stream.start(self._handed_over.on_end)
+        sender.start()
+        self.sender = sender
+        if options.local_outbox is not None and not options.development_mode:
+            self._start_outbox(options.local_outbox, sender, account, on_restored, confirm)
+
+    def _make_transport(self) -> Transport:
         options = self._options
         transport, base_url = options.transport, None
         if isinstance(transport, str):
             base_url = options.destination.base_url
             transport = make_transport(transport, options.transport_config)
-        transport = self._observation.watch_transport(transport, base_url)
-        sender = Sender(
-            self.queue,
-            transport,
-            workers=options.workers,
-            grace_s=options.close_timeout_s * LOOP_END_SHARE,
-            on_ended=self._on_ended,
-            on_halted=self._delivery_wait.end_all,
-        )
-        sender.start()
-        self.sender = sender
-        if options.outbox is not None and not options.development_mode:
-            self._start_outbox(options.outbox, sender, account, on_restored, confirm)
+        return self._observation.watch_transport(transport, base_url)
+
+    def _on_halted(self) -> None:
+        """Let nobody wait for what does not answer; what a stream does not take is kept meanwhile."""
+        self._delivery_wait.end_all()
+        self._spill()
+
+    def _spill(self) -> None:
+        """Keep what waits for a stream in the outbox that stands in for it."""
+        if self._stream is None or self._journal is None:
+            return
+        events = [one for one in self.queue.list_pending() if one not in self._handed_over.spilled]
+        if events:
+            self._handed_over.spilled.update(events)
+            claims = {one: self._claims[one] for one in events if one in self._claims}
+            self._journal.record(events, claims)
 
     def _start_outbox(
         self,
@@ -177,6 +215,7 @@ class Reporter:
         """Stop; what the outbox has by now is kept, and all else that is pending is dropped."""
         # An event accepted after this would be neither kept nor counted.
         sender.refuse()
+        self._spill()
         if self._restorer is not None and not self._restorer.has_looked:
             await self._restorer.look(CLOSE_GRACE_S / 4)
         await journal.settle(max(ends_at - time.monotonic(), CLOSE_GRACE_S / 2))
@@ -293,19 +332,37 @@ class Reporter:
             failed or took too long, after ``storage_timeout_s`` at the latest. None where there is
             nothing to wait for: no outbox, or one that is known not to answer.
         """
-        if self._journal is None:
+        if self._journal is None and self._stream is None:
             return None
         events = [one for one in receipts or () if isinstance(one, Event)]
         if not events:
             return None
         given = claims or {}
-        return self._journal.record(
-            events, {event: given[event] for event in events if event in given}
+        own = {event: given[event] for event in events if event in given}
+        return (
+            self._record(events, own) if self._stream is None else self._await_stream(events, own)
         )
+
+    def _record(
+        self, events: Sequence[Event], claims: Mapping[Event, Sequence[Claim]]
+    ) -> Awaitable[bool] | None:
+        return None if self._journal is None else self._journal.record(events, claims)
+
+    def _await_stream(
+        self, events: Sequence[Event], claims: Mapping[Event, Sequence[Claim]]
+    ) -> Awaitable[bool] | None:
+        """See *events* into the stream where calls wait for that, or while it is away into the outbox."""
+        assert self._stream is not None
+        if self._journal is not None:
+            self._claims.update(claims)
+            if self.queue.is_halted:
+                self._handed_over.spilled.update(events)
+                return self._journal.record(events, claims)
+        return self._handed_over.wait_for(events) if self._stream.durable else None
 
     def keep_ahead(self, claims: Mapping[Event, Sequence[Claim]]) -> Awaitable[bool] | None:
         """Begin to keep events that are not put yet, each with its claims; see `keep`."""
-        if self._journal is None:
+        if self._journal is None or self._stream is not None:
             return None
         now = time.monotonic()
         for event in claims:
@@ -323,10 +380,9 @@ class Reporter:
 
     def keep_quickly(self, result: TrackResult) -> Awaitable[bool] | None:
         """Begin to keep what a quick call has put; see `keep`."""
-        if self._journal is None or not isinstance(result, SingleTrack):
+        if not isinstance(result, SingleTrack):
             return None
-        event = receipt_of_single(result)
-        return self._journal.record((event,)) if isinstance(event, Event) else None
+        return self.keep((receipt_of_single(result),))
 
     async def follow(self, receipt: Receipt, *, waits: bool) -> None:
         """Keep what was put, see `keep`, and with *waits* wait for its delivery."""
@@ -401,6 +457,10 @@ class Reporter:
                     self._drop_callback.call_soon(event.outcome, event.dump())
         if self._flush_callback is not None:
             self._tell_flush(ended)
+        if self._stream is not None:
+            for event in ended:
+                self._claims.pop(event, None)
+            self._handed_over.note(ended)
 
     def _tell_flush(self, ended: Sequence[Event]) -> None:
         """Tell the flush callback of the events of one request, with the error where they failed."""
@@ -420,6 +480,11 @@ def _show(event: Event) -> Any:
         return json.loads(event.render_item())
     except Exception:  # noqa: BLE001 - so it ended, or it is from another version; it has been counted
         return None
+
+
+def _bound(limits: Limits, stream: EventStream) -> Limits:
+    """Return *limits* with no more events in a round than the stream takes."""
+    return replace(limits, max_batch_events=min(limits.max_batch_events, stream.max_events))
 
 
 def _status_of(event: Event) -> str:

@@ -50,6 +50,14 @@ class FMEAccount(Account):
             sdk_version=sdk_version,
             usage={},
         )
+        self.facts = {
+            "product": "fme",
+            "account_id": account_id,
+            "collection_prefix": collection_prefix,
+            "sdk_name": sdk_name,
+            "sdk_version": sdk_version,
+            "goes_to_gateway": goes_to_gateway,
+        }
         self.sdk_query = f"&sn={quote_text(sdk_name)}&sv={quote_text(sdk_version)}"
         account = self.event_query.removeprefix("&")
         self.batch_target = f"{self.path}/server-side/batch-events-v2?{account}{self.sdk_query}"

@@ -85,6 +85,7 @@ class Queue:
         limits: The bounds.
         draw: Returns random numbers in [0, 1), for the jitter of retries.
         batching: Holds events back; None lets them go at once.
+        takes_all: Whether any events of an account may leave together, also those without a batch form.
 
     Attributes:
         stuck: How many requests have been on their way for unusually long, or are likely to, as the sender says.
@@ -97,7 +98,9 @@ class Queue:
         draw: Callable[[], float] = random.random,
         *,
         batching: Batching | None = None,
+        takes_all: bool = False,
     ) -> None:
+        self._takes_all = takes_all
         self._limits = limits or Limits()
         self._batching = batching
         self._max_events, self._max_bytes = self._limits.max_events, self._limits.max_bytes
@@ -174,7 +177,7 @@ class Queue:
         server fails on while it takes others makes room.
         """
         taken = [event if self.put_one(event, now) else None for event in events]
-        if self._batching is None and len(events) > 1 and events[0].is_batchable:
+        if self._batching is None and len(events) > 1 and self._is_batchable(events[0]):
             # Where batches were asked for they hold a number of events, whatever calls those are from.
             self._join_last(sum(one is not None for one in taken))
         return taken
@@ -246,10 +249,13 @@ class Queue:
 
     def release(self) -> list[Event]:
         """Let everything go that is held back, and return all that is pending."""
-        pending = [event for batch in self._list_batches() for event in batch.events]
-        waiting = [event for bundle in self._ready for event in bundle]
-        self._released = len(waiting)
-        return pending + waiting
+        self._released = sum(map(len, self._ready))
+        return self.list_pending()
+
+    def list_pending(self) -> list[Event]:
+        """Return all that is pending, on its way or waiting."""
+        tried = [event for batch in self._list_batches() for event in batch.events]
+        return tried + [event for bundle in self._ready for event in bundle]
 
     def take(self, now: float) -> Batch | None:
         """Return the next batch to send, or None where nothing may go now."""
@@ -434,7 +440,7 @@ class Queue:
             return float("-inf")
         if batching is not None:
             return self._ready[0][0].at + batching.interval_s
-        if self._in_flight and self._linger_s and self._ready[0][0].is_batchable:
+        if self._in_flight and self._linger_s and self._is_batchable(self._ready[0][0]):
             return self._ready[0][0].at + self._linger_s
         return float("-inf")
 
@@ -460,7 +466,7 @@ class Queue:
         self._took_newest = self.stuck > 0 or (self._blame.is_wary and not self._took_newest)
         pop = self._ready.pop if self._took_newest else self._ready.popleft
         events = list(pop())
-        if (self._limits.coalesces or self._batching) and events[0].is_batchable:
+        if (self._limits.coalesces or self._batching) and self._is_batchable(events[0]):
             self._add_companions(events, pop)
         self._released = max(self._released - len(events), 0)
         return Batch(events)
@@ -473,7 +479,7 @@ class Queue:
         while self._ready:
             bundle = self._ready[end]
             first = bundle[0]
-            if first.account is not account or not first.is_batchable:
+            if first.account is not account or not self._is_batchable(first):
                 return
             size += first.size if len(bundle) == 1 else _weigh(bundle)
             is_full = len(events) + len(bundle) > self._max_batch_events
@@ -481,6 +487,10 @@ class Queue:
                 return
             events.extend(bundle)
             pop()
+
+    def _is_batchable(self, event: Event) -> bool:
+        """Tell whether *event* may leave with others."""
+        return self._takes_all or event.is_batchable
 
     def settle(self, batch: Batch, answer: Answer, now: float, wall_now: float) -> list[Event]:
         """Take in the answer to *batch* and return the events that ended, for their waiters to be told.

@@ -53,6 +53,7 @@ class Account:
 
     Attributes:
         name_visitor: Makes the visitor ids of the account.
+        facts: What it was made of besides the key, as JSON can hold it.
         sdk_key: The key of the environment, None where the file has none.
         path: What stands before the path of each request.
         query: The query of a classic request.
@@ -68,6 +69,7 @@ class Account:
         "batch_target",
         "environment_text",
         "event_query",
+        "facts",
         "name_visitor",
         "named_props_text",
         "path",
@@ -93,6 +95,14 @@ class Account:
             quote_text(sdk_version),
         )
         env = f"&env={quote_text(sdk_key)}" if sdk_key else ""
+        self.facts: Mapping[str, Any] = {
+            "product": "fullstack",
+            "account_id": account_id,
+            "collection_prefix": collection_prefix,
+            "sdk_name": sdk_name,
+            "sdk_version": sdk_version,
+            "usage": dict(usage),
+        }
         self.name_visitor = make_namer(make_namespace(account_id))
         self.sdk_key = sdk_key
         self.path = f"/{collection_prefix}" if collection_prefix else ""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from .._cancellation import PROCESS_ENDS, is_failure
@@ -14,6 +14,7 @@ from .._log import FailureLog, log_error, log_warning
 from .answer import Answer, Failure
 from .batch import Batch
 from .event import Event
+from .event_stream import EventStream
 from .queue import Queue
 from .transport.closing import close_transport, end_tasks
 from .transport.fault import describe_fault
@@ -33,6 +34,12 @@ STUCK_FACTOR = 8
 SLOWNESS_KEPT = 0.95
 
 
+def settle_event(event: Event) -> None:
+    """Tell who waits for *event*."""
+    if event.outcome is not None:
+        event.settle(event.outcome)
+
+
 class Sender:
     """Owns the queue, the transport and the workers.
 
@@ -42,9 +49,10 @@ class Sender:
 
     Args:
         queue: What to send.
-        transport: How.
+        transport: How; a stream of events takes the events themselves in place of requests.
         workers: How many requests may be on their way, not counting those that are stuck.
         grace_s: How long a request that is on its way may hold a loop that ends without `stop`.
+        settle: Tells who waits for an event that ended.
         on_ended: Called with the events of each request, or of each part of one, that ended.
         on_halted: Called after each request by which VWO is known to be down or to refuse the account.
         clock: Monotonic seconds.
@@ -57,10 +65,11 @@ class Sender:
     def __init__(
         self,
         queue: Queue,
-        transport: Transport,
+        transport: Transport | EventStream,
         *,
         workers: int,
         grace_s: float = 0.0,
+        settle: Callable[[Event], object] = settle_event,
         on_ended: Callable[[Sequence[Event]], object] | None = None,
         on_halted: Callable[[], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -74,6 +83,7 @@ class Sender:
         # Of requests that are stuck, the longest first, their time-outs and when these may end them.
         self._stuck: dict[Batch, tuple[asyncio.Timeout, float]] = {}
         self._slowest_s = 0.0
+        self._settle = settle
         self._on_ended = on_ended
         self._on_halted = on_halted
         self._clock = clock
@@ -265,17 +275,28 @@ class Sender:
                 return
 
     async def _send(self, batch: Batch) -> Answer:
+        transport = self._transport
+        if not hasattr(transport, "send"):
+            return await self._wait_for_answer(transport.hand_over(batch.events))
         try:
             request = batch.render()
         except Exception as error:  # noqa: BLE001 - an event that cannot be written ends alone, the worker does not
             log_error("an event cannot be written: %s", type(error).__name__)
             return Answer(failure=Failure.UNSENDABLE)
         try:
-            try:
-                sending = self._transport.send(request)
-            finally:
-                # Tools that report what is logged show the locals of each frame.
-                del request
+            sending = transport.send(request)
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            log_error("the transport raised %s", type(error).__name__)
+            return Answer(failure=Failure.UNKNOWN)
+        finally:
+            # Tools that report what is logged show the locals of each frame.
+            del request
+        return await self._wait_for_answer(sending)
+
+    async def _wait_for_answer(self, sending: Awaitable[Answer]) -> Answer:
+        try:
             answer = await sending
         except BaseException as error:
             if not is_failure(error):
@@ -290,8 +311,7 @@ class Sender:
 
     def _finish(self, ended: Sequence[Event]) -> None:
         for event in ended:
-            if event.outcome is not None:
-                event.settle(event.outcome)
+            self._settle(event)
         try:
             if ended and self._on_ended is not None:
                 self._on_ended(ended)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..._cancellation import is_failure, retrieve_error
 from ..._log import log_error
+from ..event_stream import EventStream
 from .protocol import Transport
 
 # How long a transport may take to close its connections, and requests to end that were cancelled.
@@ -17,7 +18,7 @@ END_TIMEOUT_S = 0.2
 LEAVE_S = 0.02
 
 
-async def close_transport(transport: Transport) -> None:
+async def close_transport(transport: Transport | EventStream) -> None:
     """Close *transport*. What it raises is logged; one that takes too long is left to itself."""
     closing = asyncio.get_running_loop().create_task(
         _close(transport), name="vwo_async transport close", context=Context()
@@ -31,7 +32,7 @@ async def close_transport(transport: Transport) -> None:
         retrieve_error(closing)
 
 
-async def _close(transport: Transport) -> None:
+async def _close(transport: Transport | EventStream) -> None:
     try:
         await transport.aclose()
     except BaseException as error:

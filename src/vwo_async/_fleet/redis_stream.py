@@ -1,0 +1,282 @@
+"""`RedisStreamOutbox`: accepted events go to Redis Streams, and relays deliver them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Literal, Self
+
+from .._cancellation import retrieve_error
+from .._delivery.answer import Answer
+from .._delivery.event import Event
+from .._delivery.event_stream import OnEnd
+from .._delivery.outbox.journal import fingerprint
+from .._delivery.outbox.protocol import Outbox
+from .._delivery.outbox.sqlite import SqliteOutbox
+from .._error import InvalidInputError
+from .._log import FailureLog, log_warning
+from .._plain import is_number_of
+from .._result import DeliveryStatus, Outcome
+from .entry import dump_entries
+from .redis_client import REDIS_ERRORS, make_client, read_failure
+from .scripts import ADD, run_script
+from .stream_keys import StreamKeys
+
+# The status of what a stream has taken: accepted, and delivered by others later.
+TAKEN = 202
+FULL = 429
+MAX_SHARDS = 1024
+# How long the end of an event is listened for that a relay was to tell of.
+REPLY_S = 60.0
+REPLY_AGAIN_S = 0.5
+STATUSES: Mapping[str, DeliveryStatus] = MappingProxyType(
+    {
+        one.value: one
+        for one in (DeliveryStatus.DELIVERED, DeliveryStatus.REJECTED, DeliveryStatus.DROPPED)
+    }
+)
+
+
+class RedisStreamOutbox:
+    """Hands accepted events to Redis Streams, from which relays deliver them (``vwo-async relay``).
+
+    Given as ``outbox``, a client sends nothing to VWO itself: what it accepts goes to a stream, all events
+    that wait at a moment in one round. A pod that dies takes with it only what has not left by then, and
+    nothing with ``durable``. An event that a stream has taken counts as delivered, with status code 202.
+
+    While Redis cannot be reached, or the streams are full, events wait in memory within the launch options
+    ``limits``, and in *fallback* as well where it is given; once it is back they leave.
+
+    The server survives its own death with ``appendonly yes`` and ``appendfsync always``; with
+    ``everysec`` it may lose the last second where the machine dies.
+
+    Args:
+        client: A client of redis-py for one server (6.2 or later) or a cluster, or for Valkey; it stays open
+            when this is closed. Without retries of its own.
+        prefix: What all keys begin with.
+        shards: Over how many streams events are spread: with a cluster several times the number of
+            masters. All pods and relays must agree.
+        max_entries: How many events may be in one stream.
+        when_full: ``keep`` takes no more events until there is room, so that they wait in the pods;
+            ``drop_oldest`` lets the oldest give way, which is counted and logged.
+        durable: Whether a call waits, at most ``storage_timeout_s``, until the stream has its events. Else
+            it costs the caller no round trip.
+        waits_for: What a call with ``wait=True`` waits for: that the stream has the event, or that VWO has
+            it (``delivery``), as a relay tells then.
+        fallback: A path or an outbox for what cannot leave while Redis is away; None for memory alone.
+
+    Raises:
+        InvalidInputError: An argument cannot be used.
+
+    Attributes:
+        trimmed: How many events gave way with ``drop_oldest``.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        prefix: str = "vwo",
+        shards: int = 4,
+        max_entries: int = 250_000,
+        when_full: Literal["keep", "drop_oldest"] = "keep",
+        durable: bool = False,
+        waits_for: Literal["stream", "delivery"] = "stream",
+        fallback: str | os.PathLike[str] | Outbox | None = None,
+    ) -> None:
+        check_shards(shards)
+        if not is_number_of(max_entries, 1, 2**40) or int(max_entries) != max_entries:
+            raise InvalidInputError("max_entries must be a whole number of at least 1")
+        if when_full not in ("keep", "drop_oldest"):
+            raise InvalidInputError("when_full must be keep or drop_oldest")
+        if waits_for not in ("stream", "delivery"):
+            raise InvalidInputError("waits_for must be stream or delivery")
+        self._client = client
+        self._make_client: Callable[[], Any] | None = None
+        self._prefix = prefix
+        self._shards = shards
+        self._max_entries = max_entries
+        self._drops_oldest = when_full == "drop_oldest"
+        self.durable = durable
+        self.tells_ends = waits_for == "delivery"
+        self.max_events = min(500, max_entries)
+        self.fallback: Outbox | None = (
+            SqliteOutbox(fallback) if isinstance(fallback, (str, os.PathLike)) else fallback
+        )
+        self.trimmed = 0
+        self._trims = FailureLog("the stream is full: events gave way")
+        self._turns = itertools.cycle(range(shards))
+        self._replies = _Replies(self) if self.tells_ends else None
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Return an outbox with a client of its own for one server; nothing is connected yet.
+
+        Args:
+            url: Begins with ``redis://``, ``rediss://`` for TLS, or ``unix://``.
+            options: As for the class.
+
+        Raises:
+            InvalidInputError: *url* or an option cannot be used.
+        """
+        made = cls(make_client(url), **options)
+        made._make_client = partial(make_client, url)
+        return made
+
+    def start(self, on_end: OnEnd) -> None:
+        """Begin in the running loop."""
+        if self._replies is not None:
+            self._replies.start(on_end)
+
+    async def hand_over(self, events: Sequence[Event]) -> Answer:
+        """Have the next stream in turn take *events*, all or none; see `EventStream`."""
+        call = asyncio.get_running_loop().create_task(self._hand_over(events), context=Context())
+        try:
+            await asyncio.wait([call])
+        except asyncio.CancelledError:
+            # redis-py cannot bear every cancellation at any moment.
+            call.cancel()
+            call.add_done_callback(retrieve_error)
+            raise
+        return call.result()
+
+    async def _hand_over(self, events: Sequence[Event]) -> Answer:
+        keys = StreamKeys(self._prefix, fingerprint(events[0].account), self._shards)
+        shift_s = time.time() - time.monotonic()
+        walls_s = [event.at + shift_s for event in events]
+        replies = self._replies
+        numbers = None if replies is None else replies.expect(events)
+        entries = dump_entries(events, walls_s, numbers, "" if replies is None else replies.channel)
+        limits = (self._max_entries, int(self._drops_oldest))
+        try:
+            taken, gone = await run_script(
+                self._client, ADD, [keys.events(next(self._turns))], *limits, *entries
+            )
+        except REDIS_ERRORS as error:
+            return read_failure(error)
+        if gone:
+            self.trimmed += gone
+            self._trims.add("", number=gone)
+        return Answer(TAKEN) if taken else Answer(FULL)
+
+    async def aclose(self) -> None:
+        """Close the client that `from_url` made; one that was passed in stays open."""
+        if self._replies is not None:
+            await self._replies.aclose()
+        if self._make_client is not None:
+            try:
+                await self._client.aclose()
+            except REDIS_ERRORS as error:
+                log_warning("redis: closing raised %s", type(error).__name__)
+
+    def renew(self) -> Self:
+        """Return an outbox like this one that has no connection yet, for the child of a fork."""
+        renewed = getattr(self.fallback, "renew", None)
+        return type(self)._renewed(self, None if renewed is None else renewed())
+
+    @classmethod
+    def _renewed(cls, other: Self, fallback: Outbox | None) -> Self:
+        client = other._client if other._make_client is None else other._make_client()
+        made = cls(
+            client,
+            prefix=other._prefix,
+            shards=other._shards,
+            max_entries=other._max_entries,
+            when_full="drop_oldest" if other._drops_oldest else "keep",
+            durable=other.durable,
+            waits_for="delivery" if other.tells_ends else "stream",
+            fallback=fallback,
+        )
+        made._make_client = other._make_client
+        return made
+
+    def __repr__(self) -> str:
+        return f"<RedisStreamOutbox prefix {self._prefix!r}, {self._shards} shards>"
+
+
+class _Replies:
+    """Hears how events ended that a stream has taken.
+
+    What is told while this process does not listen is not heard; who waits for it waits in vain then.
+    """
+
+    def __init__(self, outbox: RedisStreamOutbox) -> None:
+        self.channel = f"{outbox._prefix}:ends:{secrets.token_hex(8)}"
+        self._outbox = outbox
+        self._numbers = itertools.count(1)
+        self._expected: dict[int, tuple[Event, float]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, on_end: OnEnd) -> None:
+        self._on_end = on_end
+        self._task = asyncio.get_running_loop().create_task(
+            self._listen(), name="vwo_async stream ends", context=Context()
+        )
+
+    def expect(self, events: Sequence[Event]) -> list[int]:
+        """Return what each of *events* is called where its end is told of."""
+        now = time.monotonic()
+        self._drop_old(now)
+        numbers = list(itertools.islice(self._numbers, len(events)))
+        for number, event in zip(numbers, events, strict=True):
+            self._expected[number] = event, now
+        return numbers
+
+    def _drop_old(self, now: float) -> None:
+        for number, (event, at) in list(self._expected.items()):
+            if now - at < REPLY_S:
+                return
+            del self._expected[number]
+            self._on_end(event, None)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._outbox._client.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    await pubsub.subscribe(self.channel)
+                    await self._read(pubsub)
+            except REDIS_ERRORS:
+                await asyncio.sleep(REPLY_AGAIN_S)
+
+    async def _read(self, pubsub: Any) -> None:
+        while True:
+            message = await pubsub.get_message(timeout=1.0)
+            self._drop_old(time.monotonic())
+            if message is not None:
+                self._take(message["data"])
+
+    def _take(self, data: Any) -> None:
+        try:
+            ends = json.loads(data)
+            for number, status, reason, code in ends:
+                found = self._expected.pop(int(number), None)
+                if found is not None:
+                    self._on_end(found[0], Outcome(STATUSES[status], reason, code))
+        except (ValueError, TypeError, KeyError):
+            log_warning("redis: what a relay told cannot be read")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for event, _ in self._expected.values():
+            self._on_end(event, None)
+        self._expected.clear()
+
+
+def check_shards(shards: object) -> None:
+    """Check a number of shards.
+
+    Raises:
+        InvalidInputError: It is no whole number from 1 to 1,024.
+    """
+    if not (is_number_of(shards, 1, MAX_SHARDS) and int(shards) == shards):  # type: ignore[call-overload]
+        raise InvalidInputError(f"shards must be a whole number from 1 to {MAX_SHARDS}")

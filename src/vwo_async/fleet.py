@@ -1,0 +1,12 @@
+"""For services of many processes on many machines, with Redis: needs the extra ``redis``.
+
+`RedisStreamOutbox`, for the launch option ``outbox``, hands accepted events to streams; a `Relay`, which
+``vwo-async relay`` runs, delivers them to VWO.
+"""
+
+from ._fleet.redis_stream import RedisStreamOutbox
+from ._home import rehome
+
+__all__ = ["RedisStreamOutbox"]
+
+rehome(globals())

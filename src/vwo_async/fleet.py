@@ -5,8 +5,10 @@
 """
 
 from ._fleet.redis_stream import RedisStreamOutbox
+from ._fleet.relay import Relay, RelayStatistics
+from ._fleet.relay_account import RelayAccount
 from ._home import rehome
 
-__all__ = ["RedisStreamOutbox"]
+__all__ = ["RedisStreamOutbox", "Relay", "RelayAccount", "RelayStatistics"]
 
 rehome(globals())

@@ -1,0 +1,300 @@
+"""Delivers the streams of one account: reads, sends, and forgets only what has ended.
+
+An entry that is read stays in its stream until its event has ended. While it is held, its relay says so
+again and again; where that stops, another relay takes it over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from typing import Any, NamedTuple
+
+from .._delivery.event import Event
+from .._delivery.queue import Limits, Queue
+from .._delivery.sender import Sender
+from .._delivery.transport.protocol import Transport
+from .._log import FailureLog
+from .._result import DeliveryStatus, Outcome
+from .entry import Entry, EntryReader, NewerLayoutError
+from .rate_limit import RateLimit
+from .redis_client import REDIS_ERRORS
+from .shard import Buried, Shard, StreamRow
+
+READ_ROWS = 500
+AGAIN_S = 0.5
+# What has ended is forgotten together.
+SETTLE_S = 0.01
+ROOM_S = 0.02
+# Entries are held on to so many times before another relay may take them over.
+HOLDS_PER_LEASE = 3
+
+
+class _Held(NamedTuple):
+    shard: int
+    row: StreamRow
+    entry: Entry
+
+
+class AccountRelay:
+    """See the module.
+
+    Args:
+        client: A client of redis-py.
+        shards: The streams.
+        reader: Reads entries in the account's name.
+        transport: Sends requests.
+        limits: The bounds of a relay for this account.
+        workers: How many requests may be on their way.
+        lease_s: After how long another relay may take over what this one holds.
+        rate: The limit of all relays; None for none.
+
+    Attributes:
+        counts: What became of entries: ``read``, ``taken_over``, ``delivered``, ``buried``, ``redis_errors``.
+        last_contact_at: When Redis answered last, in monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        shards: Sequence[Shard],
+        reader: EntryReader,
+        transport: Transport,
+        *,
+        limits: Limits,
+        workers: int,
+        lease_s: float,
+        rate: RateLimit | None,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self.last_contact_at = float("-inf")
+        self._client = client
+        self._shards = shards
+        self._reader = reader
+        self._max_held = limits.max_events
+        self.queue = Queue(limits)
+        self._sender = Sender(self.queue, transport, workers=workers, on_ended=self._note_ended)
+        self._lease_s = lease_s
+        self._rate = rate
+        self._held: dict[Event, _Held] = {}
+        self._ids: set[tuple[int, bytes]] = set()
+        self._asked = 0
+        self._ended: list[tuple[_Held, Outcome]] = []
+        self._has_ended = asyncio.Event()
+        self._failures = FailureLog("redis")
+        self._is_stopping = False
+        self._readers: list[asyncio.Task[None]] = []
+        self._others: list[asyncio.Task[None]] = []
+
+    @property
+    def held(self) -> int:
+        """How many entries this relay holds."""
+        return len(self._ids)
+
+    # Life
+
+    def start(self) -> None:
+        """Begin in the running loop."""
+        self._sender.start()
+        self._readers = [
+            self._begin(f"read {number}", self._read_on(number))
+            for number in range(len(self._shards))
+        ]
+        self._others = [
+            self._begin("settle", self._settle_on()),
+            self._begin("lease", self._keep_lease()),
+        ]
+
+    def _begin(self, name: str, work: Any) -> asyncio.Task[None]:
+        loop = asyncio.get_running_loop()
+        return loop.create_task(work, name=f"vwo_async relay {name}", context=Context())
+
+    async def stop(self, timeout_s: float) -> None:
+        """Read nothing more, deliver what is held within a time, and hand back the rest at once."""
+        ends_at = time.monotonic() + timeout_s
+        self._is_stopping = True
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        await self._sender.drain(max(ends_at - time.monotonic(), 0.0))
+        await self._sender.stop(lambda event: True)
+        for task in self._others:
+            task.cancel()
+        await asyncio.gather(*self._others, return_exceptions=True)
+        await self._try(self._settle)
+        await self._try(self._hand_back)
+
+    async def _hand_back(self) -> None:
+        """Let other relays take over at once what this one still holds."""
+        for number, ids in self._group_held().items():
+            await self._shards[number].hold(ids, idle_s=self._lease_s)
+
+    def _group_held(self) -> dict[int, list[bytes]]:
+        grouped: dict[int, list[bytes]] = defaultdict(list)
+        for number, id_ in self._ids:
+            grouped[number].append(id_)
+        return grouped
+
+    async def _try(self, work: Callable[[], Awaitable[Any]]) -> bool:
+        """Do what needs Redis; false where it cannot be reached."""
+        try:
+            await work()
+        except REDIS_ERRORS as error:
+            self.counts["redis_errors"] += 1
+            self._failures.add(type(error).__name__)
+            return False
+        self.last_contact_at = time.monotonic()
+        return True
+
+    # Reading
+
+    async def _read_on(self, number: int) -> None:
+        shard = self._shards[number]
+        is_ready = False
+        while not self._is_stopping:
+            if not is_ready:
+                is_ready = await self._try(shard.ensure_group)
+            is_ready = is_ready and await self._try(lambda: self._read(number))
+            if not is_ready:
+                await asyncio.sleep(AGAIN_S)
+
+    async def _read(self, number: int) -> None:
+        """Read once, as much as there is room and the common limit allows."""
+        room = min(self._max_held - len(self._ids) - self._asked, READ_ROWS)
+        if room <= 0:
+            await asyncio.sleep(ROOM_S)
+            return
+        self._asked += room
+        try:
+            allowed = room if self._rate is None else await self._rate.take(room)
+            if not allowed:
+                return
+            rows: list[StreamRow] = []
+            try:
+                rows = await self._shards[number].read(allowed)
+            finally:
+                if self._rate is not None:
+                    await self._rate.give_back(allowed - len(rows))
+        finally:
+            self._asked -= room
+        self.counts["read"] += len(rows)
+        await self._accept(number, rows)
+
+    async def _accept(self, number: int, rows: Sequence[StreamRow]) -> None:
+        """Put what was read on the queue, and bury what cannot be read."""
+        letters = []
+        for row in rows:
+            if (number, row.id) in self._ids:
+                continue
+            try:
+                entry = self._reader.read(row.payload)
+            except NewerLayoutError:
+                # A relay of a later version takes it over, at its next look.
+                await self._shards[number].hold([row.id], idle_s=self._lease_s)
+                continue
+            except Exception:  # noqa: BLE001 - whatever is wrong with one entry, those after it are sound
+                letters.append(Buried(row.id, "unreadable", row.payload))
+                continue
+            await self._put(_Held(number, row, entry))
+        if letters:
+            self.counts["buried"] += await self._shards[number].bury(letters)
+
+    async def _put(self, held: _Held) -> None:
+        event = held.entry.event
+        self._held[event] = held
+        self._ids.add((held.shard, held.row.id))
+        at = time.monotonic() - max(time.time() - held.entry.wall_s, 0.0)
+        while not self._sender.restore(event, at):
+            await asyncio.sleep(ROOM_S)
+            if self._is_stopping:
+                return
+
+    # What has ended
+
+    def _note_ended(self, events: Sequence[Event]) -> None:
+        for event in events:
+            held, outcome = self._held.pop(event, None), event.outcome
+            if held is not None and outcome is not None:
+                if outcome.status is not DeliveryStatus.KEPT:
+                    self._ended.append((held, outcome))
+        self._has_ended.set()
+
+    async def _settle_on(self) -> None:
+        while True:
+            await self._has_ended.wait()
+            self._has_ended.clear()
+            await asyncio.sleep(SETTLE_S)
+            if not await self._try(self._settle):
+                self._has_ended.set()
+                await asyncio.sleep(AGAIN_S)
+
+    async def _settle(self) -> None:
+        """Forget or bury what has ended, and tell those who asked; what Redis does not take stays for later."""
+        ended, self._ended = self._ended, []
+        try:
+            while ended:
+                some = ended[-READ_ROWS:]
+                await self._settle_some(some)
+                del ended[-READ_ROWS:]
+        finally:
+            self._ended += ended
+
+    async def _settle_some(self, ended: Sequence[tuple[_Held, Outcome]]) -> None:
+        delivered: dict[int, list[bytes]] = defaultdict(list)
+        buried: dict[int, list[Buried]] = defaultdict(list)
+        for held, outcome in ended:
+            if outcome:
+                delivered[held.shard].append(held.row.id)
+            else:
+                reason = (
+                    f"{outcome.reason or outcome.status.value} {outcome.status_code or ''}".strip()
+                )
+                buried[held.shard].append(Buried(held.row.id, reason, held.row.payload))
+        for number, ids in delivered.items():
+            await self._shards[number].forget(ids)
+            self.counts["delivered"] += len(ids)
+            self._ids.difference_update((number, id_) for id_ in ids)
+        for number, letters in buried.items():
+            self.counts["buried"] += await self._shards[number].bury(letters)
+            self._ids.difference_update((number, letter.id) for letter in letters)
+        await self._tell(ended)
+
+    async def _tell(self, ended: Sequence[tuple[_Held, Outcome]]) -> None:
+        """Tell those who asked how their events ended."""
+        told: dict[str, list[tuple[int, str, str, int | None]]] = defaultdict(list)
+        for held, outcome in ended:
+            if held.entry.reply_to:
+                end = (
+                    held.entry.reply_id,
+                    outcome.status.value,
+                    outcome.reason,
+                    outcome.status_code,
+                )
+                told[held.entry.reply_to].append(end)
+        for channel, ends in told.items():
+            await self._client.execute_command("PUBLISH", channel, json.dumps(ends))
+
+    # Leases
+
+    async def _keep_lease(self) -> None:
+        """Hold on to what is held, and take over what others have let go."""
+        while not self._is_stopping:
+            await asyncio.sleep(self._lease_s / HOLDS_PER_LEASE)
+            for number, ids in self._group_held().items():
+                await self._try(lambda number=number, ids=ids: self._shards[number].hold(ids))
+            for number in range(len(self._shards)):
+                await self._try(lambda number=number: self._take_over(number))
+
+    async def _take_over(self, number: int) -> None:
+        shard = self._shards[number]
+        while not self._is_stopping:
+            room = min(self._max_held - len(self._ids), READ_ROWS)
+            rows = [] if room <= 0 else await shard.take_over(self._lease_s, room)
+            fresh = [row for row in rows if (number, row.id) not in self._ids]
+            if not fresh:
+                break
+            self.counts["taken_over"] += len(fresh)
+            await self._accept(number, fresh)
+        await shard.forget_idle_consumers()

@@ -1,0 +1,76 @@
+"""In whose name a relay delivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .._delivery.fme_event import FMEAccount
+from .._delivery.outbox.journal import fingerprint
+from .._delivery.request import Account
+from .._delivery.transport.protocol import VWO_BASE_URL, check_base_url
+from .._error import InvalidInputError
+from .._refresh.fetch import read_account
+from .._sdk_key import SdkKey
+
+
+@dataclass(frozen=True)
+class RelayAccount:
+    """One account and environment whose events a relay delivers.
+
+    Args:
+        account_id: The VWO account.
+        sdk_key: The key of the environment, a `str` or what holds one without showing it.
+        product: ``fullstack`` or ``fme``.
+        base_url: Where its events go: for FME also the other brand's host or a gateway; https, or http on a
+            loopback host.
+
+    Raises:
+        InvalidInputError: An argument cannot be used.
+    """
+
+    account_id: int | str
+    sdk_key: SdkKey
+    product: Literal["fullstack", "fme"] = "fullstack"
+    base_url: str = VWO_BASE_URL
+
+    def __init__(
+        self,
+        account_id: int | str,
+        sdk_key: str | SdkKey,
+        *,
+        product: Literal["fullstack", "fme"] = "fullstack",
+        base_url: str = VWO_BASE_URL,
+    ) -> None:
+        if product not in ("fullstack", "fme"):
+            raise InvalidInputError("product must be fullstack or fme")
+        check_base_url(base_url)
+        set_field = object.__setattr__
+        set_field(self, "account_id", read_account(account_id))
+        try:
+            set_field(self, "sdk_key", SdkKey.read(sdk_key))
+        finally:
+            # Tools that report errors show the locals of each frame.
+            del sdk_key
+        set_field(self, "product", product)
+        set_field(self, "base_url", base_url)
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports: product and account."""
+        return f"{self.product}:{self.account_id}"
+
+    @property
+    def fingerprint(self) -> str:
+        """What its streams are called, see `StreamKeys`."""
+        kind = FMEAccount if self.product == "fme" else Account
+        more = {} if self.product == "fme" else {"usage": {}}
+        account = kind(
+            account_id=self.account_id,
+            sdk_key=self.sdk_key.get_secret_value(),
+            collection_prefix="",
+            sdk_name="",
+            sdk_version="",
+            **more,
+        )
+        return fingerprint(account)

@@ -1,0 +1,134 @@
+"""One stream of one account, as a relay uses it: reading, taking over, forgetting, burying."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from .scripts import BURY, FORGET, FORGET_IDLE, run_script
+from .stream_keys import GROUP, StreamKeys
+
+# How long a read waits for new entries. A relay that stops waits for it, since redis-py cannot bear every
+# cancellation.
+BLOCK_MS = 500
+CLAIM_ROWS = 500
+# A consumer that held nothing for so long is of a relay that has ended.
+IDLE_CONSUMER_MS = 3_600_000
+
+
+class StreamRow(NamedTuple):
+    """One entry of a stream.
+
+    Attributes:
+        id: Its id in the stream.
+        payload: What is in it; empty for an entry of somebody else's.
+    """
+
+    id: bytes
+    payload: bytes
+
+
+class Buried(NamedTuple):
+    """An entry that came to nothing.
+
+    Attributes:
+        id: Its id in the stream.
+        reason: Why.
+        payload: What was in it.
+    """
+
+    id: bytes
+    reason: str
+    payload: bytes
+
+
+class Shard:
+    """One stream.
+
+    Args:
+        client: A client of redis-py.
+        keys: Names for the account.
+        number: Which of its streams.
+        consumer: Under which name this relay reads.
+        max_dead: About how many dead letters are kept.
+
+    Every method raises an error of redis-py where the server cannot be reached.
+    """
+
+    def __init__(
+        self, client: Any, keys: StreamKeys, number: int, consumer: str, max_dead: int
+    ) -> None:
+        self._client = client
+        self._events, self._dead = keys.events(number), keys.dead(number)
+        self._consumer = consumer
+        self._max_dead = max_dead
+
+    async def ensure_group(self) -> None:
+        """Make the stream and the group of relays, unless they are there."""
+        try:
+            await self._client.xgroup_create(self._events, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def read(self, count: int) -> list[StreamRow]:
+        """Return entries that no relay has read, at most *count*; wait half a second where there are none."""
+        answer = await self._client.xreadgroup(
+            GROUP, self._consumer, {self._events: ">"}, count=count, block=BLOCK_MS
+        )
+        return [row for _, rows in _pairs(answer) for row in _read_rows(rows)]
+
+    async def take_over(self, idle_s: float, count: int) -> list[StreamRow]:
+        """Return entries whose relay did not hold on to them for so long, at most *count*."""
+        answer = await self._client.xautoclaim(
+            self._events, GROUP, self._consumer, int(idle_s * 1000), start_id="0-0", count=count
+        )
+        return _read_rows(answer[1])
+
+    async def hold(self, ids: Sequence[bytes], *, idle_s: float = 0.0) -> None:
+        """Hold on to entries; with *idle_s* as if they had been left alone for so long already."""
+        for start in range(0, len(ids), CLAIM_ROWS):
+            some = list(ids[start : start + CLAIM_ROWS])
+            await self._client.xclaim(
+                self._events, GROUP, self._consumer, 0, some, idle=int(idle_s * 1000), justid=True
+            )
+
+    async def forget(self, ids: Sequence[bytes]) -> None:
+        """Remove entries that were delivered."""
+        await run_script(self._client, FORGET, [self._events], GROUP, *ids)
+
+    async def bury(self, letters: Sequence[Buried]) -> int:
+        """Move entries to the dead letters, and return how many were not moved before."""
+        flat = [part for letter in letters for part in letter]
+        keys = [self._events, self._dead]
+        return int(await run_script(self._client, BURY, keys, GROUP, self._max_dead, *flat))
+
+    async def forget_idle_consumers(self) -> None:
+        """Remove the names of relays that have ended."""
+        await run_script(self._client, FORGET_IDLE, [self._events], GROUP, IDLE_CONSUMER_MS)
+
+    async def count(self) -> tuple[int, int]:
+        """Return how many entries and dead letters there are."""
+        return await self._client.xlen(self._events), await self._client.xlen(self._dead)
+
+
+def _pairs(answer: Any) -> Any:
+    return answer.items() if isinstance(answer, dict) else answer or ()
+
+
+def _read_rows(rows: Any) -> list[StreamRow]:
+    found = []
+    for row in rows or ():
+        # A server before 7 names entries that were deleted meanwhile without fields.
+        if row is None or row[0] is None or row[1] is None:
+            continue
+        fields = {to_bytes(name): to_bytes(value) for name, value in row[1].items()}
+        found.append(StreamRow(to_bytes(row[0]), fields.get(b"e", b"")))
+    return found
+
+
+def to_bytes(value: str | bytes) -> bytes:
+    """Return the bytes of what a client answers, decoded or not."""
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value

@@ -12,11 +12,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Any, NamedTuple
 
 from .._delivery.event import Event
 from .._delivery.queue import Limits, Queue
 from .._delivery.sender import Sender
+from .._delivery.transport.closing import end_tasks
 from .._delivery.transport.protocol import Transport
 from .._log import FailureLog
 from .._result import DeliveryStatus, Outcome
@@ -30,6 +32,10 @@ AGAIN_S = 0.5
 # What has ended is forgotten together.
 SETTLE_S = 0.01
 ROOM_S = 0.02
+# After so many entries everything else has its turn.
+TURN_ROWS = 25
+# How long reads have to end by themselves at least.
+STOP_S = 1.5
 # Entries are held on to so many times before another relay may take them over.
 HOLDS_PER_LEASE = 3
 
@@ -117,7 +123,9 @@ class AccountRelay:
         """Read nothing more, deliver what is held within a time, and hand back the rest at once."""
         ends_at = time.monotonic() + timeout_s
         self._is_stopping = True
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        # Each read ends by itself, unless Redis hangs and the client has no time-out.
+        await asyncio.wait(self._readers, timeout=max(timeout_s, STOP_S))
+        await end_tasks(self._readers)
         await self._sender.drain(max(ends_at - time.monotonic(), 0.0))
         await self._sender.stop(lambda event: True)
         for task in self._others:
@@ -156,7 +164,7 @@ class AccountRelay:
         while not self._is_stopping:
             if not is_ready:
                 is_ready = await self._try(shard.ensure_group)
-            is_ready = is_ready and await self._try(lambda: self._read(number))
+            is_ready = is_ready and await self._try(partial(self._read, number))
             if not is_ready:
                 await asyncio.sleep(AGAIN_S)
 
@@ -185,7 +193,9 @@ class AccountRelay:
     async def _accept(self, number: int, rows: Sequence[StreamRow]) -> None:
         """Put what was read on the queue, and bury what cannot be read."""
         letters = []
-        for row in rows:
+        for place, row in enumerate(rows):
+            if not place % TURN_ROWS:
+                await asyncio.sleep(0)
             if (number, row.id) in self._ids:
                 continue
             try:
@@ -216,9 +226,9 @@ class AccountRelay:
     def _note_ended(self, events: Sequence[Event]) -> None:
         for event in events:
             held, outcome = self._held.pop(event, None), event.outcome
-            if held is not None and outcome is not None:
-                if outcome.status is not DeliveryStatus.KEPT:
-                    self._ended.append((held, outcome))
+            if held is None or outcome is None or outcome.status is DeliveryStatus.KEPT:
+                continue
+            self._ended.append((held, outcome))
         self._has_ended.set()
 
     async def _settle_on(self) -> None:
@@ -245,6 +255,9 @@ class AccountRelay:
         delivered: dict[int, list[bytes]] = defaultdict(list)
         buried: dict[int, list[Buried]] = defaultdict(list)
         for held, outcome in ended:
+            if (held.shard, held.row.id) not in self._ids:
+                # Forgotten before, in a round of which another stream did not answer.
+                continue
             if outcome:
                 delivered[held.shard].append(held.row.id)
             else:
@@ -283,9 +296,9 @@ class AccountRelay:
         while not self._is_stopping:
             await asyncio.sleep(self._lease_s / HOLDS_PER_LEASE)
             for number, ids in self._group_held().items():
-                await self._try(lambda number=number, ids=ids: self._shards[number].hold(ids))
+                await self._try(partial(self._shards[number].hold, ids))
             for number in range(len(self._shards)):
-                await self._try(lambda number=number: self._take_over(number))
+                await self._try(partial(self._take_over, number))
 
     async def _take_over(self, number: int) -> None:
         shard = self._shards[number]

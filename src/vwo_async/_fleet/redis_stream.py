@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from types import MappingProxyType
@@ -114,7 +114,7 @@ class RedisStreamOutbox:
         self.trimmed = 0
         self._trims = FailureLog("the stream is full: events gave way")
         self._turns = itertools.cycle(range(shards))
-        self._replies = _Replies(self) if self.tells_ends else None
+        self._replies = _Replies(client, prefix) if self.tells_ends else None
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -161,10 +161,14 @@ class RedisStreamOutbox:
                 self._client, ADD, [keys.events(next(self._turns))], *limits, *entries
             )
         except REDIS_ERRORS as error:
+            if replies is not None:
+                replies.forget(numbers or ())
             return read_failure(error)
         if gone:
             self.trimmed += gone
             self._trims.add("", number=gone)
+        if not taken and replies is not None:
+            replies.forget(numbers or ())
         return Answer(TAKEN) if taken else Answer(FULL)
 
     async def aclose(self) -> None:
@@ -180,22 +184,17 @@ class RedisStreamOutbox:
     def renew(self) -> Self:
         """Return an outbox like this one that has no connection yet, for the child of a fork."""
         renewed = getattr(self.fallback, "renew", None)
-        return type(self)._renewed(self, None if renewed is None else renewed())
-
-    @classmethod
-    def _renewed(cls, other: Self, fallback: Outbox | None) -> Self:
-        client = other._client if other._make_client is None else other._make_client()
-        made = cls(
-            client,
-            prefix=other._prefix,
-            shards=other._shards,
-            max_entries=other._max_entries,
-            when_full="drop_oldest" if other._drops_oldest else "keep",
-            durable=other.durable,
-            waits_for="delivery" if other.tells_ends else "stream",
-            fallback=fallback,
+        made = type(self)(
+            self._client if self._make_client is None else self._make_client(),
+            prefix=self._prefix,
+            shards=self._shards,
+            max_entries=self._max_entries,
+            when_full="drop_oldest" if self._drops_oldest else "keep",
+            durable=self.durable,
+            waits_for="delivery" if self.tells_ends else "stream",
+            fallback=None if renewed is None else renewed(),
         )
-        made._make_client = other._make_client
+        made._make_client = self._make_client  # noqa: SLF001 - of this class
         return made
 
     def __repr__(self) -> str:
@@ -208,9 +207,9 @@ class _Replies:
     What is told while this process does not listen is not heard; who waits for it waits in vain then.
     """
 
-    def __init__(self, outbox: RedisStreamOutbox) -> None:
-        self.channel = f"{outbox._prefix}:ends:{secrets.token_hex(8)}"
-        self._outbox = outbox
+    def __init__(self, client: Any, prefix: str) -> None:
+        self.channel = f"{prefix}:ends:{secrets.token_hex(8)}"
+        self._client = client
         self._numbers = itertools.count(1)
         self._expected: dict[int, tuple[Event, float]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -230,6 +229,11 @@ class _Replies:
             self._expected[number] = event, now
         return numbers
 
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Expect nothing of events that the stream may not have taken: they are handed over again."""
+        for number in numbers:
+            self._expected.pop(number, None)
+
     def _drop_old(self, now: float) -> None:
         for number, (event, at) in list(self._expected.items()):
             if now - at < REPLY_S:
@@ -240,7 +244,7 @@ class _Replies:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._outbox._client.pubsub(ignore_subscribe_messages=True) as pubsub:
+                async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(self.channel)
                     await self._read(pubsub)
             except REDIS_ERRORS:

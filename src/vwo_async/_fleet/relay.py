@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .._delivery.queue import Limits
-from .._delivery.transport.by_name import make_transport
+from .._delivery.transport.by_name import TransportName, make_transport
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import Timeouts
 from .._error import InvalidInputError
@@ -106,7 +106,7 @@ class Relay:
         lease_s: float = 30.0,
         events_per_s: float | None = None,
         max_dead: int = MAX_DEAD,
-        transport: str = "httpx",
+        transport: TransportName = "httpx",
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | None = None,

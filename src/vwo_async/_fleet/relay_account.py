@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .._delivery.fme_event import FMEAccount
 from .._delivery.outbox.journal import fingerprint
-from .._delivery.request import Account
 from .._delivery.transport.protocol import VWO_BASE_URL, check_base_url
 from .._error import InvalidInputError
 from .._refresh.fetch import read_account
 from .._sdk_key import SdkKey
+from .entry import make_account
 
 
 @dataclass(frozen=True)
@@ -63,14 +62,12 @@ class RelayAccount:
     @property
     def fingerprint(self) -> str:
         """What its streams are called, see `StreamKeys`."""
-        kind = FMEAccount if self.product == "fme" else Account
-        more = {} if self.product == "fme" else {"usage": {}}
-        account = kind(
-            account_id=self.account_id,
-            sdk_key=self.sdk_key.get_secret_value(),
-            collection_prefix="",
-            sdk_name="",
-            sdk_version="",
-            **more,
-        )
-        return fingerprint(account)
+        facts = {
+            "product": self.product,
+            "account_id": self.account_id,
+            "collection_prefix": "",
+            "sdk_name": "",
+            "sdk_version": "",
+        }
+        more: dict[str, object] = {} if self.product == "fme" else {"usage": {}}
+        return fingerprint(make_account({**facts, **more}, self.sdk_key.get_secret_value()))

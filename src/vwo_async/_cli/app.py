@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from .._version import __version__
-from . import decision_commands, outbox_commands, settings_commands
+from . import decision_commands, outbox_commands, relay_commands, settings_commands
 from .collector_command import collector
 from .keys_command import keys
 
@@ -35,6 +35,8 @@ app.command(decision_commands.diff)
 app.command(keys)
 app.command(outbox_commands.app)
 app.command(collector)
+app.command(relay_commands.relay)
+app.command(relay_commands.letters_app)
 app.register_install_completion_command()
 
 

@@ -1,0 +1,79 @@
+"""What a relay answers over HTTP: whether it is well, and its figures for Prometheus."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ..fleet import Relay, RelayStatistics
+
+_GAUGES = {"held"}
+
+
+class _QuietConfig(uvicorn.Config):
+    """uvicorn's configuration, without its changes to the loggers of the process."""
+
+    def configure_logging(self) -> None:
+        """Leave loggers alone."""
+
+
+@asynccontextmanager
+async def serve_pages(relay: Relay, host: str, port: int) -> AsyncIterator[str]:
+    """Answer ``/health`` and ``/metrics`` in the running loop, for as long as the context lasts.
+
+    Yields:
+        The address, such as ``http://127.0.0.1:49152``.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    listener = socket.create_server((host, port), family=_find_family(host))
+    server = uvicorn.Server(_QuietConfig(_make_app(relay), lifespan="off", log_level="critical"))
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    try:
+        await server.startup(sockets=[listener])
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{listener.getsockname()[1]}"
+    finally:
+        await server.shutdown(sockets=[listener])
+
+
+def _find_family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _make_app(relay: Relay) -> Starlette:
+    async def health(request: Request) -> Response:
+        found = relay.statistics()
+        is_well = bool(found) and all(one.is_healthy for one in found)
+        return PlainTextResponse(
+            "ok\n" if is_well else "redis does not answer\n", 200 if is_well else 503
+        )
+
+    async def metrics(request: Request) -> Response:
+        text = write_metrics(relay.statistics())
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    return Starlette(routes=[Route("/health", health), Route("/metrics", metrics)])
+
+
+def write_metrics(found: list[RelayStatistics]) -> str:
+    """Return the figures in the text format of Prometheus."""
+    lines = []
+    for one in fields(RelayStatistics):
+        if one.name in ("account", "is_healthy"):
+            continue
+        kind = "gauge" if one.name in _GAUGES else "counter"
+        name = f"vwo_relay_{one.name}" + ("" if kind == "gauge" else "_total")
+        lines.append(f"# TYPE {name} {kind}")
+        lines += [f'{name}{{account="{row.account}"}} {getattr(row, one.name)}' for row in found]
+    return "\n".join(lines) + "\n"

@@ -26,7 +26,8 @@ from search_effort import examples
 
 from vwo_async import parse_settings
 from vwo_async._sdk_key import SdkKey
-from vwo_async._settings.last_known_good import LastKnownGood, UnusableError
+from vwo_async._settings.last_known_good import LastKnownGood
+from vwo_async._settings.seal import UnusableError
 
 NOW = 1_800_000_000.0
 DAY_S = 86_400.0

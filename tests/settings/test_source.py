@@ -34,7 +34,8 @@ from vwo_async import (
 )
 from vwo_async._refresh import source as source_module
 from vwo_async._sdk_key import SdkKey
-from vwo_async._settings.last_known_good import LastKnownGood, UnusableError
+from vwo_async._settings.last_known_good import LastKnownGood
+from vwo_async._settings.seal import UnusableError
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Timeouts
 

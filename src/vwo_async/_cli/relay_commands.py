@@ -155,7 +155,7 @@ async def _with_letters(config: Any, work: Any) -> Any:
 
 
 async def _list(accounts: Any, limit: int) -> tuple[list[Any], int]:
-    found = []
+    found: list[Any] = []
     for name, letters in accounts.items():
         async for one in letters.read():
             if len(found) >= limit:

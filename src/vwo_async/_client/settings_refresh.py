@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,7 @@ class SettingsRefresh:
             min_interval_s=MIN_INTERVAL_S if source is None else source.min_refresh_interval_s,
             find_interval_s=None if source is None else self._make_find_interval(source),
         )
+        self._watching: asyncio.Task[None] | None = None
         # Kept for the life of the client, since loading certificates takes time.
         self._transport: Fetcher | None = None
 
@@ -60,6 +62,14 @@ class SettingsRefresh:
     def start(self) -> None:
         """Start polling, if the settings source has a poll interval or there are no settings yet."""
         self._poller.start(lacks_settings=self.settings_update.origin == EMPTY)
+        if self._source is not None and self._source.is_shared:
+            self._watching = asyncio.create_task(
+                self._source.watch(self._refresh_soon), name="vwo_async settings watch"
+            )
+
+    def _refresh_soon(self) -> None:
+        """Have the poller fetch what another process has got."""
+        self._poller.refresh_soon()
 
     async def refresh(self) -> bool:
         """Refresh the settings soon, as a call of VWO's webhook asks; tell whether that succeeded.
@@ -131,11 +141,15 @@ class SettingsRefresh:
     def stop(self) -> None:
         """Stop polling and cancel running refreshes."""
         self._poller.stop()
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def aclose(self) -> None:
         """Stop, and wait until nothing runs any more."""
-        self._poller.stop()
+        self.stop()
         await self._poller.settle()
+        if self._watching is not None:
+            await asyncio.gather(self._watching, return_exceptions=True)
         if self._transport is not None:
             await self._transport.aclose()
 

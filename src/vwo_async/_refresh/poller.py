@@ -107,13 +107,17 @@ class Poller:
         """
         if self._is_stopped:
             return False
-        if self._next is None:
-            refresh = self._refresh_after(self._current)
-            self._next = asyncio.create_task(refresh, name="vwo_async settings refresh")
-        task = self._next
+        task = self.refresh_soon()
         self._via_webhook = self._via_webhook or via_webhook
         await asyncio.wait([task])
         return not task.cancelled() and task.result()
+
+    def refresh_soon(self) -> asyncio.Task[bool]:
+        """Have a refresh start after this call, and return it."""
+        if self._next is None:
+            refresh = self._refresh_after(self._current)
+            self._next = asyncio.create_task(refresh, name="vwo_async settings refresh")
+        return self._next
 
     async def _refresh_after(self, previous: asyncio.Task[bool] | None) -> bool:
         # One refresh serves all callers that ask before it starts.

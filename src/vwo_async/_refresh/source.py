@@ -33,15 +33,17 @@ from .._log import FailureLog, log_warning
 from .._plain import is_kind, is_number_of
 from .._sdk_key import SdkKey
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
-from .._settings.last_known_good import LastKnownGood, UnusableError, describe_os_error
+from .._settings.last_known_good import LastKnownGood, describe_os_error
+from .._settings.seal import KeptSettings, SettingsSeal, UnusableError
 from .._version import USER_AGENT
 from .fetch import fetch_body, may_pass, read_account
 from .gil_pause import GilPause
+from .shared_settings import SharedFetcher, SharedSettings
 
 if TYPE_CHECKING:
     from .._settings import FMESettings, Settings
 
-GIVEN, VWO, DISK, EMPTY = "given", "vwo", "disk", "empty"
+GIVEN, VWO, SHARED, DISK, EMPTY = "given", "vwo", "shared", "disk", "empty"
 DAY_S = 86_400.0
 MIN_POLL_INTERVAL_S = 1.0
 # A disk that hangs must not delay a start or the next refresh.
@@ -58,12 +60,15 @@ _ResultT = TypeVar("_ResultT")
 # How often a file of FME is fetched where neither the file nor the caller says so, as in the official SDKs.
 FME_POLL_INTERVAL_S = 600.0
 FROM_FILE: Final = "file"
+# For how long a shared file counts as fresh where nobody polls.
+UNPOLLED_S = 60.0
 
 
 class SourceOptions(TypedDict, total=False):
     """The keyword arguments of an `FMESettingsSource` that are those of `SettingsSource`, for type checkers."""
 
     last_known_good: str | os.PathLike[str] | None
+    shared: SharedSettings | None
     max_age_s: float
     min_refresh_interval_s: float
     timeouts: Timeouts | None
@@ -76,7 +81,7 @@ class Loaded(NamedTuple):
     """Where loaded settings came from.
 
     Attributes:
-        origin: ``vwo``, ``disk`` or ``empty``.
+        origin: ``vwo``, ``shared``, ``disk`` or ``empty``.
         digest: Digest of the file as VWO sent it; empty if it came from elsewhere.
         fetched_at: When VWO sent it, in monotonic seconds; None if it did not.
     """
@@ -100,7 +105,9 @@ class SettingsSource:
         last_known_good: Path of a file in which every good settings file is kept, without the SDK key
             and with mode 0600, so that a service can start while VWO cannot be reached. Its folder must
             exist.
-        max_age_s: For how many seconds after VWO sent it such a file can be used.
+        shared: Shares the file with other processes, as `vwo_async.fleet.RedisSettings` does: one of them asks
+            VWO, the others have its answer within a second.
+        max_age_s: For how many seconds after VWO sent it a kept or shared file can be used.
         min_refresh_interval_s: The least number of seconds between two refreshes of a client, whoever
             asks for them.
         base_url: VWO's address: https, or http on a loopback host.
@@ -133,6 +140,7 @@ class SettingsSource:
         *,
         poll_interval_s: float | None = 60.0,
         last_known_good: str | os.PathLike[str] | None = None,
+        shared: SharedSettings | None = None,
         max_age_s: float = 7 * DAY_S,
         min_refresh_interval_s: float = 1.0,
         base_url: str = VWO_BASE_URL,
@@ -154,6 +162,12 @@ class SettingsSource:
         self._wall_clock = wall_clock
         self._rewrite_interval_s = min(REWRITE_INTERVAL_S, max_age_s / 4)
         self._disk = self._make_disk(last_known_good, max_age_s)
+        if shared is not None and not callable(getattr(shared, "lead", None)):
+            raise InvalidInputError("shared must have the methods of RedisSettings")
+        self._shared = shared
+        self._seal = SettingsSeal(
+            account_id, self.sdk_key, max_age_s=max_age_s, wall_clock=wall_clock
+        )
         address, allows_http = self._destination or Destination(base_url)
         self._transport_config = TransportConfig(
             address, timeouts, USER_AGENT, ssl_context, proxy, allows_http
@@ -274,7 +288,20 @@ class SettingsSource:
         return compile_plan(settings, pause=pause)
 
     async def _load_kept(self, error: DeliveryError | SettingsError) -> Any:
-        """Return the last known good settings, or raise *error* if there are none that can be used."""
+        """Return settings that were shared or kept before, or raise *error* if none can be used."""
+        transport = self.make_transport()
+        try:
+            kept = await transport.read_kept() if isinstance(transport, SharedFetcher) else None
+        finally:
+            await transport.aclose()
+        if kept is not None:
+            with suppress(SettingsError):
+                return self._use_kept(
+                    await self._read(kept.body, lacks_key=True), kept, SHARED, error
+                )
+        return await self._load_from_disk(error)
+
+    async def _load_from_disk(self, error: DeliveryError | SettingsError) -> Any:
         if self._disk is None:
             raise error
         try:
@@ -291,9 +318,12 @@ class SettingsSource:
         except SettingsError:
             log_warning("the last known good settings cannot be used: they are no settings file")
             raise error from None
+        return self._use_kept(settings, kept, DISK, error)
+
+    def _use_kept(self, settings: Any, kept: KeptSettings, origin: str, error: Exception) -> Any:
         age_s = max(self._wall_clock() - kept.wall_s, 0.0)
         log_warning("%s: the last known good ones are used, %d s old", error, age_s)
-        self._loaded = weakref.ref(settings), Loaded(DISK, b"", time.monotonic() - age_s)
+        self._loaded = weakref.ref(settings), Loaded(origin, b"", time.monotonic() - age_s)
         return settings
 
     # For clients
@@ -310,7 +340,23 @@ class SettingsSource:
 
     def make_transport(self) -> Fetcher:
         """Return a transport for the settings file."""
-        return make_fetcher(self._transport_config)
+        fetcher = make_fetcher(self._transport_config)
+        if self._shared is None:
+            return fetcher
+        interval_s = self.poll_interval_s or UNPOLLED_S
+        return SharedFetcher(
+            fetcher, self._shared, self._seal, self.sdk_key, interval_s, self._wall_clock
+        )
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may have a newer file."""
+        return self._shared is not None
+
+    async def watch(self, on_news: Callable[[], object]) -> None:
+        """Call *on_news* whenever another process may have got a newer file, until cancelled."""
+        if self._shared is not None:
+            await self._shared.watch(self._seal.fingerprint, on_news)
 
     def find_loaded(self, settings: object) -> Loaded | None:
         """Return where *settings* came from; None if they were not loaded by this source."""

@@ -7,9 +7,6 @@ the key, so that a client reads only what a client with the same key has written
 from __future__ import annotations
 
 import errno
-import hashlib
-import hmac
-import json
 import os
 import secrets
 import stat
@@ -18,41 +15,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from .._plain import read_path
 from .._sdk_key import SdkKey
-from .json_outline import find_outline
-from .size_limit import MAX_SETTINGS_BYTES
+from .seal import MAX_SEALED_BYTES, KeptSettings, SettingsSeal, UnusableError
 
-FORMAT = 1
-MAX_HEADER_BYTES = 1000
-# How far the clock of another machine may be ahead.
-MAX_SKEW_S = 300.0
 # A killed writer leaves its temporary file behind; others need theirs for a moment only.
 STALE_S = 3600.0
-_PURPOSE = b"vwo_async last known good\n"
-_KEY_NAME = "sdkKey"
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
 _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
-
-
-class KeptSettings(NamedTuple):
-    """A settings file from the disk.
-
-    Attributes:
-        body: The settings file, without its SDK key.
-        wall_s: When it was fetched, in seconds since the epoch.
-    """
-
-    body: bytes
-    wall_s: float
-
-
-class UnusableError(Exception):
-    """There is no file, or it cannot be used; the text says why, without any value of it."""
 
 
 class LastKnownGood:
@@ -76,20 +49,8 @@ class LastKnownGood:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = read_path(path, "last_known_good")
-        self._key = sdk_key.get_secret_value().encode()
-        self._fingerprint = self._sign(b"fingerprint\n", str(account_id).encode())[:32]
-        self._max_age_s = max_age_s
-        self._wall_clock = wall_clock
+        self._seal = SettingsSeal(account_id, sdk_key, max_age_s=max_age_s, wall_clock=wall_clock)
         self._writing = threading.Lock()
-
-    def _sign(self, *parts: bytes) -> str:
-        signature = hmac.new(self._key, _PURPOSE, hashlib.sha256)
-        for part in parts:
-            signature.update(part)
-        return signature.hexdigest()
-
-    def _sign_file(self, wall_s: float, body: bytes) -> str:
-        return self._sign(f"seal {FORMAT} {self._fingerprint} {wall_s!r}\n".encode(), body)
 
     def save(self, body: bytes, wall_s: float) -> None:
         """Keep a settings file. If that fails, the file that was kept before stays as it is.
@@ -102,19 +63,11 @@ class LastKnownGood:
             OSError: It cannot be written, or another write has not ended yet.
             UnusableError: The SDK key occurs in a place from which it cannot be removed.
         """
-        body = _remove_sdk_key(body)
-        if self._key in body:
-            raise UnusableError("the SDK key stands in a campaign")
-        header = {
-            "format": FORMAT,
-            "fingerprint": self._fingerprint,
-            "fetched_at": wall_s,
-            "seal": self._sign_file(wall_s, body),
-        }
+        content = self._seal.seal(body, wall_s)
         if not self._writing.acquire(blocking=False):
             raise OSError(errno.EBUSY, "the last write goes on")
         try:
-            self._replace(json.dumps(header).encode() + b"\n" + body)
+            self._replace(content)
         finally:
             self._writing.release()
 
@@ -165,12 +118,12 @@ class LastKnownGood:
             if error.errno == errno.ELOOP:
                 raise UnusableError("it is not a regular file") from None
             raise UnusableError(f"it cannot be read: {describe_os_error(error)}") from None
-        return self._check(content)
+        return self._seal.open(content)
 
     def _read(self) -> bytes:
         if not _NO_FOLLOW and self._path.is_symlink():
             raise UnusableError("it is not a regular file")
-        limit = MAX_SETTINGS_BYTES + MAX_HEADER_BYTES
+        limit = MAX_SEALED_BYTES
         # Non-blocking, so that opening a pipe in its place does not hang; it is refused below.
         flags = os.O_RDONLY | _NO_FOLLOW | _NON_BLOCKING | _BINARY
         with _opened(self._path, flags) as number:
@@ -181,22 +134,6 @@ class LastKnownGood:
         if len(content) > limit:
             raise UnusableError("it is too large")
         return content
-
-    def _check(self, content: bytes) -> KeptSettings:
-        header, _, body = content.partition(b"\n")
-        form, fingerprint, wall_s, signature = _read_header(header)
-        if form != FORMAT:
-            raise UnusableError("it is of another version")
-        if not hmac.compare_digest(fingerprint, self._fingerprint.encode()):
-            raise UnusableError("it is of another account or SDK key")
-        if not hmac.compare_digest(signature, self._sign_file(wall_s, body).encode()):
-            raise UnusableError("it is damaged")
-        age_s = self._wall_clock() - wall_s
-        if age_s < -MAX_SKEW_S:
-            raise UnusableError("it is dated in the future")
-        if age_s > self._max_age_s:
-            raise UnusableError("it is too old")
-        return KeptSettings(body, wall_s)
 
 
 def describe_os_error(error: OSError) -> str:
@@ -211,25 +148,3 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
         yield number
     finally:
         os.close(number)
-
-
-def _read_header(header: bytes) -> tuple[int, bytes, float, bytes]:
-    try:
-        if len(header) > MAX_HEADER_BYTES:
-            raise ValueError
-        fields = json.loads(header)
-        values = (
-            int(fields["format"]),
-            str(fields["fingerprint"]).encode(),
-            float(fields["fetched_at"]),
-            str(fields["seal"]).encode(),
-        )
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
-        raise UnusableError("it is damaged") from None
-    return values
-
-
-def _remove_sdk_key(body: bytes) -> bytes:
-    """Return the settings file without its SDK key."""
-    members = [one for one in find_outline(body).members if one.name != _KEY_NAME]
-    return b"{" + b",".join(body[one.start : one.value.end] for one in members) + b"}"

@@ -1,0 +1,130 @@
+"""Settings that many processes share: one of them asks VWO, all have the answer within a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from anyio import to_thread
+
+from .._cancellation import is_failure
+from .._delivery.answer import Answer
+from .._delivery.request import Request
+from .._delivery.transport.protocol import MAX_ANSWER_BYTES, Fetcher
+from .._log import FailureLog
+from .._sdk_key import SdkKey
+from .._settings.seal import KeptSettings, SettingsSeal, UnusableError, add_sdk_key
+
+# A copy that nobody has renewed for so many poll intervals is asked for at VWO again.
+STALE_INTERVALS = 3
+# The part of a poll interval for which one process alone asks VWO.
+LEAD_SHARE = 0.9
+
+
+class SharedSettings(Protocol):
+    """Keeps sealed settings files where many processes find them. Each method may raise any error."""
+
+    async def read(self, name: str) -> bytes | None:
+        """Return what `write` kept last under a name."""
+        ...
+
+    async def write(self, name: str, content: bytes, *, is_news: bool) -> None:
+        """Keep *content*; where it is news, tell all who `watch`."""
+        ...
+
+    async def lead(self, name: str, lead_s: float) -> bool:
+        """Tell whether the caller is the one process that asks VWO for the next so many seconds."""
+        ...
+
+    async def watch(self, name: str, on_news: Callable[[], object]) -> None:
+        """Call *on_news* in the loop at each news, until cancelled."""
+        ...
+
+
+class SharedFetcher:
+    """Fetches a settings file from VWO if this process is to ask, else from where the processes share it.
+
+    Where the sharing fails it is as if there was none. A request of VWO's webhook goes to VWO.
+
+    Args:
+        fetcher: Asks VWO.
+        shared: Where the file is shared.
+        seal: Seals the file.
+        sdk_key: The key, which the shared file lacks.
+        interval_s: How often VWO is asked.
+        wall_clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        shared: SharedSettings,
+        seal: SettingsSeal,
+        sdk_key: SdkKey,
+        interval_s: float,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._fetcher = fetcher
+        self._shared = shared
+        self._seal = seal
+        self._sdk_key = sdk_key
+        self._interval_s = interval_s
+        self._wall_clock = wall_clock
+        self._failures = FailureLog("the settings cannot be shared")
+
+    async def send(self, request: Request) -> Answer:
+        """Send *request* to VWO."""
+        return await self._fetcher.send(request)
+
+    async def fetch(
+        self, request: Request, max_bytes: int = MAX_ANSWER_BYTES
+    ) -> tuple[Answer, bytes]:
+        """Return the settings file, from VWO or as shared; see `Fetcher.fetch`."""
+        is_leading = "/pull" in request.target.partition("?")[0] or await self._leads()
+        kept = await self.read_kept()
+        if kept is not None and not is_leading and self._is_fresh(kept):
+            return Answer(200), add_sdk_key(kept.body, self._sdk_key)
+        answer, body = await self._fetcher.fetch(request, max_bytes)
+        if answer.status == 200 and body:
+            await self._share(body, kept)
+        return answer, body
+
+    async def aclose(self) -> None:
+        """Close the connections to VWO; what is shared with stays open."""
+        await self._fetcher.aclose()
+
+    async def _leads(self) -> bool:
+        call = self._shared.lead(self._seal.fingerprint, self._interval_s * LEAD_SHARE)
+        return bool(await self._try(call, default=True))
+
+    async def read_kept(self) -> KeptSettings | None:
+        """Return the file as it is shared, None where there is none that can be used."""
+        content = await self._try(self._shared.read(self._seal.fingerprint), default=None)
+        try:
+            return None if content is None else await to_thread.run_sync(self._seal.open, content)
+        except UnusableError as error:
+            self._failures.add(str(error))
+            return None
+
+    def _is_fresh(self, kept: KeptSettings) -> bool:
+        return self._wall_clock() - kept.wall_s < STALE_INTERVALS * self._interval_s
+
+    async def _share(self, body: bytes, kept: KeptSettings | None) -> None:
+        try:
+            content = await to_thread.run_sync(self._seal.seal, body, self._wall_clock())
+            shared = content.partition(b"\n")[2]
+        except (UnusableError, ValueError):
+            # No settings file: who asked for it will say so.
+            return
+        is_news = kept is None or kept.body != shared
+        await self._try(self._shared.write(self._seal.fingerprint, content, is_news=is_news), None)
+
+    async def _try(self, call: Any, default: Any) -> Any:
+        try:
+            return await call
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            self._failures.add(type(error).__name__)
+            return default

@@ -203,6 +203,13 @@ def chaos(session: nox.Session) -> None:
     session.run("python", "tests/faults/chaos.py", *session.posargs)
 
 
+@nox.session
+def fleet(session: nox.Session) -> None:
+    """Five minutes of pods, relays and a Redis that are killed again and again; arguments go to the script."""
+    install(session, "test")
+    session.run("python", "tests/fleet/chaos.py", *session.posargs)
+
+
 @nox.session(python="3.11")  # as for parity
 def bench(session: nox.Session) -> None:
     """Measure beside the official SDKs and others; arguments: --quick --only TOPIC --rounds N --report.

@@ -19,6 +19,7 @@ from cli_command import command  # noqa: F401 - fixtures are found by name
 from collection import begin_with_slow, check_names, group_by_server
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
 from every_transport import transport_name  # noqa: F401 - the same
+from fleet_redis import redis_url, shared_redis  # noqa: F401 - the same
 from fme_wire import fme, fme_client, fme_collector  # noqa: F401 - the same
 from postgres import own_postgres, postgres_url  # noqa: F401 - the same
 from redact import no_secret  # noqa: F401 - the same: it holds every test to showing no secret

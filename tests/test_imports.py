@@ -49,6 +49,9 @@ ALLOWED: dict[str, set[str]] = {
         "_storage",
         "_refresh",
     },
+    # Many processes: it builds on what one has, and no client knows of it.
+    "_fleet": {"values", "_settings", "_delivery", "_refresh"},
+    "fleet": {"values", "_fleet"},
     "transport": {"values", "_delivery"},
     "outbox": {"values", "_delivery"},
     "webhook": set(),
@@ -84,7 +87,9 @@ ALLOWED: dict[str, set[str]] = {
         "_delivery",
         "_refresh",
         "_client",
+        "_fleet",
         "collector",
+        "fleet",
     },
     "__main__": {"_cli"},
 }

@@ -670,8 +670,9 @@ class Statistics(Value):
         settings_errors: Refreshes of the settings that failed; the file in force stayed.
         settings_keep_errors: Times that the settings could not be kept on disk.
         settings_age_s: Seconds since VWO last gave the file in force, None where that is not known.
-        settings_origin: Where the file in force is from: ``given`` to the client, ``vwo``, or ``disk``,
-            which is the last known good; ``empty`` means that there is none yet.
+        settings_origin: Where the file in force is from: ``given`` to the client, ``vwo``, or while VWO was away
+            ``shared`` by other processes or the last known good on ``disk``; ``empty`` means that there is none
+            yet.
     """
 
     accepted: int
@@ -695,7 +696,7 @@ class Statistics(Value):
     settings_errors: int = 0
     settings_keep_errors: int = 0
     settings_age_s: float | None = None
-    settings_origin: Literal["given", "vwo", "disk", "empty"] = "given"
+    settings_origin: Literal["given", "vwo", "shared", "disk", "empty"] = "given"
     callbacks_left_out: int = 0
     gateway_errors: int = 0
     retries: int = 0

@@ -75,17 +75,12 @@ class HandedOver:
 
     def on_end(self, event: Event, outcome: Outcome | None) -> None:
         """Take in how *event* ended, None where that will not be heard."""
+        end = _TAKEN if outcome is None else outcome
         if event in self._taken:
             self._taken.discard(event)
-            event.settle(outcome or _TAKEN)
+            event.settle(end)
         elif event.outcome is None:
-            self._early[event] = outcome or _TAKEN
-
-    def end_all(self) -> None:
-        """Let go of all whose end is not known: the stream has them."""
-        for event in self._taken:
-            event.settle(_TAKEN)
-        self._taken.clear()
+            self._early[event] = end
 
 
 class _Wait:

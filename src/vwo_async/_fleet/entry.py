@@ -93,7 +93,7 @@ class EntryReader:
         if data["v"] > LAYOUT:
             raise NewerLayoutError
         try:
-            account = self._make_account(json.dumps(data["for"], sort_keys=True))
+            account = self._make_account(json.dumps(data["for"]))
             event = restore_event(account, data["event"])
             reply_to, reply = str(data.get("reply_to", "")), int(data.get("reply", 0))
             return Entry(event, float(data["at"]), reply_to, reply)

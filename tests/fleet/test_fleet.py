@@ -1,0 +1,404 @@
+"""Pods hand their events to Redis Streams, and relays deliver them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, result_key
+from database import running_cluster, running_redis
+from fleet_redis import connect
+from fleet_rig import make_users, running_fleet, track
+from redis.asyncio import RedisCluster
+from waiting import until
+
+from vwo_async import DeliveryStatus, InvalidInputError, Reason
+from vwo_async._fleet import entry as entry_module
+from vwo_async._fleet.dead_letters import DeadLetters
+from vwo_async.fleet import RedisStreamOutbox, Relay, RelayAccount
+from vwo_async.transport import Limits
+
+pytestmark = pytest.mark.anyio
+
+
+@BOTH_PRODUCTS
+async def test_events_reach_vwo(redis_url: str) -> None:
+    """What pods accept arrives, once, through whichever relay; the streams are empty then."""
+    async with running_fleet(redis_url, relays=2) as fleet:
+        pods = [fleet.make_pod() for _ in range(2)]
+        for number, pod in enumerate(pods):
+            async with pod:
+                results = await track(pod, make_users(40, f"pod {number}"))
+                assert all(results)
+        await fleet.arrived(80)
+        assert fleet.collector.ledger.conversions == 80
+        for pod in pods:
+            found = pod.statistics()
+            assert (found.accepted, found.delivered, found.pending) == (40, 40, 0)
+    assert await fleet.count_dead() == 0
+
+
+@BOTH_PRODUCTS
+async def test_no_key_and_no_user_in_redis(redis_url: str) -> None:
+    """Neither the names of keys nor what they hold tells an SDK key or a user."""
+    async with running_fleet(redis_url, relays=0) as fleet, fleet.make_pod() as pod:
+        await track(pod, ["Ashley@example.com"], wait=True)
+        async with connect(redis_url) as client:
+            dumped = b"".join(
+                [bytes(key) + bytes(await client.dump(key)) for key in await client.keys()]
+            )
+    assert fleet.file["sdkKey"].encode() not in dumped
+    assert b"Ashley" not in dumped
+    assert b"reply" not in dumped
+
+
+async def test_a_wait_is_for_the_stream(redis_url: str) -> None:
+    """With ``wait=True`` a call returns when the stream has the event: its status code says so."""
+    async with running_fleet(redis_url, relays=0) as fleet, fleet.make_pod() as pod:
+        (result,) = await track(pod, ["Ashley"], wait=True)
+        assert await fleet.count() == 1
+        assert await result.delivery
+        assert (await result.delivery).status_code == 202
+
+
+@BOTH_PRODUCTS
+async def test_a_wait_may_be_for_vwo(redis_url: str) -> None:
+    """With ``waits_for="delivery"`` it returns when VWO has taken the event, or has refused it."""
+    async with running_fleet(redis_url) as fleet, fleet.make_pod(waits_for="delivery") as pod:
+        (result,) = await track(pod, ["Ashley"], wait=True)
+        assert fleet.collector.ledger.conversions == 1
+        assert (await result.delivery).status_code == 200
+        fleet.collector.answer_next(400)
+        (refused,) = await track(pod, ["Bill"], wait=True)
+        outcome = await refused.delivery
+        assert (outcome.status, outcome.status_code) == (DeliveryStatus.REJECTED, 400)
+        assert not refused
+        assert refused[result_key()].reason is Reason.NOT_DELIVERED
+
+
+async def test_nobody_tells_of_the_end(redis_url: str) -> None:
+    """Without a relay a call that waits for VWO ends within its time, and the event stays on its way."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        pod = fleet.make_pod(waits_for="delivery")
+        pod._engine.reporter._delivery_wait._timeout_s = 0.2
+        async with pod:
+            (result,) = await track(pod, ["Ashley"], wait=True)
+            assert result["checkout"].reason is Reason.PENDING
+            assert await fleet.count() == 1
+        # Closed, the pod knows that the stream has it.
+        assert (await result.delivery).status_code == 202
+
+
+async def test_durable_calls_return_when_the_stream_has_the_event(redis_url: str) -> None:
+    """After each call the entry is there."""
+    async with running_fleet(redis_url, relays=0) as fleet, fleet.make_pod(durable=True) as pod:
+        for number in range(1, 20):
+            await track(pod, [f"user {number}"])
+            assert await fleet.count() == number
+
+
+async def test_a_call_makes_no_round_trip(tmp_path: Path) -> None:
+    """Unless it is durable a call does not wait for Redis, which may hang; all arrives when it is back."""
+    with running_redis(tmp_path / "redis") as server:
+        async with running_fleet(server.url) as fleet, fleet.make_pod() as pod:
+            await track(pod, ["first"], wait=True)
+            server.pause()
+            requests = pod.statistics().requests
+            results = await track(pod, make_users(50))
+            assert all(results)
+            assert pod.statistics().requests <= requests + 4
+            server.resume()
+            await fleet.arrived(51)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_memory_takes_over_while_redis_is_away(tmp_path: Path, durable: bool) -> None:
+    """What is accepted while Redis is dead leaves when it is back, and durable calls do not hang for long."""
+    with running_redis(tmp_path / "redis") as server:
+        async with running_fleet(server.url) as fleet, fleet.make_pod(durable=durable) as pod:
+            await track(pod, ["first"])
+            server.kill()
+            results = await asyncio.gather(*(track(pod, [user]) for user in make_users(30)))
+            assert all(result for (result,) in results)
+            server.start()
+            await fleet.arrived(31)
+
+
+@BOTH_PRODUCTS
+async def test_a_file_takes_over_while_redis_is_away(tmp_path: Path) -> None:
+    """With a fallback a pod may even end meanwhile: the next one hands over what it left."""
+    with running_redis(tmp_path / "redis") as server:
+        async with running_fleet(server.url) as fleet:
+            server.kill()
+            pod = fleet.make_pod(fallback=tmp_path / "events.db")
+            await pod.open()
+            assert all(await track(pod, make_users(20)))
+            report = await pod.aclose(timeout_s=0.2)
+            assert report.remaining == 20
+            server.start()
+            async with fleet.make_pod(fallback=tmp_path / "events.db"):
+                await fleet.arrived(20)
+        assert fleet.collector.ledger.conversions == 20
+
+
+async def test_with_a_fallback_nothing_is_written_while_redis_is_there(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """The file is for bad times: in good ones no call waits for a disk."""
+    path = tmp_path / "events.db"
+    async with running_fleet(redis_url) as fleet, fleet.make_pod(fallback=path) as pod:
+        await track(pod, make_users(20))
+        await until(lambda: pod.statistics().delivered == 20)
+        assert not pod._engine.reporter._journal._ids  # type: ignore[union-attr]
+        await fleet.arrived(20)
+
+
+async def test_a_full_stream_keeps_what_it_has(redis_url: str) -> None:
+    """With ``keep`` events wait in the pods until there is room, and none is lost."""
+    limits = Limits(backoff_base_s=0.01, backoff_cap_s=0.05)
+    async with (
+        running_fleet(redis_url, relays=0) as fleet,
+        fleet.make_pod(shards=1, max_entries=10, limits=limits) as pod,
+    ):
+        await track(pod, make_users(40))
+        await until(lambda: pod.statistics().retries > 2)
+        assert await fleet.count(1) <= 10
+        async with fleet.make_relay(shards=1):
+            await fleet.arrived(40)
+    assert fleet.collector.ledger.conversions == 40
+
+
+async def test_a_full_stream_may_drop_its_oldest(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With ``drop_oldest`` the newest are there; how many gave way is counted and logged."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        outbox = RedisStreamOutbox.from_url(
+            redis_url, shards=1, max_entries=10, when_full="drop_oldest"
+        )
+        async with make_client(fleet.file, outbox=outbox) as pod:
+            for number in range(40):
+                await track(pod, [f"user {number}"], wait=True)
+        assert await fleet.count(1) == 10
+        assert outbox.trimmed == 30
+    assert "the stream is full" in caplog.text
+
+
+@BOTH_PRODUCTS
+async def test_what_vwo_refuses_lies_with_the_dead_letters(redis_url: str) -> None:
+    """It names its reason, delays nobody, and can be tried again or thrown away."""
+    async with running_fleet(redis_url) as fleet, fleet.make_pod() as pod:
+        fleet.collector.answer_next(400, times=1)
+        await track(pod, ["refused"], wait=True)
+
+        async def is_dead() -> bool:
+            return await fleet.count_dead() == 1
+
+        await until(is_dead)
+        await track(pod, make_users(10))
+        await until(lambda: fleet.collector.ledger.conversions == 10)
+        async with connect(redis_url) as client:
+            dead = DeadLetters(client, fleet.keys())
+            letters = [one async for one in dead.read()]
+            assert [one.reason for one in letters] == ["http 400"]
+            assert letters[0].event["visitor"]
+            assert await dead.replay(letters) == 1
+            assert await dead.replay(letters) == 0
+            await until(lambda: fleet.collector.ledger.conversions == 11)
+            assert await dead.count() == await dead.purge() == 0
+
+
+async def test_what_cannot_be_read_is_buried(redis_url: str) -> None:
+    """Whatever stands in a stream, what comes after it is delivered."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with connect(redis_url) as client:
+            for fields in ({"e": "{"}, {"e": b"\xff\xfe"}, {"other": "1"}):
+                await client.xadd(fleet.keys().events(0), fields)
+        async with fleet.make_pod() as pod:
+            await track(pod, make_users(10), wait=True)
+        async with fleet.make_relay() as relay:
+            await fleet.arrived(10)
+            assert relay.statistics()[0].buried == 3
+            async with connect(redis_url) as client:
+                letters = [one async for one in DeadLetters(client, fleet.keys()).read()]
+    assert {one.reason for one in letters} == {"unreadable"}
+
+
+async def test_a_relay_that_is_gone_is_replaced(redis_url: str) -> None:
+    """Entries that a relay held and does not hold on to any more are delivered by another."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod() as pod:
+            await track(pod, make_users(30), wait=True)
+        async with connect(redis_url) as client:
+            for shard in range(4):
+                key = fleet.keys().events(shard)
+                await client.xgroup_create(key, "relays", id="0", mkstream=True)
+                await client.xreadgroup("relays", "dead relay", {key: ">"}, count=100)
+        async with fleet.make_relay(lease_s=0.6) as relay:
+            await fleet.arrived(30)
+            assert relay.statistics()[0].taken_over == 30
+            assert relay.statistics()[0].read == 0
+
+
+async def test_what_a_relay_holds_is_its_own(redis_url: str) -> None:
+    """While VWO answers slowly nobody takes over what a living relay holds: nothing arrives twice."""
+    async with running_fleet(redis_url, relays=2, lease_s=2.0) as fleet:
+        fleet.collector.latency_s = 4.0
+        async with fleet.make_pod() as pod:
+            await track(pod, make_users(20), wait=True)
+            await fleet.arrived(20)
+        assert fleet.collector.ledger.conversions == 20
+
+
+async def test_a_relay_that_stops_hands_back_at_once(redis_url: str) -> None:
+    """What it could not deliver in time another delivers, long before the lease is over."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        fleet.collector.answer_next(503, times=10_000)
+        async with fleet.make_pod() as pod:
+            await track(pod, make_users(20), wait=True)
+        relay = fleet.make_relay(lease_s=60.0)
+        await relay.open()
+        await until(lambda: relay.statistics()[0].held == 20)
+        (found,) = await relay.aclose(timeout_s=0.1)
+        assert (found.held, found.delivered) == (20, 0)
+        fleet.collector.reset()
+        async with fleet.make_relay(lease_s=0.6):
+            await fleet.arrived(20)
+
+
+async def test_newer_entries_wait_for_newer_relays(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a rolling upgrade old relays deliver old entries and leave new ones to new relays."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod() as pod:
+            await track(pod, make_users(5, "old"), wait=True)
+            monkeypatch.setattr(entry_module, "LAYOUT", 2)
+            await track(pod, make_users(7, "new"), wait=True)
+            monkeypatch.undo()
+        async with fleet.make_relay(lease_s=0.6) as old:
+            await until(lambda: fleet.collector.ledger.conversions == 5)
+            await asyncio.sleep(1.0)
+            assert await fleet.count() == 7
+            assert old.statistics()[0].buried == 0
+            monkeypatch.setattr(entry_module, "LAYOUT", 2)
+            async with fleet.make_relay(lease_s=0.6):
+                await fleet.arrived(12)
+    assert fleet.collector.ledger.conversions == 12
+
+
+async def test_all_relays_share_one_limit(redis_url: str) -> None:
+    """However many relays there are, they take no more events a second than was said."""
+    began_at = time.monotonic()
+    async with running_fleet(redis_url, relays=3, events_per_s=40) as fleet:
+        async with fleet.make_pod() as pod:
+            await track(pod, make_users(200), wait=True)
+        await until(lambda: fleet.collector.ledger.conversions >= 100)
+        allowed = 40 * (time.monotonic() - began_at) + 40
+        assert fleet.collector.ledger.conversions <= allowed
+        await fleet.arrived(200)
+
+
+async def test_a_flushed_redis(redis_url: str) -> None:
+    """Where the streams are gone with all that was in them, relays make them anew and go on."""
+    async with running_fleet(redis_url) as fleet, fleet.make_pod() as pod:
+        await track(pod, make_users(5, "before"))
+        await fleet.arrived(5)
+        async with connect(redis_url) as client:
+            await client.flushall()
+        await track(pod, make_users(5, "after"))
+        await fleet.arrived(10)
+
+
+async def test_a_cluster(tmp_path: Path) -> None:
+    """The streams of an account are on several masters, and pods and relays use them as one."""
+    with running_cluster(tmp_path, 3) as nodes:
+        pod_client: Any = RedisCluster.from_url(nodes[0].url)
+        relay_client: Any = RedisCluster.from_url(nodes[0].url, max_connections=50)
+        async with pod_client, relay_client, running_fleet("redis://127.0.0.1:1", 0) as fleet:
+            outbox = RedisStreamOutbox(pod_client, shards=12, waits_for="delivery")
+            async with Relay(relay_client, [fleet.account], shards=12, events_per_s=100_000):
+                async with make_client(fleet.file, outbox=outbox) as pod:
+                    (result,) = await track(pod, ["waits"], wait=True)
+                    assert (await result.delivery).status_code == 200
+                    for number in range(24):
+                        await track(pod, make_users(5, f"round {number}"), wait=True)
+                await until(lambda: fleet.collector.ledger.conversions == 121)
+        used = [node for node in nodes if node.command("DBSIZE")]
+    assert len(used) == 3
+
+
+def make_account(**changes: Any) -> RelayAccount:
+    return RelayAccount(**{"account_id": 1, "sdk_key": "key", **changes})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shards": 0},
+        {"shards": 1.5},
+        {"shards": "4"},
+        {"shards": 5000},
+        {"max_entries": 0},
+        {"max_entries": "many"},
+        {"when_full": "wait"},
+        {"waits_for": "ever"},
+    ],
+)
+def test_options_of_an_outbox(options: dict[str, Any]) -> None:
+    """What cannot be used is an InvalidInputError that names the option."""
+    with pytest.raises(InvalidInputError, match=next(iter(options))):
+        RedisStreamOutbox.from_url("redis://localhost", **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"lease_s": 0}, {"events_per_s": 0}, {"shards": 0}, {"accounts": []}]
+)
+def test_options_of_a_relay(options: dict[str, Any]) -> None:
+    """The same for a relay."""
+    given = {"accounts": [make_account()], **options}
+    with pytest.raises(InvalidInputError, match=next(iter(options))):
+        Relay.from_url("redis://localhost", **given)
+
+
+@pytest.mark.parametrize("changes", [{"product": "web"}, {"base_url": "ftp://x"}, {"sdk_key": ""}])
+def test_options_of_an_account(changes: dict[str, Any]) -> None:
+    """The same for an account, whose repr does not show its key."""
+    with pytest.raises(InvalidInputError):
+        make_account(**changes)
+    assert "secret" not in repr(make_account(sdk_key="secret"))
+
+
+def test_urls() -> None:
+    """A URL that is none is refused, without a word of it."""
+    for made in (RedisStreamOutbox.from_url, lambda url: Relay.from_url(url, [make_account()])):
+        with pytest.raises(InvalidInputError, match="no redis://") as caught:
+            made("https://user:password@host")
+        assert "password" not in str(caught.value)
+
+
+def test_two_products_of_one_account_share_no_stream() -> None:
+    """Keys, too: a stream is of one product, account and key."""
+    accounts = [
+        make_account(),
+        make_account(product="fme"),
+        make_account(account_id=2),
+        make_account(sdk_key="other"),
+    ]
+    assert len({one.fingerprint for one in accounts}) == 4
+
+
+async def test_fork_child_has_an_outbox_of_its_own() -> None:
+    """`renew` returns one with the same options and no connection of the parent's."""
+    outbox = RedisStreamOutbox.from_url(
+        "redis://localhost", shards=7, durable=True, waits_for="delivery", when_full="drop_oldest"
+    )
+    other = outbox.renew()
+    assert other is not outbox
+    assert repr(other) == repr(outbox)
+    assert (other.durable, other.tells_ends) == (True, True)
+    assert other._client is not outbox._client

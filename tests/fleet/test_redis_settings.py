@@ -1,0 +1,151 @@
+"""Settings that many processes share through Redis."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from both_products import BOTH_PRODUCTS
+from chosen_product import make_client, make_source, settings
+from database import running_redis
+from fleet_redis import connect
+from own_time import Stopwatch
+from sample import ACCOUNT, KEY
+from server import Server, answer, running_server
+from waiting import until
+
+from vwo_async import DeliveryError, InvalidInputError
+from vwo_async._sdk_key import SdkKey
+from vwo_async.fleet import RedisSettings
+
+pytestmark = pytest.mark.anyio
+
+
+def serve(server: Server, file: Any) -> None:
+    """Let *server* answer with *file* from now on."""
+    server.default = answer(body=json.dumps(file).encode())
+
+
+def make_shared(server: Server, shared: RedisSettings, **options: Any) -> Any:
+    """Return a source whose file is shared."""
+    given = {"base_url": server.base_url, "poll_interval_s": 1.0, "min_refresh_interval_s": 0.05}
+    return make_source(ACCOUNT, KEY, shared=shared, **{**given, **options})
+
+
+@BOTH_PRODUCTS
+async def test_one_process_asks_for_all(redis_url: str) -> None:
+    """Of many clients one asks VWO in an interval; all have what is new within a second."""
+    async with running_server() as server:
+        serve(server, settings(version=1))
+        clients = []
+        sharing = [RedisSettings.from_url(redis_url) for _ in range(6)]
+        for shared in sharing:
+            source = make_shared(server, shared, poll_interval_s=3.0)
+            clients.append(make_client(await source.load(), settings_source=source))
+        assert len(server.requests) == 1
+        for client in clients:
+            await client.open()
+        serve(server, settings(version=2))
+        await until(lambda: any(version_of(client) == 2 for client in clients))
+        watch = Stopwatch()
+        await until(lambda: all(version_of(client) == 2 for client in clients))
+        watch.assert_below(1.0)
+        assert len(server.requests) <= 4
+        for client in clients:
+            await client.aclose()
+        for shared in sharing:
+            await shared.aclose()
+
+
+def version_of(client: Any) -> int:
+    return int(client.settings.version)
+
+
+async def test_a_start_from_the_copy(redis_url: str) -> None:
+    """While VWO is away a service starts from what others have got, and says so."""
+    shared = RedisSettings.from_url(redis_url)
+    async with running_server() as server:
+        serve(server, settings(version=7))
+        await make_shared(server, shared).load()
+    source = make_shared(server, shared, wall_clock=lambda: time.time() + 1000)
+    client = make_client(await source.load(), settings_source=source)
+    assert version_of(client) == 7
+    assert client.statistics().settings_origin == "shared"
+    assert client.settings.sdk_key == SdkKey.read(KEY)
+    await shared.aclose()
+
+
+async def test_a_copy_that_is_too_old(redis_url: str) -> None:
+    """A copy is used for ``max_age_s`` at most."""
+    shared = RedisSettings.from_url(redis_url)
+    async with running_server() as server:
+        serve(server, settings())
+        await make_shared(server, shared).load()
+    late = make_shared(server, shared, max_age_s=60.0, wall_clock=lambda: time.time() + 100)
+    with pytest.raises(DeliveryError):
+        await late.load()
+    await shared.aclose()
+
+
+async def test_nobody_else_can_write_or_read_the_copy(redis_url: str) -> None:
+    """It lacks the key and is signed with it: what another has written there is not believed."""
+    shared = RedisSettings.from_url(redis_url)
+    async with running_server() as server:
+        serve(server, settings(version=3))
+        await make_shared(server, shared).load()
+        async with connect(redis_url) as client:
+            (name,) = await client.keys("*:settings")
+            content = await client.get(name)
+            assert KEY.encode() not in b"".join([name, content])
+            await client.set(name, content.replace(b'"version":3', b'"version":4'))
+        source = make_shared(server, shared)
+        assert (await source.load()).version == 3
+    await shared.aclose()
+
+
+@pytest.mark.parametrize("fault", ["dead", "hangs"])
+async def test_without_redis_each_asks_vwo(tmp_path: Path, fault: str) -> None:
+    """A Redis that is dead or hangs delays a start by its time-outs and no more; news of VWO arrive."""
+    with running_redis(tmp_path / "redis") as redis:
+        shared = RedisSettings.from_url(f"{redis.url}?socket_timeout=0.3")
+        async with running_server() as server:
+            serve(server, settings(version=1))
+            source = make_shared(server, shared)
+            client = make_client(await source.load(), settings_source=source)
+            redis.kill() if fault == "dead" else redis.pause()
+            async with client:
+                serve(server, settings(version=2))
+                await until(lambda: version_of(client) == 2)
+            assert (await make_shared(server, shared).load()).version == 2
+        redis.start_again()
+        await shared.aclose()
+
+
+async def test_a_webhook_call_asks_vwo(redis_url: str) -> None:
+    """Whoever hears VWO's webhook fetches the file, and all others have it at once."""
+    first, second = RedisSettings.from_url(redis_url), RedisSettings.from_url(redis_url)
+    async with running_server() as server:
+        serve(server, settings(version=1))
+        clients = []
+        for shared in (first, second):
+            source = make_shared(server, shared, poll_interval_s=None)
+            clients.append(make_client(await source.load(), settings_source=source))
+            await clients[-1].open()
+        serve(server, settings(version=2))
+        assert await clients[0].refresh_settings()
+        await until(lambda: version_of(clients[1]) == 2)
+        for client in clients:
+            await client.aclose()
+    await first.aclose()
+    await second.aclose()
+
+
+def test_what_shares_nothing_is_refused() -> None:
+    """``shared`` takes what has the methods of RedisSettings."""
+    with pytest.raises(InvalidInputError, match="shared"):
+        make_source(ACCOUNT, KEY, shared="redis://localhost")
+    with pytest.raises(InvalidInputError, match="redis://"):
+        RedisSettings.from_url("localhost")

@@ -207,7 +207,7 @@ def chaos(session: nox.Session) -> None:
 def fleet(session: nox.Session) -> None:
     """Five minutes of pods, relays and a Redis that are killed again and again; arguments go to the script."""
     install(session, "test")
-    session.run("python", "tests/fleet/chaos.py", *session.posargs)
+    session.run("python", "tests/fleet/fleet_chaos.py", *session.posargs)
 
 
 @nox.session(python="3.11")  # as for parity

@@ -22,7 +22,7 @@ async def main(url: str, settings: str, acknowledged: str, name: str, number: st
     outbox = RedisStreamOutbox.from_url(url, durable=True)
     numbers = iter(range(int(number))) if number else itertools.count()
     client = VWOClient(Path(settings).read_bytes(), outbox=outbox, storage_timeout_s=5.0)
-    with Path(acknowledged).open("a", encoding="utf-8") as file:
+    with Path(acknowledged).open("a", encoding="utf-8") as file:  # noqa: ASYNC230 - before all else
 
         async def visit() -> None:
             for one in numbers:

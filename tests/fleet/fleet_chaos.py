@@ -1,6 +1,6 @@
 """A fleet on one machine: pods, relays and a Redis with its log on disk, each killed again and again.
 
-Usage: python chaos.py [--seconds N] [--seed N] [--pods N] [--relays N] [--drain N]
+Usage: python fleet_chaos.py [--seconds N] [--seed N] [--pods N] [--relays N] [--drain N]
 
 Whom a pod calls durable must be in VWO's ledger at the end; what arrived twice is counted. With --drain it
 measures instead how long relays take for so many events that wait, one relay first and then more.
@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -34,9 +35,14 @@ from vwo_async.collector import Collector, serve  # noqa: E402 - the same
 
 KEY_NAME = "VWO_CHAOS_KEY"
 LEASE_S = 3.0
-# Between two kills.
-PAUSE_S = (0.5, 2.0)
+# Between two kills: a pod needs a second or two to start.
+PAUSE_S = (1.0, 4.0)
 QUIET_S = 120.0
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 @dataclass
@@ -89,8 +95,8 @@ def make_commands(
         return [sys.executable, str(HERE / "pod.py"), redis.url, *files, f"{name}.{lives[name]}"]
 
     names = [f"pod {one}" for one in range(pods)]
-    found = {name: lambda name=name: pod(name) for name in names}  # type: ignore[misc]
-    return {**found, **{f"relay {one}": lambda: relay_command(config) for one in range(relays)}}
+    found = {name: partial(pod, name) for name in names}
+    return {**found, **{f"relay {one}": partial(relay_command, config) for one in range(relays)}}
 
 
 async def run_chaos(folder: Path, options: argparse.Namespace) -> bool:
@@ -157,10 +163,10 @@ def report(folder: Path, collector: Collector, children: Children, *, is_drained
     missing = [user for user in said if not arrived[name_visitor(user.encode())]]
     twice = sum(times - 1 for times in arrived.values())
     kills = ", ".join(f"{number} of {name}s" for name, number in sorted(children.kills.items()))
-    print(f"kills: {kills}")
-    print(f"acknowledged as durable: {len(said):,}; arrived: {len(arrived):,} visitors")
-    print(f"missing: {len(missing)}; arrived again: {twice:,} of {sum(arrived.values()):,} events")
-    print(f"refused by the collector: {len(collector.refused)}; streams empty: {is_drained}")
+    say(f"kills: {kills}")
+    say(f"acknowledged as durable: {len(said):,}; arrived: {len(arrived):,} visitors")
+    say(f"missing: {len(missing)}; arrived again: {twice:,} of {sum(arrived.values()):,} events")
+    say(f"refused by the collector: {len(collector.refused)}; streams empty: {is_drained}")
     return bool(said) and not missing and not collector.refused and is_drained
 
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -141,7 +141,7 @@ async def kill_on(
             children.start(victim)
 
 
-async def drain(redis: RedisServer, children: Children, commands: dict[str, object]) -> bool:
+async def drain(redis: RedisServer, children: Children, commands: Mapping[str, object]) -> bool:
     """Wait until the streams are empty."""
     ends_at = time.monotonic() + QUIET_S
     while time.monotonic() < ends_at:
@@ -180,7 +180,7 @@ async def measure(folder: Path, options: argparse.Namespace) -> bool:
             config = write_config(folder, redis, url)
             fill(folder, redis, options.drain)
             children = Children(
-                {f"relay {n}": lambda: relay_command(config) for n in range(relays)}
+                {f"relay {n}": partial(relay_command, config) for n in range(relays)}
             )
             begun = time.monotonic()
             for name in children.commands:
@@ -193,7 +193,7 @@ async def measure(folder: Path, options: argparse.Namespace) -> bool:
             took_s = time.monotonic() - begun - first_s
             children.end()
             one_s = one_s or took_s
-            print(
+            say(
                 f"{relays} relays: {options.drain / took_s:,.0f} events/s, {one_s / took_s:.2f}x one"
             )
             assert not left

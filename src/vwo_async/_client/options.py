@@ -206,7 +206,7 @@ class SharedLaunchOptions(TypedDict, total=False):
     observers: Iterable[Observer]
     pseudonym_salt: str | bytes | None
     batch_events: BatchEvents | None
-    outbox: str | os.PathLike[str] | Outbox | None
+    outbox: str | os.PathLike[str] | Outbox | EventStream | None
     on_drop: DropHook | None
     consent: ConsentHook | None
     settings_source: SettingsSource | None
@@ -276,7 +276,7 @@ class Options:
     batch_events: Batching | None = option(optional(_read_batch_events), None)
     """Collect events and send many in one request, see `BatchEvents`."""
 
-    outbox: Outbox | None = option(optional(_read_outbox), None)
+    outbox: Outbox | EventStream | None = option(optional(_read_outbox), None)
     """A path, or an `Outbox`: accepted events are kept there until they have ended, and survive the
     process."""
 
@@ -354,14 +354,13 @@ class Options:
     @property
     def event_stream(self) -> EventStream | None:
         """What takes events over for others to deliver; None where the client delivers them."""
-        outbox: Any = self.outbox
-        return cast("EventStream", outbox) if _is_stream(outbox) else None
+        return cast("EventStream", self.outbox) if _is_stream(self.outbox) else None
 
     @property
     def local_outbox(self) -> Outbox | None:
         """What keeps events of this process, be it for as long as a stream is away."""
         stream = self.event_stream
-        return self.outbox if stream is None else stream.fallback
+        return cast("Outbox | None", self.outbox) if stream is None else stream.fallback
 
     @property
     def waits_for_outbox(self) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import cast
 
 from .._cancellation import PROCESS_ENDS, is_failure
 from .._log import FailureLog, log_error, log_warning
@@ -77,6 +78,8 @@ class Sender:
     ) -> None:
         self._queue = queue
         self._transport = transport
+        takes_events = hasattr(transport, "hand_over")
+        self._stream = cast("EventStream", transport) if takes_events else None
         self._size = workers
         self._grace_s = grace_s
         queue.most_stuck = workers * (STUCK_FACTOR - 1)
@@ -275,16 +278,15 @@ class Sender:
                 return
 
     async def _send(self, batch: Batch) -> Answer:
-        transport = self._transport
-        if not hasattr(transport, "send"):
-            return await self._wait_for_answer(transport.hand_over(batch.events))
+        if self._stream is not None:
+            return await self._wait_for_answer(self._stream.hand_over(batch.events))
         try:
             request = batch.render()
         except Exception as error:  # noqa: BLE001 - an event that cannot be written ends alone, the worker does not
             log_error("an event cannot be written: %s", type(error).__name__)
             return Answer(failure=Failure.UNSENDABLE)
         try:
-            sending = transport.send(request)
+            sending = cast("Transport", self._transport).send(request)
         except BaseException as error:
             if not is_failure(error):
                 raise

@@ -276,11 +276,11 @@ class _Replies:
         self._expected.clear()
 
 
-def check_shards(shards: object) -> None:
+def check_shards(shards: Any) -> None:
     """Check a number of shards.
 
     Raises:
         InvalidInputError: It is no whole number from 1 to 1,024.
     """
-    if not (is_number_of(shards, 1, MAX_SHARDS) and int(shards) == shards):  # type: ignore[call-overload]
+    if not (is_number_of(shards, 1, MAX_SHARDS) and int(shards) == shards):
         raise InvalidInputError(f"shards must be a whole number from 1 to {MAX_SHARDS}")

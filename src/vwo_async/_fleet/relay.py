@@ -128,7 +128,7 @@ class Relay:
         self._lease_s = lease_s
         self._events_per_s = events_per_s
         self._max_dead = max_dead
-        self._transport = transport
+        self._transport: TransportName = transport
         self._network = (timeouts, USER_AGENT, ssl_context, proxy)
         self._relays: dict[str, AccountRelay] = {}
         # So that a bad argument raises here.

@@ -30,8 +30,11 @@ sys.path.insert(0, str(HERE.parent))
 from database import RedisServer, running_redis  # noqa: E402 - of the tests
 from sample import ACCOUNT, KEY, settings  # noqa: E402 - the same
 
+from vwo_async import VWOClient  # noqa: E402 - the same
 from vwo_async._core.visitor import make_namer, make_namespace  # noqa: E402 - the same
 from vwo_async.collector import Collector, serve  # noqa: E402 - the same
+from vwo_async.fleet import RedisStreamOutbox  # noqa: E402 - the same
+from vwo_async.transport import Limits  # noqa: E402 - the same
 
 KEY_NAME = "VWO_CHAOS_KEY"
 LEASE_S = 3.0
@@ -171,38 +174,56 @@ def report(folder: Path, collector: Collector, children: Children, *, is_drained
 
 
 async def measure(folder: Path, options: argparse.Namespace) -> bool:
-    """Print how long one relay, two, three take for the same events."""
-    file = settings()
-    (folder / "settings.json").write_text(json.dumps(file))
+    """Print what a pod, a Redis and one relay, two, three do with the same events."""
+    (folder / "settings.json").write_text(json.dumps(settings()))
     one_s = 0.0
     for relays in range(1, options.relays + 1):
         with running_redis(folder / f"redis{relays}") as redis, collector_process(folder) as url:
             config = write_config(folder, redis, url)
-            fill(folder, redis, options.drain)
-            children = Children(
-                {f"relay {n}": partial(relay_command, config) for n in range(relays)}
-            )
-            begun = time.monotonic()
-            for name in children.commands:
-                children.start(name)
-            while count_entries(redis) == options.drain:
-                await asyncio.sleep(0.01)
-            first_s = time.monotonic() - begun
-            while left := count_entries(redis):
-                await asyncio.sleep(0.05)
-            took_s = time.monotonic() - begun - first_s
-            children.end()
+            await fill(redis, options.drain)
+            took_s = await drain_with(relays, redis, config)
             one_s = one_s or took_s
-            say(
-                f"{relays} relays: {options.drain / took_s:,.0f} events/s, {one_s / took_s:.2f}x one"
-            )
-            assert not left
+            ratio = one_s / took_s
+            say(f"{relays} relays: {options.drain / took_s:,.0f} events/s, {ratio:.2f}x one")
+            busy_s = sum(redis.command("INFO", "cpu")[f"used_cpu_{one}"] for one in ("sys", "user"))
+            say(f"Redis: {options.drain / busy_s:,.0f} events a second of its processor")
     return True
 
 
-def fill(folder: Path, redis: RedisServer, number: int) -> None:
-    command = [sys.executable, str(HERE / "pod.py"), redis.url, str(folder / "settings.json")]
-    subprocess.run([*command, os.devnull, "user", str(number)], check=True)
+async def drain_with(relays: int, redis: RedisServer, config: Path) -> float:
+    """Return the seconds from the first entry that is gone to the last."""
+    names = [f"relay {one}" for one in range(relays)]
+    children = Children({name: partial(relay_command, config) for name in names})
+    number = count_entries(redis)
+    for name in names:
+        children.start(name)
+    while count_entries(redis) == number:
+        await asyncio.sleep(0.01)
+    begun = time.monotonic()
+    while count_entries(redis):
+        await asyncio.sleep(0.02)
+    took_s = time.monotonic() - begun
+    children.end()
+    return took_s
+
+
+async def fill(redis: RedisServer, number: int) -> None:
+    """Track from one pod, and print how long it took and what the entries weigh."""
+    before = redis.command("INFO", "memory")["used_memory"]
+    limits = Limits(max_events=number, max_bytes=number * 2_000)
+    outbox = RedisStreamOutbox.from_url(redis.url)
+    begun, busy = time.monotonic(), time.process_time()
+    async with VWOClient(settings(), outbox=outbox, limits=limits, close_timeout_s=600) as client:
+        for one in range(number):
+            await client.track("checkout", f"user {one}", "signup")
+            if not one % 100:
+                await asyncio.sleep(0)
+    took_s, busy_s = time.monotonic() - begun, time.process_time() - busy
+    weight = (redis.command("INFO", "memory")["used_memory"] - before) / number
+    say(
+        f"a pod: {number / took_s:,.0f} events/s, {busy_s / number * 1e6:.0f} us each of its processor"
+    )
+    say(f"an entry: {weight:.0f} bytes of Redis")
 
 
 @contextmanager

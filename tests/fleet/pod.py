@@ -1,8 +1,6 @@
 """A pod that tracks one user after the other, and writes down whom the stream has durably: a child process.
 
-Usage: python pod.py REDIS_URL SETTINGS_FILE ACKNOWLEDGED_FILE NAME [NUMBER]
-
-Without NUMBER it goes on until it is killed.
+Usage: python pod.py REDIS_URL SETTINGS_FILE ACKNOWLEDGED_FILE NAME
 """
 
 from __future__ import annotations
@@ -18,9 +16,9 @@ from vwo_async.fleet import RedisStreamOutbox
 TASKS = 20
 
 
-async def main(url: str, settings: str, acknowledged: str, name: str, number: str = "") -> None:
+async def main(url: str, settings: str, acknowledged: str, name: str) -> None:
     outbox = RedisStreamOutbox.from_url(url, durable=True)
-    numbers = iter(range(int(number))) if number else itertools.count()
+    numbers = itertools.count()
     client = VWOClient(Path(settings).read_bytes(), outbox=outbox, storage_timeout_s=5.0)
     with Path(acknowledged).open("a", encoding="utf-8") as file:  # noqa: ASYNC230 - before all else
 

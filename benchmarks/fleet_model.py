@@ -2,9 +2,7 @@
 
 Usage: python fleet_model.py --events-per-s N [--outage-s N] [--pod N] [--relay N] [--shard N] [--entry-bytes N]
 
-The figures of one process, which the options replace, were measured with ``nox -s fleet -- --drain N`` and
-are in RESULTS.md. What VWO's servers take is not known; ``--vwo-requests-per-s`` says what they are to be asked
-at most.
+The figures of one process, which the options replace, were measured with ``nox -s fleet -- --drain N``. What VWO's servers take is not known.
 """
 
 from __future__ import annotations
@@ -35,6 +33,12 @@ class Figures:
     shard_events_per_s: float
     entry_bytes: float
     request_events: float = 500.0
+
+
+# With Redis writing each entry to its disk before it answers, a relay on httpx, Python 3.11.
+MEASURED = Figures(
+    pod_events_per_s=10_541, relay_events_per_s=5_283, shard_events_per_s=12_137, entry_bytes=653
+)
 
 
 @dataclass(frozen=True)

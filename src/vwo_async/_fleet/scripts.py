@@ -23,13 +23,10 @@ if length + added > most then gone = redis.call('XTRIM', KEYS[1], 'MAXLEN', most
 return {1, gone}
 """
 
-# KEYS: stream. ARGV: group, then ids that have ended.
+# KEYS: stream. ARGV: group, then ids that have ended: a few hundred, since Lua unpacks no more than thousands.
 FORGET = """
-for number = 2, #ARGV do
-  redis.call('XACK', KEYS[1], ARGV[1], ARGV[number])
-  redis.call('XDEL', KEYS[1], ARGV[number])
-end
-return #ARGV - 1
+redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
+return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 """
 
 # KEYS: stream, its dead letters. ARGV: group, most dead letters, then id, reason, entry of each.

@@ -80,6 +80,7 @@ def _count(events_per_s: float, one_per_s: float) -> int:
 
 
 def main() -> None:
+    """Print a plan."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events-per-s", type=float, required=True)
     parser.add_argument("--outage-s", type=float, default=600.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 MODEL = Path(__file__).parents[2] / "benchmarks" / "fleet_model.py"
-sys.path.insert(0, str(MODEL.parent))
-
-from fleet_model import HEADROOM, MEASURED, plan_fleet  # noqa: E402 - from where it lies
+NAMES = runpy.run_path(str(MODEL))
+HEADROOM, MEASURED, plan_fleet = (NAMES[name] for name in ("HEADROOM", "MEASURED", "plan_fleet"))
 
 RATES = st.floats(min_value=1, max_value=1e8)
 

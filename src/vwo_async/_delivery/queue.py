@@ -18,6 +18,7 @@ from typing import Literal
 from .._result import DeliveryStatus, Outcome
 from .answer import Answer, Failure, Verdict, judge, read_retry_after
 from .batch import STRIKES_TO_DIVIDE, Batch
+from .batch_size import BatchSize
 from .blame import Blame
 from .circuit_breaker import CircuitBreaker
 from .event import Event
@@ -105,6 +106,8 @@ class Queue:
         self._batching = batching
         self._max_events, self._max_bytes = self._limits.max_events, self._limits.max_bytes
         self._max_batch_events = batching.events if batching else self._limits.max_batch_events
+        # How many new events leave together at present.
+        self._batch_size = BatchSize(self._max_batch_events)
         # Whoever batches says how many events make a request; a server that finds it too large says so.
         self._max_batch_bytes = self._limits.max_bytes if batching else self._limits.max_batch_bytes
         self._linger_s = self._limits.linger_s if self._limits.coalesces else 0.0
@@ -274,12 +277,19 @@ class Queue:
             self.retries += found.attempts > 0
             found.attempts += 1
             found.delivered_at_take = self.delivered
+            if found.attempts == 1:
+                found.delivered_at_failure = self.delivered
             self.requests += 1
         return found
 
     def is_owed_to(self, batch: Batch) -> bool:
         """Tell whether the server takes others while *batch* is on its way and has no answer."""
         return self.delivered > batch.delivered_at_take
+
+    def note_stuck(self, batch: Batch) -> None:
+        """Let fewer new events share a request, since *batch* has no answer."""
+        if batch.attempts == 1 and not batch.is_alone:
+            self._batch_size.failed(len(batch.events))
 
     def is_likely_to_hang(self, batch: Batch) -> bool:
         """Tell whether the last try of *batch* took long, while the server took others."""
@@ -417,6 +427,10 @@ class Queue:
         """Tell whether something waits, be it for time to pass or for a worker."""
         return bool(self._again or self._suspects or self._ready)
 
+    def has_untried(self) -> bool:
+        """Tell whether something waits for a worker that is not known to be at fault itself."""
+        return bool(self._again or self._ready)
+
     def lingers(self, now: float) -> bool:
         """Tell whether what waits does so only for others to leave with."""
         return self._batching is None and bool(self._ready) and not self._is_due(now)
@@ -477,7 +491,7 @@ class Queue:
             if first.account is not account or not self._is_batchable(first):
                 return
             size += first.size if len(bundle) == 1 else _weigh(bundle)
-            is_full = len(events) + len(bundle) > self._max_batch_events
+            is_full = len(events) + len(bundle) > self._batch_size.now
             if is_full or size > self._max_batch_bytes:
                 return
             events.extend(bundle)
@@ -505,6 +519,7 @@ class Queue:
         if batch is self._probe:
             self._probe = None
         verdict = judge(answer)
+        self._note_company(batch, answer, verdict)
         if verdict in (Verdict.RETRY, Verdict.UNKNOWN):
             return self._retry(batch, answer, verdict, now, wall_now, counts=counts)
         was_halted = self.is_halted
@@ -517,6 +532,18 @@ class Queue:
             # While it is the account that is refused, this says nothing of the event.
             return self._put_back(batch, answer, now, partial(self._find_wait, self._draw(), 0.0))
         return self._refuse(batch, answer, verdict)
+
+    def _note_company(self, batch: Batch, answer: Answer, verdict: Verdict) -> None:
+        """Learn from what became of *batch* how many events should share a request, and who fails."""
+        size = self._batch_size
+        if verdict is Verdict.DELIVERED:
+            if batch.attempts == 1:
+                size.delivered()
+            elif batch.origin is None:
+                size.recovered()
+                self._breaker.recovered()
+        elif batch.attempts == 1 and answer.failure is not Failure.NOT_SENT and not batch.is_alone:
+            size.failed(len(batch.events))
 
     def _note_answer(self, batch: Batch, verdict: Verdict, now: float, *, counts: bool) -> None:
         """Have the breaker learn of an answer that ends a request."""
@@ -639,9 +666,10 @@ class Queue:
             batch.delivered_before = batch.delivered_at_take if is_owed else self.delivered
         batch.failures += 1
         if is_sent and not breaker.is_open:
-            self._blame.failed(batch)
+            self._blame.failed(batch, takes_others=self.delivered > batch.delivered_at_failure)
             if is_owed:
                 batch.strikes = STRIKES_TO_DIVIDE
+        batch.delivered_at_failure = self.delivered
         if counts and (is_news or breaker.is_open):
             breaker.failed(now, find_wait(breaker.failed_probes + 1))
 

@@ -83,10 +83,12 @@ class Sender:
         self._size = workers
         self._grace_s = grace_s
         queue.most_stuck = workers * (STUCK_FACTOR - 1)
-        # Of requests that are stuck, the longest first, their time-outs and when these may end them.
+        # Of requests that are stuck, the longest first, their time-outs and when they were begun.
         self._stuck: dict[Batch, tuple[asyncio.Timeout, float]] = {}
         self._slowest_s = 0.0
         self._settle = settle
+        # When the last of them had to make room; 0 for not of late.
+        self._crowded_at = 0.0
         self._on_ended = on_ended
         self._on_halted = on_halted
         self._clock = clock
@@ -110,8 +112,18 @@ class Sender:
 
     @property
     def _wanted(self) -> int:
-        """How many workers there should be."""
-        return min(self._size + self._queue.stuck, self._size * STUCK_FACTOR)
+        """How many workers there should be: one more for each request that is stuck, and all where many are."""
+        stuck, most = self._queue.stuck, self._size * STUCK_FACTOR
+        if stuck >= self._size or (self._crowded_at and self._is_crowded()):
+            return most
+        return min(self._size + stuck, most)
+
+    def _is_crowded(self) -> bool:
+        """Tell whether requests had to make room for others of late."""
+        if self._clock() - self._crowded_at < STUCK_S:
+            return True
+        self._crowded_at = 0.0
+        return False
 
     def _note_end(self, worker: WorkerTask) -> None:
         """Let the next use of the sender find that a worker has ended, and replace it.
@@ -184,6 +196,7 @@ class Sender:
         if self._queue.has_waiting():
             # Only now, so that what one request can carry does not wake every worker.
             self._wake()
+            self._make_room()
         answer = Answer(failure=Failure.UNKNOWN)
         try:
             with sending():
@@ -226,12 +239,12 @@ class Sender:
         is_doubtful = self._queue.is_likely_to_hang(batch)
         patience_s = max(STUCK_S, 2 * self._slowest_s) if is_doubtful else None
         loop = asyncio.get_running_loop()
-        may_go_at = loop.time() + STUCK_S
+        loop_begun = loop.time()
         timer = None
         limit = asyncio.timeout(patience_s)
         try:
             async with limit:
-                relieve = partial(self._relieve, batch, limit, may_go_at)
+                relieve = partial(self._relieve, batch, limit, loop_begun)
                 if is_doubtful:
                     relieve()
                 else:
@@ -258,20 +271,29 @@ class Sender:
             return STUCK_S
         return min(max(STUCK_EARLY_S, 3 * self._slowest_s), STUCK_S)
 
-    def _relieve(self, batch: Batch, limit: asyncio.Timeout, may_go_at: float) -> None:
+    def _relieve(self, batch: Batch, limit: asyncio.Timeout, begun: float) -> None:
         """Have another worker go on, since *batch* is stuck, or likely to be."""
         queue = self._queue
         if queue.stuck >= queue.most_stuck:
             self._give_up_first()
-        self._stuck[batch] = limit, may_go_at
+        self._stuck[batch] = limit, begun
+        queue.note_stuck(batch)
         queue.stuck = len(self._stuck)
         if not self._is_stopped:
             self.start()
 
+    def _make_room(self) -> None:
+        """Have a request that is stuck make room, where something waits and there is no other place."""
+        is_full = len(self._workers) >= self._size * STUCK_FACTOR and not self._idle
+        if is_full and self._stuck and self._queue.has_untried():
+            self._crowded_at = self._clock()
+            self._give_up_first()
+
     def _give_up_first(self) -> None:
         """Wait no longer for the request that has been stuck for longest, if the server takes others meanwhile."""
         now = asyncio.get_running_loop().time()
-        for batch, (limit, may_go_at) in self._stuck.items():
+        for batch, (limit, begun) in self._stuck.items():
+            may_go_at = begun + self._stuck_after_s
             is_going = (limit.when() or float("inf")) <= max(now, may_go_at)
             if not is_going and self._queue.may_repeat and self._queue.is_owed_to(batch):
                 limit.reschedule(max(now, may_go_at))
@@ -333,7 +355,8 @@ class Sender:
             self._quiet_until = now + LOG_INTERVAL_S
             what = f"status {answer.status}"
             if answer.failure is not None:
-                words = describe_fault(answer.fault)
+                is_sent = answer.failure is not Failure.NOT_SENT
+                words = describe_fault(answer.fault, is_sent=is_sent)
                 what = answer.failure.name.lower() + (words and f", {words}")
             log_warning("VWO did not take events: %s (%d pending)", what, self._queue.pending)
 

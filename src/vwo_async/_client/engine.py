@@ -137,7 +137,7 @@ class ClientEngine(Generic[SnapshotT]):
             share.now = now = monotonic()
             return now >= share.ends_at
         self._enter()
-        share.begin()
+        share.enter()
         return False
 
     @property
@@ -156,7 +156,7 @@ class ClientEngine(Generic[SnapshotT]):
         self._enter()
 
     def _enter(self) -> None:
-        """Check everything; `enter` does so only once in each turn of the event loop."""
+        """Check everything; `enter` does so only until a turn of the event loop is timed."""
         loop = get_running_loop()
         pid = os.getpid()
         if loop is self.loop and pid == self._pid:

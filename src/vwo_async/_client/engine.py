@@ -104,7 +104,10 @@ class ClientEngine(Generic[SnapshotT]):
         self.reporter = Reporter(options, self.loop_share.wake, self.observation)
         self._closing: asyncio.Task[None] | None = None
         storage, timeout_s = options.user_storage, options.storage_timeout_s
-        self.storage = None if storage is None else StorageAccess(storage, timeout_s, read_row)
+        wake = self.loop_share.wake
+        self.storage = (
+            None if storage is None else StorageAccess(storage, timeout_s, read_row, wake=wake)
+        )
         self.has_storage = self.storage is not None
         self.refuses = options.on_storage_error == "refuse"
         self.claims = ConversionClaims(self.storage, refuses=self.refuses)

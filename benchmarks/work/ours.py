@@ -314,6 +314,22 @@ class Taking:
         """Do nothing."""
 
 
+class Distant(Taking):
+    """A transport to a server that takes every event, and is as far away as a server of VWO may be.
+
+    Args:
+        round_trip_s: After this time it answers.
+    """
+
+    def __init__(self, round_trip_s: float) -> None:
+        self._round_trip_s = round_trip_s
+
+    async def send(self, request: object) -> Answer:
+        """Answer when the round trip is over."""
+        await asyncio.sleep(self._round_trip_s)
+        return Answer(200)
+
+
 async def measure_storage(request: Request) -> Samples:
     """Time `track` of users that a storage knows, from one caller or several."""
     storage = make_storage(request)
@@ -365,7 +381,9 @@ async def measure_outbox(request: Request) -> Samples:
     """Time `track` with an outbox, from one caller or several: until all were told, and until all is delivered."""
     callers, calls = request["callers"], request["calls"]
     held: list[float] = []
-    options: dict[str, Any] = {} if request.get("sends") else {"transport": Taking()}
+    options: dict[str, Any] = {}
+    if "round_trip_ms" in request:
+        options["transport"] = Distant(request["round_trip_ms"] / 1000)
     with tempfile.TemporaryDirectory() as folder:
         outbox = SqliteOutbox(Path(folder) / "outbox.db", synchronous=request["synchronous"])
         async with make_client(request, outbox=outbox, **options) as client:

@@ -187,6 +187,8 @@ class Channel:
         self._flights.discard(flight)
         if flight.timer is not None:
             flight.timer.cancel()
+            # Its callback names the flight: without it all that belongs to a round is freed at once.
+            flight.timer = None
 
     def _list_names(self, flight: Flight) -> list[str]:
         return self._name_all([one.request for one in flight.pending])

@@ -1,8 +1,7 @@
 """Fairness: the calls of one client must not keep the event loop to themselves.
 
 Ten thousand calls gathered at once would all run in one turn of the loop, and so would as many that wait for
-one commit of the outbox; everything else in the process would stand still meanwhile. Outcomes of a storage are
-handed on at once all the same: what was read is stale as soon as another call takes a conversion back.
+one round of a storage or one commit of the outbox; everything else in the process would stand still meanwhile.
 """
 
 from __future__ import annotations

@@ -277,9 +277,10 @@ class Plan:
             Entrant(f"{label}, {level}", worker, {"synchronous": level, **more})
             for level in ("NORMAL", "FULL")
             for label, worker, more in (
-                (OURS, OURS, {}),
-                (f"{OURS}, over HTTP", OURS, {"sends": True}),
+                (OURS, OURS, {"round_trip_ms": ROUND_TRIP_MS}),
+                (f"{OURS}, over HTTP", OURS, {}),
                 (SQLITE, "sqlite_limit", {}),
+                (f"{SQLITE}, in a thread", "sqlite_limit", {"in_thread": True}),
             )
         )
         for callers in (1, 100, 1000):

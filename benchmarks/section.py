@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from case import FEW, MANY
+from case import FEW, MANY, ROUND_TRIP_MS
 from chart import format_value
 from peer import OURS
 from summary import Results
@@ -272,9 +272,11 @@ def _write_outboxes(results: Results) -> Iterator[str]:
     yield (
         "`track` with an outbox: it returns when the event is committed. *Accepted* is until all callers "
         "were told, with the delivery of what was accepted going on beside it; *delivered* is until the "
-        "last event was. Events are handed to a transport that takes them at once, or *over HTTP* to a "
-        "server on this machine, to which each event of one caller goes alone. By hand: one commit of as "
-        "many rows as there are callers, and nothing else. *Loop held* as for storages.\n"
+        f"last event was. Events are handed to a transport that answers after {ROUND_TRIP_MS} ms, as over a "
+        "distance, so that they share requests; or *over HTTP* to a server on this machine that answers at once, to "
+        "which each event of one caller goes alone. By hand: one commit of as many rows as there are callers, "
+        "which holds whoever asks for it, and nothing else; *in a thread*, for which an event loop waits, as "
+        "ours does. *Loop held* as for storages.\n"
     )
     for case in results.cases("outbox"):
         rows = [

@@ -6,7 +6,9 @@ The bounds are about twice what is needed, so that Python versions fit and a sli
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,39 @@ def test_a_conversion_of_many_at_once() -> None:
         return (many - few) // 100
 
     assert run_counted(body, file_of(1), user_storage=Rounds(known(*users))) <= 430
+
+
+@pytest.mark.parametrize("has_outbox", [False, True])
+def test_garbage(has_outbox: bool, tmp_path: Path) -> None:
+    """What calls needed is freed when they end: they leave nothing for which garbage must be collected."""
+    users = [f"u{number}" for number in range(300)]
+    options = {"outbox": tmp_path / "outbox.db"} if has_outbox else {}
+
+    async def body(client: VWOClient) -> int:
+        for user in users[:10]:
+            await client.track("checkout", user, "signup")
+        with saving_garbage() as garbage:
+            await asyncio.gather(*(client.track("checkout", user, "signup") for user in users))
+            await client.flush_events()
+        return sum(type(one).__module__.startswith("vwo_async") for one in garbage)
+
+    assert run_counted(body, file_of(1), user_storage=Rounds(known(*users)), **options) == 0
+
+
+@contextmanager
+def saving_garbage() -> Iterator[list[Any]]:
+    """Yield a list that has, in the end, what only the collector of garbage would free."""
+    gc.collect()
+    before = len(gc.garbage)
+    found: list[Any] = []
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield found
+        gc.collect()
+    finally:
+        gc.set_debug(0)
+        found += gc.garbage[before:]
+        del gc.garbage[before:]
 
 
 def test_delivery() -> None:

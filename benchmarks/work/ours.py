@@ -15,7 +15,6 @@ from worker import (
     USERS,
     VARIABLES,
     WARM_UPS,
-    LoopDelays,
     Request,
     Samples,
     ServerConnection,
@@ -27,7 +26,7 @@ from worker import (
     make_sample,
     serve,
     settle,
-    settle_memory,
+    time_callers,
 )
 
 import vwo_async
@@ -315,6 +314,22 @@ class Taking:
         """Do nothing."""
 
 
+class Distant(Taking):
+    """A transport to a server that takes every event, and is as far away as a server of VWO may be.
+
+    Args:
+        round_trip_s: After this time it answers.
+    """
+
+    def __init__(self, round_trip_s: float) -> None:
+        self._round_trip_s = round_trip_s
+
+    async def send(self, request: object) -> Answer:
+        """Answer when the round trip is over."""
+        await asyncio.sleep(self._round_trip_s)
+        return Answer(200)
+
+
 async def measure_storage(request: Request) -> Samples:
     """Time `track` of users that a storage knows, from one caller or several."""
     storage = make_storage(request)
@@ -341,11 +356,8 @@ async def measure_storage(request: Request) -> Samples:
                 if not result or result.notes:
                     raise UnmeasuredError(f"not tracked: {result.reason} {result.notes}")
 
-        settle_memory()
-        delays = LoopDelays()
-        watch = Stopwatch()
-        await asyncio.gather(*(call(users[number::callers]) for number in range(callers)))
-        sample = make_sample(held, watch) | {"loop_p99_ms": [delays.stop()]}
+        shares = [users[number::callers] for number in range(callers)]
+        sample = await time_callers(map(call, shares), held)
     if hasattr(storage, "aclose"):
         await storage.aclose()
     return sample
@@ -362,18 +374,16 @@ async def measure_yield(request: Request) -> Samples:
             await asyncio.sleep(0)
             held.append(time.perf_counter() - began)
 
-    settle_memory()
-    delays = LoopDelays()
-    watch = Stopwatch()
-    await asyncio.gather(*(call() for _ in range(callers)))
-    return make_sample(held, watch) | {"loop_p99_ms": [delays.stop()]}
+    return await time_callers((call() for _ in range(callers)), held)
 
 
 async def measure_outbox(request: Request) -> Samples:
     """Time `track` with an outbox, from one caller or several: until all were told, and until all is delivered."""
     callers, calls = request["callers"], request["calls"]
     held: list[float] = []
-    options: dict[str, Any] = {} if request.get("sends") else {"transport": Taking()}
+    options: dict[str, Any] = {}
+    if "round_trip_ms" in request:
+        options["transport"] = Distant(request["round_trip_ms"] / 1000)
     with tempfile.TemporaryDirectory() as folder:
         outbox = SqliteOutbox(Path(folder) / "outbox.db", synchronous=request["synchronous"])
         async with make_client(request, outbox=outbox, **options) as client:
@@ -385,16 +395,11 @@ async def measure_outbox(request: Request) -> Samples:
                     await client.track("campaign-1", f"{number}-{index}", GOAL)
                     held.append(time.perf_counter() - began)
 
-            settle_memory()
-            delays = LoopDelays() if callers > 1 else None
+            sample = await time_callers(map(call, range(callers)), held)
+            accepted_us = 1e6 / sample["events_per_s"][0]
             watch = Stopwatch()
-            await asyncio.gather(*map(call, range(callers)))
-            sample = make_sample(held, watch)
-            if delays is not None:
-                sample["loop_p99_ms"] = [delays.stop()]
             report = await client.flush_events()
-            wall_us, cpu_us = watch.stop(len(held))
-            sample |= {"delivered_per_s": [1e6 / wall_us], "delivered_cpu_us": [cpu_us]}
+            sample["delivered_per_s"] = [1e6 / (accepted_us + watch.stop(len(held))[0])]
             if not report or client.statistics().outbox_errors:
                 raise UnmeasuredError("not every event was kept and delivered")
     return sample

@@ -13,16 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
-from worker import (
-    LoopDelays,
-    Request,
-    Samples,
-    Stopwatch,
-    UnmeasuredError,
-    make_sample,
-    serve,
-    settle_memory,
-)
+from worker import Request, Samples, UnmeasuredError, serve, time_callers
 
 Count: TypeAlias = Callable[[str], Awaitable[bool]]
 """Count the conversion of a user; tell whether it was the first."""
@@ -141,11 +132,7 @@ async def measure(request: Request) -> Samples:
                 if not is_first:
                     raise UnmeasuredError("not counted")
 
-        settle_memory()
-        delays = LoopDelays()
-        watch = Stopwatch()
-        await asyncio.gather(*(call(users[number::callers]) for number in range(callers)))
-        return make_sample(held, watch) | {"loop_p99_ms": [delays.stop()]}
+        return await time_callers((call(users[number::callers]) for number in range(callers)), held)
 
 
 serve(

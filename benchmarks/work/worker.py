@@ -17,7 +17,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeAlias
 
 Request: TypeAlias = dict[str, Any]
@@ -169,6 +169,22 @@ def quantile(values: list[float], share: float) -> float:
     """Return the value below which *share* of the values are."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+
+async def time_callers(calls: Iterable[Coroutine[Any, Any, None]], held_s: list[float]) -> Samples:
+    """Return what it takes until all callers have ended who run at once, and how long they hold the loop.
+
+    Args:
+        calls: What each caller does. They begin together, when all of them are there.
+        held_s: Takes the time of each call.
+    """
+    tasks = [asyncio.ensure_future(one) for one in calls]
+    settle_memory()
+    delays = LoopDelays() if len(tasks) > 1 else None
+    watch = Stopwatch()
+    await asyncio.gather(*tasks)
+    sample = make_sample(held_s, watch)
+    return sample | {"loop_p99_ms": [delays.stop()]} if delays else sample
 
 
 def settle_memory() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import pytest
 from own_time import Stopwatch
 from sample import row, settings
 
-from vwo_async import Reason, TrackResult, VWOClient
+from vwo_async import Reason, StorageError, TrackResult, VWOClient
+from vwo_async._core.decision import Stored
+from vwo_async._storage.access import StorageAccess
+from vwo_async._wake import wake_now
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.storage.rounds import (
     AssignVariation,
@@ -21,6 +25,7 @@ from vwo_async.storage.rounds import (
     ReadRecord,
     StorageOutcome,
     StorageRequest,
+    WithdrawConversion,
 )
 from vwo_async.storage.sql import SqlUserStorage
 from vwo_async.testing import RecordingTransport
@@ -86,6 +91,97 @@ async def test_a_thousand_callers_share_a_few_rounds() -> None:
     assert storage.most_at_once <= 8
     kinds = [{type(one) for one in requests} for requests in storage.rounds]
     assert all(kind in ({ReadRecord}, {CountConversion}) for kind in kinds)
+
+
+@asynccontextmanager
+async def counting_turns() -> AsyncIterator[Callable[[], int]]:
+    """Count the turns of the loop; yield what returns their number."""
+    turn = 0
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            await asyncio.sleep(0)
+            turn += 1
+
+    counter = asyncio.create_task(count())
+    try:
+        yield lambda: turn
+    finally:
+        counter.cancel()
+
+
+async def test_those_who_share_a_round_go_on_in_turns() -> None:
+    """Of 128 calls that a round has answered a hundred go on in one turn of the loop, and the rest in another."""
+    users = [f"u{number}" for number in range(128)]
+    storage = Rounds(*users)
+    ended_in: Counter[int] = Counter()
+    async with (
+        client_with(storage, storage_timeout_s=10) as client,
+        counting_turns() as find_turn,
+    ):
+
+        async def activate(user: str) -> None:
+            assert await client.activate("checkout", user)
+            ended_in[find_turn()] += 1
+
+        await asyncio.gather(*map(activate, users))
+    assert [len(one) for one in storage.rounds] == [128]
+    assert max(ended_in.values()) <= 100
+    assert ended_in.total() == 128
+
+
+async def test_full_rounds_begin_in_turns_of_their_own() -> None:
+    """However many calls ask at once, a turn of the loop writes no more than one full round of reads."""
+    users = [f"u{number}" for number in range(400)]
+    begun_in: list[int] = []
+
+    class Noting(Rounds):
+        async def run_round(self, requests: Sequence[StorageRequest]) -> Sequence[StorageOutcome]:
+            begun_in.append(find_turn())
+            return await super().run_round(requests)
+
+    async with counting_turns() as find_turn:
+        access = StorageAccess(Noting(*users), 10)
+        found = await asyncio.gather(
+            *(access.read_one(one, "checkout", [], access.find_deadline()) for one in users)
+        )
+        await access.aclose(1)
+    assert all(type(one) is Stored for one in found)
+    assert len(set(begun_in)) == len(begun_in) == 4
+
+
+@pytest.mark.parametrize("trouble", ["none", "withdrawal", "failure"])
+async def test_in_trouble_calls_go_on_at_once(trouble: str) -> None:
+    """What was read stays no longer in hand than need be while a conversion is taken back, or after a failure."""
+    free = asyncio.Event()
+
+    class Hanging(Rounds):
+        async def run_round(self, requests: Sequence[StorageRequest]) -> Sequence[StorageOutcome]:
+            if isinstance(requests[0], WithdrawConversion):
+                await free.wait()
+            elif trouble == "failure":
+                raise StorageError("gone")
+            return await super().run_round(requests)
+
+    waiting: list[asyncio.Future[Any]] = []
+
+    def wake_later(waiter: asyncio.Future[Any], result: object) -> None:
+        waiting.append(waiter)
+        asyncio.get_running_loop().call_soon(wake_now, waiter, result)
+
+    access = StorageAccess(Hanging("Ashley", "Bill"), 10, wake=wake_later)
+    if trouble == "withdrawal":
+        access.withdraw_soon(WithdrawConversion("Chris", "checkout", "signup", "x"))
+    await asyncio.gather(
+        *(
+            access.read_one(one, "checkout", [], access.find_deadline())
+            for one in ("Ashley", "Bill")
+        )
+    )
+    assert len(waiting) == (2 if trouble == "none" else 0)
+    free.set()
+    await access.aclose(1)
 
 
 async def test_two_requests_for_a_conversion() -> None:

@@ -104,7 +104,10 @@ class ClientEngine(Generic[SnapshotT]):
         self.reporter = Reporter(options, self.loop_share.wake, self.observation)
         self._closing: asyncio.Task[None] | None = None
         storage, timeout_s = options.user_storage, options.storage_timeout_s
-        self.storage = None if storage is None else StorageAccess(storage, timeout_s, read_row)
+        wake = self.loop_share.wake
+        self.storage = (
+            None if storage is None else StorageAccess(storage, timeout_s, read_row, wake=wake)
+        )
         self.has_storage = self.storage is not None
         self.refuses = options.on_storage_error == "refuse"
         self.claims = ConversionClaims(self.storage, refuses=self.refuses)
@@ -137,7 +140,7 @@ class ClientEngine(Generic[SnapshotT]):
             share.now = now = monotonic()
             return now >= share.ends_at
         self._enter()
-        share.begin()
+        share.enter()
         return False
 
     @property
@@ -156,7 +159,7 @@ class ClientEngine(Generic[SnapshotT]):
         self._enter()
 
     def _enter(self) -> None:
-        """Check everything; `enter` does so only once in each turn of the event loop."""
+        """Check everything; `enter` does so only until a turn of the event loop is timed."""
         loop = get_running_loop()
         pid = os.getpid()
         if loop is self.loop and pid == self._pid:

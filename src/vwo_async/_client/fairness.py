@@ -1,8 +1,7 @@
 """Fairness: the calls of one client must not keep the event loop to themselves.
 
 Ten thousand calls gathered at once would all run in one turn of the loop, and so would as many that wait for
-one commit of the outbox; everything else in the process would stand still meanwhile. Outcomes of a storage are
-handed on at once all the same: what was read is stale as soon as another call takes a conversion back.
+one round of a storage or one commit of the outbox; everything else in the process would stand still meanwhile.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ MAX_HOLD_S = 0.004
 # How many of those that wait go on in one turn at most, and at least, however long each of them takes.
 CALLS_PER_TURN = 100
 LEAST_PER_TURN = 25
+# So many calls go on before a turn is timed: where calls come one in a turn, most turns need no end of their own.
+UNTIMED_CALLS = 8
 
 T = TypeVar("T")
 
@@ -26,14 +27,25 @@ class LoopShare:
 
     Attributes:
         now: When the latest call came in, in monotonic seconds.
-        ends_at: When the turn has lasted long enough; 0 where none has begun.
+        ends_at: When the turn has lasted long enough; 0 where none is timed.
     """
 
-    __slots__ = ("_begun_cpu_s", "_is_crowded", "_left", "_per_turn", "_waiting", "ends_at", "now")
+    __slots__ = (
+        "_begun_cpu_s",
+        "_is_crowded",
+        "_left",
+        "_per_turn",
+        "_untimed",
+        "_waiting",
+        "ends_at",
+        "now",
+    )
 
     def __init__(self) -> None:
         self.ends_at = 0.0
         self.now = 0.0
+        # How many more may come before a turn is timed.
+        self._untimed = UNTIMED_CALLS
         # With what each is to be woken.
         self._waiting: deque[tuple[asyncio.Future[Any], Any]] = deque()
         # How many may go on in one turn, as the last turns showed, and how many more in this one.
@@ -42,6 +54,14 @@ class LoopShare:
         # time: what other processes hold is no reason to do less.
         self._is_crowded = False
         self._begun_cpu_s = 0.0
+
+    def enter(self) -> None:
+        """Take note of a call that comes while no turn is timed."""
+        if self._untimed:
+            self._untimed -= 1
+            self.now = monotonic()
+        else:
+            self.begin()
 
     async def next(self) -> None:
         """Wait for a turn of one's own, behind those who wait already."""
@@ -63,7 +83,7 @@ class LoopShare:
             self._waiting.append((waiter, result))
 
     def begin(self) -> None:
-        """Begin a turn: it lasts until the loop comes round again."""
+        """Begin to time a turn: it lasts until the loop comes round again."""
         self.now = monotonic()
         self.ends_at = self.now + MAX_HOLD_S
         asyncio.get_running_loop().call_soon(self._end)
@@ -73,6 +93,7 @@ class LoopShare:
         if self._is_crowded:
             self._adapt(thread_time() - self._begun_cpu_s)
         self.ends_at = 0.0
+        self._untimed = UNTIMED_CALLS
         self._left = self._per_turn
         self._is_crowded = len(self._waiting) >= self._left
         while self._waiting and self._left:

@@ -73,15 +73,17 @@ class Event(Receipt):
 
     def dump(self) -> dict[str, Any]:
         """Return what makes this event, as JSON can hold it, without the SDK key and the user id."""
-        return {
+        data = {
             "visitor": self._visitor(),
             "user_agent": self.user_agent,
             "ip": self.ip,
             "random": self.random,
-            **self._dump_own(),
         }
+        self._dump_own(data)
+        return data
 
-    def _dump_own(self) -> dict[str, Any]:
+    def _dump_own(self, data: dict[str, Any]) -> None:
+        """Add to *data* what events of this class have."""
         raise NotImplementedError
 
     @classmethod
@@ -142,8 +144,8 @@ class _ClassicEvent(Event):
         self.is_batch_only = is_batch_only
         self.size = BASE_SIZE + len(agent) + len(ip) if agent or ip else BASE_SIZE
 
-    def _dump_own(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "is_batch_only": self.is_batch_only}
+    def _dump_own(self, data: dict[str, Any]) -> None:
+        data["seconds"], data["is_batch_only"] = self.seconds, self.is_batch_only
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
         self.seconds, self.is_batch_only = data["seconds"], data["is_batch_only"]
@@ -165,12 +167,9 @@ class _CampaignEvent(_ClassicEvent):
     campaign_id: int
     variation_id: int
 
-    def _dump_own(self) -> dict[str, Any]:
-        return {
-            **super()._dump_own(),
-            "campaign": self.campaign_id,
-            "variation": self.variation_id,
-        }
+    def _dump_own(self, data: dict[str, Any]) -> None:
+        super()._dump_own(data)
+        data["campaign"], data["variation"] = self.campaign_id, self.variation_id
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
         super()._restore_own(data)
@@ -199,8 +198,9 @@ class ImpressionEvent(_CampaignEvent):
         headers = make_agent_headers(self.user_agent, self.ip)
         return Request("GET", f"{target}&ed={_ED}{self.account.usage}", headers)
 
-    def _dump_own(self) -> dict[str, Any]:
-        return {**super()._dump_own(), "kind": "user"}
+    def _dump_own(self, data: dict[str, Any]) -> None:
+        super()._dump_own(data)
+        data["kind"] = "user"
 
     def render_item(self) -> str:
         """Return its batch form, eT 1."""
@@ -223,16 +223,13 @@ class ConversionEvent(_CampaignEvent):
             target = f"{target}&r={quote_text(revenue_text(self.revenue))}"
         return Request("GET", target, make_agent_headers(self.user_agent, self.ip))
 
-    def _dump_own(self) -> dict[str, Any]:
+    def _dump_own(self, data: dict[str, Any]) -> None:
+        super()._dump_own(data)
         revenue = self.revenue
         is_decimal = isinstance(revenue, Decimal)
-        return {
-            **super()._dump_own(),
-            "kind": "goal",
-            "goal": self.goal_id,
-            "revenue": str(revenue) if is_decimal else revenue,
-            "is_decimal": is_decimal,
-        }
+        data["kind"], data["goal"] = "goal", self.goal_id
+        data["revenue"] = str(revenue) if is_decimal else revenue
+        data["is_decimal"] = is_decimal
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
         super()._restore_own(data)
@@ -258,8 +255,9 @@ class CustomDimensionEvent(_ClassicEvent):
         """Return GET push."""
         return Request("GET", self._target("push", f"tags={quote_text(self.tags)}"))
 
-    def _dump_own(self) -> dict[str, Any]:
-        return {**super()._dump_own(), "kind": "push", "tags": self.tags}
+    def _dump_own(self, data: dict[str, Any]) -> None:
+        super()._dump_own(data)
+        data["kind"], data["tags"] = "push", self.tags
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
         super()._restore_own(data)
@@ -289,15 +287,11 @@ class NamedEvent(Event):
     happened_ms: int
     millis: int
 
-    def _dump_own(self) -> dict[str, Any]:
-        past = {} if self.happened_ms == self.millis else {"happened": self.happened_ms}
-        return {
-            "millis": self.millis,
-            **past,
-            "name": self._name,
-            "props": self._props,
-            "visitor_props": self._visitor_props,
-        }
+    def _dump_own(self, data: dict[str, Any]) -> None:
+        data["millis"], data["name"] = self.millis, self._name
+        if self.happened_ms != self.millis:
+            data["happened"] = self.happened_ms
+        data["props"], data["visitor_props"] = self._props, self._visitor_props
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
         self.millis, self._name = data["millis"], data["name"]
@@ -370,8 +364,9 @@ class ArchEvent(NamedEvent):
         usage = self.account.usage if self._has_usage else ""
         return Request("POST", target + usage, headers, self.render_item().encode())
 
-    def _dump_own(self) -> dict[str, Any]:
-        return {**super()._dump_own(), "kind": "arch", "has_usage": self._has_usage}
+    def _dump_own(self, data: dict[str, Any]) -> None:
+        super()._dump_own(data)
+        data["kind"], data["has_usage"] = "arch", self._has_usage
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
         super()._restore_own(data)

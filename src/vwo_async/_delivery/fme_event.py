@@ -145,14 +145,11 @@ class FMEEvent(NamedEvent):
             f'"visitor_ip":{ip},{self._body_end(ours)}'
         )
 
-    def _dump_own(self) -> dict[str, Any]:
-        return {
-            **super()._dump_own(),
-            "kind": "fme",
-            "session": self._session_id,
-            "names_environment": self._names_environment,
-            "is_batch_only": self.is_batch_only,
-        }
+    def _dump_own(self, data: dict[str, Any]) -> None:
+        super()._dump_own(data)
+        data["kind"], data["session"] = "fme", self._session_id
+        data["names_environment"] = self._names_environment
+        data["is_batch_only"] = self.is_batch_only
 
     def _restore_own(self, data: Mapping[str, Any]) -> None:
         super()._restore_own(data)

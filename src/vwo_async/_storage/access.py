@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .._core.decision import Stored
 from .._log import FailureLog
+from .._wake import Wake, wake_now
 from ..storage.protocol import PlainUserStorage, StoredDecision, UserStorage
 from ..storage.rounds import (
     AssignVariation,
@@ -68,6 +69,7 @@ class StorageAccess:
         storage: The user's storage.
         timeout_s: How long one call of the API may wait for the storage in all.
         read_row: Returns what a row says of a user and campaign, see `record.read_row`.
+        wake: Lets a call go on, now or in a later turn of the loop.
     """
 
     def __init__(
@@ -75,8 +77,11 @@ class StorageAccess:
         storage: UserStorage | PlainUserStorage,
         timeout_s: float,
         read_row: RowReader = read_row,
+        *,
+        wake: Wake = wake_now,
     ) -> None:
         self._read_row = read_row
+        self._wake = wake
         self._timeout_s = timeout_s
         self._clock = LoopClock(min(MAX_TICK_S, timeout_s / 20))
         self._queues = UserQueues(self._clock)
@@ -473,9 +478,8 @@ class StorageAccess:
 
     async def _wait_for_one(self, pending: PendingRequest, ends_at: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        wake = partial(_wake, waiter)
-        pending.on_settled(wake)
-        timer = self._clock.call_at(ends_at, wake)
+        pending.on_settled(partial(self._go_on, waiter, (pending,)))
+        timer = self._clock.call_at(ends_at, partial(wake_now, waiter, None))
         try:
             await waiter
         finally:
@@ -495,15 +499,26 @@ class StorageAccess:
             nonlocal number
             number -= 1
             if not number:
-                _wake(waiter)
+                self._go_on(waiter, missing)
 
         for one in missing:
             one.on_settled(end)
-        timer = self._clock.call_at(ends_at, partial(_wake, waiter))
+        timer = self._clock.call_at(ends_at, partial(wake_now, waiter, None))
         try:
             await waiter
         finally:
             timer.cancel()
+
+    def _go_on(self, waiter: asyncio.Future[None], settled: Iterable[PendingRequest]) -> None:
+        """Let the call go on whose requests are settled: where many are, in turns of the loop.
+
+        At once while conversions are taken back, which may have ended by a later turn, and what was read before
+        would say that they count. And at once after a failure, by which there may be one to take back.
+        """
+        is_urgent = self._withdrawals.has_any or any(
+            type(one.outcome) is StorageFailure for one in settled
+        )
+        (wake_now if is_urgent else self._wake)(waiter, None)
 
     # Taking back
 
@@ -622,8 +637,3 @@ class StorageAccess:
 
 def _withdrawal_of(request: CountConversion) -> WithdrawConversion:
     return WithdrawConversion(*request[:4])
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

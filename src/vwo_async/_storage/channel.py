@@ -187,6 +187,8 @@ class Channel:
         self._flights.discard(flight)
         if flight.timer is not None:
             flight.timer.cancel()
+            # Its callback names the flight: without it all that belongs to a round is freed at once.
+            flight.timer = None
 
     def _list_names(self, flight: Flight) -> list[str]:
         return self._name_all([one.request for one in flight.pending])
@@ -296,6 +298,8 @@ class RoundChannel(Channel):
         self._left_at = 0.0
         # Whether the last round was of one request, and nothing was asked while it was under way.
         self._was_alone = False
+        # Whether this turn of the loop has begun a round that was full, which takes milliseconds to write.
+        self._has_filled = False
         self._timer: asyncio.Handle | None = None
 
     @property
@@ -344,12 +348,21 @@ class RoundChannel(Channel):
             pending = [one for one in taken if not one.is_settled]
             if pending:
                 self._was_alone = len(pending) == 1 and not waiting
-                self._left_at = asyncio.get_running_loop().time()
+                loop = asyncio.get_running_loop()
+                self._left_at = loop.time()
                 self._begin(pending, Context())
+                if waiting:
+                    self._has_filled = True
+                    loop.call_soon(self._leave_again)
         if not waiting:
             self._cancel_timer()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STAGGER_S, self._leave_now)
+
+    def _leave_again(self) -> None:
+        """Go on with the next round in another turn of the loop."""
+        self._has_filled = False
+        self._leave()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -357,6 +370,8 @@ class RoundChannel(Channel):
             self._timer = None
 
     def _may_leave(self) -> bool:
+        if self._has_filled:
+            return False
         if not self._flights:
             return True
         if len(self._flights) >= self._max_flights:

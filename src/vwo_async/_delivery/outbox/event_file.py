@@ -91,7 +91,6 @@ class EventFile:
         self._connection = _connect(path, synchronous)
         self.last_id: int = self._ask("SELECT max(id) FROM events")[0] or 0
         self._state = self._look()
-        self._is_changed = False
         (token,) = self._ask("PRAGMA application_id")
         device, inode, *_ = self._state[0]
         self.identity = Identity(device, inode, token)
@@ -111,18 +110,11 @@ class EventFile:
 
     def is_in_place(self) -> bool:
         """Tell whether the file and its log stand at their path as they were left."""
-        self.note_changes()
         now = self._look()
         return now == self._state and self._is_ours(now[0])
 
     def _is_ours(self, measured: tuple[int, ...]) -> bool:
         return measured[:2] == self.identity[:2]
-
-    def note_changes(self) -> None:
-        """Take note of what the file is like after it was written to: not while somebody waits for that."""
-        if self._is_changed:
-            self._is_changed = False
-            self._state = self._look()
 
     def _look(self) -> _State:
         return _measure(self._path), _measure(self._wal_path)
@@ -136,7 +128,7 @@ class EventFile:
             with self._transaction():
                 for start in range(0, len(rows), MAX_ROWS):
                     self._insert(first_id + start, rows[start : start + MAX_ROWS])
-        self._is_changed = True
+        self._state = self._look()
 
     def _insert(self, first_id: int, rows: Sequence[tuple[str, float, bytes]]) -> None:
         values = [value for id_, row in enumerate(rows, first_id) for value in (id_, *row)]
@@ -163,7 +155,7 @@ class EventFile:
             "DELETE FROM events WHERE id BETWEEN ? AND ? AND fingerprint != ? AND wall_s < ?",
             (first_id, last_id, own, before_s),
         )
-        self._is_changed = True
+        self._state = self._look()
         return cursor.rowcount
 
     def read(
@@ -239,7 +231,7 @@ class EventFile:
                 yield
             finally:
                 self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        self._is_changed = True
+        self._state = self._look()
 
 
 def is_damage(error: BaseException) -> bool:

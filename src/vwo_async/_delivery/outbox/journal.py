@@ -13,6 +13,8 @@ from contextvars import Context
 from itertools import islice
 from typing import Any, NamedTuple
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from ..._cancellation import PROCESS_ENDS, is_failure
 from ..._error import OutboxError
 from ..._log import FailureLog, log_error, log_info
@@ -373,6 +375,8 @@ class Journal:
         if self._is_failing:
             self._is_failing = self._is_stuck = False
             log_info("outbox: it keeps events again")
+        # One alone takes no turn from others.
+        wake = self._wake if len(group) > 1 else wake_now
         # An outbox that returns fewer ids than rows keeps those without one for the next start.
         for (event, _, call), id_ in zip(group, ids, strict=False):
             if _is_live(event):
@@ -382,7 +386,7 @@ class Journal:
             if call is not None:
                 call.left -= 1
                 if not call.left:
-                    self._wake(call.future, True)
+                    wake(call.future, True)
         self._remove_soon()
 
     def _fail(self, group: _Group, error: BaseException) -> None:
@@ -557,15 +561,15 @@ def fingerprint(account: Account) -> str:
     return hashlib.sha256(account.event_query.encode()).hexdigest()[:32]
 
 
-# An event holds texts and numbers alone: to look for circles would take as long as all the rest.
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-
-
 def dump(event: Event, claims: Sequence[Claim]) -> bytes:
     """Return the bytes under which an event rests."""
     data = event.dump()
     data["claims"] = claims
-    return _encode(data).encode()
+    try:
+        return to_json(data)
+    except PydanticSerializationError:
+        # Half of a surrogate pair, which UTF-8 cannot hold and an escape can.
+        return json.dumps(data).encode()
 
 
 def load(account: Account, payload: bytes) -> tuple[Event, list[Claim]]:

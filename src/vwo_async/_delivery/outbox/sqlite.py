@@ -154,9 +154,7 @@ class SqliteOutbox:
         """
         self._fingerprint = fingerprint
         if self._thread is None:
-            self._thread = WriterThread(
-                self._tick, CHECK_INTERVAL_S, self._note_changes, self._close
-            )
+            self._thread = WriterThread(self._tick, CHECK_INTERVAL_S, self._close)
         try:
             await self._thread.do(self._ensure_open)
         except (OSError, sqlite3.Error) as error:
@@ -238,10 +236,6 @@ class SqliteOutbox:
         if time.monotonic() >= self._adopt_at:
             self._adopt_at = time.monotonic() + ADOPT_INTERVAL_S
             self._run_steps(self._adopt())
-
-    def _note_changes(self) -> None:
-        if self._file is not None:
-            self._file.note_changes()
 
     def _run_steps(self, steps: Iterator[object]) -> None:
         thread = self._thread

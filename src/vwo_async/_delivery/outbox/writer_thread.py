@@ -36,13 +36,11 @@ class WriterThread:
     Args:
         tick: Called now and then, about every *interval_s*.
         interval_s: How often.
-        after: Called after each piece of work, when whoever waits for it has been told.
         at_end: Called as the last thing.
     """
 
-    def __init__(self, tick: Work, interval_s: float, after: Work, at_end: Work) -> None:
+    def __init__(self, tick: Work, interval_s: float, at_end: Work) -> None:
         self._tick = tick
-        self._after = after
         self._interval_s = interval_s
         self._at_end = at_end
         self._urgent: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -168,8 +166,8 @@ class WriterThread:
             result, error = job.work(), None
         except BaseException as raised:  # noqa: BLE001 - it is told to whoever waits
             result, error = None, raised
+        # The last thing: from here on the loop, which has more to do, wants the interpreter for itself.
         self.call_in_loop(job.on_done, result, error)
-        self._after()
 
     def _end(self) -> None:
         for steps in self._steps:

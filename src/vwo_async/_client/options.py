@@ -157,7 +157,7 @@ def _read_proxy(value: object) -> object:
 def _read_observers(value: object) -> object:
     observers = [*value] if isinstance(value, Iterable) else [value]
     if not all(isinstance(one, Observer) for one in observers):
-        raise InvalidInputError("must be Observers")
+        raise InvalidInputError("must be instances of vwo_async.observer.Observer")
     return tuple(observers)
 
 

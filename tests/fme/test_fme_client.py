@@ -379,6 +379,50 @@ async def test_properties_that_cannot_be_sent_cost_themselves_alone() -> None:
     assert not {"bad", "when"} & props.keys()
 
 
+async def test_unknown_fields_of_a_context_are_named_once() -> None:
+    """A field of an unknown name is left out; the note names the first, so that a slip is found, and counts the others."""
+    given = {
+        "id": "u1",
+        "custom_varables": {"plan": "gold"},
+        **dict.fromkeys(map(str, range(50_000))),
+    }
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        flag = await client.get_flag("f1", given)
+        assert flag.reason is Reason.ASSIGNED
+        (note,) = flag.notes
+        assert (
+            note
+            == "fields of the user are left out, for their names: 'custom_varables' and 50000 others"
+        )
+
+
+@pytest.mark.parametrize("where", [("details",), ("details", "location"), ("details", "userAgent")])
+async def test_details_without_end_are_left_out(where: tuple[str, ...]) -> None:
+    """Details that no gateway would give are as none."""
+    details: Any = dict.fromkeys(map(str, range(50_000)), "x")
+    for name in reversed(where):
+        details = {name: details}
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        flag = await client.get_flag("f1", {"id": "u1", **details})
+    assert flag.reason is Reason.ASSIGNED
+    assert bool(flag.notes) is (where == ("details",))
+
+
+@pytest.mark.parametrize(
+    "user", [5, {"id": 5}, {"userId": "5"}, FMEUser(5), FMEUser("5")], ids=repr
+)
+async def test_whoever_is_a_user_can_opt_out(user: Any) -> None:
+    """A user opts out, and in again, in each form in which he may be given."""
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        client.opt_out_user(user)
+        assert (await client.get_flag("f1", "5")).reason is Reason.OPTED_OUT
+        client.opt_in_user(user)
+        assert (await client.get_flag("f1", 5)).reason is Reason.ASSIGNED
+        for nobody in (None, "", {}, [5], FMEUser("")):
+            with pytest.raises(InvalidInputError):
+                client.opt_out_user(nobody)  # type: ignore[arg-type]
+
+
 async def test_waiting_tells_what_vwo_answered() -> None:
     """A call that waits is true where VWO has the event, and false with the outcome where it refused it."""
     async with running_server() as server:

@@ -308,7 +308,7 @@ EDITS: list[tuple[str, str, str]] = [
     (
         "models/user/context_model.py",
         "if vwo_context_data else None",
-        "if vwo_context_data or PARITY.has_empty_details(context.get("_vwo")) else None",
+        "if vwo_context_data or PARITY.has_empty_details(context.get('_vwo')) else None",
     ),
     (
         "models/user/context_model.py",
@@ -320,8 +320,16 @@ EDITS: list[tuple[str, str, str]] = [
         self._vwo_uuid = PARITY.visitor(self.id, stock)
 """,
     ),
-    (ALIAS, "    if not response:\n        raise RuntimeError(\n            error_messages.get(\"ERROR_GETTING_ALIAS\").format(userId=context.get_id(), err=\"Response is null\")", "    if not PARITY.aliases(response):\n        raise RuntimeError(\n            error_messages.get(\"ERROR_GETTING_ALIAS\").format(userId=context.get_id(), err=\"Response is null\")"),
-    (CLIENT, "alias_id_clean = \"\".join(alias_id.strip().split())", "alias_id_clean = PARITY.alias(alias_id)"),
+    (
+        ALIAS,
+        '    if not response:\n        raise RuntimeError(\n            error_messages.get("ERROR_GETTING_ALIAS").format(userId=context.get_id(), err="Response is null")',
+        '    if not PARITY.aliases(response):\n        raise RuntimeError(\n            error_messages.get("ERROR_GETTING_ALIAS").format(userId=context.get_id(), err="Response is null")',
+    ),
+    (
+        CLIENT,
+        'alias_id_clean = "".join(alias_id.strip().split())',
+        "alias_id_clean = PARITY.alias(alias_id)",
+    ),
     (
         CLIENT,
         """else user_id_or_context.get("id")

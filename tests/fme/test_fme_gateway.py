@@ -475,9 +475,24 @@ async def test_a_web_visitor_stays_one_where_ids_may_be_aliases() -> None:
         for user_id in (web_id, "anna@x"):
             assert (await client.get_flag("f1", user_id)).get_uuid() == web_id
             assert await client.track_event("purchase", user_id)
+        alias = {"id": "anna@x", "useIdForWeb": True}
+        assert (await client.get_flag("f1", alias)).reason is Reason.INVALID_INPUT
+        assert (await client.track_event("purchase", alias)).reason is Reason.INVALID_INPUT
+        assert await client.track_event("purchase", {"id": web_id, "useIdForWeb": True})
         assert await client.flush_events()
     events = [json.loads(one.body)["d"] for one in server.requests if path_of(one) == "/events/t"]
     assert {one["visId"] for one in events} == {web_id}
+
+
+async def test_a_flag_that_cannot_be_evaluated_is_not_reported() -> None:
+    """What was passed before the part that cannot be evaluated is not reported, gateway or not."""
+    holdout = {"id": 501, "name": "H", "percentTraffic": 0, "isGlobal": True, "segments": {}}
+    file = sample({"custom_variable": {"plan": 5}}, holdouts=[holdout])
+    async with gateway({}) as server, client_of(file, server) as client:
+        flag = await client.get_flag("f1", VISITOR)
+        assert flag.reason is Reason.MALFORMED_SEGMENT
+        assert await client.flush_events()
+    assert not [one for one in server.requests if path_of(one) == "/events/t"]
 
 
 @pytest.mark.parametrize(

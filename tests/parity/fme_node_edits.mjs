@@ -186,6 +186,14 @@ export class CampaignDecisionService {`
         for (const prop in eventProperties) {`
   ],
   [NETWORK, 'Object.entries(attributes)', 'Object.entries(PARITY.properties(attributes))'],
+  [
+    CLIENT,
+    `.catch(() => {
+                deferredObject.resolve(errorReturnSchema);`,
+    `.catch(() => {
+                PARITY.hasFailed = true;
+                deferredObject.resolve(errorReturnSchema);`
+  ],
   // The gateway.
   [OPERAND, 'attribute: attributeValue,', 'attribute: PARITY.quoted(attributeValue),'],
   [

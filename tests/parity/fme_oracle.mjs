@@ -20,6 +20,7 @@ const OPERAND = /^(lower|wildcard|regex|gte?|lte?)\((.*)\)/;
 const BOUND = /^(gte?|lte?)\(([0-9]+(?:\.[0-9]+)*|\.[0-9]+)\)$/;
 // What the SDK itself takes for a comparison.
 const STOCK_BOUND = /^(gte?|lte?)\((\d+(?:\.\d+)*|\.\d+)\)/;
+const WEB_ID = /^[DJ][0-9A-Fa-f]{32}$/;
 const VERSION = /^[0-9]+(?:\.[0-9]+)*$/;
 const COMPARISONS = {
   gt: order => order > 0,
@@ -235,6 +236,29 @@ const PARITY = (global.PARITY = {
 
   wasSet(text) {
     return JSON.parse(text).isAliasSet === true || !this.row('alias_not_set');
+  },
+
+  /** Check with `useIdForWeb` the id that is given, and not that of the alias's owner; true to refuse the call. */
+  refusesWebId(call, connects) {
+    const { context } = call;
+    if (!gateway?.is_asked || context.useIdForWeb !== true || call.api === 'set_alias' || !connects) {
+      return false;
+    }
+    const isWeb = WEB_ID.test(context.id);
+    if (isWeb === WEB_ID.test(gateway.aliases[context.id] ?? context.id) || !this.row('web_id_of_alias')) {
+      return false;
+    }
+    delete context.useIdForWeb;
+    return !isWeb;
+  },
+
+  /** Leave out what was reported before a flag failed: without a gateway the SDK reports nothing then. */
+  whenFailed(requests, after) {
+    const shown = requests.filter(one => one.d.event.name === 'vwo_variationShown');
+    const known = after.flatMap(([, , row]) => [...(row.isInHoldoutId ?? []), ...(row.notInHoldoutId ?? [])]);
+    const early = shown.filter(({ d }) => d.event.props.fId === undefined || !known.includes(d.event.props.id));
+    const leaves = this.hasFailed && gateway && early.length && this.row('reported_before_it_failed');
+    return leaves ? requests.filter(one => !early.includes(one)) : requests;
   },
 
   matchesDevice(regex, value) {
@@ -533,8 +557,18 @@ function isOwnName(name) {
   return name.startsWith('vwo_') || name === 'vwoMeta' || name === 'isCustomEvent';
 }
 
+function refused(call) {
+  if (call.api === 'track_event') {
+    return { [call.event]: false };
+  }
+  return call.api === 'get_flag' ? { on: false, variables: [] } : null;
+}
+
 async function make(client, call) {
   const context = call.context;
+  if (IS_CORRECTED && PARITY.refusesWebId(call, client.originalSettings?.isWebConnectivityEnabled !== false)) {
+    return refused(call);
+  }
   if (call.api === 'get_flag') {
     const flag = await client.getFlag(call.feature, context);
     const variables = flag.getVariables().map(one => [one.key, one.value, one.type, one.id]);
@@ -563,12 +597,14 @@ async function run({ client, storage }, call, rows) {
   }
   const before = storage ? storage.content() : [];
   record = { requests: [], sets: [], gets: [], aliased: [] };
+  PARITY.hasFailed = false;
   const ret = await make(client, structuredClone(call));
   // What the SDK sends and stores without waiting for it.
   await new Promise(setImmediate);
   await new Promise(setImmediate);
   const after = storage ? storage.content() : [];
-  return { ...record, ret: ret ?? null, before, after };
+  const requests = IS_CORRECTED ? PARITY.whenFailed(record.requests, after) : record.requests;
+  return { ...record, requests, ret: ret ?? null, before, after };
 }
 
 async function work(init, job) {

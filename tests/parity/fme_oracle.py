@@ -228,6 +228,31 @@ class Parity:
             return stock
         return user_id if self.row("alias_visitor") else stock
 
+    def when_failed(self, requests: list[Json], after: list[list[Any]]) -> list[Json]:
+        """Leave out what was reported before a flag failed: without a gateway the SDK reports nothing then."""
+        events = [one["d"]["event"] for one in requests]
+        logged = [one["props"]["vwoMeta"] for one in events if one["name"] == "vwo_sdkDebug"]
+        has_failed = any(
+            one.get("an") == "getFlag" and one.get("msg_t") == "EXECUTION_FAILED" for one in logged
+        )
+        rows = [row for _, _, row in after]
+        known = {
+            holdout_id
+            for row in rows
+            for name in ("isInHoldoutId", "notInHoldoutId")
+            for holdout_id in row.get(name) or ()
+        }
+        early = [
+            one["name"] == "vwo_variationShown"
+            and not ("fId" in one["props"] and one["props"]["id"] in known)
+            for one in events
+        ]
+        if not (has_failed and GATEWAY[0] and any(early)):
+            return requests
+        if not self.row("reported_before_it_failed"):
+            return requests
+        return [one for one, is_early in zip(requests, early, strict=True) if not is_early]
+
     def id_text(self, given: Any) -> Any:
         is_number = isinstance(given, int) and not isinstance(given, bool)
         return str(given) if is_number and self.row("numeric_id") else given
@@ -491,6 +516,8 @@ class Client:
         RECORD.update(requests=[], sets=[], gets=[], aliased=[])
         ret = self.make(copy.deepcopy(call))
         after = [] if self.storage is None else self.storage.content()
+        if sys.argv[1] == "corrected" and call["api"] == "get_flag":
+            RECORD["requests"] = PARITY.when_failed(RECORD["requests"], after)
         return {**copy.deepcopy(RECORD), "ret": ret, "before": before, "after": after}
 
     def make(self, call: Json) -> Any:

@@ -43,6 +43,7 @@ from vwo_async import (
 )
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.storage.sql import SqlUserStorage
+from vwo_async.sync import FMEClient as SyncFMEClient
 from vwo_async.testing import RecordingTransport
 
 pytestmark = pytest.mark.anyio
@@ -859,3 +860,48 @@ async def test_a_flag_that_cannot_be_decided_is_not_reported() -> None:
         assert (await client.get_flag("f1", "u1")).reason is Reason.MALFORMED_SEGMENT
         await client.flush_events()
     assert list_events(server.requests) == []
+
+
+class DocumentedStorage:
+    """The storage in VWO's documents, which keeps a few fields of a row; its ``get`` as this package calls it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def get(self, user_id: str, feature_key: str) -> dict[str, Any] | None:
+        return self.rows.get(f"{feature_key}_{user_id}")
+
+    def set(self, data: Mapping[str, Any]) -> None:
+        names = ("rolloutKey", "rolloutVariationId", "rolloutId")
+        names += ("experimentKey", "experimentVariationId", "experimentId")
+        row = {name: data.get(name) for name in names}
+        self.rows[f"{data.get('featureKey')}_{data.get('userId')}"] = row
+
+
+async def test_a_storage_like_that_in_vwos_documents() -> None:
+    """A row of nothing but the decision, without user and feature, keeps the user in his variation."""
+    storage = DocumentedStorage()
+    async with FMEClient(
+        sample(), transport=RecordingTransport(), user_storage=storage, strict=True
+    ) as client:
+        first = await client.get_flag("f1", "u1")
+        assert first.reason is Reason.ASSIGNED
+        second = await client.get_flag("f1", "u1")
+        assert (second.reason, second.variation) == (Reason.STORED, first.variation)
+    assert storage.rows.keys() == {"f1_u1"}
+
+
+class SwappedStorage(DocumentedStorage):
+    """The same as for an official FME SDK."""
+
+    def get(self, key: str, user_id: str) -> dict[str, Any] | None:  # type: ignore[override]
+        return super().get(user_id, key)
+
+
+@pytest.mark.parametrize("make", [FMEClient, SyncFMEClient])
+def test_a_storage_of_an_official_sdk_is_refused_by_name(make: Any) -> None:
+    """One whose ``get`` takes the user last would find no record, and nobody would stay in his variation."""
+    with pytest.raises(
+        InvalidInputError, match=r"user_storage: get is called as get\(user_id, key\)"
+    ):
+        make(sample(), user_storage=SwappedStorage())

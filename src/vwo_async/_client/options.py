@@ -34,13 +34,13 @@ from .option_readers import (
     bounds_of,
     instance_of,
     is_number,
-    object_with,
     one_of,
     optional,
     read_bool,
     read_callable,
     read_seconds,
     read_text,
+    read_user_storage,
     whole_number,
 )
 
@@ -234,9 +234,7 @@ class LaunchOptions(SharedLaunchOptions, total=False):
 class Options:
     """Launch options, checked: each with its type, reader, default and meaning."""
 
-    user_storage: UserStorage | PlainUserStorage | None = option(
-        optional(object_with("get", "set")), None
-    )
+    user_storage: UserStorage | PlainUserStorage | None = option(optional(read_user_storage), None)
     """Keeps users in their variation, and each conversion counted once."""
 
     on_storage_error: OnStorageError = option(one_of("decide", "refuse"), "decide")

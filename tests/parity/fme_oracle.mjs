@@ -254,10 +254,13 @@ const PARITY = (global.PARITY = {
 
   /** Leave out what was reported before a flag failed: without a gateway the SDK reports nothing then. */
   whenFailed(requests, after) {
+    if (!gateway || !this.hasFailed) {
+      return requests;
+    }
     const shown = requests.filter(one => one.d.event.name === 'vwo_variationShown');
     const known = after.flatMap(([, , row]) => [...(row.isInHoldoutId ?? []), ...(row.notInHoldoutId ?? [])]);
     const early = shown.filter(({ d }) => d.event.props.fId === undefined || !known.includes(d.event.props.id));
-    const leaves = this.hasFailed && gateway && early.length && this.row('reported_before_it_failed');
+    const leaves = early.length && this.row('reported_before_it_failed');
     return leaves ? requests.filter(one => !early.includes(one)) : requests;
   },
 

@@ -230,6 +230,8 @@ class Parity:
 
     def when_failed(self, requests: list[Json], after: list[list[Any]]) -> list[Json]:
         """Leave out what was reported before a flag failed: without a gateway the SDK reports nothing then."""
+        if GATEWAY[0] is None:
+            return requests
         events = [one["d"]["event"] for one in requests]
         logged = [one["props"]["vwoMeta"] for one in events if one["name"] == "vwo_sdkDebug"]
         has_failed = any(
@@ -247,9 +249,7 @@ class Parity:
             and not ("fId" in one["props"] and one["props"]["id"] in known)
             for one in events
         ]
-        if not (has_failed and GATEWAY[0] and any(early)):
-            return requests
-        if not self.row("reported_before_it_failed"):
+        if not (has_failed and any(early) and self.row("reported_before_it_failed")):
             return requests
         return [one for one, is_early in zip(requests, early, strict=True) if not is_early]
 

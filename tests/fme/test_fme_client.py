@@ -419,9 +419,10 @@ async def test_whoever_is_a_user_can_opt_out(user: Any) -> None:
         assert (await client.get_flag("f1", "5")).reason is Reason.OPTED_OUT
         client.opt_in_user(user)
         assert (await client.get_flag("f1", 5)).reason is Reason.ASSIGNED
-        for nobody in (None, "", {}, [5], FMEUser("")):
+        nobody: list[Any] = [None, "", {}, [5], FMEUser("")]
+        for one in nobody:
             with pytest.raises(InvalidInputError):
-                client.opt_out_user(nobody)  # type: ignore[arg-type]
+                client.opt_out_user(one)
 
 
 async def test_waiting_tells_what_vwo_answered() -> None:
@@ -872,8 +873,8 @@ class DocumentedStorage:
         return self.rows.get(f"{feature_key}_{user_id}")
 
     def set(self, data: Mapping[str, Any]) -> None:
-        names = ("rolloutKey", "rolloutVariationId", "rolloutId")
-        names += ("experimentKey", "experimentVariationId", "experimentId")
+        names = [f"{kind}{name}" for kind in ("rollout", "experiment") for name in ("Id", "Key")]
+        names += ["rolloutVariationId", "experimentVariationId"]
         row = {name: data.get(name) for name in names}
         self.rows[f"{data.get('featureKey')}_{data.get('userId')}"] = row
 

@@ -82,20 +82,20 @@ def instance_of(kind: type) -> Reader:
     return read
 
 
-def read_user_storage(storage: Any) -> Any:
+def read_user_storage(storage: Any) -> object:
     """Return an object with the methods of a user storage.
 
     Raises:
         InvalidInputError: It lacks one, or is a storage of the official FME SDKs, whose ``get`` takes its
             arguments in the other order and so would never find a record.
     """
-    found = object_with("get", "set")(storage)
-    if find_second_name(found.get).replace("_", "").lower() == "userid":
+    object_with("get", "set")(storage)
+    if find_second_name(storage.get).replace("_", "").lower() == "userid":
         raise InvalidInputError(
             "get is called as get(user_id, key), and its second parameter is the user: the official FME"
             " SDKs call get(feature_key, user_id)"
         )
-    return found
+    return storage  # type: ignore[no-any-return]
 
 
 def find_second_name(function: Callable[..., object]) -> str:

@@ -95,7 +95,7 @@ def read_user_storage(storage: Any) -> object:
             "get is called as get(user_id, key), and its second parameter is the user: the official FME"
             " SDKs call get(feature_key, user_id)"
         )
-    return storage  # type: ignore[no-any-return]
+    return storage
 
 
 def find_second_name(function: Callable[..., object]) -> str:

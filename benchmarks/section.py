@@ -11,7 +11,7 @@ from summary import Results
 
 NOT_MEASURED = "-"
 # Topics that share a section.
-_TOPICS_OF = {"open": ("open", "hold", "memory")}
+_TOPICS_OF = {"open": ("open", "hold", "memory"), "fme": ("flag", "event")}
 _DECISION_TEXT = """\
 From the id of a user, and his five attributes where there is a segment, to the name of the variation:
 the last campaign of a file, with no report. Medians of the wall time; *x* is how many times the CPU
@@ -308,9 +308,7 @@ def _write_flags(results: Results) -> Iterator[str]:
         ("event", "plain", "track_event"),
     )
     for work, kind, title in kinds:
-        cases = [
-            one for one in results.cases("fme") if one.startswith(f"{work}/") and one.endswith(kind)
-        ]
+        cases = [one for one in results.cases(work) if one.endswith(kind)]
         yield from _write_times(results, cases, title, "feature")
 
 

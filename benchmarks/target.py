@@ -8,6 +8,7 @@ from typing import NamedTuple
 from case import (
     ASYNCPG,
     FEW,
+    FME_PYTHON,
     LAUNCHDARKLY,
     LIMIT,
     MANY,
@@ -122,6 +123,26 @@ def _growth(bound: float, text: str) -> tuple[Check, ...]:
             is_least=False,
         )
         for kind, name in (("plain", "no segment"), ("segment", "5 leaves"))
+    )
+
+
+def _flags() -> tuple[Check, ...]:
+    """Return the checks of flags: what holds the caller, and what a decision of FullStack takes."""
+    fullstack = f"{OURS}, FullStack"
+    cases = (("no segment", "plain"), ("5 leaves", "segment"))
+    return tuple(
+        _named(name, check)
+        for name, kind in cases
+        for check in (
+            faster(f"flag/1/{kind}", FME_PYTHON, 100, "wall_us"),
+            within(f"flag/1/{kind}", fullstack, 2, "cpu_us"),
+            Check(
+                "1,000 features ≤ 1.2x 1 feature",
+                _ratio("cpu_us", (f"flag/1000/{kind}", OURS), (f"flag/1/{kind}", OURS)),
+                1.2,
+                is_least=False,
+            ),
+        )
     )
 
 
@@ -323,5 +344,11 @@ TARGETS = (
             _memory("growth_mb", "flat: ≤ 1 MB over all events", 1),
             _memory("open_mb", "1,000 campaigns: ≤ 20 MB above import", 20),
         ),
+    ),
+    Target("flag", "FME: `get_flag`, whole public call", _flags()),
+    Target(
+        "event",
+        "FME: `track_event`, time the caller is held",
+        (faster("event/1/plain", FME_PYTHON, 100, "wall_us"),),
     ),
 )

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from decimal import Decimal
 
-from vwo_async._delivery.event_factory import EventFactory
+import pytest
+
+from vwo_async._delivery.event_factory import EventFactory, dump_properties
+from vwo_async._delivery.fme_event_factory import dump_event_properties
 from vwo_async._delivery.request import Account
 from vwo_async._user import User
 
@@ -66,3 +71,25 @@ def test_stamps_are_not_kept() -> None:
         clock.millis += 1
         read_stamp(factory, f"user {number}")
     assert len(factory._stamp._last) == 1
+
+
+class Seen(Decimal):
+    """A number that knows whether it was written as JSON."""
+
+    is_seen = False
+
+    def is_finite(self) -> bool:
+        self.is_seen = True
+        return True
+
+
+@pytest.mark.parametrize("dump", [dump_properties, dump_event_properties])
+def test_properties_beyond_a_bound_cost_nothing(dump: Callable[..., str]) -> None:
+    """What follows the first ten thousand properties is left out with one note, and not looked at."""
+    first, last = Seen(1), Seen(2)
+    notes: list[str] = []
+    text = dump({"first": first, **dict.fromkeys(map(str, range(20_000)), 1), "last": last}, notes)
+    assert json.loads(text)["first"] == 1
+    assert (first.is_seen, last.is_seen) == (True, False)
+    (note,) = [one for one in notes if "more than" in one]
+    assert note == "event_properties has more than 10000 entries: the others are left out"

@@ -43,6 +43,7 @@ from vwo_async import (
 )
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.storage.sql import SqlUserStorage
+from vwo_async.sync import FMEClient as SyncFMEClient
 from vwo_async.testing import RecordingTransport
 
 pytestmark = pytest.mark.anyio
@@ -377,6 +378,51 @@ async def test_properties_that_cannot_be_sent_cost_themselves_alone() -> None:
     assert (props["revenue"], props["id"], props["vwo_envKey"]) == (9.5, 7, KEY)
     assert server.requests[-1].body.count(b'"id"') == 1
     assert not {"bad", "when"} & props.keys()
+
+
+async def test_unknown_fields_of_a_context_are_named_once() -> None:
+    """A field of an unknown name is left out; the note names the first, so that a slip is found, and counts the others."""
+    given = {
+        "id": "u1",
+        "custom_varables": {"plan": "gold"},
+        **dict.fromkeys(map(str, range(50_000))),
+    }
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        flag = await client.get_flag("f1", given)
+        assert flag.reason is Reason.ASSIGNED
+        (note,) = flag.notes
+        assert (
+            note
+            == "fields of the user are left out, for their names: 'custom_varables' and 50000 others"
+        )
+
+
+@pytest.mark.parametrize("where", [("details",), ("details", "location"), ("details", "userAgent")])
+async def test_details_without_end_are_left_out(where: tuple[str, ...]) -> None:
+    """Details that no gateway would give are as none."""
+    details: Any = dict.fromkeys(map(str, range(50_000)), "x")
+    for name in reversed(where):
+        details = {name: details}
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        flag = await client.get_flag("f1", {"id": "u1", **details})
+    assert flag.reason is Reason.ASSIGNED
+    assert bool(flag.notes) is (where == ("details",))
+
+
+@pytest.mark.parametrize(
+    "user", [5, {"id": 5}, {"userId": "5"}, FMEUser(5), FMEUser("5")], ids=repr
+)
+async def test_whoever_is_a_user_can_opt_out(user: Any) -> None:
+    """A user opts out, and in again, in each form in which he may be given."""
+    async with FMEClient(sample(), transport=RecordingTransport()) as client:
+        client.opt_out_user(user)
+        assert (await client.get_flag("f1", "5")).reason is Reason.OPTED_OUT
+        client.opt_in_user(user)
+        assert (await client.get_flag("f1", 5)).reason is Reason.ASSIGNED
+        nobody: list[Any] = [None, "", {}, [5], FMEUser("")]
+        for one in nobody:
+            with pytest.raises(InvalidInputError):
+                client.opt_out_user(one)
 
 
 async def test_waiting_tells_what_vwo_answered() -> None:
@@ -815,3 +861,48 @@ async def test_a_flag_that_cannot_be_decided_is_not_reported() -> None:
         assert (await client.get_flag("f1", "u1")).reason is Reason.MALFORMED_SEGMENT
         await client.flush_events()
     assert list_events(server.requests) == []
+
+
+class DocumentedStorage:
+    """The storage in VWO's documents, which keeps a few fields of a row; its ``get`` as this package calls it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def get(self, user_id: str, feature_key: str) -> dict[str, Any] | None:
+        return self.rows.get(f"{feature_key}_{user_id}")
+
+    def set(self, data: Mapping[str, Any]) -> None:
+        names = [f"{kind}{name}" for kind in ("rollout", "experiment") for name in ("Id", "Key")]
+        names += ["rolloutVariationId", "experimentVariationId"]
+        row = {name: data.get(name) for name in names}
+        self.rows[f"{data.get('featureKey')}_{data.get('userId')}"] = row
+
+
+async def test_a_storage_like_that_in_vwos_documents() -> None:
+    """A row of nothing but the decision, without user and feature, keeps the user in his variation."""
+    storage = DocumentedStorage()
+    async with FMEClient(
+        sample(), transport=RecordingTransport(), user_storage=storage, strict=True
+    ) as client:
+        first = await client.get_flag("f1", "u1")
+        assert first.reason is Reason.ASSIGNED
+        second = await client.get_flag("f1", "u1")
+        assert (second.reason, second.variation) == (Reason.STORED, first.variation)
+    assert storage.rows.keys() == {"f1_u1"}
+
+
+class SwappedStorage(DocumentedStorage):
+    """The same as for an official FME SDK."""
+
+    def get(self, key: str, user_id: str) -> dict[str, Any] | None:  # type: ignore[override]
+        return super().get(user_id, key)
+
+
+@pytest.mark.parametrize("make", [FMEClient, SyncFMEClient])
+def test_a_storage_of_an_official_sdk_is_refused_by_name(make: Any) -> None:
+    """One whose ``get`` takes the user last would find no record, and nobody would stay in his variation."""
+    with pytest.raises(
+        InvalidInputError, match=r"user_storage: get is called as get\(user_id, key\)"
+    ):
+        make(sample(), user_storage=SwappedStorage())

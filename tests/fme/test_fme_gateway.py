@@ -105,12 +105,16 @@ async def test_a_place_is_asked_for_once() -> None:
         given = FMEUser("u1", ip_address="1.2.3.4", details={"location": {"country": "Peru"}})
         assert not await client.get_flag("f1", given)
         assert not await client.get_flag("f1", "u1")
+        assert not await client.get_flag("f1", FMEUser("u1", ip_address="1.2.3.4", details={}))
         assert len(list_asked(server, "/get-user-details")) == 1
 
 
 @pytest.mark.parametrize(
     ("content", "holds"),
-    [(True, True), ("true", True), (False, False), ("false", False), (None, False), (404, False)],
+    [
+        *((True, True), ("true", True), (False, False), ("false", False), (None, False)),
+        *((404, False), ({"status": 0}, False), ({"status": 1}, True)),
+    ],
 )
 async def test_a_list(content: Any, holds: bool) -> None:
     """A list holds a value if the gateway says so; the value is encoded, whatever is in it."""
@@ -460,6 +464,37 @@ async def test_a_seed_stays_where_an_alias_is_named() -> None:
         assert flag.variation == await decide_once(sample({}), "b")
 
 
+async def test_a_web_visitor_stays_one_where_ids_may_be_aliases() -> None:
+    """A web visitor id is the visitor id also where it was looked up, and where it is the owner of an alias."""
+    web_id = "D" + "0123456789abcdef" * 2
+    owner = [{"aliasId": "anna@x", "userId": web_id}]
+    async with (
+        gateway({"/user-alias/getAliasUserId": owner}) as server,
+        client_of(sample({}), server, is_aliasing_enabled=True) as client,
+    ):
+        for user_id in (web_id, "anna@x"):
+            assert (await client.get_flag("f1", user_id)).get_uuid() == web_id
+            assert await client.track_event("purchase", user_id)
+        alias = {"id": "anna@x", "useIdForWeb": True}
+        assert (await client.get_flag("f1", alias)).reason is Reason.INVALID_INPUT
+        assert (await client.track_event("purchase", alias)).reason is Reason.INVALID_INPUT
+        assert await client.track_event("purchase", {"id": web_id, "useIdForWeb": True})
+        assert await client.flush_events()
+    events = [json.loads(one.body)["d"] for one in server.requests if path_of(one) == "/events/t"]
+    assert {one["visId"] for one in events} == {web_id}
+
+
+async def test_a_flag_that_cannot_be_evaluated_is_not_reported() -> None:
+    """What was passed before the part that cannot be evaluated is not reported, gateway or not."""
+    holdout = {"id": 501, "name": "H", "percentTraffic": 0, "isGlobal": True, "segments": {}}
+    file = sample({"custom_variable": {"plan": 5}}, holdouts=[holdout])
+    async with gateway({}) as server, client_of(file, server) as client:
+        flag = await client.get_flag("f1", VISITOR)
+        assert flag.reason is Reason.MALFORMED_SEGMENT
+        assert await client.flush_events()
+    assert not [one for one in server.requests if path_of(one) == "/events/t"]
+
+
 @pytest.mark.parametrize(
     "content",
     [[], None, 404, 500, [{"aliasId": "other", "userId": "u1"}], [{"aliasId": "u7", "userId": 3}]],
@@ -489,8 +524,8 @@ async def test_consent_of_an_alias() -> None:
         assert (await client.get_flag("f1", "anna@x")).reason is Reason.OPTED_OUT
         assert (await client.set_alias("anna@x", "other")).reason is Reason.OPTED_OUT
         assert server.requests == []
-        client.opt_in_user("anna@x")
-        client.opt_out_user("u1")
+        client.opt_in_user({"id": "anna@x"})
+        client.opt_out_user(FMEUser("u1"))
         assert (await client.get_flag("f1", "anna@x")).reason is Reason.OPTED_OUT
         assert (await client.track_event("purchase", "anna@x")).reason is Reason.OPTED_OUT
         assert await client.set_attribute("plan", "pro", "anna@x") is False
@@ -506,7 +541,7 @@ async def test_setting_an_alias_that_cannot_be_set() -> None:
         client_of(sample({}), server, is_aliasing_enabled=True) as client,
     ):
         bad: list[tuple[Any, Any]] = [("u1", " u1 "), ("u1", ""), ("u1", 3), ("", "a"), (None, "a")]
-        for user, alias in [*bad, ("u1", "\ud800"), ("  ", "a")]:
+        for user, alias in [*bad, ("u1", "\ud800"), ("  ", "a"), ("u1", "  ")]:
             assert (await client.set_alias(user, alias)).reason is Reason.INVALID_INPUT
         assert server.requests == []
         assert (await client.set_alias("u1", "a")).reason is Reason.GATEWAY_ERROR

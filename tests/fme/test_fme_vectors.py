@@ -230,6 +230,18 @@ def test_official_cases() -> None:
     assert calls == 47
 
 
+def test_official_settings() -> None:
+    """The makers' own files with keys too many or features too few are taken, that with wrong types is not."""
+    files = load("official_settings")["files"]
+    assert len(files) == 4
+    for name, one in files.items():
+        if one["is_valid"]:
+            assert len(compile_file(one["file"]).features) == len(one["file"]["features"]), name
+        else:
+            with pytest.raises(SettingsError):
+                compile_file(one["file"])
+
+
 class Segments:
     """Rollouts of 100 percent to whoever passes a segment, compiled once for each segment."""
 

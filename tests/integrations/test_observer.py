@@ -142,7 +142,7 @@ async def test_one_that_raises_harms_nobody(product: str) -> None:
 )
 def test_what_is_no_observer(observers: Any) -> None:
     """Anything but observers is refused at launch."""
-    with pytest.raises(InvalidInputError, match="observers: must be Observers"):
+    with pytest.raises(InvalidInputError, match="observers: must be instances"):
         launch("fullstack", observers=observers)
 
 

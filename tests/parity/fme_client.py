@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fme_gateway import serve
+
 from vwo_async import FMEClient
 from vwo_async.testing import RecordingTransport
 
@@ -45,9 +47,24 @@ async def run_fme_case(case: Json, before: list[list[Any]] | None = None) -> lis
         case: The case; see fme_generate.py.
         before: For each call the rows that the storage holds; None to go on with our own.
     """
+    gateway = case.get("gateway")
+    if gateway is None:
+        return await run_calls(case, before, {}, [])
+    aliased: list[list[str]] = []
+    async with serve(gateway, aliased) as url:
+        options: Json = {"gateway_service": {"url": url}, "gateway_timeout_s": 20}
+        options["is_aliasing_enabled"] = gateway["is_asked"]
+        return await run_calls(case, before, options, aliased)
+
+
+async def run_calls(
+    case: Json, before: list[list[Any]] | None, options: Json, aliased: list[list[str]]
+) -> list[Json]:
+    """Make the calls with a client that has *options*; *aliased* takes the aliases that it sets."""
     transport, storage = RecordingTransport(), FMEStorage()
     storage.load(case["rows"])
-    options: Json = {"user_storage": storage} if case["writer"] else {}
+    if case["writer"]:
+        options = {**options, "user_storage": storage}
     answers: list[Json] = []
     async with FMEClient(case["settings"], transport=transport, **options) as client:
         await client.flush_events()
@@ -57,6 +74,7 @@ async def run_fme_case(case: Json, before: list[list[Any]] | None = None) -> lis
             held = storage.content()
             transport.requests.clear()
             storage.gets.clear()
+            aliased.clear()
             ret = await make_call(client, respell(copy.deepcopy(call), case.get("spelling")))
             await client.flush_events()
             answers.append(
@@ -64,6 +82,7 @@ async def run_fme_case(case: Json, before: list[list[Any]] | None = None) -> lis
                     "ret": ret,
                     "requests": [read_request(one) for one in transport.requests],
                     "gets": list(storage.gets),
+                    "aliased": list(aliased),
                     "before": held if case["writer"] else [],
                     "after": storage.content() if case["writer"] else [],
                 }
@@ -92,6 +111,8 @@ async def make_call(client: FMEClient, call: Json) -> Any:
             [one[name] for name in ("key", "value", "type", "id")] for one in flag.get_variables()
         ]
         return {"on": flag.is_enabled(), "variables": variables}
+    if call["api"] == "set_alias":
+        return bool(await client.set_alias(context, call["alias"]))
     if call["api"] == "track_event":
         result = await client.track_event(call["event"], context, call.get("properties"))
         return dict(result.as_dict()) or {call["event"]: False}

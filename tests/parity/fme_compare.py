@@ -30,6 +30,8 @@ def neutral_fme(answer: Json) -> Json:
     """Return what of *answer* must be equal in all SDKs."""
     return {
         "ret": strict(answer["ret"]),
+        # What the gateway was told.
+        "aliased": answer["aliased"],
         "events": sorted((neutral_event(one) for one in events(answer)), key=_sortable),
         "rows": {
             f"{user} {key}": neutral_row(row)
@@ -93,19 +95,28 @@ def _sortable(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def wire_faults(answer: Json, settings: Json) -> list[str]:
-    """Name what is wrong with the form of our own requests, by section 3 of the wire reference."""
-    found = [fault for one in answer["requests"] for fault in _request_faults(one, settings)]
+def wire_faults(answer: Json, case: Json) -> list[str]:
+    """Name what is wrong with the form of our own requests, by sections F13.2 and F14 of the FME reference."""
+    prefix = case["settings"].get("collectionPrefix")
+    # A gateway takes each event alone, and without the prefix.
+    has_gateway = case.get("gateway") is not None
+    path = "" if has_gateway or not prefix else f"/{prefix}"
+    found = [
+        fault
+        for one in answer["requests"]
+        for fault in _request_faults(one, case["settings"], path, can_batch=not has_gateway)
+    ]
     return sorted(set(found))
 
 
-def _request_faults(request: Json, settings: Json) -> Iterator[str]:
+def _request_faults(
+    request: Json, settings: Json, prefix: str, *, can_batch: bool
+) -> Iterator[str]:
     url = urlsplit(request["target"])
     query = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=True))
-    prefix = f"/{settings['collectionPrefix']}" if settings.get("collectionPrefix") else ""
     if (query.get("a"), query.get("env")) != (str(settings["accountId"]), settings["sdkKey"]):
         yield "wire: account"
-    if url.path == f"{prefix}/server-side/batch-events-v2":
+    if can_batch and url.path == f"{prefix}/server-side/batch-events-v2":
         if query.keys() != {"a", "env", "sn", "sv"}:
             yield "wire: query"
         if request["headers"].get("Authorization") != settings["sdkKey"]:

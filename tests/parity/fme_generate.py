@@ -203,7 +203,8 @@ ATTRIBUTES: Mapping[str, Sequence[Any]] = {
     "vwo_fs_environment": ("other",),
 }
 # What a case is mostly about: with everything odd at once, most users would get nothing.
-TOPICS = ("any", "segments", "groups", "holdouts", "whitelists", "storage", "plain")
+TOPICS = ("any", "segments", "groups", "holdouts", "whitelists", "storage", "gateway", "plain")
+ALIASES = ("alias_1", " padded ", "an alias", "é", "", "  ", 5, None)
 
 
 class FMECase:
@@ -220,6 +221,7 @@ class FMECase:
         named = self.random.sample(NAMED_USERS, 4)
         self.users = [*named, *(f"user_{self.random.randrange(10**6)}" for _ in range(4))]
         self.feature_ids: list[int] = []
+        self.gateway = self.make_gateway()
 
     def chance(self, share: float) -> bool:
         return self.random.random() < share
@@ -238,6 +240,21 @@ class FMECase:
             "rows": self.rows(settings) if stores else [],
             "calls": calls,
             "spelling": self.pick(("camel", "snake")),
+            "gateway": self.gateway,
+        }
+
+    def make_gateway(self) -> Json | None:
+        """Return what a gateway knows, and whether it is asked for aliases; None where there is no gateway."""
+        if not self.chance(1.0 if self.topic == "gateway" else 0.1):
+            return None
+        names = (*self.users, "alias_1", "123")
+        aliases = {one: self.pick(self.users) for one in names if self.chance(0.3)}
+        return {
+            "places": {one: self.pick(DETAILS).get("location") for one in ADDRESSES if one},
+            "devices": {one: self.pick(DETAILS).get("userAgent") for one in AGENTS if one},
+            "aliases": aliases,
+            "refused": [one for one in ALIASES if self.chance(0.2)],
+            "is_asked": self.chance(0.4),
         }
 
     # Settings
@@ -421,7 +438,7 @@ class FMECase:
     # Segments
 
     def segments(self) -> Json:
-        shares = {"segments": 0.95, "any": 0.4, "plain": 0.0}
+        shares = {"segments": 0.95, "gateway": 0.9, "any": 0.4, "plain": 0.0}
         if not self.chance(shares.get(self.topic, 0.2)):
             return {}
         return self.tree(self.random.randrange(0, 4))
@@ -440,7 +457,7 @@ class FMECase:
             return self.leaf()
         if kind == "not":
             return {"not": self.tree(depth + 1)}
-        if self.chance(0.2):
+        if self.chance(0.6 if self.topic == "gateway" else 0.2):
             return {"and": self.places()} if kind == "and" else {"or": self.devices()}
         return {kind: [self.tree(depth + 1) for _ in range(self.random.randrange(0, 4))]}
 
@@ -487,7 +504,7 @@ class FMECase:
         kind = self.random.random()
         if kind < 0.1:
             return str(self.pick(PLAIN))
-        if kind < 0.14:
+        if kind < (0.4 if self.topic == "gateway" else 0.14):
             return str(self.pick(LISTS))
         if kind < 0.35:
             return str(self.pick(VALUES[:-3]))
@@ -499,21 +516,24 @@ class FMECase:
 
     def context(self) -> Json:
         context: Json = {"id": self.pick(self.users)}
+        if self.gateway is not None and self.chance(0.2):
+            context["id"] = self.pick(("alias_1", *self.gateway["aliases"]))
         if self.chance(0.02):
             context["id"] = self.pick((123, ""))
         if self.chance(0.9 if self.topic == "segments" else 0.6):
             context["customVariables"] = self.variables()
         if self.chance(0.3):
             context["variationTargetingVariables"] = self.variables()
-        if self.chance(0.4):
+        share = 0.7 if self.topic == "gateway" else 0.4
+        if self.chance(share):
             context["userAgent"] = self.pick(AGENTS)
-        if self.chance(0.4):
+        if self.chance(share):
             context["ipAddress"] = self.pick(ADDRESSES)
         if self.chance(0.15):
             context["sessionId"] = self.pick((1700000000, 1700000000, 0, None))
         if self.chance(0.2):
             context["postSegmentationVariables"] = self.random.sample(VARIABLES, 3)
-        if self.chance(0.4):
+        if self.chance(0.1 if self.topic == "gateway" else 0.4):
             context["_vwo"] = self.pick(DETAILS)
         self.empty(context)
         return context | self.newer_fields()
@@ -618,6 +638,9 @@ class FMECase:
             elif self.chance(0.1):
                 call["properties"] = self.pick(([], "", "text", 5, 0, False))
             return call
+        if self.gateway is not None and self.chance(0.3):
+            alias = self.pick((*ALIASES, *self.users[:3]))
+            return {"api": "set_alias", "context": self.context(), "alias": alias}
         call = {"api": "set_attribute", "context": self.context()}
         if self.chance(0.5):
             attributes = self.some(ATTRIBUTES)

@@ -10,6 +10,7 @@ const GROUP = 'utils/MegUtil.js';
 const HOLDOUT = 'utils/HoldoutUtil.js';
 const NETWORK = 'utils/NetworkUtil.js';
 const RULE = 'services/CampaignDecisionService.js';
+const OPERAND = 'packages/segmentation-evaluator/evaluators/SegmentOperandEvaluator.js';
 const SEGMENT = 'packages/segmentation-evaluator/evaluators/SegmentEvaluator.js';
 
 export const EDITS = [
@@ -185,6 +186,28 @@ export class CampaignDecisionService {`
         for (const prop in eventProperties) {`
   ],
   [NETWORK, 'Object.entries(attributes)', 'Object.entries(PARITY.properties(attributes))'],
+  [
+    CLIENT,
+    `.catch(() => {
+                deferredObject.resolve(errorReturnSchema);`,
+    `.catch(() => {
+                PARITY.hasFailed = true;
+                deferredObject.resolve(errorReturnSchema);`
+  ],
+  // The gateway.
+  [OPERAND, 'attribute: attributeValue,', 'attribute: PARITY.quoted(attributeValue),'],
+  [
+    CLIENT,
+    'aliasId = aliasId.trim();',
+    "aliasId = typeof aliasId === 'string' ? PARITY.trimmed(aliasId) : aliasId.trim();"
+  ],
+  [CLIENT, 'contextOrUserId.id = contextOrUserId.id.trim();', 'contextOrUserId.id = PARITY.trimmed(contextOrUserId.id);'],
+  [
+    CLIENT,
+    `await AliasingUtil.setAlias(userId, aliasId, this.serviceContainer);
+            return true;`,
+    'return PARITY.wasSet(await AliasingUtil.setAlias(userId, aliasId, this.serviceContainer));'
+  ],
   // Arguments.
   [CLIENT, 'this.settings.getIsWebConnectivityEnabled() !== false', 'PARITY.hasWebIds(this)'],
   [

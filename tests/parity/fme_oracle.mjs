@@ -20,6 +20,7 @@ const OPERAND = /^(lower|wildcard|regex|gte?|lte?)\((.*)\)/;
 const BOUND = /^(gte?|lte?)\(([0-9]+(?:\.[0-9]+)*|\.[0-9]+)\)$/;
 // What the SDK itself takes for a comparison.
 const STOCK_BOUND = /^(gte?|lte?)\((\d+(?:\.\d+)*|\.\d+)\)/;
+const WEB_ID = /^[DJ][0-9A-Fa-f]{32}$/;
 const VERSION = /^[0-9]+(?:\.[0-9]+)*$/;
 const COMPARISONS = {
   gt: order => order > 0,
@@ -29,7 +30,16 @@ const COMPARISONS = {
 };
 const STORED = ['rollout', 'experiment'].flatMap(kind => ['Id', 'Key', 'VariationId'].map(name => kind + name));
 
+const GATEWAY = new Set([
+  '/get-user-details',
+  '/check-attribute',
+  '/user-alias/getAliasUserId',
+  '/user-alias/setUserAlias'
+]);
+const LIST_ANSWERS = [true, false, 'true', 'false', true, null, { status: 0 }, '', 1, 0];
+
 let record = null;
+let gateway = null;
 let regexes = {};
 
 const strictNumber = text => (NUMBER.test(text) && Number.isFinite(Number(text)) ? Number(text) : null);
@@ -180,8 +190,11 @@ const PARITY = (global.PARITY = {
       }
       return stock();
     }
-    // Without a gateway no list holds anybody.
-    return operand.includes('inlist') ? stock() : this.leaf(stock, operand, value);
+    if (operand.includes('inlist')) {
+      const row = value === null ? 'null_value' : 'compound_value';
+      return value === null || typeof value === 'object' ? this.settle(false, stock, row) : stock();
+    }
+    return this.leaf(stock, operand, value);
   },
 
   async userAgent(stock, operand, context) {
@@ -203,6 +216,52 @@ const PARITY = (global.PARITY = {
     const isEqual = version !== null && found !== null && order(version, found) === 0;
     const wanted = version === null ? recommendedLeaf(text, value) : isEqual;
     return this.settle(wanted, stock, 'string_operand_numbers');
+  },
+
+  /** Encode the text that is looked up in a list. */
+  quoted(text) {
+    const encoded = encodeURIComponent(text);
+    const read = new URL(`http://gateway.test/?attribute=${text}&`).searchParams.get('attribute');
+    return read === text || !this.row('list_value_encoding') ? text : encoded;
+  },
+
+  /** Refuse an alias, or the id of a user, of blanks alone. */
+  trimmed(text) {
+    const found = (typeof text === 'number' && this.row('numeric_id') ? String(text) : text).trim();
+    if (found === '' && this.row('alias_of_blanks')) {
+      throw new TypeError('blanks alone');
+    }
+    return found;
+  },
+
+  wasSet(text) {
+    return JSON.parse(text).isAliasSet === true || !this.row('alias_not_set');
+  },
+
+  /** Check with `useIdForWeb` the id that is given, and not that of the alias's owner; true to refuse the call. */
+  refusesWebId(call, connects) {
+    const { context } = call;
+    if (!gateway?.is_asked || context.useIdForWeb !== true || call.api === 'set_alias' || !connects) {
+      return false;
+    }
+    const isWeb = WEB_ID.test(context.id);
+    if (isWeb === WEB_ID.test(gateway.aliases[context.id] ?? context.id) || !this.row('web_id_of_alias')) {
+      return false;
+    }
+    delete context.useIdForWeb;
+    return !isWeb;
+  },
+
+  /** Leave out what was reported before a flag failed: without a gateway the SDK reports nothing then. */
+  whenFailed(requests, after) {
+    if (!gateway || !this.hasFailed) {
+      return requests;
+    }
+    const shown = requests.filter(one => one.d.event.name === 'vwo_variationShown');
+    const known = after.flatMap(([, , row]) => [...(row.isInHoldoutId ?? []), ...(row.notInHoldoutId ?? [])]);
+    const early = shown.filter(({ d }) => d.event.props.fId === undefined || !known.includes(d.event.props.id));
+    const leaves = early.length && this.row('reported_before_it_failed');
+    return leaves ? requests.filter(one => !early.includes(one)) : requests;
   },
 
   matchesDevice(regex, value) {
@@ -357,6 +416,28 @@ const PARITY = (global.PARITY = {
   }
 });
 
+/** Return what the gateway answers, as fme_gateway.py does. */
+function answerGateway(target) {
+  const { pathname, searchParams: query } = new URL(`http://gateway.test${target}`);
+  if (pathname === '/get-user-details') {
+    const location = gateway.places[query.get('ipAddress') ?? ''];
+    const userAgent = gateway.devices[query.get('userAgent') ?? ''];
+    return Object.fromEntries(Object.entries({ location, userAgent }).filter(([, one]) => one != null));
+  }
+  if (pathname === '/check-attribute') {
+    const text = query.get('listId') + query.get('attribute');
+    const sum = [...text].reduce((total, one) => total + one.codePointAt(0), 0);
+    return LIST_ANSWERS[sum % LIST_ANSWERS.length];
+  }
+  if (pathname === '/user-alias/setUserAlias') {
+    record.aliased.push([query.get('userId'), query.get('aliasId')]);
+    return { isAliasSet: !gateway.refused.includes(query.get('aliasId')) };
+  }
+  return JSON.parse(query.get('userId'))
+    .filter(one => Object.hasOwn(gateway.aliases, one))
+    .map(one => ({ aliasId: one, userId: gateway.aliases[one] }));
+}
+
 class Storage {
   constructor() {
     this.rows = new Map();
@@ -407,7 +488,19 @@ async function load() {
   const { ResponseModel } = await from('packages/network-layer/models/ResponseModel.js');
   const { NetworkServerLessClient } = await from('packages/network-layer/client/NetworkServerLessClient.js');
   // The client that the SDK takes where it is loaded as a module.
+  NetworkServerLessClient.prototype.GET = async request => {
+    const response = new ResponseModel();
+    response.setStatusCode(200);
+    response.setData(answerGateway(request.getOptions().path));
+    return response;
+  };
   NetworkServerLessClient.prototype.POST = async request => {
+    if (gateway && GATEWAY.has(request.getPath())) {
+      const response = new ResponseModel();
+      response.setStatusCode(200);
+      response.setData(JSON.stringify(answerGateway(request.getOptions().path)));
+      return response;
+    }
     record.requests.push(JSON.parse(JSON.stringify(request.getBody())));
     const response = new ResponseModel();
     response.setStatusCode(200);
@@ -447,10 +540,15 @@ async function wrapOperands(from) {
 }
 
 async function start(init, job) {
-  record = { requests: [], sets: [], gets: [] };
+  record = { requests: [], sets: [], gets: [], aliased: [] };
   const options = { sdkKey: KEY, accountId: job.settings.accountId, settings: structuredClone(job.settings) };
   const storage = job.stores ? new Storage() : null;
   Object.assign(options, { isBatchingDisabled: true, isUsageStatsDisabled: true }, storage ? { storage } : {});
+  gateway = job.gateway ?? null;
+  if (gateway) {
+    options.gatewayService = { url: 'http://gateway.test' };
+    options.isAliasingEnabled = gateway.is_asked;
+  }
   const client = await init(options);
   if (!client?.isSettingsValid) {
     throw new Error('the Node SDK refuses the settings');
@@ -462,12 +560,25 @@ function isOwnName(name) {
   return name.startsWith('vwo_') || name === 'vwoMeta' || name === 'isCustomEvent';
 }
 
+function refused(call) {
+  if (call.api === 'track_event') {
+    return { [call.event]: false };
+  }
+  return call.api === 'get_flag' ? { on: false, variables: [] } : null;
+}
+
 async function make(client, call) {
   const context = call.context;
+  if (IS_CORRECTED && PARITY.refusesWebId(call, client.originalSettings?.isWebConnectivityEnabled !== false)) {
+    return refused(call);
+  }
   if (call.api === 'get_flag') {
     const flag = await client.getFlag(call.feature, context);
     const variables = flag.getVariables().map(one => [one.key, one.value, one.type, one.id]);
     return { on: Boolean(flag.isEnabled()), variables };
+  }
+  if (call.api === 'set_alias') {
+    return client.setAlias(context, call.alias);
   }
   if (call.api === 'track_event') {
     return client.trackEvent(call.event, context, ...('properties' in call ? [call.properties] : []));
@@ -488,13 +599,15 @@ async function run({ client, storage }, call, rows) {
     storage.load(rows);
   }
   const before = storage ? storage.content() : [];
-  record = { requests: [], sets: [], gets: [] };
+  record = { requests: [], sets: [], gets: [], aliased: [] };
+  PARITY.hasFailed = false;
   const ret = await make(client, structuredClone(call));
   // What the SDK sends and stores without waiting for it.
   await new Promise(setImmediate);
   await new Promise(setImmediate);
   const after = storage ? storage.content() : [];
-  return { ...record, ret: ret ?? null, before, after };
+  const requests = IS_CORRECTED ? PARITY.whenFailed(record.requests, after) : record.requests;
+  return { ...record, requests, ret: ret ?? null, before, after };
 }
 
 async function work(init, job) {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 FLAG = "api/get_flag_api.py"
 CLIENT = "wingify_client.py"
+ALIAS = "utils/aliasing_util.py"
 CAMPAIGN = "utils/campaign_util.py"
 DECISION = "utils/decision_util.py"
 GROUP = "utils/meg_util.py"
@@ -302,6 +303,39 @@ EDITS: list[tuple[str, str, str]] = [
                 properties["d"]["visitor"]""",
         """            if PARITY.reports(custom_variables, key):
                 properties["d"]["visitor"]""",
+    ),
+    # The gateway.
+    (
+        "models/user/context_model.py",
+        "if vwo_context_data else None",
+        "if vwo_context_data or PARITY.has_empty_details(context.get('_vwo')) else None",
+    ),
+    (
+        "models/user/context_model.py",
+        """        self.id = id
+        self._vwo_uuid = get_uuid(self.id, str(SettingsManager.get_instance().get_account_id()))
+""",
+        """        self.id = id
+        stock = get_uuid(self.id, str(SettingsManager.get_instance().get_account_id()))
+        self._vwo_uuid = PARITY.visitor(self.id, stock)
+""",
+    ),
+    (
+        ALIAS,
+        '    if not response:\n        raise RuntimeError(\n            error_messages.get("ERROR_GETTING_ALIAS").format(userId=context.get_id(), err="Response is null")',
+        '    if not PARITY.aliases(response):\n        raise RuntimeError(\n            error_messages.get("ERROR_GETTING_ALIAS").format(userId=context.get_id(), err="Response is null")',
+    ),
+    (
+        CLIENT,
+        'alias_id_clean = "".join(alias_id.strip().split())',
+        "alias_id_clean = PARITY.alias(alias_id)",
+    ),
+    (
+        CLIENT,
+        """else user_id_or_context.get("id")
+""",
+        """else PARITY.id_text(user_id_or_context.get("id"))
+""",
     ),
     # Arguments.
     (

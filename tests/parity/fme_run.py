@@ -92,7 +92,7 @@ class FMEBench:
                 for name in stock
             }
             python = official["python"]
-            verdict = judge_fme(case["settings"], official.get("node", python), python, ours[index])
+            verdict = judge_fme(case, official.get("node", python), python, ours[index])
             answers = {"ours": ours[index]}
             for name, found in official.items():
                 answers |= {name: found.stock, f"{name} corrected": found.fixed}
@@ -100,7 +100,12 @@ class FMEBench:
 
     def shared(self, case: Json) -> Json:
         is_stored = case["writer"] is not None
-        return {"settings": case["settings"], "stores": is_stored, "regexes": list_regexes(case)}
+        return {
+            "settings": case["settings"],
+            "stores": is_stored,
+            "regexes": list_regexes(case),
+            "gateway": case.get("gateway"),
+        }
 
     def find_rows(self, case: Json) -> list[list[Any]] | None:
         """Return what the storage holds before each call, where an official SDK is its writer."""
@@ -161,6 +166,7 @@ def single(case: Json, call: Json) -> Json:
         "writer": writer,
         "rows": call["rows"],
         "calls": [call["call"]],
+        "gateway": case["gateway"],
     }
 
 

@@ -24,7 +24,7 @@ SETTINGS: Json = {"sdkKey": "k", "accountId": 1, "features": [], "campaigns": []
 
 def answer(*, is_on: bool = True, **parts: Any) -> Json:
     ret = {"on": is_on, "variables": []}
-    return {"ret": ret, "requests": [], "before": [], "after": [], **parts}
+    return {"ret": ret, "requests": [], "before": [], "after": [], "aliased": [], **parts}
 
 
 def official(stock: Json, fixed: Json | None = None, *fired: str) -> Official:
@@ -53,7 +53,7 @@ def test_cases_are_odd() -> None:
         *("rolloutVariationId", "experimentVariationId", "track_event", "set_attribute"),
         *("postSegmentationVariables", "useIdForWeb", "webTestingCampaigns", "sessionId", "_vwo"),
         *('"writer": "ours"', '"writer": "python"', '"writer": "node"', "string", "integer"),
-        *("double", "boolean", "json", "vwo_envKey", "isCustomEvent"),
+        *("double", "boolean", "json", "vwo_envKey", "isCustomEvent", "places", "set_alias"),
     ):
         assert word in text, word
 
@@ -66,6 +66,26 @@ async def test_our_client_answers_cases() -> None:
     assert len(answers) == len(case["calls"])
     again = await run_fme_case(case, [one["before"] for one in answers])
     assert [neutral_fme(one) for one in again] == [neutral_fme(one) for one in answers]
+
+
+@pytest.mark.anyio
+async def test_our_client_asks_the_gateway_of_a_case() -> None:
+    """A case with a gateway is answered through it: an alias is its user, and what is told is noted."""
+    case = next(one for one in (make_fme_case(1, n) for n in range(200)) if one["gateway"])
+    case["gateway"] |= {"is_asked": True, "aliases": {"anna@x": "u1"}, "refused": ["taken"]}
+    case |= {"rows": [], "writer": "ours"}
+    feature_key = case["settings"]["features"][0]["key"]
+    case["calls"] = [
+        {"api": "set_alias", "context": {"id": "u1"}, "alias": "anne@x"},
+        {"api": "set_alias", "context": {"id": "u1"}, "alias": "taken"},
+        {"api": "get_flag", "feature": feature_key, "context": {"id": "anna@x"}},
+        {"api": "get_flag", "feature": feature_key, "context": {"id": "u1"}},
+    ]
+    first, second, alias, owner = await run_fme_case(case)
+    assert (first["ret"], first["aliased"]) == (True, [["u1", "anne@x"]])
+    assert (second["ret"], second["aliased"]) == (False, [["u1", "taken"]])
+    assert neutral_fme(alias)["ret"] == neutral_fme(owner)["ret"]
+    assert {user for user, _, _ in alias["after"]} <= {"u1"}
 
 
 def test_regexes_of_a_case_are_known() -> None:
@@ -81,9 +101,11 @@ def test_regexes_of_a_case_are_known() -> None:
 def test_verdicts() -> None:
     """Equal answers are equal; a named difference of corrected SDKs that agree with us is explained."""
     on, off = answer(), answer(is_on=False)
-    assert judge_fme(SETTINGS, official(on), official(on), on) == Verdict("equal")
+    assert judge_fme({"settings": SETTINGS}, official(on), official(on), on) == Verdict("equal")
     python = official(off, on, "null_value")
-    assert judge_fme(SETTINGS, official(on), python, on) == Verdict("explained", ("null_value",))
+    assert judge_fme({"settings": SETTINGS}, official(on), python, on) == Verdict(
+        "explained", ("null_value",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,7 +130,7 @@ def test_verdicts() -> None:
 )
 def test_planted_differences(node: Official, python: Official, ours: Json, fault: str) -> None:
     """What no row explains is unexplained: ours, the corrected SDKs', and one without a name."""
-    verdict = judge_fme(SETTINGS, node, python, copy.deepcopy(ours))
+    verdict = judge_fme({"settings": SETTINGS}, node, python, copy.deepcopy(ours))
     assert verdict.kind == "unexplained"
     assert fault in verdict.faults
 

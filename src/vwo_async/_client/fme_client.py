@@ -28,7 +28,7 @@ from .fme_decide import (
 from .fme_engine import FMEEngine
 from .fme_options import FMELaunchOptions, read_fme_options
 from .fme_track import read_attributes, read_event_properties, set_attributes, track_event
-from .fme_user import AnyUser, CallUser, read_alias, read_user
+from .fme_user import AnyUser, CallUser, read_alias, read_user, read_user_id
 from .fme_user_handle import FMEUserHandle
 
 if TYPE_CHECKING:
@@ -276,6 +276,27 @@ class FMEClient(Client[FMEEngine]):
             user: See the class.
         """
         return FMEUserHandle(self, user)
+
+    def opt_out_user(self, user_id: AnyUser) -> None:
+        """Decide, store and send nothing about a user from now on, in this process.
+
+        For a choice that outlives the process, give the launch option ``consent``.
+
+        Args:
+            user_id: A user as in the class; only his id counts.
+
+        Raises:
+            InvalidInputError: He has no id that a user could have.
+        """
+        super().opt_out_user(read_user_id(user_id))
+
+    def opt_in_user(self, user_id: AnyUser) -> None:
+        """Undo `opt_out_user`.
+
+        Raises:
+            InvalidInputError: As there.
+        """
+        super().opt_in_user(read_user_id(user_id))
 
     def _read_user(self, name: str, user: object) -> CallUser:
         called = read_user(user, has_web_ids=self._engine.snapshot.event_factory.has_web_ids)

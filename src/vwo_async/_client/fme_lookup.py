@@ -122,7 +122,7 @@ class Lookup:
         reply = await self._get(LIST_PATH, {"attribute": text, "listId": list_id})
         if reply.fault:
             self._note(_NO_LISTS)
-        return bool(reply.content) and reply.content != "false"
+        return _says_yes(reply.content)
 
     async def name_user(self, user: CallUser) -> CallUser:
         """Return *user* under his own id, where the id that he has is an alias."""
@@ -180,6 +180,13 @@ class Lookup:
 
     def __repr__(self) -> str:
         return "<Lookup>"
+
+
+def _says_yes(content: object) -> bool:
+    """Tell whether the gateway says that a list holds a text; an object with status 0 is its error."""
+    if isinstance(content, Mapping) and content.get("status") == 0:
+        return False
+    return bool(content) and content != "false"
 
 
 def _is_id(value: object) -> TypeGuard[str]:

@@ -12,7 +12,7 @@ from .._core.fme.user import FlagUser
 from .._core.fme.visitor import is_web_id
 from .._error import InvalidInputError
 from .._plain import copy_mapping, is_kind, read_fields, read_foreign, to_plain
-from .._user import Variables, encode_id, find_text_fault
+from .._user import Variables, encode_id, find_text_fault, show_key
 from .._value import setters_of
 from .arguments import read_name
 
@@ -188,6 +188,21 @@ def read_user(user: object, *, has_web_ids: bool = True) -> CallUser:
     return CallUser(_read_id(user))
 
 
+def read_user_id(user: object) -> str:
+    """Return the id of the user that a caller gave.
+
+    Raises:
+        InvalidInputError: He has no id that can be hashed and sent.
+    """
+    if is_kind(user, FMEUser):
+        given = read_foreign(lambda: getattr(user, "id", None), "the user")
+    elif is_kind(user, Mapping):
+        given = _read_context(user, []).get("id")
+    else:
+        given = user
+    return CallUser(_read_id(given)).id
+
+
 def read_alias(user_id: str, alias_id: object) -> tuple[str, str]:
     """Return a user id and an alias of it, without blanks at the ends, as the official SDKs send them.
 
@@ -206,6 +221,7 @@ def _read_context(context: object, notes: list[str]) -> dict[str, Any]:
     """Return what an official context says, by the names of `FMEUser`."""
     given = copy_mapping(context, "the user")
     found: dict[str, Any] = {}
+    unknown: list[object] = []
     for key, value in ((to_plain(key), one) for key, one in given.items()):
         name = _READ_AS.get(key) if type(key) is str else None
         if name is not None:
@@ -213,7 +229,13 @@ def _read_context(context: object, notes: list[str]) -> dict[str, Any]:
             if found.get(name) is None or key == name:
                 found[name] = value
         elif type(key) is not str or key not in _IGNORED:
-            notes.append("the user has a field of an unknown name: it is left out")
+            unknown.append(key)
+    # One text however many they are: a context may be whatever a visitor has sent.
+    if unknown:
+        others = f" and {len(unknown) - 1} others" if len(unknown) > 1 else ""
+        notes.append(
+            f"fields of the user are left out, for their names: {show_key(unknown[0])}{others}"
+        )
     return found
 
 

@@ -5,6 +5,7 @@ The text of the error follows the name of the option: ``strict: must be a bool``
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import Field, fields
 from math import isfinite
@@ -79,6 +80,31 @@ def instance_of(kind: type) -> Reader:
         return value
 
     return read
+
+
+def read_user_storage(storage: Any) -> object:
+    """Return an object with the methods of a user storage.
+
+    Raises:
+        InvalidInputError: It lacks one, or is a storage of the official FME SDKs, whose ``get`` takes its
+            arguments in the other order and so would never find a record.
+    """
+    object_with("get", "set")(storage)
+    if find_second_name(storage.get).replace("_", "").lower() == "userid":
+        raise InvalidInputError(
+            "get is called as get(user_id, key), and its second parameter is the user: the official FME"
+            " SDKs call get(feature_key, user_id)"
+        )
+    return storage
+
+
+def find_second_name(function: Callable[..., object]) -> str:
+    """Return the name of the second argument of a function, empty where that cannot be told."""
+    try:
+        _, second, *_ = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ""
+    return second.name
 
 
 def object_with(*methods: str) -> Reader:

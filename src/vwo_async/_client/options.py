@@ -35,13 +35,13 @@ from .option_readers import (
     bounds_of,
     instance_of,
     is_number,
-    object_with,
     one_of,
     optional,
     read_bool,
     read_callable,
     read_seconds,
     read_text,
+    read_user_storage,
     whole_number,
 )
 
@@ -162,7 +162,7 @@ def _read_proxy(value: object) -> object:
 def _read_observers(value: object) -> object:
     observers = [*value] if isinstance(value, Iterable) else [value]
     if not all(isinstance(one, Observer) for one in observers):
-        raise InvalidInputError("must be Observers")
+        raise InvalidInputError("must be instances of vwo_async.observer.Observer")
     return tuple(observers)
 
 
@@ -239,9 +239,7 @@ class LaunchOptions(SharedLaunchOptions, total=False):
 class Options:
     """Launch options, checked: each with its type, reader, default and meaning."""
 
-    user_storage: UserStorage | PlainUserStorage | None = option(
-        optional(object_with("get", "set")), None
-    )
+    user_storage: UserStorage | PlainUserStorage | None = option(optional(read_user_storage), None)
     """Keeps users in their variation, and each conversion counted once."""
 
     on_storage_error: OnStorageError = option(one_of("decide", "refuse"), "decide")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from random import random
 from typing import Any
 
 from .._core.goal import Revenue
 from .._core.plan import Campaign, Goal, Variation
-from .._plain import to_plain
+from .._plain import MAX_ENTRIES, to_plain
 from .._user import User, show_key
 from .event import (
     ArchEvent,
@@ -211,7 +212,7 @@ def dump_properties(
     """
     texts: list[str] = []
     size = 2
-    for key, value in ((to_plain(key), one) for key, one in properties.items()):
+    for key, value in first_properties(properties, notes, name):
         if type(key) is str and key in _RESERVED:
             continue
         text = _dump_property(key, value)
@@ -228,16 +229,20 @@ def dump_properties(
     return f"{{{','.join(texts)}}}"
 
 
+def first_properties(
+    properties: Mapping[str, Any], notes: list[str], name: str = "event_properties"
+) -> Iterator[tuple[Any, Any]]:
+    """Yield properties with plain keys; those after the first `MAX_ENTRIES` are left out without a look at them."""
+    if len(properties) > MAX_ENTRIES:
+        notes.append(f"{name} has more than {MAX_ENTRIES} entries: the others are left out")
+    for key, value in islice(properties.items(), MAX_ENTRIES):
+        yield to_plain(key), value
+
+
 def _dump_property(key: object, value: object) -> str:
     """Return ``"key":value`` as JSON, an empty text where that cannot be written."""
     try:
-        text = json.dumps(
-            {key: value},
-            ensure_ascii=False,
-            allow_nan=False,
-            separators=(",", ":"),
-            default=_to_json,
-        )
+        text = _PROPERTY.encode({key: value})
         text.encode()
     except Exception:  # noqa: BLE001 - the caller's own class may raise anything
         return ""
@@ -248,6 +253,11 @@ def _to_json(value: object) -> object:
     if isinstance(value, Decimal) and value.is_finite():
         return float(value)
     raise TypeError
+
+
+_PROPERTY = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_to_json
+)
 
 
 def revenue_value(revenue: Revenue) -> str | int | float:

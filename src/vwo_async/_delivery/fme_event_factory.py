@@ -15,10 +15,17 @@ from typing import Any
 from .._core.fme.plan import FlagDecision, Impression
 from .._core.fme.visitor import WEB_ID_LENGTH, is_web_id
 from .._core.visitor import Namer
-from .._plain import is_plain, to_plain
+from .._plain import is_plain
 from .._user import User
 from .event import Event
-from .event_factory import ATTRIBUTES, ATTRIBUTES_TEXT, SHOWN, Stamp, dump_properties
+from .event_factory import (
+    ATTRIBUTES,
+    ATTRIBUTES_TEXT,
+    SHOWN,
+    Stamp,
+    dump_properties,
+    first_properties,
+)
 from .fme_event import FMEAccount, FMEEvent
 from .request import ENVIRONMENT, dump_json
 
@@ -230,14 +237,13 @@ def dump_event_properties(properties: Mapping[str, Any], notes: list[str]) -> st
         notes: Takes a text for each property that is left out, see `dump_properties`.
     """
     given: dict[str, Any] = {}
-    for key, value in properties.items():
-        plain = to_plain(key)
-        if not is_plain(plain):
+    for name, value in first_properties(properties, notes):
+        if not is_plain(name):
             notes.append("event_properties: a name cannot be written as JSON: it is left out")
-        elif type(plain) is str and is_own_name(plain):
+        elif type(name) is str and is_own_name(name):
             notes.append("event_properties: a name that VWO's SDKs use themselves is left out")
         else:
-            given[plain] = value
+            given[name] = value
     return dump_properties(given, notes)
 
 

@@ -16,6 +16,11 @@ from ..storage.protocol import AnyRecord
 from .record import list_fields
 
 _META_DATA = "metaData"
+# What a record in the official shape says, with the older name of a holdout's. The storage in VWO's documents
+# keeps some of these and nothing else.
+_SAYS = frozenset(
+    f"{kind}{name}" for kind in ("rollout", "experiment") for name in ("Id", "Key", "VariationId")
+) | {"isInHoldoutId", "notInHoldoutId", "holdoutGroupId"}
 
 
 def read_feature_row(row: AnyRecord, user_id: str, key: str) -> Stored | str | None:
@@ -33,7 +38,7 @@ def read_feature_row(row: AnyRecord, user_id: str, key: str) -> Stored | str | N
     if "featureKey" not in read and is_kind(meta_data, Mapping):
         record = read_fields(meta_data, "the row")
     label = read.get("variationName")
-    if not record or not ("featureKey" in record or "campaignKey" in read):
+    if not ("featureKey" in record or "campaignKey" in read or record.keys() & _SAYS):
         return None
     owners = {read.get("userId"), record.get("userId")} - {None, "", user_id}
     names = {read.get("campaignKey"), record.get("featureKey")} - {None, key}

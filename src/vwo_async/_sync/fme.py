@@ -69,6 +69,22 @@ class FMEClient(SyncClient[_async.FMEClient]):
     else:
         set_attribute = in_caller(_async.FMEClient.set_attribute)
 
+    def opt_out_user(self, user_id: AnyUser) -> None:
+        """Decide, store and send nothing about a user from now on; see `vwo_async.FMEClient.opt_out_user`.
+
+        Raises:
+            InvalidInputError: He has no id that a user could have.
+        """
+        self._client.opt_out_user(user_id)
+
+    def opt_in_user(self, user_id: AnyUser) -> None:
+        """Undo `opt_out_user`.
+
+        Raises:
+            InvalidInputError: As there.
+        """
+        self._client.opt_in_user(user_id)
+
     def for_user(self, user: AnyUser) -> FMEUserHandle:
         """Return a light handle that has the API methods for one user; see `vwo_async.FMEClient.for_user`."""
         return FMEUserHandle(self, partial(_async.FMEClient.for_user, user=user))

@@ -193,6 +193,8 @@ def build_fme_settings(*features: FeatureBuilder) -> dict[str, Any]:
         "version": 1,
         "features": rendered,
         "campaigns": campaigns,
+        # As in the file of an account in use: what a test sees is what its service reports.
+        "sdkMetaInfo": {"wasInitializedEarlier": True},
     }
 
 

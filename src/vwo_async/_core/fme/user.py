@@ -106,16 +106,18 @@ def read_details(details: object, notes: list[str]) -> Details:
     """
     given = _read_mapping(details)
     if given is None:
-        notes.append("the details of the user are no mapping: they are left out")
+        notes.append("the details of the user are no mapping that can be used: they are left out")
         return Details()
     return Details(_read_texts(given.get("location")), _read_texts(given.get("userAgent")))
 
 
 def _read_mapping(value: object) -> dict[Any, Any] | None:
-    """Return what is in a mapping, by plain keys; None for what is none or cannot be read."""
+    """Return what is in a mapping, by plain keys; None for what is none, is too long or cannot be read."""
     try:
         found = copy_mapping(value, "")
     except InvalidInputError:
+        return None
+    if len(found) > _MAX_ENTRIES:
         return None
     plain = ((to_plain(key), to_plain(one)) for key, one in found.items())
     return {key: one for key, one in plain if is_plain(key)}
@@ -150,7 +152,7 @@ def _read_campaigns(campaigns: object, notes: list[str]) -> Texts | None:
     if plain is None or (type(plain) is str and not plain):
         return None
     found = _read_mapping(_decode(plain) if type(plain) is str else plain)
-    if found is None or len(found) > _MAX_ENTRIES:
+    if found is None:
         notes.append("web_testing_campaigns is no mapping that can be used: it is as if empty")
         return {}
     return {

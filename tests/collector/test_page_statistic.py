@@ -90,7 +90,7 @@ def test_probability_is_that_of_scipy(control: Sample, variation: Sample) -> Non
     found = find_probability(control, variation)
     assert found == pytest.approx(integrate_probability(control, variation), abs=1e-4)
     other = find_probability(variation, control)
-    assert other is not None
+    assert found is not None and other is not None
     assert found + other == pytest.approx(1, abs=1e-4)
 
 

@@ -16,6 +16,7 @@ from .field import load_json
 from .guard import Guard
 from .inbox import Inbox, Reply
 from .ledger_file import LedgerFile
+from .page.asset import SECURITY_HEADERS
 from .page.interface import Handler, PageInterface
 
 __all__ = ["CLOSE_EXTENSION", "MAX_BODY_BYTES", "HttpInterface"]
@@ -189,4 +190,5 @@ def _malformed(problem: str) -> ValueError:
 
 def _json(document: object, status: int = 200) -> Response:
     # Starlette's JSON response cannot encode a lone surrogate, which loose rules accept.
-    return Response(json.dumps(document), status, media_type="application/json")
+    headers = {**SECURITY_HEADERS, "content-type": "application/json"}
+    return Response(json.dumps(document), status, headers)

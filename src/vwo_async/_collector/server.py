@@ -202,19 +202,6 @@ class Collector:
         """
         self._inbox.answer_next(status, times, headers or {}, body)
 
-    @contextlib.asynccontextmanager
-    async def _serving(self) -> AsyncIterator[None]:
-        """Keep the state file while the block lasts."""
-        self._http_interface.is_ending = False
-        async with contextlib.AsyncExitStack() as stack:
-            if self._state_file is not None:
-                await stack.enter_async_context(self._state_file.kept())
-            yield
-
-    def _end(self) -> None:
-        """Let go the requests that would wait for something to happen."""
-        self._http_interface.is_ending = True
-
 
 def _read_max_events(max_events: int | None) -> int | None:
     if max_events is None:
@@ -258,11 +245,24 @@ async def serve(
     """
     if not is_loopback(host):
         collector.require_token()
-    async with collector._serving(), _listening(collector, host, port) as base_url:
+    async with _keeping(collector), _listening(collector, host, port) as base_url:
         try:
             yield base_url
         finally:
-            collector._end()
+            collector._http_interface.is_ending = True  # noqa: SLF001 - as in _keeping
+
+
+@contextlib.asynccontextmanager
+async def _keeping(collector: Collector) -> AsyncIterator[None]:
+    """Keep the state file, where there is one."""
+    # What a server does with a collector is of one piece with it.
+    collector._http_interface.is_ending = False  # noqa: SLF001
+    state_file = collector._state_file  # noqa: SLF001
+    if state_file is None:
+        yield
+        return
+    async with state_file.kept():
+        yield
 
 
 @contextlib.asynccontextmanager

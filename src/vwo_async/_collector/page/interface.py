@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from ..guard import Guard
 from ..inbox import Inbox
 from .asset import PAGE, SECURITY_HEADERS, read_asset
 from .download import list_results, write_csv, write_json
@@ -38,10 +39,12 @@ class Control(Protocol):
     """What the page can see and set of the collector besides the inbox.
 
     Attributes:
+        guard: Decides who may see and steer it.
         latency_s: How long each answer is delayed, in seconds.
         is_ending: Whether the server is about to end.
     """
 
+    guard: Guard
     latency_s: float
     is_ending: bool
 
@@ -87,12 +90,15 @@ class PageInterface:
     # Files
 
     async def _show_page(self, request: Request) -> Response:
-        return await self._send_asset(PAGE)
+        return await self._send_asset(request, PAGE)
 
     async def _show_asset(self, request: Request) -> Response:
-        return await self._send_asset(request.path_params["name"])
+        return await self._send_asset(request, request.path_params["name"])
 
-    async def _send_asset(self, name: str) -> Response:
+    async def _send_asset(self, request: Request, name: str) -> Response:
+        fault = self._control.guard.find_page_fault(request.headers.raw)
+        if fault:
+            return _json({"error": fault}, 403)
         found = await read_asset(name)
         if found is None:
             return Response(status_code=404, headers=SECURITY_HEADERS)

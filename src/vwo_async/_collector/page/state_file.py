@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..inbox import Inbox, Totals
 from ..product import Account, Product
@@ -21,6 +21,8 @@ from .series import Series
 from .tally import MAX_REMEMBERED, Tally
 
 __all__ = ["StateFile"]
+
+_T = TypeVar("_T")
 
 _VERSION = 1
 _PAUSE_S = 2.0
@@ -163,22 +165,29 @@ def _parse(text: bytes) -> tuple[Totals, Tally, Entries]:
         if state["version"] != _VERSION:
             raise ValueError("another version")
         entries = Entries()
-        entries.load(state["entries"], state["last_entry"])
+        entries.load(_take(state, "entries", list), _take(state, "last_entry", int))
         return Totals(**state["totals"]), _load_tally(state), entries
     except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation):
         raise ValueError("state_path: the file is not one that a collector has written") from None
 
 
+def _take(state: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
+    value = state[name]
+    if type(value) is not kind:
+        raise TypeError(name)
+    return value
+
+
 def _load_tally(state: Mapping[str, Any]) -> Tally:
     tally = Tally()
-    tally.visitors = state["visitors"]
-    tally.unique_conversions = state["unique_conversions"]
-    tally.is_partial = state["is_partial"]
+    tally.visitors = _take(state, "visitors", int)
+    tally.unique_conversions = _take(state, "unique_conversions", int)
+    tally.is_partial = _take(state, "is_partial", bool)
     tally.seen = FingerprintMap.load(b64decode(state["remembered"]), MAX_REMEMBERED)
-    for one in state["campaigns"]:
+    for one in _take(state, "campaigns", list):
         campaign = _load_campaign(one)
         tally.campaigns[campaign.account, campaign.campaign_id] = campaign
-    for product, account_id, name, *counts in state["names"]:
+    for product, account_id, name, *counts in _take(state, "names", list):
         tally.names[_load_account(product, account_id), name] = _load_name(*counts)
     return tally
 

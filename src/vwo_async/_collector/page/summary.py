@@ -34,7 +34,7 @@ class VariationSummary:
     visitors: int
     goals: Sequence[GoalCount]
 
-    def as_dict(self, control: VariationSummary) -> dict[str, Any]:
+    def as_dict(self, control: VariationSummary | None) -> dict[str, Any]:
         """Return it, compared with another, as JSON-ready values."""
         is_control = self is control
         return {
@@ -44,12 +44,21 @@ class VariationSummary:
             "is_control": is_control,
             "visitors": self.visitors,
             "goals": [
-                _describe_goal(goal, self.visitors) | ({} if is_control else _compare(ours, theirs))
-                for goal, ours, theirs in zip(
-                    self.goals, self.list_samples(), control.list_samples(), strict=True
+                _describe_goal(goal, self.visitors) | comparison
+                for goal, comparison in zip(
+                    self.goals, self._compare(None if is_control else control), strict=True
                 )
             ],
         }
+
+    def _compare(self, control: VariationSummary | None) -> list[dict[str, float | None]]:
+        """Return for each goal how its rate compares with that of another variation."""
+        if control is None:
+            return [{"uplift": None, "probability": None} for _ in self.goals]
+        return [
+            {"uplift": find_uplift(*pair), "probability": find_probability(*pair)}
+            for pair in zip(control.list_samples(), self.list_samples(), strict=True)
+        ]
 
     def list_samples(self) -> list[Sample]:
         """Return for each goal how many of the visitors it has converted."""
@@ -67,7 +76,8 @@ class CampaignSummary:
         features: In FME the keys of the features that it belongs to.
         visitors: How many were shown any of its variations.
         goals: The names of its goals by id, None where they are not known.
-        variations: Its variations by id. The first one is the control, with which the others are compared.
+        variations: Its variations by id. Where there are several, the first one is the control, with which
+            the others are compared.
     """
 
     account: Account
@@ -89,9 +99,13 @@ class CampaignSummary:
             "features": list(self.features),
             "visitors": self.visitors,
             "goals": [{"goal_id": one, "name": name} for one, name in self.goals.items()],
-            "variations": [one.as_dict(self.variations[0]) for one in self.variations],
+            "variations": [one.as_dict(self._find_control()) for one in self.variations],
             "ratio": self._check_ratio(),
         }
+
+    def _find_control(self) -> VariationSummary | None:
+        """Return the first variation, where there is another one."""
+        return self.variations[0] if len(self.variations) > 1 else None
 
     def _check_ratio(self) -> dict[str, Any] | None:
         known = [one for one in self.variations if one.weight is not None]
@@ -148,15 +162,6 @@ def _describe_goal(goal: GoalCount, visitors: int) -> dict[str, Any]:
         "high": high,
         "revenue": _write(goal.revenue),
         "revenue_per_visitor": _write(goal.revenue / visitors) if visitors else None,
-        "uplift": None,
-        "probability": None,
-    }
-
-
-def _compare(ours: Sample, control: Sample) -> dict[str, Any]:
-    return {
-        "uplift": find_uplift(control, ours),
-        "probability": find_probability(control, ours),
     }
 
 

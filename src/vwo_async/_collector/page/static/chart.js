@@ -2,6 +2,8 @@
 
 /* global uPlot */
 
+import { clock } from "./dom.js";
+
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
 const HEIGHT = 220;
 
@@ -36,12 +38,12 @@ function tabulate(found, campaign, goalId) {
   return [points.map(([atS]) => atS), ...lines];
 }
 
-function axis(unit) {
+function axis(write) {
   return {
     stroke: () => color("--text"),
     grid: { stroke: () => color("--line") },
     ticks: { stroke: () => color("--line") },
-    ...(unit && { values: (_, ticks) => ticks.map((tick) => `${tick}${unit}`), size: 60 }),
+    values: (_, ticks) => ticks.map((tick) => String(write(tick))),
   };
 }
 
@@ -77,7 +79,10 @@ export class Chart {
       legend: { show: false },
       cursor: { show: false },
       scales: { x: { time: true } },
-      axes: [axis(), axis(goalId === null ? "" : " %")],
+      axes: [
+        { ...axis(clock), space: 90 },
+        { ...axis((tick) => (goalId === null ? tick : `${tick} %`)), size: 60 },
+      ],
       series: [{}, ...series],
     };
     this.plot = new uPlot(options, table, this.parent);

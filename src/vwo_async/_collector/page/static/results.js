@@ -4,16 +4,9 @@ import { Chart, lineColor } from "./chart.js";
 import { count, find, make, money, percent, say, uplift } from "./dom.js";
 import { ask } from "./server.js";
 
-const HEADS = [
-  "Variation",
-  "Visitors",
-  "Conversions",
-  "Rate",
-  "Revenue",
-  "Per visitor",
-  "Uplift",
-  "Probability",
-];
+const REVENUE = "Revenue";
+const PER_VISITOR = "Per visitor";
+const HEADS = ["Variation", "Visitors", "Conversions", "Rate", REVENUE, PER_VISITOR, "Uplift", "Probability"];
 const CHART_PAUSE_MS = 2000;
 
 const cards = new Map();
@@ -84,8 +77,8 @@ class Card {
     this.goalLabel = make("label", {}, "Goal ", this.goal);
     this.rows = make("tbody", { role: "rowgroup" });
     // The roles stay what they are where a narrow screen shows each row as a block.
-    const heads = HEADS.map((head) => make("th", { scope: "col", role: "columnheader" }, head));
-    const head = make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads));
+    this.heads = make("tr", { role: "row" });
+    const head = make("thead", { role: "rowgroup" }, this.heads);
     const table = make("table", { role: "table", "aria-labelledby": id }, head, this.rows);
     this.plotted = make("div", { class: "plot", role: "img" });
     this.details = make(
@@ -130,9 +123,19 @@ class Card {
     this.showGoals(campaign.goals);
     this.showRatio(campaign.ratio);
     const goal = Math.max(this.goal.selectedIndex, 0);
-    const isAlone = campaign.variations.length < 2;
-    this.rows.replaceChildren(...campaign.variations.map((one, at) => showRow(one, goal, at, isAlone)));
+    const hasRevenue = campaign.variations.some((one) => Number(one.goals[goal]?.revenue ?? 0));
+    const heads = HEADS.filter((head) => hasRevenue || ![REVENUE, PER_VISITOR].includes(head));
+    this.showHeads(heads);
+    this.rows.replaceChildren(
+      ...campaign.variations.map((one, at) => showRow(one, one.goals[goal] ?? {}, at, heads)),
+    );
     this.plot();
+  }
+
+  showHeads(heads) {
+    if (this.heads.children.length === heads.length) return;
+    const cells = heads.map((head) => make("th", { scope: "col", role: "columnheader" }, head));
+    this.heads.replaceChildren(...cells);
   }
 
   showGoals(goals) {
@@ -192,25 +195,24 @@ function variationName(variation) {
   return variation.name ?? `variation ${variation.variation_id}`;
 }
 
-function showRow(variation, place, at, isAlone) {
-  const goal = variation.goals[place] ?? {};
+function showRow(variation, goal, at, heads) {
   const mark = make("span", { class: "mark", "aria-hidden": "true" });
   mark.style.setProperty("--mark", `var(${lineColor(at)})`);
   const name = make("th", { scope: "row", role: "rowheader" }, mark, variationName(variation));
-  if (variation.is_control && !isAlone) name.append(" ", make("span", { class: "chip" }, "control"));
-  const cells = [
-    count(variation.visitors),
-    count(goal.conversions),
-    showRate(goal),
-    money(goal.revenue),
-    money(goal.revenue_per_visitor),
-    uplift(goal.uplift),
-    showProbability(goal.probability),
-  ];
-  const shown = cells.map((cell, column) =>
-    make("td", { role: "cell", "data-head": HEADS[column + 1] }, make("span", {}, cell)),
-  );
-  return make("tr", { role: "row" }, name, ...shown);
+  if (variation.is_control) name.append(" ", make("span", { class: "chip" }, "control"));
+  const shown = {
+    Visitors: count(variation.visitors),
+    Conversions: count(goal.conversions),
+    Rate: showRate(goal),
+    [REVENUE]: money(goal.revenue),
+    [PER_VISITOR]: money(goal.revenue_per_visitor),
+    Uplift: uplift(goal.uplift),
+    Probability: showProbability(goal.probability),
+  };
+  const cells = heads
+    .slice(1)
+    .map((head) => make("td", { role: "cell", "data-head": head }, make("span", {}, shown[head])));
+  return make("tr", { role: "row" }, name, ...cells);
 }
 
 function showRate(goal) {

@@ -75,11 +75,13 @@ class EntryFilter:
 
     Attributes:
         visitors: UUIDs in capitals, or ids as they are; empty for those of any visitor.
+        visitor_start: What the UUID may begin with instead; empty for nothing.
         campaign: Product, account and number; None for those of any campaign.
         kind: Empty for those of any kind.
     """
 
     visitors: frozenset[str] = frozenset()
+    visitor_start: str = ""
     campaign: tuple[str, str, int] | None = None
     kind: str = ""
 
@@ -87,13 +89,18 @@ class EntryFilter:
         """Tell whether an entry is asked for."""
         if self.kind and entry.kind != self.kind:
             return False
-        if self.visitors and entry.visitor not in self.visitors:
+        if self.visitors and not self._is_of_visitor(entry.visitor):
             return False
         if self.campaign is None:
             return True
         product, account_id, campaign_id = self.campaign
         of_account = (entry.product, entry.account_id) == (product, account_id)
         return of_account and campaign_id in entry.campaign_ids
+
+    def _is_of_visitor(self, visitor: str) -> bool:
+        if visitor in self.visitors:
+            return True
+        return bool(self.visitor_start) and visitor.startswith(self.visitor_start)
 
 
 class Entries:

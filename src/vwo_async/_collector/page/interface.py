@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ..guard import Guard
@@ -16,6 +16,7 @@ from ..inbox import Inbox
 from .asset import PAGE, SECURITY_HEADERS, read_asset
 from .download import list_results, write_csv, write_json
 from .entry import EntryFilter
+from .event_stream import EventStream
 from .look_up import LookUps
 from .question import (
     AskedFault,
@@ -30,7 +31,6 @@ from .watcher import Watcher, list_summaries
 __all__ = ["Control", "Handler", "PageInterface"]
 
 TICK_S = 1.0
-MAX_STREAMS = 64
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -60,7 +60,6 @@ class PageInterface:
         self._inbox = inbox
         self._control = control
         self._look_ups = LookUps()
-        self._streams = 0
 
     def list_open_routes(self) -> list[Route]:
         """Return the page and its files, which show nothing of what was received."""
@@ -113,28 +112,13 @@ class PageInterface:
             wanted = read_filter(request.query_params, accounts)
         except ValueError as error:
             return _json({"error": str(error)}, 400)
-        if self._streams >= MAX_STREAMS:
-            return _json({"error": "too many pages are open"}, 503)
-        return StreamingResponse(
-            self._write_stream(Watcher(self._inbox, wanted)),
-            headers={**SECURITY_HEADERS, "content-type": "text/event-stream"},
+        watcher = Watcher(self._inbox, wanted)
+        return EventStream(
+            lambda: watcher.read(self._describe_state()),
+            TICK_S,
+            lambda: self._control.is_ending,
+            SECURITY_HEADERS,
         )
-
-    async def _write_stream(self, watcher: Watcher) -> AsyncIterator[str]:
-        self._streams += 1
-        try:
-            while not self._control.is_ending:
-                async for message in watcher.read(self._describe_state()):
-                    yield message
-                await self._wait()
-        finally:
-            self._streams -= 1
-
-    async def _wait(self) -> None:
-        """Wait for the next message, or until the server ends."""
-        for _ in range(10):
-            if not self._control.is_ending:
-                await asyncio.sleep(TICK_S / 10)
 
     def _describe_state(self) -> dict[str, Any]:
         inbox = self._inbox

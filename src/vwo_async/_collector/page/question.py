@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 MAX_LATENCY_S = 3_600.0
+# As much of a UUID as the page shows, or more.
+_START = re.compile(r"[0-9A-Fa-f]{8,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,10 @@ def read_filter(query: Mapping[str, str], accounts: Iterable[Account]) -> EntryF
     kind, campaign = query.get("kind", ""), query.get("campaign", "")
     if kind and kind not in KINDS:
         raise ValueError(f"kind: must be one of {', '.join(KINDS)}")
+    user = query.get("user", "")
     return EntryFilter(
-        list_visitors(query.get("user", ""), accounts),
+        list_visitors(user, accounts),
+        user.upper() if _START.fullmatch(user) else "",
         read_campaign(campaign) if campaign else None,
         kind,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..catalogue import Campaign
@@ -42,26 +42,28 @@ class Watcher:
         self._last_number = 0
         self._turn = 0
 
-    async def read(self, state: Mapping[str, Any]) -> AsyncIterator[str]:
-        """Yield the messages that bring the page up to date; the first ones bring it everything.
+    async def read(self, state: Mapping[str, Any]) -> list[str]:
+        """Return the messages that bring the page up to date; the first ones bring it everything.
 
         Args:
             state: What there is to say besides campaigns and entries.
         """
+        messages = []
         if self._resets != self._inbox.resets or self._files is not self._inbox.files:
             self._files = self._inbox.files
             self._forget()
-            yield write_message("reset", {})
-        yield write_message("state", state)
+            messages.append(write_message("reset", {}))
+        messages.append(write_message("state", state))
         summaries = self._take_changed()
         if summaries:
             # Statistics take milliseconds each, and other requests shall not wait for them.
-            yield await asyncio.to_thread(_write_summaries, summaries)
+            messages.append(await asyncio.to_thread(_write_summaries, summaries))
         entries, more = self._inbox.entries.find(self._wanted, self._last_number, MAX_ENTRIES)
         self._last_number = self._inbox.entries.last_number
         if entries:
             rows = [entry._asdict() for entry in entries]
-            yield write_message("entries", {"entries": rows, "more": more})
+            messages.append(write_message("entries", {"entries": rows, "more": more}))
+        return messages
 
     def _take_changed(self) -> list[CampaignSummary]:
         """Return what has changed, beginning where there was no more room the last time."""

@@ -97,7 +97,9 @@ export class Entries {
     };
     const label = `Only events of visitor ${visitor}`;
     const shown = visitor.length > 10 ? `${visitor.slice(0, 8)}…` : visitor;
-    return make("button", { type: "button", class: "link", title: label, click: choose }, shown);
+    // By keyboard one would pass hundreds of them; what is shown can be typed into the filter.
+    const attributes = { type: "button", class: "link", tabindex: "-1", title: label, click: choose };
+    return make("button", attributes, shown);
   }
 }
 

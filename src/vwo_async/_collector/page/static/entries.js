@@ -85,8 +85,7 @@ export class Entries {
       make("td", {}, clock(entry.at_s)),
       make("td", {}, make("span", { class: "chip" }, KINDS[entry.kind] ?? entry.kind)),
       make("td", {}, entry.visitor ? this.showVisitor(entry.visitor) : ""),
-      make("td", {}, showCampaign(entry)),
-      make("td", { class: "what" }, showWhat(entry)),
+      make("td", { class: "what" }, make("strong", {}, showCampaign(entry)), " ", showWhat(entry)),
     );
   }
 

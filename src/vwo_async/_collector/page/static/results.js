@@ -5,8 +5,7 @@ import { count, find, make, money, percent, say, uplift } from "./dom.js";
 import { ask } from "./server.js";
 
 const REVENUE = "Revenue";
-const PER_VISITOR = "Per visitor";
-const HEADS = ["Variation", "Visitors", "Conversions", "Rate", REVENUE, PER_VISITOR, "Uplift", "Probability"];
+const HEADS = ["Variation", "Visitors", "Conversions", "Rate", REVENUE, "Uplift"];
 const CHART_PAUSE_MS = 2000;
 
 const cards = new Map();
@@ -124,7 +123,7 @@ class Card {
     this.showRatio(campaign.ratio);
     const goal = Math.max(this.goal.selectedIndex, 0);
     const hasRevenue = campaign.variations.some((one) => Number(one.goals[goal]?.revenue ?? 0));
-    const heads = HEADS.filter((head) => hasRevenue || ![REVENUE, PER_VISITOR].includes(head));
+    const heads = HEADS.filter((head) => hasRevenue || head !== REVENUE);
     this.showHeads(heads);
     this.rows.replaceChildren(
       ...campaign.variations.map((one, at) => showRow(one, one.goals[goal] ?? {}, at, heads)),
@@ -204,10 +203,8 @@ function showRow(variation, goal, at, heads) {
     Visitors: count(variation.visitors),
     Conversions: count(goal.conversions),
     Rate: showRate(goal),
-    [REVENUE]: money(goal.revenue),
-    [PER_VISITOR]: money(goal.revenue_per_visitor),
-    Uplift: uplift(goal.uplift),
-    Probability: showProbability(goal.probability),
+    [REVENUE]: pair(money(goal.revenue), `${money(goal.revenue_per_visitor)} a visitor`),
+    Uplift: showUplift(goal),
   };
   const cells = heads
     .slice(1)
@@ -215,14 +212,22 @@ function showRow(variation, goal, at, heads) {
   return make("tr", { role: "row" }, name, ...cells);
 }
 
-function showRate(goal) {
-  if (goal.rate === null || goal.rate === undefined) return "–";
-  const range = make("span", { class: "range" }, `${percent(goal.low)} to ${percent(goal.high)}`);
-  return make("span", {}, make("strong", {}, percent(goal.rate)), " ", range);
+// A number, and below it what it means.
+function pair(number, meaning, emphasis = null) {
+  const shown = make("strong", { class: emphasis }, number);
+  return make("span", {}, shown, " ", make("span", { class: "meaning" }, meaning));
 }
 
-function showProbability(probability) {
-  if (probability === null || probability === undefined) return "–";
+function isKnown(value) {
+  return value !== null && value !== undefined;
+}
+
+function showRate({ rate, low, high }) {
+  return isKnown(rate) ? pair(percent(rate), `${percent(low)} to ${percent(high)}`) : "–";
+}
+
+function showUplift({ uplift: found, probability }) {
+  if (!isKnown(probability)) return "–";
   const isClear = probability >= 0.95 || probability <= 0.05;
-  return make("span", { class: isClear ? "clear" : null }, percent(probability));
+  return pair(uplift(found), `probability ${percent(probability)}`, isClear ? "clear" : null);
 }

@@ -117,9 +117,12 @@ class CampaignCount:
 
     def describe_series(self) -> dict[str, object]:
         """Return how the counts grew until now, as JSON-ready values."""
-        series = self.series.dump()
-        last = [self.list_counts().get(column, 0) for column in self.series.columns]
-        return {"columns": series["columns"], "points": series["points"], "last": last}
+        counts = self.list_counts()
+        return {
+            "columns": self.series.columns,
+            "points": [[point.at_s, *point.counts] for point in self.series.points],
+            "last": [counts.get(column, 0) for column in self.series.columns],
+        }
 
     def _list_counts(self) -> Iterator[tuple[Column, int]]:
         for variation_id, variation in self.variations.items():

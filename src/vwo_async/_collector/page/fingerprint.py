@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import blake2b
 
 __all__ = ["FingerprintMap"]
@@ -59,8 +59,8 @@ class FingerprintMap:
         return None
 
     def dump(self) -> bytes:
-        """Return all that is remembered, 8 bytes each."""
-        return array("Q", self._list_slots()).tobytes()
+        """Return all that is remembered, at once, however much that is."""
+        return b"".join(table.tobytes() for table in self._shards)
 
     @classmethod
     def load(cls, dumped: bytes, max_entries: int) -> FingerprintMap:
@@ -72,12 +72,8 @@ class FingerprintMap:
         found = cls(max_entries)
         slots = array("Q")
         slots.frombytes(dumped)
-        found._add_slots(slots)
+        found._add_slots(filter(None, slots))
         return found
-
-    def _list_slots(self) -> Iterator[int]:
-        for table in self._shards:
-            yield from filter(None, table)
 
     def _add_slots(self, slots: Iterable[int]) -> None:
         for slot in slots:

@@ -55,7 +55,7 @@ class LookUps:
 
         names = {name: asked.get(name) for name in (*_TEXTS, *_VARIABLES)}
         user = AskedUser(asked["user_id"], **names)
-        found = {"product": file.product.value, "account_id": file.account_id}
+        found: dict[str, object] = {"product": file.product.value, "account_id": file.account_id}
         try:
             look_up = self._compile(file)
         except ValueError as error:

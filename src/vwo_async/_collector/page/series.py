@@ -55,10 +55,10 @@ class Series:
         return Point(at_s, array("Q", (counts.get(column, 0) for column in self.columns)))
 
     def dump(self) -> dict[str, object]:
-        """Return the series as JSON-ready values."""
+        """Return a copy, of which JSON can hold all but the arrays."""
         return {
-            "columns": [list(column) for column in self.columns],
-            "points": [[point.at_s, *point.counts] for point in self.points],
+            "columns": list(self.columns),
+            "points": list(self.points),
             "step_s": self.step_s,
         }
 
@@ -66,12 +66,12 @@ class Series:
     def load(
         cls,
         columns: Iterable[Sequence[int | None]],
-        points: Iterable[Sequence[float]],
+        points: Iterable[tuple[float, Iterable[int]]],
         step_s: float,
     ) -> Series:
         """Return the series of `dump`."""
         found = cls()
         found.columns = [(variation, goal) for variation, goal in columns]
-        found.points = [Point(at_s, array("Q", map(int, counts))) for at_s, *counts in points]
+        found.points = [Point(at_s, array("Q", counts)) for at_s, counts in points]
         found.step_s = step_s
         return found

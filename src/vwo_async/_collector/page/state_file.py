@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import json
 import os
+from array import array
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeVar
+from zlib import compress, decompress
+from zlib import error as ZlibError  # noqa: N812 - it is a class
 
 from ..inbox import Inbox, Totals
 from ..product import Account, Product
@@ -109,8 +112,10 @@ class StateFile:
             raise
 
 
-def _encode(value: object) -> str:
-    return b64encode(value).decode() if isinstance(value, bytes) else str(value)
+def _encode(value: object) -> object:
+    if isinstance(value, array):
+        return list(value)
+    return b64encode(compress(value, 1)).decode() if isinstance(value, bytes) else str(value)
 
 
 def _dump(inbox: Inbox) -> dict[str, Any]:
@@ -167,7 +172,7 @@ def _parse(text: bytes) -> tuple[Totals, Tally, Entries]:
         entries = Entries()
         entries.load(_take(state, "entries", list), _take(state, "last_entry", int))
         return Totals(**state["totals"]), _load_tally(state), entries
-    except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation):
+    except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation, ZlibError):
         raise ValueError("state_path: the file is not one that a collector has written") from None
 
 
@@ -183,7 +188,7 @@ def _load_tally(state: Mapping[str, Any]) -> Tally:
     tally.visitors = _take(state, "visitors", int)
     tally.unique_conversions = _take(state, "unique_conversions", int)
     tally.is_partial = _take(state, "is_partial", bool)
-    tally.seen = FingerprintMap.load(b64decode(state["remembered"]), MAX_REMEMBERED)
+    tally.seen = FingerprintMap.load(decompress(b64decode(state["remembered"])), MAX_REMEMBERED)
     for one in _take(state, "campaigns", list):
         campaign = _load_campaign(one)
         tally.campaigns[campaign.account, campaign.campaign_id] = campaign

@@ -62,6 +62,12 @@ function showState(state) {
   if (find("notice").textContent !== notice) say(find("notice"), notice);
 }
 
+// A page that nobody sees costs the collector nothing, nor the browser one of its few connections.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) stream?.close();
+  else if (stream) connect(entries.wanted);
+});
+
 function askForToken() {
   const dialog = find("token-dialog");
   if (!dialog.open) dialog.showModal();

@@ -243,7 +243,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def pictures(session: nox.Session) -> None:
-    """Take the pictures of the collector's page anew, from a running one. Needs Chromium."""
+    """Take the pictures of the collector's page and of the command anew. Needs Chromium."""
     install(session, "demo", "test")
     session.run("python", "docs/pictures/take.py", *session.posargs)
 

@@ -1,10 +1,15 @@
-"""Takes the pictures of the collector's page from a running one, while the example shop has visitors.
+"""Takes the pictures of the documents from the running program.
 
-``nox -s pictures`` runs it. It needs Chromium.
+Those of the collector's page are taken in Chromium while the example shop has visitors; those of the command
+are what it writes to a terminal. ``nox -s pictures`` runs it.
 """
 
 from __future__ import annotations
 
+import io
+import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +27,7 @@ import httpx  # noqa: E402
 from browser import find_browser  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 from rich.console import Console  # noqa: E402
+from rich.text import Text  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -33,6 +39,14 @@ PICTURES: Mapping[str, Mapping[str, Any]] = {
     "page-dark": {"viewport": WIDE, "color_scheme": "dark"},
     "page-phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5},
 }
+SETTINGS = str(ROOT / "examples" / "settings.json")
+COMMANDS: Mapping[str, list[str]] = {
+    "explain": ["explain", "tester-7", "checkout_button", "fast_search", "-v", "plan=free"],
+    "simulate": ["simulate", "recommendations", "--number", "200000"],
+}
+COLUMNS = 100
+# The picture brings no font from elsewhere.
+FONT_FACE = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 READY = "() => document.querySelectorAll('#campaigns article').length >= 2"
 PURCHASE = "#campaigns article:first-child select"
 
@@ -77,8 +91,22 @@ def show(page: Page, name: str) -> None:
         page.wait_for_selector("#lamp:not([hidden])")
 
 
+def take_command(name: str, arguments: list[str]) -> None:
+    """Take the picture of what a command writes."""
+    command = [sys.executable, "-m", "vwo_async", *arguments, "-s", SETTINGS]
+    environ = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS), "COLORTERM": "truecolor"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)  # noqa: S603
+    console = Console(width=COLUMNS, record=True, file=io.StringIO())
+    console.print(f"$ vwo-async {' '.join(arguments)} -s settings.json", highlight=False)
+    console.print(Text.from_ansi(done.stdout))
+    picture = console.export_svg(title="vwo-async", unique_id=name)
+    (HERE / f"{name}.svg").write_text(FONT_FACE.sub("", picture), encoding="utf-8")
+
+
 def main() -> int:
     """Take all pictures, and return the exit status."""
+    for name, arguments in COMMANDS.items():
+        take_command(name, arguments)
     path = find_browser()
     if path is None:
         sys.stderr.write("there is no Chromium\n")

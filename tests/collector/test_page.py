@@ -244,9 +244,10 @@ async def test_filter(wire: Any, collector: Collector, client: httpx.AsyncClient
         assert (await client.get("/collector/stream", params=wrong)).status_code == 400
 
 
-async def test_filter_by_user_id(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", [make_settings(), None], ids=["settings", "no settings"])
+async def test_filter_by_user_id(file: Any) -> None:
     """A user is found by his own id, although events name him by a UUID alone."""
-    collector = Collector(make_settings())
+    collector = Collector(file)
     async with (
         serve(collector) as base_url,
         VWOClient(make_settings(), base_url=base_url) as vwo,

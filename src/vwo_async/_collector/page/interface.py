@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from ..guard import Guard
 from ..inbox import Inbox
+from ..product import Account
 from .asset import PAGE, SECURITY_HEADERS, read_asset
 from .download import list_results, write_csv, write_json
 from .entry import EntryFilter
@@ -107,9 +108,8 @@ class PageInterface:
     # What happens
 
     async def _stream(self, request: Request) -> Response:
-        accounts = [file.account for file in self._inbox.files.files]
         try:
-            wanted = read_filter(request.query_params, accounts)
+            wanted = read_filter(request.query_params, self._list_accounts())
         except ValueError as error:
             return _json({"error": str(error)}, 400)
         watcher = Watcher(self._inbox, wanted)
@@ -119,6 +119,11 @@ class PageInterface:
             lambda: self._control.is_ending,
             SECURITY_HEADERS,
         )
+
+    def _list_accounts(self) -> set[Account]:
+        """Return all accounts of settings files and of events."""
+        counted = {campaign.account for campaign in self._inbox.tally.campaigns.values()}
+        return counted | {file.account for file in self._inbox.files.files}
 
     def _describe_state(self) -> dict[str, Any]:
         inbox = self._inbox
@@ -157,8 +162,7 @@ class PageInterface:
             found = await self._look_ups.explain(inbox.files, asked)
         except ValueError as error:
             return _json({"error": str(error)}, 400)
-        accounts = [file.account for file in inbox.files.files]
-        wanted = EntryFilter(list_visitors(asked["user_id"], accounts))
+        wanted = EntryFilter(list_visitors(asked["user_id"], self._list_accounts()))
         entries, more = inbox.entries.find(wanted, 0, 50)
         rows = [entry._asdict() for entry in entries]
         return _json({"files": found, "entries": rows, "more": more})

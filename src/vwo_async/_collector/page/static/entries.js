@@ -10,7 +10,7 @@ const KINDS = {
   push: "attributes",
   sdk: "SDK",
   refused: "refused",
-  faulty: "faulty",
+  faulty: "fault",
   settings: "settings",
   gateway: "gateway",
 };

@@ -513,7 +513,7 @@ def test_a_foreign_site(browser: Browser, shop: Shop) -> None:
 
 
 def test_a_restart(browser: Browser, tmp_path: Path) -> None:
-    """With a state file the page that stayed open goes on, with what was counted before."""
+    """With a state file the page that stayed open goes on, with what was counted before; without, anew."""
     arguments = ("--settings", EXAMPLES / "settings.json", "--state", tmp_path / "state.json")
     with running_collector(*arguments) as url:
         port = httpx.URL(url).port
@@ -528,3 +528,6 @@ def test_a_restart(browser: Browser, tmp_path: Path) -> None:
             wait(page, "() => document.querySelector('#connection').textContent === 'live'")
             wait(page, "() => document.querySelector('[data-total=refused]')?.textContent === '1'")
             wait(page, "() => document.querySelectorAll('#entry-rows tr.refused').length === 1")
+        with running_collector("--port", port):
+            wait(page, "() => document.querySelector('[data-total=refused]')?.textContent === '0'")
+            wait(page, "() => document.querySelectorAll('article').length === 0")

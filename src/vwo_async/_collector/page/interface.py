@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias
 
@@ -61,6 +62,8 @@ class PageInterface:
         self._inbox = inbox
         self._control = control
         self._look_ups = LookUps()
+        # By it a page that stayed open sees that it talks to another collector than before.
+        self._instance = secrets.token_hex(8)
 
     def list_open_routes(self) -> list[Route]:
         """Return the page and its files, which show nothing of what was received."""
@@ -128,6 +131,7 @@ class PageInterface:
     def _describe_state(self) -> dict[str, Any]:
         inbox = self._inbox
         return {
+            "instance": f"{self._instance}.{inbox.resets}",
             "totals": inbox.totals().as_dict(),
             "kept": len(inbox.ledger),
             "is_partial": inbox.tally.is_partial,

@@ -53,7 +53,9 @@ function showState(state) {
   const now = performance.now();
   const seconds = last ? (now - last.at) / 1000 : 0;
   const rate = seconds ? Math.max(0, state.totals.events - last.events) / seconds : 0;
-  last = { at: now, events: state.totals.events };
+  // Another collector, or one that was reset: what it does not name any more is gone.
+  if (last && last.instance !== state.instance) forgetCampaigns();
+  last = { at: now, events: state.totals.events, instance: state.instance };
   showTotals(state.totals, rate);
   showFault(state);
   const notice = state.is_partial

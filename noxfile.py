@@ -245,6 +245,23 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Send visitors through an example shop and compare both sides' books; arguments go to the demo."""
+    """Send visitors through an example shop and compare both sides' books; arguments go to the demo.
+
+    With --keep the collector's page stays up until Ctrl-C.
+    """
     install(session, "demo")
     session.run("python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Take the pictures of the collector's page and of the command anew. Needs Chromium."""
+    install(session, "demo", "test")
+    session.run("python", "docs/pictures/take.py", *session.posargs)
+
+
+@nox.session
+def load(session: nox.Session) -> None:
+    """Hold a collector under load with its page open; arguments: --seconds N --rate N --every N."""
+    session.install("-q", "-e", ".[collector]", "psutil")
+    session.run("python", "benchmarks/collector_load.py", *session.posargs)

@@ -1,8 +1,8 @@
 """An end-to-end demonstration: visitors, the shop of ``shop.py``, and the collector in place of VWO's servers.
 
 Run it with ``python examples/demo.py``, for an account of VWO FME and the shop of ``fme_shop.py`` with
-``--fme``. The collector and the shop are separate processes. The same
-visitors go through the shop twice: first with conversions in the background, then with every
+``--fme``. The collector and the shop are separate processes, and the collector has a live page, whose address
+comes first; ``--keep`` leaves it up. The same visitors go through the shop twice: first with conversions in the background, then with every
 ``track`` awaiting its delivery. The output is the report that VWO would show, the time that the SDK adds to a
 request, and whether each event that the SDK accepted was received.
 
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -644,14 +644,22 @@ def run(options: argparse.Namespace, console: Console) -> int:
     Raises:
         DemoError: It cannot run.
     """
-    started_at = time.monotonic()
     with TemporaryDirectory(prefix="vwo-demo-") as name:
         folder = Path(name)
         product = FME if options.fme else FULLSTACK
         with running("collector", _make_collector_command(product), folder) as url:
-            console.print(f"collector, in the place of VWO: {url}")
-            stage = Stage(product, Collector(url), options, folder, console)
-            rounds = [stage.run_round(mode) for mode in MODES]
+            console.print(
+                f"collector, in the place of VWO, with a live page: {url}/", soft_wrap=True
+            )
+            status = _run_rounds(Stage(product, Collector(url), options, folder, console))
+            if options.keep:
+                _wait_for_interrupt(f"The page stays at {url}/ until Ctrl-C.", console)
+    return status
+
+
+def _run_rounds(stage: Stage) -> int:
+    console, started_at = stage.console, time.monotonic()
+    rounds = [stage.run_round(mode) for mode in MODES]
     console.print()
     report = rounds[0].report
     events = [show_events(report)] if report["events"] else []
@@ -669,6 +677,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if not faults:
         console.print("Every accepted event was received, and nothing else was.", style="green")
     return 1 if faults else 0
+
+
+def _wait_for_interrupt(text: str, console: Console) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3_600)
 
 
 def _describe(one: Round) -> str:
@@ -708,6 +723,9 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=("off", "memory"),
         default="off",
         help="user storage of the shop (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the collector and its page up until Ctrl-C"
     )
     # For the test that lost events are noticed: in the first round the collector answers STATUS, TIMES times.
     parser.add_argument("--sabotage", type=_plan, help=argparse.SUPPRESS)

@@ -106,7 +106,7 @@ def test_an_interrupted_demonstration_leaves_no_process(
         pytest.skip("children of this process ignore SIGINT")
     with running_demo("--visitors", "100000") as process:
         assert process.stdout is not None
-        urls = [re.findall(r"http://\S+", process.stdout.readline())[0] for _ in range(2)]
+        urls = [re.findall(r"http://[\w.:]+", process.stdout.readline())[0] for _ in range(2)]
         assert httpx.get(f"{urls[1]}/statistics", trust_env=False).status_code == 200
         process.send_signal(number)
         output, _ = process.communicate(timeout=TIMEOUT_S)
@@ -114,6 +114,21 @@ def test_an_interrupted_demonstration_leaves_no_process(
     for url in urls:
         with pytest.raises(httpx.ConnectError):
             httpx.get(url, trust_env=False)
+
+
+def test_the_page_is_named_first_and_kept() -> None:
+    """The first line has the address of the page; with ``--keep`` it is there until the end is asked for."""
+    with running_demo("--keep") as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        page = re.findall(r"http://\S+", next(lines))[0]
+        assert any("until Ctrl-C" in line for line in lines)
+        assert "<title>Collector" in httpx.get(page, trust_env=False).text
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(page, trust_env=False)
 
 
 def test_fme_counts_by_event() -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts.types import NonNegativeFloat, Port
 
 from ..collector import Collector, GatewayData
-from ..collector.__main__ import announce, run
+from ..collector.__main__ import MAX_EVENTS, announce, find_page, run
 from .exit_code import ExitCode
 from .output import Output
 
@@ -26,6 +26,7 @@ def collector(
     latency: NonNegativeFloat = 0.0,
     gateway: Path | None = None,
     loose: bool = False,
+    state: Path | None = None,
     output: Output = _OUTPUT,
 ) -> int:
     """Run a local VWO for the SDKs of both products, until it is told to stop.
@@ -38,6 +39,7 @@ def collector(
         latency: Keep each answer back for so many seconds.
         gateway: JSON of what VWO's gateway service knows.
         loose: Accept looser forms of the right facts.
+        state: A file by which the counts of the page survive a restart.
     """
     server = Collector(
         [one.read_bytes() for one in settings],
@@ -45,11 +47,14 @@ def collector(
         ledger_path=ledger,
         strict=not loose,
         gateway=GatewayData.read(gateway.read_bytes()) if gateway is not None else None,
+        state_path=state,
+        max_events=MAX_EVENTS,
     )
     asyncio.run(run(server, host, port, _announce if output.json else announce))
     return ExitCode.OK
 
 
 def _announce(base_url: str, token: str | None) -> None:
-    sys.stdout.write(json.dumps({"base_url": base_url, "token": token}) + "\n")
+    found = {"base_url": base_url, "token": token, "page": find_page(base_url, token)}
+    sys.stdout.write(json.dumps(found) + "\n")
     sys.stdout.flush()

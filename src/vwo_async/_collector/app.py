@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from .fault import Fault
 from .field import load_json
 from .guard import Guard
 from .inbox import Inbox, Reply
 from .ledger_file import LedgerFile
-from .report import build_report
+from .page.asset import SECURITY_HEADERS
+from .page.interface import Handler, PageInterface
 
-__all__ = ["MAX_BODY_BYTES", "HttpInterface"]
+__all__ = ["CLOSE_EXTENSION", "MAX_BODY_BYTES", "HttpInterface"]
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """The largest body that is read; a larger one is answered with 413."""
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+CLOSE_EXTENSION = "vwo_async.close"
+"""In the scope of a request, what closes its connection at once."""
+NO_ANSWER = 0
+_POLL_S = 0.02
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -39,6 +43,8 @@ class HttpInterface:
 
     Attributes:
         guard: Decides who may control the collector and read what it received.
+        latency_s: How long each answer is delayed, in seconds.
+        is_ending: Whether the server is about to end: then nothing is waited for.
     """
 
     def __init__(
@@ -50,13 +56,17 @@ class HttpInterface:
     ) -> None:
         self.latency_s = latency_s
         self.guard = Guard(token)
+        self.is_ending = False
         self._inbox = inbox
         self._ledger_file = ledger_file
+        self._page = PageInterface(inbox, self)
 
     def app(self) -> Starlette:
         """Return an ASGI application."""
         return Starlette(
             routes=[
+                *self._page.list_open_routes(),
+                *self._page.list_guarded_routes(self._guarded),
                 Route("/collector/report", self._guarded(self._report), methods=["GET"]),
                 Route("/collector/ledger", self._guarded(self._ledger), methods=["GET"]),
                 Route("/collector/totals", self._guarded(self._totals), methods=["GET"]),
@@ -88,7 +98,28 @@ class HttpInterface:
         await self._write_ledger(answer)
         if self.latency_s > 0:
             await asyncio.sleep(self.latency_s)
+        if answer.status == NO_ANSWER:
+            return await self._answer_nothing(request, answer.fault)
         return Response(answer.body, answer.status, answer.headers)
+
+    async def _answer_nothing(self, request: Request, fault: Fault | None) -> Response:
+        """Let a request hang as long as the fault says so, and close its connection."""
+        while fault is Fault.HANG is self._inbox.fault and not self.is_ending:
+            if await request.is_disconnected():
+                return Response(status_code=400)
+            await asyncio.sleep(_POLL_S)
+        close = request.scope.get("extensions", {}).get(CLOSE_EXTENSION)
+        if close is None:
+            # Another server than ours cannot be told to; this answer is none that a client could use.
+            return Response(status_code=502)
+        close()
+        while not await request.is_disconnected():  # noqa: ASYNC110 - in the next turn of the loop
+            await asyncio.sleep(0)
+        return Response(status_code=400)
+
+    async def read_body(self, request: Request) -> bytes | None:
+        """Return the body, or None if it is larger than the bound."""
+        return await _read_body(request)
 
     async def _write_ledger(self, answer: Reply) -> None:
         if self._ledger_file is not None and answer.events:
@@ -96,7 +127,7 @@ class HttpInterface:
             await self._ledger_file.sync()
 
     async def _report(self, request: Request) -> Response:
-        return _json(build_report(self._inbox.ledger, self._inbox.files).as_dict())
+        return _json(self._inbox.report().as_dict())
 
     async def _ledger(self, request: Request) -> Response:
         events = [event.as_dict() for event in self._inbox.ledger]
@@ -159,4 +190,5 @@ def _malformed(problem: str) -> ValueError:
 
 def _json(document: object, status: int = 200) -> Response:
     # Starlette's JSON response cannot encode a lone surrogate, which loose rules accept.
-    return Response(json.dumps(document), status, media_type="application/json")
+    headers = {**SECURITY_HEADERS, "content-type": "application/json"}
+    return Response(json.dumps(document), status, headers)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isfinite
 
 from .field import load_json
 from .product import Account, Product
@@ -36,6 +37,16 @@ class Campaign:
 
     In FME it is a rule of a feature, with the metrics of the feature as goals. The measurement of a
     feature's impact and a holdout are campaigns too.
+
+    Attributes:
+        id: Its number.
+        key: Its key.
+        variations: The names of its variations by id.
+        goals: Its goals by id.
+        is_holdout: Whether it is a holdout of FME.
+        weights: Which share of its visitors each variation is to get, on any scale; empty where the file
+            does not say.
+        features: In FME the keys of the features that it belongs to.
     """
 
     id: int
@@ -43,6 +54,8 @@ class Campaign:
     variations: Mapping[int, str]
     goals: Mapping[int, Goal]
     is_holdout: bool = False
+    weights: Mapping[int, float] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +154,28 @@ def _is_fme(settings: Mapping[str, object], campaigns: list[Mapping[str, object]
     )
 
 
-def _campaign(campaign: Mapping[str, object], goals: Mapping[int, Goal]) -> Campaign:
+def _campaign(
+    campaign: Mapping[str, object], goals: Mapping[int, Goal], features: Iterable[str] = ()
+) -> Campaign:
     variations = [_as_object(v, "variation") for v in _as_list(campaign, "variations")]
     return Campaign(
         id=_id(campaign, "campaign"),
         key=str(campaign.get("key", "")),
         variations={_id(v, "variation"): str(v.get("name", "")) for v in variations},
         goals=goals,
+        weights={_id(v, "variation"): _weight(v) for v in variations},
+        features=tuple(features),
     )
+
+
+def _weight(variation: Mapping[str, object]) -> float:
+    """Return the weight of a variation; 0, which claims nothing, for what is no number."""
+    value = variation.get("weight")
+    try:
+        weight = float(value) if isinstance(value, int | float | str) else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
+    return weight if isfinite(weight) and weight > 0 else 0.0
 
 
 def _list_rules(
@@ -156,12 +183,15 @@ def _list_rules(
 ) -> Iterator[Campaign]:
     """Yield the campaigns of FME, each with the metrics of the features that have it as a rule."""
     goals: dict[int, dict[int, Goal]] = {}
+    keys: dict[int, dict[str, None]] = {}
     for feature in features:
         for rule in _as_list(feature, "rules"):
             campaign_id = _id(_as_object(rule, "rule"), "rule", "campaignId")
             goals.setdefault(campaign_id, {}).update(_goals(feature, "metrics"))
+            keys.setdefault(campaign_id, {})[str(feature.get("key", ""))] = None
     for campaign in campaigns:
-        yield _campaign(campaign, goals.get(_id(campaign, "campaign"), {}))
+        campaign_id = _id(campaign, "campaign")
+        yield _campaign(campaign, goals.get(campaign_id, {}), keys.get(campaign_id, ()))
 
 
 def _list_impacts(features: list[Mapping[str, object]]) -> Iterator[Campaign]:
@@ -169,8 +199,9 @@ def _list_impacts(features: list[Mapping[str, object]]) -> Iterator[Campaign]:
         impact = feature.get("impactCampaign")
         if isinstance(impact, dict) and impact.get("campaignId") is not None:
             campaign_id = _id(impact, "impactCampaign", "campaignId")
-            key = f"impact of {feature.get('key', '')}"
-            yield Campaign(campaign_id, key, _IMPACT, _goals(feature, "metrics"))
+            name = str(feature.get("key", ""))
+            goals = _goals(feature, "metrics")
+            yield Campaign(campaign_id, f"impact of {name}", _IMPACT, goals, features=(name,))
 
 
 def _holdout(holdout: Mapping[str, object]) -> Campaign:

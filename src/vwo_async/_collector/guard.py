@@ -14,6 +14,7 @@ TOKEN_HEADER = "x-collector-token"  # noqa: S105 - the name of a header
 _TOKEN = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\s:@/\[\]]+)(:[0-9]*)?")
 _FORWARDED_HOST = re.compile(r"(?i)\bhost=(\"[^\"]*\"|[^;,\s]*)")
+_FOREIGN_HOST = "the Host header, and those of a proxy, must name this machine"
 _SAME = frozenset({"same-origin", "none"})
 
 
@@ -49,7 +50,7 @@ class Guard:
 
     def find_fault(self, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> str:
         """Return why a request may not steer or read, an empty text where it may."""
-        named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+        named = _decode(headers)
         host = named.get("host", "")
         if not _is_same_origin(named, host):
             return "a page of another origin may not steer or read the collector"
@@ -57,9 +58,17 @@ class Guard:
             return ""
         if self.token is not None:
             return f"needs the token that was printed at the start, as header {TOKEN_HEADER}"
-        if not all(is_loopback(_split_host(one)) for one in _list_hosts(named)):
-            return "the Host header, and those of a proxy, must name this machine"
-        return ""
+        return "" if _names_this_machine(named) else _FOREIGN_HOST
+
+    def find_page_fault(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """Return why the page may not be shown, an empty text where it may.
+
+        It shows nothing by itself, so that it needs no token; what it then asks for does. A link to it on a
+        foreign page may be followed.
+        """
+        if self.token is not None or _names_this_machine(_decode(headers)):
+            return ""
+        return _FOREIGN_HOST
 
     def _knows_token(self, headers: Mapping[str, str], query: bytes) -> bool:
         if self.token is None:
@@ -73,6 +82,14 @@ class Guard:
         )
         wanted = self.token.encode()
         return any(hmac.compare_digest(one.encode("latin-1", "replace"), wanted) for one in shown)
+
+
+def _decode(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+
+
+def _names_this_machine(headers: Mapping[str, str]) -> bool:
+    return all(is_loopback(_split_host(one)) for one in _list_hosts(headers))
 
 
 def _is_same_origin(headers: Mapping[str, str], host: str) -> bool:

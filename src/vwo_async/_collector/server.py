@@ -15,13 +15,15 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .app import HttpInterface
+from .app import CLOSE_EXTENSION, HttpInterface
+from .fault import Fault
 from .gateway import GatewayData
 from .guard import is_loopback
 from .inbox import AnyFile, Inbox, Refusal, Totals
 from .ledger import Ledger
 from .ledger_file import LedgerFile
-from .report import Report, build_report
+from .page.state_file import StateFile
+from .report import Report
 from .rule import CLOCK_WINDOW_S
 
 __all__ = ["Collector", "serve"]
@@ -59,10 +61,16 @@ class Collector:
             must send events as to a gateway service, each alone and without ``collectionPrefix``.
         token: What requests to ``/collector/...`` have to show. Without a token they must name this
             machine as their host; `serve` makes one up where it listens beyond loopback.
+        state_path: A file by which the counts of the page, and *totals* and *report*, go on where another
+            collector ended. `serve` reads it at the start, and writes it every few seconds and at the end;
+            what arrived in the last seconds before a crash is not in it.
+        max_events: How many events *ledger* and *refused* keep, the newest ones; None for all of them.
+            *totals* and *report* are about all events all the same, and take a bounded amount of memory.
 
     Raises:
         ValueError: *settings* is not a settings file, or two of them are of one product, account and key; or
-            *ledger_path* is no path, or *token* no text of visible ASCII characters.
+            *ledger_path* or *state_path* is no path, *token* no text of visible ASCII characters, or
+            *max_events* less than 1.
     """
 
     def __init__(
@@ -76,11 +84,19 @@ class Collector:
         clock: Callable[[], float] = time.time,
         gateway: GatewayData | None = None,
         token: str | None = None,
+        state_path: str | os.PathLike[str] | None = None,
+        max_events: int | None = None,
     ) -> None:
         files = _list_files(settings)
         self._inbox = Inbox(
-            files, strict=strict, clock_window_s=clock_window_s, clock=clock, gateway=gateway
+            files,
+            strict=strict,
+            clock_window_s=clock_window_s,
+            clock=clock,
+            gateway=gateway,
+            max_events=_read_max_events(max_events),
         )
+        self._state_file = None if state_path is None else StateFile(state_path, self._inbox)
         ledger_file = None if ledger_path is None else LedgerFile(ledger_path)
         self._http_interface = HttpInterface(self._inbox, ledger_file, latency_s, token)
         self._app = self._http_interface.app()
@@ -117,6 +133,15 @@ class Collector:
         self._http_interface.latency_s = latency_s
 
     @property
+    def fault(self) -> Fault | None:
+        """What befalls every request of SDKs, None where nothing does; may be set at any time."""
+        return self._inbox.fault
+
+    @fault.setter
+    def fault(self, fault: Fault | str | None) -> None:
+        self._inbox.fault = None if fault is None else Fault(fault)
+
+    @property
     def token(self) -> str | None:
         """What requests to ``/collector/...`` have to show, None where nothing."""
         return self._http_interface.guard.token
@@ -129,7 +154,7 @@ class Collector:
 
     def report(self) -> Report:
         """Return visitors, conversions, rates and revenue by campaign, variation and goal, and by event."""
-        return build_report(self._inbox.ledger, self._inbox.files)
+        return self._inbox.report()
 
     def totals(self) -> Totals:
         """Return counts of requests and events."""
@@ -138,7 +163,7 @@ class Collector:
     def reset(self) -> None:
         """Forget all requests and planned answers.
 
-        The settings files stay in force, the ledger file keeps its lines, and request numbers go on. Of
+        A fault stays on, the settings files stay in force, the ledger file keeps its lines, and request numbers go on. Of
         aliases those stay that the gateway service knew at first.
         """
         self._inbox.reset()
@@ -178,6 +203,14 @@ class Collector:
         self._inbox.answer_next(status, times, headers or {}, body)
 
 
+def _read_max_events(max_events: int | None) -> int | None:
+    if max_events is None:
+        return None
+    if type(max_events) is not int or max_events < 1:
+        raise ValueError("max_events: must be at least 1")
+    return max_events
+
+
 def _list_files(settings: AnyFile | Sequence[AnyFile] | None) -> Sequence[AnyFile]:
     if settings is None:
         return ()
@@ -207,10 +240,33 @@ async def serve(
         The URL that stands for VWO's host, such as ``http://127.0.0.1:49152``.
 
     Raises:
-        OSError: If the address cannot be listened on.
+        OSError: If the address cannot be listened on, or the state file not be read or written.
+        ValueError: If the state file is none.
     """
     if not is_loopback(host):
         collector.require_token()
+    async with _keeping(collector), _listening(collector, host, port) as base_url:
+        try:
+            yield base_url
+        finally:
+            collector._http_interface.is_ending = True  # noqa: SLF001 - as in _keeping
+
+
+@contextlib.asynccontextmanager
+async def _keeping(collector: Collector) -> AsyncIterator[None]:
+    """Keep the state file, where there is one."""
+    # What a server does with a collector is of one piece with it.
+    collector._http_interface.is_ending = False  # noqa: SLF001
+    state_file = collector._state_file  # noqa: SLF001
+    if state_file is None:
+        yield
+        return
+    async with state_file.kept():
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _listening(collector: Collector, host: str, port: int) -> AsyncIterator[str]:
     listener = _bind(host, port)
     server = uvicorn.Server(_config(collector))
     try:
@@ -231,11 +287,19 @@ class _QuietConfig(uvicorn.Config):
 
 
 class _QuietProtocol(H11Protocol):
-    """uvicorn's HTTP protocol without its access log, which would show the SDK key in the query."""
+    """uvicorn's HTTP protocol without its access log, which would show the SDK key in the query.
+
+    It lets the application close a connection without an answer.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.access_log = False
+        self._served, self.app = self.app, self._call
+
+    async def _call(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"] = {CLOSE_EXTENSION: self.transport.abort}
+        await self._served(scope, receive, send)
 
 
 def _config(collector: Collector) -> uvicorn.Config:

@@ -13,6 +13,9 @@ A settings file says itself of which product it is, and a list of them, ``Collec
 serves any accounts of both products side by side. What metrics of FME count is found by the name of the
 event: ``collector.report().event("purchase").conversions``.
 
+At its address a browser finds a live page: what arrives, the results of each campaign with their statistics,
+why a user gets what he gets, and each `Fault` to switch on, as ``collector.fault = "hang"`` does.
+
 With a `GatewayData` it stands in for VWO's gateway service too: lists, places, browsers and aliases.
 
 ``python -m vwo_async.collector --settings FILE`` runs it as a process of its own; ``--settings`` may be
@@ -22,6 +25,8 @@ given again. From another process it is controlled over HTTP:
 * ``POST /collector/reset``
 * ``PUT /collector/settings`` with a settings file as body
 * ``POST /collector/answer`` with ``{"status": 503, "times": 3}``
+* ``PUT /collector/fault`` with ``{"fault": "hang", "latency_s": 0}``, where null is no fault
+* ``GET /collector/results.json`` and ``GET /collector/entries.json``, or ``.csv``
 
 `Collector` keeps each event as `Received` (of a `Kind`, from an `Endpoint`, with each `Conversion`) in a
 `Ledger`, which counts as `Counted`; what did not follow the format as `Refusal`. `Totals` counts requests
@@ -34,6 +39,7 @@ from .._home import rehome
 
 try:
     from .._collector.event_report import EventReport, PropertyReport
+    from .._collector.fault import Fault
     from .._collector.gateway import GatewayData
     from .._collector.inbox import Refusal, Totals
     from .._collector.ledger import Counted, Ledger
@@ -53,6 +59,7 @@ __all__ = [
     "Counted",
     "Endpoint",
     "EventReport",
+    "Fault",
     "GatewayData",
     "GoalReport",
     "Kind",

@@ -14,6 +14,9 @@ from .._collector.guard import TOKEN_HEADER
 from .._collector.rule import CLOCK_WINDOW_S
 from .._collector.server import Collector, serve
 
+# Of a process that runs for long. The events of a test are kept for as long as its collector lives.
+MAX_EVENTS = 50_000
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the collector with command line arguments until SIGINT or SIGTERM."""
@@ -25,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         strict=not options.loose,
         clock_window_s=options.clock_window,
         gateway=options.gateway and GatewayData.read(options.gateway.read_bytes()),
+        state_path=options.state,
+        max_events=options.max_events,
     )
     asyncio.run(run(collector, options.host, options.port, announce))
 
@@ -65,16 +70,32 @@ def _parser() -> argparse.ArgumentParser:
         help="how far times in requests may be from now (default: %(default)g)",
     )
     parser.add_argument(
+        "--state", type=Path, metavar="FILE", help="file by which the counts survive a restart"
+    )
+    parser.add_argument(
+        "--max-events",
+        type=int,
+        default=MAX_EVENTS,
+        metavar="N",
+        help="how many events to keep one by one; the counts are of all (default: %(default)s)",
+    )
+    parser.add_argument(
         "--loose", action="store_true", help="accept looser forms of the right facts"
     )
     return parser
 
 
 def announce(base_url: str, token: str | None) -> None:
-    """Print where the collector listens, and what who controls it from elsewhere has to show."""
+    """Print where the collector listens, what who controls it from elsewhere has to show, and its page."""
     print(f"listening on {base_url}", flush=True)
     if token is not None:
         print(f"{TOKEN_HEADER}: {token}", flush=True)
+    print(f"page: {find_page(base_url, token)}", flush=True)
+
+
+def find_page(base_url: str, token: str | None) -> str:
+    """Return the address of the page for a browser; what stands behind the ``#`` is sent to nobody."""
+    return f"{base_url}/" if token is None else f"{base_url}/#token={token}"
 
 
 async def run(

@@ -105,6 +105,15 @@ async def test_attributes(vwo):
     await vwo.client.push({"plan": "pro", "seats": "3"}, "Ashley")
     assert [one.attributes for one in vwo.events] == [{"plan": "pro"}, {"seats": "3"}]
 
+async def test_events_are_those_of_the_service(vwo_fme):
+    vwo_fme.use(feature("search").metric("buy").rollout(100))
+    vwo_fme.hang()
+    assert await vwo_fme.client.track_event("buy", "Ashley")
+    assert [(one.kind, one.status) for one in vwo_fme.events] == [("conversion", "pending")]
+    vwo_fme.recover()
+    await vwo_fme.settle()
+    assert [one.status for one in vwo_fme.events] == ["delivered"]
+
 async def test_flags(vwo_fme):
     search = feature("search").metric("buy", revenue_prop="price").rollout(50, size=1)
     vwo_fme.use(

@@ -514,6 +514,20 @@ async def test_an_id_that_is_no_alias(content: Any) -> None:
         assert bool(flag.notes) is bool(result.notes) is is_failed
 
 
+@pytest.mark.parametrize(
+    "user", [{"id": "u1", "useIdForWeb": True}, {"id": "u1", "customVariables": 5}, FMEUser("u1")]
+)
+async def test_only_the_id_counts_for_an_alias(user: Any) -> None:
+    """Nothing else of a user keeps the gateway from being told of an alias, as in the official SDKs."""
+    async with (
+        gateway({"/user-alias/setUserAlias": {"isAliasSet": True}}) as server,
+        client_of(sample({}), server, is_aliasing_enabled=True) as client,
+    ):
+        assert await client.set_alias(user, "anna@x")
+    (told,) = [one for one in server.requests if path_of(one) == "/user-alias/setUserAlias"]
+    assert json.loads(told.body) == {"userId": "u1", "aliasId": "anna@x"}
+
+
 async def test_consent_of_an_alias() -> None:
     """Who opted out by either id is not decided about, and before he is asked for, nobody is told his id."""
     async with (

@@ -475,6 +475,8 @@ class FMECase:
         return [*nodes, self.leaf()] if self.chance(0.2) else nodes
 
     def leaf(self) -> Json:
+        if self.topic == "gateway" and self.chance(0.3):
+            return {"custom_variable": {self.pick(VARIABLES): f"inlist({self.pick('abc')})"}}
         kind = self.random.random()
         if kind < 0.12:
             return {"user": self.pick((",".join(self.users[:3]), f" {self.users[0]} , Bill ", ""))}
@@ -504,7 +506,7 @@ class FMECase:
         kind = self.random.random()
         if kind < 0.1:
             return str(self.pick(PLAIN))
-        if kind < (0.4 if self.topic == "gateway" else 0.14):
+        if kind < 0.14:
             return str(self.pick(LISTS))
         if kind < 0.35:
             return str(self.pick(VALUES[:-3]))

@@ -262,6 +262,8 @@ async def feature_flags(client: FMEClient) -> None:
     assert_type(await client.track_event("purchase", "u1", {"revenue": 9}), TrackResult)
     assert_type(await client.set_attribute("plan", "pro", "u1"), bool)
     assert_type(await client.set_attribute({"plan": "pro"}, "u1", wait=True), bool)
+    client.opt_out_user({"id": "u1"})
+    client.opt_in_user(FMEUser("u1"))
     alias = await client.set_alias("u1", "u2")
     assert_type(alias, AliasResult)
     assert_type(alias.reason, Reason | None)

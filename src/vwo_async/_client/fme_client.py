@@ -258,7 +258,7 @@ class FMEClient(Client[FMEEngine]):
         if engine.enter():
             await engine.next_turn()
         try:
-            named = self._read_user("set_alias", user)
+            named = CallUser(read_user_id(user))
             user_id, alias = read_alias(named.id, alias_id)
         except InvalidInputError as error:
             self._refuse("set_alias", error)

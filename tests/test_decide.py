@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -369,6 +370,14 @@ async def test_a_long_or_odd_key_is_shown_short(caplog: pytest.LogCaptureFixture
     assert all(len(line) < 300 and "\n" not in line for line in lines)
 
 
-def test_the_hostile_tests_know_it() -> None:
-    """The tests about all methods put it through theirs."""
-    assert "decide" in sample.REQUIRED
+def test_the_hostile_tests_know_every_method() -> None:
+    """Each method that decides or reports for a user is put through the tests about all methods."""
+    named = {
+        name
+        for name, method in vars(VWOClient).items()
+        if not name.startswith("_")
+        and inspect.iscoroutinefunction(method)
+        and "user_id" in inspect.signature(method).parameters
+    }
+    # The other name of `get_variation_name`.
+    assert named - {"get_variation"} == sample.REQUIRED.keys()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from held import count_held
 from product_event import EventMaker
 
 from vwo_async._delivery.event import Event
@@ -137,7 +138,7 @@ class Simulation:
         queue = self.queue
         ended = queue.delivered + queue.rejected + queue.dropped.total()
         assert queue.accepted == ended + queue.pending == len(self.good) + len(self.bad)
-        assert queue.pending == queue.count_held()
+        assert queue.pending == count_held(queue)
 
 
 @asynccontextmanager

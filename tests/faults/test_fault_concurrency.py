@@ -14,6 +14,7 @@ from app import Ticker
 from both_products import BOTH_PRODUCTS
 from chaos import Child, CollectorProcess, find_visitors, make_arguments
 from chosen_product import make_client, settings
+from held import count_held
 from own_time import Stopwatch
 from server import running_server
 
@@ -120,7 +121,7 @@ async def test_row_28_random_cancellation(collector: CollectorProcess) -> None:
         assert await client.track("checkout", "the last", "signup", wait=True)
         await client.flush_events()
         assert 1 <= len(transport._idle) <= client._engine.options.workers
-        assert client._engine.reporter.queue.count_held() == 0
+        assert count_held(client._engine.reporter.queue) == 0
     statistics = client.statistics()
     ledger = await asyncio.to_thread(collector.read_ledger)
     assert not find_visitors(told) - ledger.keys()

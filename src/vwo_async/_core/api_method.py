@@ -13,7 +13,6 @@ class Api:
 
     Attributes:
         name: The method's name.
-        official_name: Its name in the Node SDK and in VWO's documentation.
         types: The campaign types that it applies to.
         assigns: With a user storage, whether it may assign a variation to a user without a record. The
             other methods need a record (``activate`` must have been called before).
@@ -22,20 +21,16 @@ class Api:
     """
 
     name: str
-    official_name: str
     types: frozenset[str]
     assigns: bool = False
     refuses_mab: bool = False
     sends: bool = False
 
 
-ACTIVATE = Api(
-    "activate", "activate", frozenset({AB_TEST}), assigns=True, refuses_mab=True, sends=True
-)
-GET_VARIATION_NAME = Api("get_variation_name", "getVariation", frozenset({AB_TEST, FEATURE_TEST}))
+ACTIVATE = Api("activate", frozenset({AB_TEST}), assigns=True, refuses_mab=True, sends=True)
+GET_VARIATION_NAME = Api("get_variation_name", frozenset({AB_TEST, FEATURE_TEST}))
 IS_FEATURE_ENABLED = Api(
     "is_feature_enabled",
-    "isFeatureEnabled",
     frozenset({FEATURE_TEST, FEATURE_ROLLOUT}),
     assigns=True,
     refuses_mab=True,
@@ -43,12 +38,11 @@ IS_FEATURE_ENABLED = Api(
 )
 GET_FEATURE_VARIABLE_VALUE = Api(
     "get_feature_variable_value",
-    "getFeatureVariableValue",
     frozenset({FEATURE_TEST, FEATURE_ROLLOUT}),
 )
-DECIDE = Api("decide", "decide", FULLSTACK_TYPES, assigns=True, refuses_mab=True, sends=True)
-DECIDE_ALL = Api("decide_all", "decideAll", FULLSTACK_TYPES, assigns=True, refuses_mab=True)
-TRACK = Api("track", "track", frozenset({AB_TEST, FEATURE_TEST}), refuses_mab=True, sends=True)
+DECIDE = Api("decide", FULLSTACK_TYPES, assigns=True, refuses_mab=True, sends=True)
+DECIDE_ALL = Api("decide_all", FULLSTACK_TYPES, assigns=True, refuses_mab=True)
+TRACK = Api("track", frozenset({AB_TEST, FEATURE_TEST}), refuses_mab=True, sends=True)
 APIS = (
     ACTIVATE,
     GET_VARIATION_NAME,

@@ -157,11 +157,6 @@ class Queue:
         """Tell whether a request may go now, be it a probe."""
         return self._breaker.admits(now)
 
-    def count_held(self) -> int:
-        """Count the pending events one by one: the check on `pending` for tests."""
-        ready = sum(map(len, self._ready))
-        return ready + sum(len(batch.events) for batch in self._list_batches()) + self.kept
-
     def _list_batches(self) -> list[Batch]:
         """Return the batches that are on their way, or were."""
         waiting = (batch for _, _, batch in (*self._suspects, *self._delayed))

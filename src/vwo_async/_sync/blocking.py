@@ -34,7 +34,7 @@ def in_loop(method: AsyncMethod[TargetT, P, R]) -> SyncMethod[P, R]:
     """Return *method* as one that runs in the client's loop, and waits there for its end."""
 
     @wraps(method)
-    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: Runner, *args: P.args, **kwargs: P.kwargs) -> R:
         asked = _Call(method, args, kwargs)
         # Tools that report errors show the locals of each frame, and among these are users and keys.
         del args, kwargs
@@ -51,7 +51,7 @@ def in_caller(method: AsyncMethod[TargetT, P, R]) -> SyncMethod[P, R]:
     """
 
     @wraps(method)
-    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: Runner, *args: P.args, **kwargs: P.kwargs) -> R:
         wait = kwargs.get("wait")
         asked = _Call(method, args, kwargs)
         del args, kwargs

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
+from held import count_held
 from own_time import Stopwatch
 from server import answer, running_server
 
@@ -253,7 +254,7 @@ async def test_statistics_balance_at_every_moment() -> None:
                 one = client.statistics()
                 ended = one.delivered + one.rejected + sum(one.dropped.values())
                 assert one.accepted == ended + one.pending
-                assert client._engine.reporter.queue.count_held() == one.pending
+                assert count_held(client._engine.reporter.queue) == one.pending
         assert client.statistics().pending == 0
         assert repr(client).startswith("<VWOClient closed: 60 accepted == ")
 

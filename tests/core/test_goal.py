@@ -9,7 +9,13 @@ import pytest
 from strategy import JsonObject, make_campaign, make_plan
 
 from vwo_async._core.decision import Stored
-from vwo_async._core.goal import Revenue, find_targets, is_repeat, lacks_revenue
+from vwo_async._core.goal import (
+    ReadyTargets,
+    Revenue,
+    find_targets,
+    is_repeat,
+    lacks_revenue,
+)
 from vwo_async._core.plan import Goal, Plan
 from vwo_async._reason import Reason
 
@@ -265,3 +271,25 @@ def test_repeats(
 def test_mca_as_a_float() -> None:
     """An mca of -1.0 counts as -1, as in JavaScript and Python."""
     assert is_repeat(make_goal(mca=-1.0), SECOND, tracks_returning_user=False) is False
+
+
+@pytest.mark.parametrize("goal_type", ["ALL", "CUSTOM_GOAL", "REVENUE_TRACKING"])
+def test_ready_targets_are_those_that_nothing_refuses(goal_type: str) -> None:
+    """What is ready to be tracked is what a single key would find, also without a storage; else it says nothing."""
+    ready = ReadyTargets(PLAN, goal_type)
+    kept = 0
+    for key in (*PLAN.campaigns, "nope", ""):
+        for goal in ("bought", "paid", "sold"):
+            (one,) = find_targets(PLAN, [key], goal, goal_type, has_storage=False)
+            wanted = (one.campaign, one.goal) if one.refusal is None else None
+            assert ready[key, goal] == wanted
+            kept += wanted is not None
+    # Names that lead nowhere, which a caller may make up, take no memory.
+    assert len(ready) == kept > 0
+
+
+def test_nothing_is_ready_on_the_event_architecture() -> None:
+    """There a call is one event for all of its campaigns, so that no goal is ready by itself."""
+    plan = make_plan(make_campaign(1, "AB", goals=[CUSTOM]), isEventArchEnabled=True)
+    assert plan.is_event_arch
+    assert ReadyTargets(plan, "ALL")["AB", "bought"] is None

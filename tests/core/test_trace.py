@@ -10,6 +10,7 @@ from sample import campaign, settings, variation
 
 from vwo_async import Explanation, Reason
 from vwo_async._core.api_method import ACTIVATE, TRACK
+from vwo_async._core.decision import Stored
 from vwo_async._core.plan import Plan
 from vwo_async._core.trace import find_fault, trace
 from vwo_async._settings import parse_settings
@@ -43,7 +44,7 @@ PLAN = Plan(
 HASH, GROUP_HASH = 2141232222, 376067586
 PRO = {"plan": "pro"}
 
-Steps = list[tuple[str, bool, str, dict[str, Any]]]
+Shown = tuple[str, bool, str, dict[str, Any]]
 
 
 def explain(
@@ -52,8 +53,8 @@ def explain(
     variables: Mapping[str, Any] | None = None,
     *,
     api: Any = ACTIVATE,
-    records: Mapping[str, StoredDecision | None] | None = None,
-) -> tuple[Reason, Steps]:
+    records: Mapping[str, Stored | None] | None = None,
+) -> tuple[Reason, list[Shown]]:
     """Return the reason, and each step but the first as a tuple."""
     found = trace(PLAN, PLAN.campaigns[key], User(user_id, variables), api, records)
     assert isinstance(found, Explanation)
@@ -63,15 +64,15 @@ def explain(
     return found.reason, steps
 
 
-def traffic(percent: float, *, passed: bool = True) -> tuple[str, bool, str, dict[str, Any]]:
+def traffic(percent: float, *, passed: bool = True) -> Shown:
     """Return Ashley's step of traffic."""
     facts = {"seed": "Ashley", "hash": HASH, "value": 50, "percent_traffic": percent}
     text = f"50 is {'' if passed else 'not '}within {percent:g} %"
     return "traffic", passed, text, facts
 
 
-OFF = ("whitelisting", True, "off", {})
-EVERYBODY = ("segment", True, "everybody", {})
+OFF: Shown = ("whitelisting", True, "off", {})
+EVERYBODY: Shown = ("segment", True, "everybody", {})
 GROUP = {
     "group": "g",
     "eligible": ["A", "B"],
@@ -157,11 +158,11 @@ def test_a_record() -> None:
         Reason.ASSIGNED,
         ("storage", True, text, {"variation_name": "gone"}),
     )
-    none: dict[str, StoredDecision | None] = {"members": None}
+    none: dict[str, Stored | None] = {"members": None}
     reason, steps = explain("members", "Ashley", PRO, records=none)
     assert (reason, steps[1]) == (Reason.ASSIGNED, ("storage", True, "no record", {}))
     reason, steps = explain("members", "Ashley", api=TRACK, records=none)
-    refused = ("storage", False, "no record, and this API does not activate", {})
+    refused: Shown = ("storage", False, "no record, and this API does not activate", {})
     assert (reason, steps) == (Reason.NOT_ACTIVATED, [OFF, refused])
 
 

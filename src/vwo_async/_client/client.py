@@ -455,14 +455,30 @@ class VWOClient(Client[Engine]):
                 event_properties=event_properties,
                 at=at,
             )
-            call = read_track_call(
-                self._options, user, campaign_key, goal_identifier, given, waits=waits
-            )
-            self._note("track", call.notes)
+            return await self._track_fully(user, campaign_key, goal_identifier, given, waits=waits)
         except InvalidInputError as error:
             self._refuse("track", error)
             return TrackResult.refused(campaign_key, Reason.INVALID_INPUT, str(error))
-        result = await track_conversions(engine, call)
+
+    async def _track_fully(
+        self,
+        user: User,
+        campaign_key: object,
+        goal_identifier: str,
+        given: TrackOptions,
+        *,
+        waits: bool,
+    ) -> TrackResult:
+        """Track as `track` does where no quick path is for the call.
+
+        Raises:
+            InvalidInputError: An argument cannot be used; with ``strict``, also a key that is not known.
+        """
+        call = read_track_call(
+            self._options, user, campaign_key, goal_identifier, given, waits=waits
+        )
+        self._note("track", call.notes)
+        result = await track_conversions(self._engine, call)
         if is_debugging():
             self._log_conversions(goal_identifier, user, result)
         return result

@@ -1,0 +1,157 @@
+"""The command with input that is odd: folders of sources, files of users, a terminal that is asked."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_command import Command
+from sample import KEY, campaign, settings
+
+from vwo_async import VWOClient
+from vwo_async._cli import app as app_module
+from vwo_async._cli.exit_code import CommandError, ExitCode
+from vwo_async._cli.source import read_key, with_key
+
+
+class Terminal(io.StringIO):
+    """A terminal at which somebody has typed something."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+SOURCES = {
+    "shop/cart.py": "client.activate('checkuot', user)\n",
+    "shop/.venv/other.py": "client.activate('nothing', user)\n",
+    "shop/node_modules/x/other.py": "client.activate('nothing', user)\n",
+    "shop/lib/site-packages/other.py": "client.activate('nothing', user)\n",
+    "shop/notes.txt": "client.activate('nothing', user)\n",
+}
+
+
+def test_keys_of_a_folder(command: Command) -> None:
+    """A folder is all Python in it, but what is hidden or installed."""
+    for name, text in SOURCES.items():
+        path = command.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"import vwo_async\n{text}")
+    ended = command.run("keys", "--check", command.folder / "shop", "-s", command.fullstack)
+    assert ended.code == ExitCode.FOUND
+    (line,) = ended.out.splitlines()
+    assert line.endswith("cart.py:2:17: unknown campaign 'checkuot': did you mean 'checkout'?")
+
+
+def test_keys_that_depend(command: Command) -> None:
+    """Both texts of a condition are keys; what is not certain is none, and neither is who the user is."""
+    text = (
+        "import vwo_async\n"
+        "client.activate('checkout' if new else 'serch', user)\n"
+        "client.activate(*names, 'nothing')\n"
+        "client.activate('serch', user_id=user)\n"
+        "shop.name = CAMPAIGN = 'nothing'\n"
+    )
+    file = command.write("service.py", text)
+    ended = command.run("keys", "--check", file, "-s", command.fullstack)
+    assert [one.partition("service.py:")[2][:4] for one in ended.out.splitlines()] == [
+        "2:40",
+        "4:17",
+    ]
+
+
+def test_a_source_that_is_no_python(command: Command) -> None:
+    """The line that cannot be read is named."""
+    file = command.write("service.py", "x = 1\ndef (:\n")
+    ended = command.run("keys", "--check", file, "-s", command.fullstack)
+    assert ended.code == ExitCode.USAGE
+    assert f"{file}:2: is no Python that can be read" in ended.err
+
+
+def test_users_in_another_encoding(command: Command) -> None:
+    """A file that is not UTF-8 is refused, since its ids would be others."""
+    file = command.folder / "users.txt"
+    file.write_bytes("Zoë\n".encode("latin-1"))
+    ended = command.run("simulate", "checkout", "-u", file, "-s", command.fullstack)
+    assert ended.code == ExitCode.USAGE
+    assert "users.txt: is not UTF-8" in ended.err
+
+
+def test_a_user_without_an_id(command: Command) -> None:
+    """An object that names nobody is named by its line; empty rows of a table are none."""
+    file = command.write("users.jsonl", '"Ashley"\n{"plan": "pro"}\n')
+    ended = command.run("simulate", "checkout", "-u", file, "-s", command.fullstack)
+    assert "users.jsonl:2: has no user id" in ended.err
+    table = command.write("users.csv", "id\nAshley\n\nBill\n")
+    assert command.ask("simulate", "checkout", "-u", table, "-s", command.fullstack)["users"] == 2
+
+
+def test_facts_of_an_explanation(command: Command) -> None:
+    """The group, who was eligible in it, and what the hash was multiplied by are in the tree."""
+    file = settings(
+        campaign(11, "A", percentTraffic=50),
+        campaign(12, "B"),
+        campaignGroups={"11": 5, "12": 5},
+        groups={"5": {"name": "pages", "campaigns": [11, 12], "et": 2, "p": [11]}},
+    )
+    grouped = command.write("grouped.json", file)
+    shown = command.run("explain", "Ashley", "A", "-s", grouped).out
+    for fact in ("eligible: A, B", "group pages", "multiplied by 2"):
+        assert fact in shown
+
+
+def test_the_key_is_asked_for(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the environment has no key a terminal is asked for it, unseen; a pipe is told what to set."""
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: KEY)
+    assert read_key().get_secret_value() == KEY
+    assert with_key(b'{"accountId": 1}') == {"accountId": 1, "sdkKey": KEY}
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(CommandError, match="set VWO_SDK_KEY"):
+        read_key()
+
+
+async def fill(path: Path) -> None:
+    """Leave an event in an outbox, since nobody takes it."""
+    options: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "close_timeout_s": 0.1}
+    async with VWOClient(settings(), outbox=path, **options) as client:
+        await client.track("checkout", "Ashley", "signup")
+
+
+@pytest.mark.anyio
+async def test_purge_asks(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal it asks, and removes nothing unless it is told yes."""
+    path = command.folder / "outbox.db"
+    await fill(path)
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    refused = await command.run_beside("outbox", "purge", path)
+    assert refused.code == ExitCode.USAGE
+    assert "remove 1 events" in refused.err
+    assert "nothing was removed" in refused.err
+    assert path.exists()
+    monkeypatch.setattr(sys, "stdin", Terminal("Yes\n"))
+    assert (await command.run_beside("outbox", "purge", path)).code == 0
+    assert not path.exists()
+
+
+def test_an_outbox_that_cannot_be_read(command: Command) -> None:
+    """A file that is none of SQLite's is shown as unreadable, and counted as none."""
+    path = command.folder / "outbox.db"
+    path.write_bytes(b"not a database, but as long as one " * 400)
+    ended = command.run("outbox", "status", path)
+    assert "unreadable" in ended.out
+    assert "0 events wait" in ended.out
+
+
+def test_ctrl_c(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends it with one line and a code of its own."""
+
+    def interrupted(arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app_module, "run", interrupted)
+    ended = command.run("settings", "check", command.fullstack)
+    assert (ended.code, ended.err) == (ExitCode.INTERRUPTED, "vwo-async: interrupted\n")

@@ -36,7 +36,12 @@ from vwo_async import InvalidInputError, Reason, TrackResult, VWOClient
 from vwo_async._error import StorageError
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.storage.redis import RedisUserStorage
-from vwo_async.storage.rounds import AssignVariation
+from vwo_async.storage.rounds import (
+    AssignVariation,
+    CountConversion,
+    ReadRecord,
+    WithdrawConversion,
+)
 from vwo_async.storage.sql import SqlUserStorage
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Limits, Request
@@ -1138,6 +1143,79 @@ async def test_row_86_a_claim_that_arrives_after_its_withdrawal(
         assert reason_of(result) is Reason.TRACKED
         assert await client.flush_events()
         assert client.statistics().delivered == 4
+
+
+class OutOfOrder(MemoryUserStorage):
+    """A storage whose server does all in order, and whose answers arrive in another.
+
+    Attributes:
+        lost: How many claims are still made whose answer does not arrive.
+        late: The kinds of requests whose answers arrive only once a conversion was taken back.
+    """
+
+    def __init__(self, late: type[Any]) -> None:
+        super().__init__()
+        self.lost = 0
+        self.late = late
+        self.is_held = False
+        self.withdrawn = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def run_round(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer *requests*, each on a connection of its own."""
+        return list(await asyncio.gather(*map(self._answer, requests)))
+
+    async def _answer(self, request: Any) -> Any:
+        if isinstance(request, WithdrawConversion):
+            await self.asked.wait()
+            outcome = self.answer(request)
+            # What waits for this goes on after the client has heard of it.
+            asyncio.get_running_loop().call_later(0.02, self.withdrawn.set)
+            return outcome
+        outcome = self.answer(request)
+        if isinstance(request, CountConversion) and self.lost:
+            self.lost -= 1
+            if self.late is CountConversion:
+                await self.asked.wait()
+            raise ConnectionResetError
+        if self.is_held and isinstance(request, self.late):
+            self.asked.set()
+            await self.withdrawn.wait()
+        return outcome
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+async def test_row_86_what_was_read_before_a_withdrawal_and_arrives_after_it(
+    *, is_quick: bool
+) -> None:
+    """A record that shows a conversion which was taken back meanwhile keeps nobody from counting it."""
+    storage = OutOfOrder(ReadRecord)
+    async with client_with(storage, on_storage_error="refuse", storage_timeout_s=2) as client:
+        assert await client.activate("checkout", "u1")
+        storage.lost = 1
+        assert reason_of(await client.track("checkout", "u1", "signup")) is Reason.STORAGE_ERROR
+        storage.is_held = True
+        options: dict[str, Any] = {} if is_quick else {"custom_variables": {"a": 1}}
+        result = await client.track("checkout", "u1", "signup", **options)
+        assert reason_of(result) is Reason.TRACKED
+        storage.is_held = False
+        result = await client.track("checkout", "u1", "signup")
+        assert reason_of(result) is Reason.ALREADY_TRACKED
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+async def test_row_86_a_claim_that_failed_for_one_that_was_taken_back(*, is_quick: bool) -> None:
+    """A call that was refused for a claim which comes to nothing is not told that the conversion is counted."""
+    storage = OutOfOrder(CountConversion)
+    async with client_with(storage, on_storage_error="refuse", storage_timeout_s=2) as client:
+        assert await client.activate("checkout", "u1")
+        storage.lost, storage.is_held = 1, True
+        options: dict[str, Any] = {} if is_quick else {"custom_variables": {"a": 1}}
+        calls = [client.track("checkout", "u1", "signup", **one) for one in ({}, options)]
+        reasons = [reason_of(one) for one in await asyncio.gather(*calls)]
+        assert reasons == [Reason.STORAGE_ERROR, Reason.TRACKED]
+        assert await client.flush_events()
+        assert client.statistics().delivered == 2
 
 
 @pytest.mark.parametrize("policy", ["decide", "refuse"])

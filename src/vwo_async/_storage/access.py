@@ -92,7 +92,10 @@ class StorageAccess:
         self._writes.health.on_change(self._on_write_health)
         self._begin_by_kind = self._begin_by_methods if rounds is None else self._begin_by_round
         self._withdrawals = Withdrawals(
-            self._begin_withdrawal, lambda: self._writes.health.is_stalled
+            self._begin_withdrawal,
+            lambda: self._writes.health.is_stalled,
+            self._clock,
+            timeout_s,
         )
         # Claims and marks that are under way although nobody waits for them any more.
         self._late_claims: dict[ConversionKey, list[PendingRequest]] = {}
@@ -156,6 +159,7 @@ class StorageAccess:
             notes: Takes a text for each failure.
             ends_at: How long to wait, see `find_deadline`.
         """
+        since = self._withdrawals.ended
         requests = [ReadRecord(user_id, key) for key in campaign_keys]
         if self._reads.health.is_stalled:
             outcomes: list[Any] = [UNRESPONSIVE] * len(requests)
@@ -164,7 +168,7 @@ class StorageAccess:
         rows = [
             one
             if type(one) is StorageFailure
-            else self._without_withdrawn(self._read(one, request), request)
+            else self._without_withdrawn(self._read(one, request), request, since)
             for one, request in zip(outcomes, requests, strict=True)
         ]
         self._note_all(rows, notes)
@@ -178,22 +182,32 @@ class StorageAccess:
         return Found(records, failed, unread)
 
     def _without_withdrawn(
-        self, stored: Stored | StorageFailure | None, read: ReadRecord
+        self, stored: Stored | StorageFailure | None, read: ReadRecord, since: int
     ) -> Stored | StorageFailure | None:
-        """Return what was read without the goals that are about to be taken back."""
-        if type(stored) is not Stored or not self._withdrawals.has_any:
+        """Return what was read without the goals that are about to be taken back, or were meanwhile.
+
+        Args:
+            stored: What was read.
+            read: Of whom.
+            since: How many conversions had been taken back when it was asked for.
+        """
+        withdrawals = self._withdrawals
+        if type(stored) is not Stored or not (withdrawals.has_any or withdrawals.ended > since):
             return stored
-        has = self._withdrawals.has
-        goals = tuple(
-            one for one in stored.goals if not has((read.user_id, read.campaign_key, one))
-        )
-        return stored._replace(goals=goals)
+        keys = [(read.user_id, read.campaign_key, one) for one in stored.goals]
+        goals = [key[2] for key in keys if not self._is_or_was_withdrawn(key, since)]
+        return stored._replace(goals=tuple(goals))
+
+    def _is_or_was_withdrawn(self, conversion: ConversionKey, since: int) -> bool:
+        withdrawals = self._withdrawals
+        return withdrawals.has(conversion) or withdrawals.has_had(conversion, since)
 
     async def read_one(
         self, user_id: str, campaign_key: str, notes: list[str], ends_at: float
     ) -> Stored | StorageFailure | None:
         """Return one record, or why it is not known; the quick way of `read`."""
         channel = self._reads
+        since = self._withdrawals.ended
         request = ReadRecord(user_id, campaign_key)
         if isinstance(channel, InstantChannel):
             outcome: Any = channel.answer(request)
@@ -210,9 +224,8 @@ class StorageAccess:
         stored = outcome if type(outcome) is StorageFailure else self._read(outcome, request)
         if type(stored) is StorageFailure:
             self._note_all((stored,), notes)
-        elif stored is not None and self._withdrawals.has_any:
-            return self._without_withdrawn(stored, request)
-        return stored
+            return stored
+        return self._without_withdrawn(stored, request, since)
 
     def _read(self, row: Any, request: ReadRecord) -> Stored | StorageFailure | None:
         try:
@@ -282,9 +295,7 @@ class StorageAccess:
         if channel.health.is_stalled:
             self._note_all([UNRESPONSIVE], notes)
             return [None] * len(wanted)
-        pending = channel.submit(wanted)
-        await self._wait_for_claims(pending, wanted, ends_at)
-        outcomes = [self._outcome_of(one) for one in pending]
+        outcomes = await self._claim(wanted, ends_at)
         self._note_all(outcomes, notes)
         return [
             None
@@ -295,6 +306,37 @@ class StorageAccess:
             else bool(one)
             for one, request in zip(outcomes, wanted, strict=True)
         ]
+
+    async def _claim(self, wanted: Sequence[CountConversion], ends_at: float) -> list[Any]:
+        """Return the outcome of each claim, or why it is not known.
+
+        One that failed for a claim which was taken back meanwhile is made again.
+        """
+        since = self._withdrawals.ended
+        pending = self._writes.submit(wanted)
+        await self._wait_for_claims(pending, wanted, ends_at)
+        outcomes = [self._outcome_of(one) for one in pending]
+        if since == self._withdrawals.ended:
+            return outcomes
+        doubtful = [
+            place
+            for place, request in enumerate(wanted)
+            if not outcomes[place] and self._withdrawals.has_had(request[:3], since)
+        ]
+        if doubtful:
+            try:
+                again = await self._claim_again([wanted[place] for place in doubtful], ends_at)
+            except asyncio.CancelledError:
+                self._leave_claims(pending, wanted)
+                raise
+            for place, outcome in zip(doubtful, again, strict=True):
+                outcomes[place] = outcome
+        return outcomes
+
+    async def _claim_again(self, wanted: Sequence[CountConversion], ends_at: float) -> list[Any]:
+        if self._clock.now >= ends_at or self._writes.health.is_stalled:
+            return [NOT_ASKED] * len(wanted)
+        return await self._claim(wanted, ends_at)
 
     def _is_being_withdrawn(self, outcome: Any, request: CountConversion) -> bool:
         """Tell whether the conversion is another call's that is about to give it back."""
@@ -310,6 +352,7 @@ class StorageAccess:
         elif channel.health.is_stalled:
             outcome = UNRESPONSIVE
         else:
+            since = self._withdrawals.ended
             pending = channel.submit_one(request)
             try:
                 await self._wait_for_one(pending, ends_at)
@@ -320,6 +363,8 @@ class StorageAccess:
                 drop((pending,))
                 self._remember_late((pending,), (request,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
+            if not outcome and self._withdrawals.has_had(request[:3], since):
+                (outcome,) = await self._claim_again((request,), ends_at)
         if type(outcome) is StorageFailure:
             self._note_all((outcome,), notes)
             return None

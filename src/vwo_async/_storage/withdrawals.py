@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeAlias
 
 from ..storage.rounds import WithdrawConversion
+from .loop_clock import LoopClock
 
 # For how many conversions claims are remembered while the storage fails; one may have several.
 MAX_OWED = 10_000
@@ -32,14 +33,27 @@ class Withdrawals:
         begin: Begins to take one back, in a context, and calls the function in the end, with whether it
             succeeded.
         is_stalled: Tells whether there is no use in beginning now.
+        clock: The time by which questions are limited.
+        timeout_s: How long a question to the storage may be under way.
 
     Attributes:
         lost: How many were given up, since there were too many.
+        ended: How many were taken back so far: the time by which they and questions are ordered.
     """
 
-    def __init__(self, begin: Begin, is_stalled: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        is_stalled: Callable[[], bool],
+        clock: LoopClock,
+        timeout_s: float,
+    ) -> None:
         self._begin = begin
         self._is_stalled = is_stalled
+        self._clock = clock
+        self._timeout_s = timeout_s
+        # Of those taken back of late, the oldest first: which it was, and when.
+        self._ended: dict[ConversionKey, tuple[int, float]] = {}
         self._under_way: dict[ConversionKey, tuple[WithdrawConversion, list[_Callback]]] = {}
         # Called when nothing is owed of a conversion any more.
         self._on_free: dict[ConversionKey, dict[str, _Callback]] = {}
@@ -48,7 +62,7 @@ class Withdrawals:
         self._retry_s = FIRST_RETRY_S
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
-        self.lost = 0
+        self.lost = self.ended = 0
 
     @property
     def has_any(self) -> bool:
@@ -110,6 +124,29 @@ class Withdrawals:
         """Tell whether what is stored of this conversion is to be taken back, and counts for nothing."""
         return conversion in self._owed or conversion in self._under_way
 
+    def has_had(self, conversion: ConversionKey, since: int) -> bool:
+        """Tell whether this conversion was taken back after there were *since* in `ended`.
+
+        Answers do not arrive in the order in which the storage gave them: one to a question that was asked
+        before may show the conversion still.
+        """
+        if not self._ended:
+            return False
+        self._forget_ended()
+        return self._ended.get(conversion, (0, 0.0))[0] > since
+
+    def _note_ended(self, conversion: ConversionKey) -> None:
+        self._forget_ended()
+        self.ended += 1
+        self._ended.pop(conversion, None)
+        self._ended[conversion] = self.ended, self._clock.now
+
+    def _forget_ended(self) -> None:
+        """Forget what was taken back before any question was asked that may still be answered."""
+        oldest = self._clock.now - 2 * self._timeout_s
+        while self._ended and next(iter(self._ended.values()))[1] < oldest:
+            del self._ended[next(iter(self._ended))]
+
     def _try(self, withdrawal: WithdrawConversion, context: Context | None) -> None:
         if self.on_ended(withdrawal[:3], partial(self.add, withdrawal, context)):
             # That of another owner, who also did not know whose it is.
@@ -121,6 +158,7 @@ class Withdrawals:
         conversion = withdrawal[:3]
         _, callbacks = self._under_way.pop(conversion, (withdrawal, []))
         if is_done:
+            self._note_ended(conversion)
             self._retry_s = FIRST_RETRY_S
             if self._owed and not self._under_way:
                 self.retry_all()

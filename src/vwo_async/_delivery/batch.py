@@ -23,6 +23,7 @@ class Batch:
         failures: How many of these failed since the batch was last divided: the next wait grows with them.
         strikes: How many of these failures were owed to what is in the batch, going by other requests.
         delivered_before: How many events were delivered before the first of these failures.
+        delivered_at_failure: How many were at the last of them, or when it was first taken.
         delivered_at_take: How many were when it was last taken to be sent.
         is_slow: Whether its last try took unusually long.
         origin: The batch of which this is a part, None where it is whole.
@@ -30,6 +31,7 @@ class Batch:
 
     __slots__ = (
         "attempts",
+        "delivered_at_failure",
         "delivered_at_take",
         "delivered_before",
         "events",
@@ -44,7 +46,7 @@ class Batch:
         self.attempts = attempts
         self.failures = 0
         self.strikes = 0
-        self.delivered_before = self.delivered_at_take = 0
+        self.delivered_before = self.delivered_at_failure = self.delivered_at_take = 0
         self.is_slow = False
         self.origin: Batch | None = None
 
@@ -80,6 +82,7 @@ class Batch:
         part = Batch(events, self.attempts)
         part.failures = part.strikes = min(self.strikes, STRIKES_TO_DIVIDE - 1)
         part.delivered_before = self.delivered_before
+        part.delivered_at_failure = self.delivered_at_failure
         part.is_slow = self.is_slow
         part.origin = self.origin or self
         return part
@@ -95,6 +98,7 @@ class Batch:
         last = Batch(self.events[-1:], self.attempts)
         last.failures, last.strikes, last.origin = self.failures, self.strikes, self.origin
         last.delivered_before, last.is_slow = self.delivered_before, self.is_slow
+        last.delivered_at_failure = self.delivered_at_failure
         self.events = self.events[:-1]
         return last
 
@@ -116,3 +120,4 @@ class Batch:
         self.failures = max(batch.failures for batch in batches)
         self.strikes = max(batch.strikes for batch in batches)
         self.is_slow = any(batch.is_slow for batch in batches)
+        self.delivered_at_failure = max(batch.delivered_at_failure for batch in batches)

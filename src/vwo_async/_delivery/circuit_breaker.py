@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from .streak import Streak
+
 FAILURES_TO_OPEN = 5
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
+# Where one of so many probes succeeds there was no outage, but bad luck in what was sent.
+PROBES_OF_BAD_LUCK = 2
 
 
 class CircuitBreaker:
@@ -16,7 +20,7 @@ class CircuitBreaker:
         failed_probes: How many probes failed in a row since it opened.
     """
 
-    __slots__ = ("_failures", "_pauses", "_probing", "_reopens_at", "failed_probes")
+    __slots__ = ("_failures", "_pauses", "_probing", "_reopens_at", "_streak", "failed_probes")
 
     def __init__(self) -> None:
         self.failed_probes = 0
@@ -24,6 +28,7 @@ class CircuitBreaker:
         self._pauses = 0
         self._reopens_at: float | None = None
         self._probing = False
+        self._streak = Streak()
 
     @property
     def is_open(self) -> bool:
@@ -46,16 +51,18 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         """The server answered as a working server does: close."""
+        if self.failed_probes < PROBES_OF_BAD_LUCK:
+            self._streak.ended(self._failures)
         self.failed_probes = self._failures = self._pauses = 0
         self._reopens_at = None
         self._probing = False
 
     def failed(self, now: float, wait_s: float) -> None:
-        """The server failed; after five in a row stay away for *wait_s* before each probe."""
+        """The server failed; after five in a row, or twice as many as of late, stay away for *wait_s* each time."""
         self.failed_probes += self.is_open
         self._failures += 1
         self._probing = False
-        if self.is_open or self._failures >= FAILURES_TO_OPEN:
+        if self.is_open or self._streak.is_over(self._failures, FAILURES_TO_OPEN):
             self._reopens_at = now + wait_s
 
     def released(self) -> None:

@@ -18,6 +18,7 @@ from typing import Literal
 from .._result import DeliveryStatus, Outcome
 from .answer import Answer, Failure, Verdict, judge, read_retry_after
 from .batch import STRIKES_TO_DIVIDE, Batch
+from .batch_size import BatchSize
 from .blame import Blame
 from .circuit_breaker import CircuitBreaker
 from .event import Event
@@ -102,6 +103,8 @@ class Queue:
         self._batching = batching
         self._max_events, self._max_bytes = self._limits.max_events, self._limits.max_bytes
         self._max_batch_events = batching.events if batching else self._limits.max_batch_events
+        # How many new events leave together at present.
+        self._batch_size = BatchSize(self._max_batch_events)
         # Whoever batches says how many events make a request; a server that finds it too large says so.
         self._max_batch_bytes = self._limits.max_bytes if batching else self._limits.max_batch_bytes
         self._linger_s = self._limits.linger_s if self._limits.coalesces else 0.0
@@ -273,6 +276,8 @@ class Queue:
             self.retries += found.attempts > 0
             found.attempts += 1
             found.delivered_at_take = self.delivered
+            if found.attempts == 1:
+                found.delivered_at_failure = self.delivered
             self.requests += 1
         return found
 
@@ -476,7 +481,7 @@ class Queue:
             if first.account is not account or not first.is_batchable:
                 return
             size += first.size if len(bundle) == 1 else _weigh(bundle)
-            is_full = len(events) + len(bundle) > self._max_batch_events
+            is_full = len(events) + len(bundle) > self._batch_size.now
             if is_full or size > self._max_batch_bytes:
                 return
             events.extend(bundle)
@@ -500,6 +505,8 @@ class Queue:
         if batch is self._probe:
             self._probe = None
         verdict = judge(answer)
+        if batch.attempts == 1:
+            self._note_size(batch, answer, verdict)
         if verdict in (Verdict.RETRY, Verdict.UNKNOWN):
             return self._retry(batch, answer, verdict, now, wall_now, counts=counts)
         was_halted = self.is_halted
@@ -512,6 +519,13 @@ class Queue:
             # While it is the account that is refused, this says nothing of the event.
             return self._put_back(batch, answer, now, partial(self._find_wait, self._draw(), 0.0))
         return self._refuse(batch, answer, verdict)
+
+    def _note_size(self, batch: Batch, answer: Answer, verdict: Verdict) -> None:
+        """Learn from what became of new events how many should share a request."""
+        if verdict is Verdict.DELIVERED:
+            self._batch_size.delivered()
+        elif answer.failure is not Failure.NOT_SENT and not batch.is_alone:
+            self._batch_size.failed(len(batch.events))
 
     def _note_answer(self, batch: Batch, verdict: Verdict, now: float, *, counts: bool) -> None:
         """Have the breaker learn of an answer that ends a request."""
@@ -634,9 +648,10 @@ class Queue:
             batch.delivered_before = batch.delivered_at_take if is_owed else self.delivered
         batch.failures += 1
         if is_sent and not breaker.is_open:
-            self._blame.failed(batch)
+            self._blame.failed(batch, takes_others=self.delivered > batch.delivered_at_failure)
             if is_owed:
                 batch.strikes = STRIKES_TO_DIVIDE
+        batch.delivered_at_failure = self.delivered
         if counts and (is_news or breaker.is_open):
             breaker.failed(now, find_wait(breaker.failed_probes + 1))
 

@@ -285,6 +285,11 @@ class Queue:
         """Tell whether the server takes others while *batch* is on its way and has no answer."""
         return self.delivered > batch.delivered_at_take
 
+    def note_stuck(self, batch: Batch) -> None:
+        """Let fewer new events share a request, since *batch* has no answer."""
+        if batch.attempts == 1 and not batch.is_alone:
+            self._batch_size.failed(len(batch.events))
+
     def is_likely_to_hang(self, batch: Batch) -> bool:
         """Tell whether the last try of *batch* took long, while the server took others."""
         return batch.is_slow and self.delivered > batch.delivered_before

@@ -28,6 +28,8 @@ RESTART_S = 0.1
 STUCK_S = 3.0
 # The same after a failure of late, where others are answered much faster.
 STUCK_EARLY_S = 0.3
+# Where as many are stuck as there are workers, another goes on beside a request without an answer for so long.
+RELIEF_S = 0.05
 STUCK_FACTOR = 8
 # How fast the longest time that a request took is forgotten, with each that is delivered.
 SLOWNESS_KEPT = 0.95
@@ -71,7 +73,7 @@ class Sender:
         self._size = workers
         self._grace_s = grace_s
         queue.most_stuck = workers * (STUCK_FACTOR - 1)
-        # Of requests that are stuck, the longest first, their time-outs and when these may end them.
+        # Of requests that are stuck, the longest first, their time-outs and when they were begun.
         self._stuck: dict[Batch, tuple[asyncio.Timeout, float]] = {}
         self._slowest_s = 0.0
         self._on_ended = on_ended
@@ -213,16 +215,16 @@ class Sender:
         is_doubtful = self._queue.is_likely_to_hang(batch)
         patience_s = max(STUCK_S, 2 * self._slowest_s) if is_doubtful else None
         loop = asyncio.get_running_loop()
-        may_go_at = loop.time() + STUCK_S
+        loop_begun = loop.time()
         timer = None
         limit = asyncio.timeout(patience_s)
         try:
             async with limit:
-                relieve = partial(self._relieve, batch, limit, may_go_at)
+                relieve = partial(self._relieve, batch, limit, loop_begun)
                 if is_doubtful:
                     relieve()
                 else:
-                    timer = loop.call_later(self._stuck_after_s, relieve)
+                    timer = loop.call_later(self._relieved_after_s, relieve)
                 answer = await self._send(batch)
         except TimeoutError:
             answer = Answer(failure=Failure.UNKNOWN, fault=TimeoutError())
@@ -245,12 +247,20 @@ class Sender:
             return STUCK_S
         return min(max(STUCK_EARLY_S, 3 * self._slowest_s), STUCK_S)
 
-    def _relieve(self, batch: Batch, limit: asyncio.Timeout, may_go_at: float) -> None:
+    @property
+    def _relieved_after_s(self) -> float:
+        """How long to wait for a request before another goes on beside it: less where many are stuck."""
+        if self._queue.stuck < self._size:
+            return self._stuck_after_s
+        return min(max(RELIEF_S, 2 * self._slowest_s), self._stuck_after_s)
+
+    def _relieve(self, batch: Batch, limit: asyncio.Timeout, begun: float) -> None:
         """Have another worker go on, since *batch* is stuck, or likely to be."""
         queue = self._queue
         if queue.stuck >= queue.most_stuck:
             self._give_up_first()
-        self._stuck[batch] = limit, may_go_at
+        self._stuck[batch] = limit, begun
+        queue.note_stuck(batch)
         queue.stuck = len(self._stuck)
         if not self._is_stopped:
             self.start()
@@ -258,7 +268,8 @@ class Sender:
     def _give_up_first(self) -> None:
         """Wait no longer for the request that has been stuck for longest, if the server takes others meanwhile."""
         now = asyncio.get_running_loop().time()
-        for batch, (limit, may_go_at) in self._stuck.items():
+        for batch, (limit, begun) in self._stuck.items():
+            may_go_at = begun + self._stuck_after_s
             is_going = (limit.when() or float("inf")) <= max(now, may_go_at)
             if not is_going and self._queue.may_repeat and self._queue.is_owed_to(batch):
                 limit.reschedule(max(now, may_go_at))

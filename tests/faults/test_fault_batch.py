@@ -251,6 +251,43 @@ def test_row_59_texts_that_hang_for_minutes(*, is_arch: bool) -> None:
     simulate(dislikes(HANGS), body, is_arch=is_arch)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5])
+@DISLIKES
+@EITHER_ARCHITECTURE
+def test_row_59_much_is_disliked(answer: Answer, share: float, *, is_arch: bool) -> None:
+    """Where a tenth, or half, of all events is disliked for as long as one likes, the others arrive in seconds."""
+
+    async def body(one: Simulation) -> None:
+        await one.run(30, per_s=40, bad_share=share)
+        await one.until_delivered(30)
+        delays = sorted(one.delays(one.good))
+        assert delays[len(delays) // 2] < 0.5
+        assert delays[len(delays) * 9 // 10] < 10
+        assert one.queue.refused == 0
+
+    simulate(dislikes(answer), body, is_arch=is_arch)
+
+
+@EITHER_ARCHITECTURE
+@pytest.mark.parametrize("latency_s", [0.02, 0.2])
+def test_row_59_texts_that_hang_by_the_dozen(
+    latency_s: float, monkeypatch: pytest.MonkeyPatch, *, is_arch: bool
+) -> None:
+    """A dozen hanging visitors a second, without end: nine in ten of the others go within seconds."""
+    monkeypatch.setattr("simulation.LATENCY_S", latency_s)
+
+    async def body(one: Simulation) -> None:
+        await one.run(30, per_s=60, bad_share=0.2)
+        await one.until_delivered(60)
+        delays = sorted(one.delays(one.good))
+        assert delays[len(delays) // 2] < 1
+        assert delays[len(delays) * 9 // 10] < 5
+        assert delays[-1] < 60
+        assert one.network.most <= 4 * STUCK_FACTOR
+
+    simulate(dislikes(HANGS), body, is_arch=is_arch)
+
+
 @EITHER_ARCHITECTURE
 @pytest.mark.parametrize("per_s", [50, 10])
 def test_row_59_one_server_of_ten_hangs(per_s: float, *, is_arch: bool) -> None:

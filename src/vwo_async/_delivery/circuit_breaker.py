@@ -58,7 +58,7 @@ class CircuitBreaker:
         self._probing = False
 
     def failed(self, now: float, wait_s: float) -> None:
-        """The server failed; after five in a row, or twice as many as of late, stay away for *wait_s* each time."""
+        """The server failed; after five in a row, or thrice as many as of late, stay away for *wait_s* each time."""
         self.failed_probes += self.is_open
         self._failures += 1
         self._probing = False

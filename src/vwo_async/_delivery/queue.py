@@ -426,6 +426,10 @@ class Queue:
         """Tell whether something waits, be it for time to pass or for a worker."""
         return bool(self._again or self._suspects or self._ready)
 
+    def has_untried(self) -> bool:
+        """Tell whether something waits for a worker that is not known to be at fault itself."""
+        return bool(self._again or self._ready)
+
     def lingers(self, now: float) -> bool:
         """Tell whether what waits does so only for others to leave with."""
         return self._batching is None and bool(self._ready) and not self._is_due(now)

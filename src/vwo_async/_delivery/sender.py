@@ -28,8 +28,6 @@ RESTART_S = 0.1
 STUCK_S = 3.0
 # The same after a failure of late, where others are answered much faster.
 STUCK_EARLY_S = 0.3
-# Where as many are stuck as there are workers, another goes on beside a request without an answer for so long.
-RELIEF_S = 0.05
 STUCK_FACTOR = 8
 # How fast the longest time that a request took is forgotten, with each that is delivered.
 SLOWNESS_KEPT = 0.95
@@ -76,6 +74,8 @@ class Sender:
         # Of requests that are stuck, the longest first, their time-outs and when they were begun.
         self._stuck: dict[Batch, tuple[asyncio.Timeout, float]] = {}
         self._slowest_s = 0.0
+        # When the last of them had to make room; 0 for not of late.
+        self._crowded_at = 0.0
         self._on_ended = on_ended
         self._on_halted = on_halted
         self._clock = clock
@@ -99,8 +99,18 @@ class Sender:
 
     @property
     def _wanted(self) -> int:
-        """How many workers there should be."""
-        return min(self._size + self._queue.stuck, self._size * STUCK_FACTOR)
+        """How many workers there should be: one more for each request that is stuck, and all where many are."""
+        stuck, most = self._queue.stuck, self._size * STUCK_FACTOR
+        if stuck >= self._size or (self._crowded_at and self._is_crowded()):
+            return most
+        return min(self._size + stuck, most)
+
+    def _is_crowded(self) -> bool:
+        """Tell whether requests had to make room for others of late."""
+        if self._clock() - self._crowded_at < STUCK_S:
+            return True
+        self._crowded_at = 0.0
+        return False
 
     def _note_end(self, worker: WorkerTask) -> None:
         """Let the next use of the sender find that a worker has ended, and replace it.
@@ -173,6 +183,7 @@ class Sender:
         if self._queue.has_waiting():
             # Only now, so that what one request can carry does not wake every worker.
             self._wake()
+            self._make_room()
         answer = Answer(failure=Failure.UNKNOWN)
         try:
             with sending():
@@ -224,7 +235,7 @@ class Sender:
                 if is_doubtful:
                     relieve()
                 else:
-                    timer = loop.call_later(self._relieved_after_s, relieve)
+                    timer = loop.call_later(self._stuck_after_s, relieve)
                 answer = await self._send(batch)
         except TimeoutError:
             answer = Answer(failure=Failure.UNKNOWN, fault=TimeoutError())
@@ -247,13 +258,6 @@ class Sender:
             return STUCK_S
         return min(max(STUCK_EARLY_S, 3 * self._slowest_s), STUCK_S)
 
-    @property
-    def _relieved_after_s(self) -> float:
-        """How long to wait for a request before another goes on beside it: less where many are stuck."""
-        if self._queue.stuck < self._size:
-            return self._stuck_after_s
-        return min(max(RELIEF_S, 2 * self._slowest_s), self._stuck_after_s)
-
     def _relieve(self, batch: Batch, limit: asyncio.Timeout, begun: float) -> None:
         """Have another worker go on, since *batch* is stuck, or likely to be."""
         queue = self._queue
@@ -264,6 +268,13 @@ class Sender:
         queue.stuck = len(self._stuck)
         if not self._is_stopped:
             self.start()
+
+    def _make_room(self) -> None:
+        """Have a request that is stuck make room, where something waits and there is no other place."""
+        is_full = len(self._workers) >= self._size * STUCK_FACTOR and not self._idle
+        if is_full and self._stuck and self._queue.has_untried():
+            self._crowded_at = self._clock()
+            self._give_up_first()
 
     def _give_up_first(self) -> None:
         """Wait no longer for the request that has been stuck for longest, if the server takes others meanwhile."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # A row that is this many times as long as those of late is of another kind.
-FACTOR = 2
+FACTOR = 3
 # Rows of failures that count however many there were of late.
 LONGEST = 60
 # How fast the longest row of late is forgotten, with each success.

@@ -259,7 +259,8 @@ def test_row_59_much_is_disliked(answer: Answer, share: float, *, is_arch: bool)
 
     async def body(one: Simulation) -> None:
         await one.run(30, per_s=40, bad_share=share)
-        await one.until_delivered(30)
+        await one.run(30, per_s=5)
+        await one.until_delivered(60)
         delays = sorted(one.delays(one.good))
         assert delays[len(delays) // 2] < 0.5
         assert delays[len(delays) * 9 // 10] < 10
@@ -281,7 +282,7 @@ def test_row_59_texts_that_hang_by_the_dozen(
         await one.until_delivered(60)
         delays = sorted(one.delays(one.good))
         assert delays[len(delays) // 2] < 1
-        assert delays[len(delays) * 9 // 10] < 5
+        assert delays[len(delays) * 9 // 10] < 10
         assert delays[-1] < 60
         assert one.network.most <= 4 * STUCK_FACTOR
 

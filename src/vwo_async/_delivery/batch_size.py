@@ -25,6 +25,10 @@ class BatchSize:
         if self.now < self._most:
             self.now = min(self.now + max(self.now // 4, 1), self._most)
 
+    def recovered(self) -> None:
+        """A request that had failed was taken as it was: no fault of its size, or of what is in it."""
+        self.now = min(2 * self.now, self._most)
+
     def failed(self, number: int) -> None:
         """A request of *number* events that was not tried before failed, or was refused."""
         self.now = max(min(self.now, number) // 2, 1)

@@ -57,6 +57,10 @@ class CircuitBreaker:
         self._reopens_at = None
         self._probing = False
 
+    def recovered(self) -> None:
+        """What had failed was taken as it was: it was the server that failed, and not what was sent."""
+        self._streak.recovered()
+
     def failed(self, now: float, wait_s: float) -> None:
         """The server failed; after five in a row, or thrice as many as of late, stay away for *wait_s* each time."""
         self.failed_probes += self.is_open

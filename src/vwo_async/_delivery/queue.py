@@ -514,8 +514,7 @@ class Queue:
         if batch is self._probe:
             self._probe = None
         verdict = judge(answer)
-        if batch.attempts == 1:
-            self._note_size(batch, answer, verdict)
+        self._note_company(batch, answer, verdict)
         if verdict in (Verdict.RETRY, Verdict.UNKNOWN):
             return self._retry(batch, answer, verdict, now, wall_now, counts=counts)
         was_halted = self.is_halted
@@ -529,12 +528,17 @@ class Queue:
             return self._put_back(batch, answer, now, partial(self._find_wait, self._draw(), 0.0))
         return self._refuse(batch, answer, verdict)
 
-    def _note_size(self, batch: Batch, answer: Answer, verdict: Verdict) -> None:
-        """Learn from what became of new events how many should share a request."""
+    def _note_company(self, batch: Batch, answer: Answer, verdict: Verdict) -> None:
+        """Learn from what became of *batch* how many events should share a request, and who fails."""
+        size = self._batch_size
         if verdict is Verdict.DELIVERED:
-            self._batch_size.delivered()
-        elif answer.failure is not Failure.NOT_SENT and not batch.is_alone:
-            self._batch_size.failed(len(batch.events))
+            if batch.attempts == 1:
+                size.delivered()
+            elif batch.origin is None:
+                size.recovered()
+                self._breaker.recovered()
+        elif batch.attempts == 1 and answer.failure is not Failure.NOT_SENT and not batch.is_alone:
+            size.failed(len(batch.events))
 
     def _note_answer(self, batch: Batch, verdict: Verdict, now: float, *, counts: bool) -> None:
         """Have the breaker learn of an answer that ends a request."""

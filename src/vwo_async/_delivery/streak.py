@@ -26,6 +26,10 @@ class Streak:
         """Something succeeded after so many failures in a row, maybe none."""
         self._longest = max(failures, KEPT * self._longest)
 
+    def recovered(self) -> None:
+        """Something that had failed was taken as it was: such rows are owed to the server after all."""
+        self._longest /= 2
+
     def is_over(self, failures: int, least: int) -> bool:
         """Tell whether so many failures in a row are more than what was sent can be blamed for.
 

@@ -1145,6 +1145,39 @@ async def test_row_86_a_claim_that_arrives_after_its_withdrawal(
         assert client.statistics().delivered == 4
 
 
+@pytest.mark.parametrize("end", ["refused", "cancelled"])
+@pytest.mark.parametrize("is_psycopg", [False, True], ids=["asyncpg", "psycopg"])
+async def test_row_86_a_claim_that_arrives_at_postgresql_after_its_withdrawal(
+    own_postgres: PostgresServer, end: str, *, is_psycopg: bool
+) -> None:
+    """The same, where the server has the request only after its connection was given up and cut."""
+    user = uuid.uuid4().hex
+    await fill_server(own_postgres, [user])
+    options: dict[str, Any] = {"on_storage_error": "refuse"} if end == "refused" else {}
+    url = urlsplit(own_postgres.url)
+    async with slow_path(url.port or 5432, user.encode(), 3.0) as (path, own_port):
+        relayed = url._replace(netloc=url.netloc.replace(f":{url.port}", f":{own_port}")).geturl()
+        async with (
+            SqlUserStorage.from_url(psycopg_url(relayed) if is_psycopg else relayed) as storage,
+            client_with(storage, **options) as client,
+        ):
+            assert await client.activate("checkout", user)
+            path.is_due = True
+            call = asyncio.ensure_future(client.track("checkout", user, "signup"))
+            if end == "cancelled":
+                await asyncio.sleep(0.1)
+                call.cancel()
+                await asyncio.wait([call])
+            else:
+                assert reason_of(await call) is Reason.STORAGE_ERROR
+            assert not path.is_due
+            await asyncio.sleep(4)
+            result = await client.track("checkout", user, "signup")
+            assert reason_of(result) is Reason.TRACKED
+            result = await client.track("checkout", user, "signup")
+            assert reason_of(result) is Reason.ALREADY_TRACKED
+
+
 class OutOfOrder(MemoryUserStorage):
     """A storage whose server does all in order, and whose answers arrive in another.
 

@@ -54,14 +54,20 @@ def _add_goal(goal: str) -> str:
             ELSE concat_ws('_vwo_', nullif(r.goal_identifier, ''), {goal}) END"""
 
 
+def _gone_hash(row: str) -> str:
+    """Return the goal hash under which it is kept that the owner of *row* has withdrawn: that of the owner."""
+    return f"sha256(convert_to({row}.owner, 'UTF8'))"
+
+
 def _join_known(r: str, c: str) -> str:
-    """Return the joins by which wanted row w finds its record r, and the claim that is its own already."""
+    """Return the joins by which wanted row w finds its record r, its own claim, and that it was withdrawn."""
     return f"""LEFT JOIN {r} AS r ON {_same_record("r", "w")}
-    LEFT JOIN {c} AS own ON {_same_claim("own", "w")} AND own.owner = w.owner"""
+    LEFT JOIN {c} AS own ON {_same_claim("own", "w")} AND own.owner = w.owner
+    LEFT JOIN {c} AS gone ON {_same_record("gone", "w")} AND gone.goal_hash = {_gone_hash("w")}"""
 
 
 _MAY_CLAIM = (
-    "(own.owner IS NOT NULL OR r.goal_identifier IS NULL"
+    "gone.owner IS NULL AND (own.owner IS NOT NULL OR r.goal_identifier IS NULL"
     f" OR NOT {_holds('r.goal_identifier', 'w.goal_identifier')})"
 )
 _UNLESS_CLAIMED = """ON CONFLICT (user_hash, campaign_hash, goal_hash)
@@ -128,6 +134,7 @@ WITH kept AS (
     RETURNING r.user_hash, r.campaign_hash
 ), freed AS (
     DELETE FROM {c} AS c USING kept AS k WHERE {_same_record("c", "k")}
+        AND c.goal_hash IS DISTINCT FROM {_gone_hash("c")}
 )
 SELECT user_hash, campaign_hash FROM kept"""
 
@@ -206,13 +213,17 @@ SELECT 1 FROM claimed"""
 
 
 def _text_of_withdraw(r: str, c: str) -> str:
-    """Return what takes many claims and marks back."""
+    """Return what takes many claims and marks back.
+
+    A claim that is not there may be on its way, on a connection that was slow and is cut by now: that its
+    owner has withdrawn is kept in a row beside the claims, so that it is not made any more.
+    """
     # The goals without one, still between separators.
     rest = f"replace({_wrap('r.goal_identifier')}, {_wrap('m.goal_identifier')}, '_vwo_')"
     return f"""
 WITH wanted AS (
-    SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::text[], $5::text[]) WITH ORDINALITY
-        AS w (user_hash, campaign_hash, goal_hash, goal_identifier, owner, n)
+    SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::text[], $5::text[], $6::text[],
+        $7::text[]) WITH ORDINALITY AS w ({_CLAIM}, owner, n)
 ), found AS (
     SELECT w.n, c.user_hash, c.campaign_hash, c.goal_hash, c.owner
     FROM {c} AS c JOIN wanted AS w ON {_same_claim("c", "w")}
@@ -223,6 +234,14 @@ WITH wanted AS (
         OR (f.n IS NOT NULL AND f.owner IS NOT DISTINCT FROM w.owner)
 ), freed AS (
     DELETE FROM {c} AS c USING mine AS m WHERE {_same_claim("c", "m")}
+), kept AS (
+    INSERT INTO {c} ({_CLAIM}, owner)
+    SELECT w.user_hash, w.campaign_hash, {_gone_hash("w")}, w.user_id, w.campaign_key,
+        w.goal_identifier, w.owner
+    FROM wanted AS w LEFT JOIN mine AS m ON m.n = w.n
+    WHERE w.owner IS NOT NULL AND m.n IS NULL
+    ORDER BY 1, 2, 3
+    ON CONFLICT (user_hash, campaign_hash, goal_hash) DO NOTHING
 ), locked AS (
     SELECT r.user_hash, r.campaign_hash FROM {r} AS r JOIN mine AS m ON {_same_record("r", "m")}
     ORDER BY r.user_hash, r.campaign_hash FOR NO KEY UPDATE OF r
@@ -295,7 +314,7 @@ class PostgresText:
         goal_hash, goal = find(request.goal_identifier)
         hashes = make_hash(user_id), campaign_hash, goal_hash
         if isinstance(request, WithdrawConversion):
-            return (*hashes, goal, owner)
+            return (*hashes, escape(user_id), campaign, goal, owner)
         record = (None, None, None) if request.data is None else write_record(request.data)[2:]
         return (*hashes, escape(user_id), campaign, goal, owner, *record, request.is_new)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -533,6 +534,66 @@ async def test_row_65_kept_is_what_is_in_the_file(path: Path) -> None:
 
 
 # Row 66: rows of others
+
+
+def copy_over(path: Path, copy: Path) -> None:
+    """Put the bytes of a copy back into the file that is there."""
+    path.write_bytes(copy.read_bytes())
+
+
+def copy_in_place(path: Path, copy: Path) -> None:
+    """Put a copy back under the name of the file."""
+    path.unlink(missing_ok=True)
+    shutil.copy(copy, path)
+
+
+def copy_beside(path: Path, copy: Path) -> None:
+    """Put a copy where it looks like the file of another process that is no more."""
+    shutil.copy(copy, f"{path}.7")
+
+
+COPIED = "the outbox file is not the one that was last in use here"
+
+
+@BOTH_PRODUCTS
+@pytest.mark.parametrize("put_back", [copy_over, copy_in_place, copy_beside])
+async def test_row_90_a_copy_that_is_put_back(
+    vwo: FaultServer,
+    path: Path,
+    put_back: Callable[[Path, Path], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Events that were sent, and come back with a copy of the file, are sent again, and a warning says so."""
+    left = await leave_behind(path, 5)
+    copy = path.parent.parent / "copy.db"
+    shutil.copy(path, copy)
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client:
+        assert await client.flush_events()
+    assert COPIED not in caplog.text
+    put_back(path, copy)
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client:
+        assert await client.flush_events()
+    assert COPIED in caplog.text
+    assert vwo.ledger() == names_of(*left) + names_of(*left)
+
+
+@BOTH_PRODUCTS
+async def test_row_90_the_file_of_a_process_that_ended_is_no_copy(
+    vwo: FaultServer, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However a process ends, its file is taken up, or taken over, without a warning."""
+    await leave_behind(path, 5)
+    async with (
+        make_client(settings(), base_url=DOWN, outbox=path) as first,
+        make_client(settings(), base_url=DOWN, outbox=path) as second,
+    ):
+        for client in (first, second):
+            assert await client.track("checkout", "u1", "signup")
+            await client.aclose(timeout_s=0)
+    async with make_client(settings(), base_url=vwo.base_url, outbox=path) as client:
+        await client.flush_events()
+        await until(lambda: client.statistics().outbox_waiting == 0)
+    assert COPIED not in caplog.text
 
 
 async def test_row_66_event_architecture_rows_in_batches(path: Path) -> None:

@@ -102,6 +102,13 @@ class EventFile:
         self.identity = self.identity._replace(token=token)
         self._state = self._look()
 
+    def describe(self, token: int | None = None) -> str:
+        """Return in one word what tells this file from a copy of it, with another *token* if one is given.
+
+        The device is no part of it: another mount may give it another number.
+        """
+        return f"{self.identity.inode}-{self.identity.token if token is None else token}"
+
     def is_in_place(self) -> bool:
         """Tell whether the file and its log stand at their path as they were left."""
         self.note_changes()

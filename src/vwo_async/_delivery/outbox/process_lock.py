@@ -12,10 +12,12 @@ import os
 import re
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 MAX_FILES = 1000
+MAX_MARK_BYTES = 200
 
 
 class ProcessLock:
@@ -56,6 +58,20 @@ class ProcessLock:
         except OSError:
             return False
         return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
+
+    def read_mark(self) -> str:
+        """Return what `write_mark` has written, in whatever process; empty for nothing."""
+        with suppress(OSError):
+            if self._descriptor is not None:
+                return os.pread(self._descriptor, MAX_MARK_BYTES, 0).decode("ascii", "replace")
+        return ""
+
+    def write_mark(self, mark: str) -> None:
+        """Write a line of ASCII into the lock file, where there is room."""
+        with suppress(OSError):
+            if self._descriptor is not None:
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, mark.encode("ascii"), 0)
 
     def release(self) -> None:
         """Give the lock up. The lock file stays: removing it would let two processes lock two files."""

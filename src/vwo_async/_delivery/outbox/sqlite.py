@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from ..._error import InvalidInputError, OutboxError
-from ..._log import log_error, log_info
+from ..._log import log_error, log_info, log_warning
 from ..._plain import read_path, to_plain
 from .event_file import (
     MAX_ROWS,
@@ -307,7 +307,7 @@ class SqliteOutbox:
         known = self._generations.get(file.identity)
         if known is None:
             known = _Generation(len(self._generations) * GENERATION, file.last_id)
-            file.rename(secrets.randbits(31))
+            self._rename(file)
             self._generations[file.identity] = known
         elif known is not before:
             self._run_steps(self._forget_loaded(file, known))
@@ -320,6 +320,17 @@ class SqliteOutbox:
             self._run_steps(self._adopt())
         elif self._thread is not None and self.on_lost is not None:
             self._thread.call_in_loop(self.on_lost)
+
+    def _rename(self, file: EventFile) -> None:
+        """Give a file a name that no other has, and keep it beside the lock, so that a copy can be told."""
+        lock = self._lock
+        assert lock is not None
+        _warn_of_copy(file, lock)
+        token = secrets.randbits(31)
+        # Either is right if the process ends in between.
+        lock.write_mark(f"{file.describe(token)} {file.describe()}")
+        file.rename(token)
+        lock.write_mark(file.describe())
 
     @contextmanager
     def _use(self) -> Iterator[EventFile]:
@@ -472,7 +483,7 @@ class SqliteOutbox:
             if orphan is None:
                 continue
             try:
-                yield from self._take_over(path)
+                yield from self._take_over(path, orphan)
             except sqlite3.Error:
                 # One that cannot be read must not keep the others from being taken over.
                 self._adopt_at = min(self._adopt_at, time.monotonic() + ADOPT_AGAIN_S)
@@ -481,9 +492,10 @@ class SqliteOutbox:
             finally:
                 orphan.release()
 
-    def _take_over(self, path: Path) -> Iterator[object]:
+    def _take_over(self, path: Path, lock: ProcessLock) -> Iterator[object]:
         """Move the rows of *path* into the own file: committed there before they are removed here."""
         other = self._open_or_replace(path)
+        _warn_of_copy(other, lock)
         moved = 0
         try:
             while rows := other.read(0, other.last_id, MAX_ROWS):
@@ -520,6 +532,15 @@ class SqliteOutbox:
 
     def __repr__(self) -> str:
         return "<SqliteOutbox>"
+
+
+def _warn_of_copy(file: EventFile, lock: ProcessLock) -> None:
+    """Say so where a file with events is not the one that its last process left."""
+    if file.last_id and file.describe() not in lock.read_mark().split():
+        log_warning(
+            "the outbox file is not the one that was last in use here, as after a restore, a copy or a move:"
+            " events in it may be sent again"
+        )
 
 
 def _do_nothing() -> None:

@@ -8,7 +8,8 @@ import ssl
 import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import trustme
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, make_source, settings
 from chosen_transport import chosen_name
+from every_transport import EVERY_TRANSPORT
 from own_time import Stopwatch
 from port import find_free_port
 from sample import ACCOUNT, KEY, campaign
@@ -85,10 +87,10 @@ async def unhelpful_server(answer: bytes | None) -> AsyncIterator[int]:
 
 
 @contextmanager
-def untrusted_server() -> Iterator[int]:
-    """Serve with a certificate of an unknown authority, and yield the port."""
+def untrusted_server(certificate: trustme.LeafCert) -> Iterator[int]:
+    """Serve with a *certificate*, and yield the port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    certificate.configure_cert(context)
 
     def serve_all() -> None:
         while True:
@@ -109,6 +111,39 @@ def untrusted_server() -> Iterator[int]:
             thread.join()
 
 
+def issue(authority: trustme.CA, kind: str) -> trustme.LeafCert:
+    """Return a certificate that is bad in this way, if it is not its authority that is."""
+    day, now = timedelta(days=1), datetime.now(UTC)
+    match kind:
+        case "expired":
+            return authority.issue_cert("127.0.0.1", not_before=now - 2 * day, not_after=now - day)
+        case "early":
+            return authority.issue_cert("127.0.0.1", not_before=now + day, not_after=now + 2 * day)
+    return authority.issue_cert("another.example" if kind == "other host" else "127.0.0.1")
+
+
+@contextmanager
+def bad_certificate(kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the options of a client of a server whose certificate is bad in this way."""
+    authority, trusting = trustme.CA(), ssl.create_default_context()
+    if kind != "unknown authority":
+        authority.configure_trust(trusting)
+    with untrusted_server(issue(authority, kind)) as port:
+        yield {"base_url": f"https://127.0.0.1:{port}", "ssl_context": trusting}
+
+
+@contextmanager
+def full_server() -> Iterator[int]:
+    """Listen and accept nobody, with no room for who waits to be; yield the port."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
 @asynccontextmanager
 async def fault(kind: str) -> AsyncIterator[dict[str, Any]]:
     """Yield the options of a client that meets a fault of this kind whenever it sends."""
@@ -119,9 +154,12 @@ async def fault(kind: str) -> AsyncIterator[dict[str, Any]]:
             yield options | {"base_url": "https://nowhere.invalid"}
         case "refused":
             yield options | {"base_url": f"http://127.0.0.1:{find_free_port()}"}
-        case "certificate":
-            with untrusted_server() as port:
-                yield options | {"base_url": f"https://127.0.0.1:{port}"}
+        case "unknown authority" | "expired" | "early" | "other host":
+            with bad_certificate(kind) as more:
+                yield options | more
+        case "no connection":
+            with full_server() as port:
+                yield options | {"base_url": f"http://127.0.0.1:{port}"}
         case "no TLS":
             async with unhelpful_server(b"HTTP/1.1 200 OK\r\n\r\n") as port:
                 yield options | {"base_url": f"https://127.0.0.1:{port}"}
@@ -142,9 +180,17 @@ FAULTS = pytest.mark.parametrize(
     [
         ("name", "the name of the host was not found", socket.gaierror),
         ("refused", "the connection was refused", ConnectionRefusedError),
-        ("certificate", "the certificate is not valid", ssl.SSLCertVerificationError),
+        (
+            "unknown authority",
+            "not valid: it is signed by an authority that is not known",
+            ssl.SSLCertVerificationError,
+        ),
+        ("expired", "not valid: it has expired", ssl.SSLCertVerificationError),
+        ("early", "not valid: it is not valid yet", ssl.SSLCertVerificationError),
+        ("other host", "not valid: it is that of another host", ssl.SSLCertVerificationError),
         ("no TLS", "the server speaks no TLS", ssl.SSLError),
-        ("silence", "time ran out", TimeoutError),
+        ("silence", "time ran out before there was an answer", TimeoutError),
+        ("no connection", "time ran out before there was a connection", TimeoutError),
         ("proxy", "the proxy refused", ConnectionError),
         ("no proxy", "the connection was refused", ConnectionRefusedError),
     ],
@@ -164,6 +210,7 @@ async def test_row_82_each_fault_has_its_words(
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
+@EVERY_TRANSPORT
 @FAULTS
 async def test_row_82_each_fault_has_its_words_in_the_log(
     kind: str, words: str, cause: type[Exception], caplog: pytest.LogCaptureFixture

@@ -333,7 +333,8 @@ class Sender:
             self._quiet_until = now + LOG_INTERVAL_S
             what = f"status {answer.status}"
             if answer.failure is not None:
-                words = describe_fault(answer.fault)
+                is_sent = answer.failure is not Failure.NOT_SENT
+                words = describe_fault(answer.fault, is_sent=is_sent)
                 what = answer.failure.name.lower() + (words and f", {words}")
             log_warning("VWO did not take events: %s (%d pending)", what, self._queue.pending)
 

@@ -215,8 +215,9 @@ _NO_END = "the connection broke, or what answered does not speak HTTP"
 def _describe(answer: Answer) -> str:
     status = answer.status
     if status is None:
-        words = _NO_CONNECTION if answer.failure is Failure.NOT_SENT else _NO_END
-        return f"no answer from VWO: {describe_fault(answer.fault) or words}"
+        is_sent = answer.failure is not Failure.NOT_SENT
+        words = _NO_END if is_sent else _NO_CONNECTION
+        return f"no answer from VWO: {describe_fault(answer.fault, is_sent=is_sent) or words}"
     if status < 300 or status == NOT_MODIFIED:
         return f"VWO answered without a settings file (status {status})"
     if status < 400:

@@ -24,6 +24,17 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
+# What is wrong with a certificate, by the codes of OpenSSL.
+_CERTIFICATES = {
+    9: "it is not valid yet: is the clock right?",
+    10: "it has expired",
+    18: "it is signed by itself",
+    19: "it is signed by an authority that is not trusted",
+    20: "it is signed by an authority that is not known",
+    62: "it is that of another host",
+    64: "it is that of another host",
+}
+
 # How a TLS library says that it waits: that it did so is no fault.
 _NO_FAULTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _OWN_MODULES = frozenset({"builtins", "socket", "ssl", __name__})
@@ -66,6 +77,19 @@ def _unfold(error: BaseException) -> Iterator[BaseException]:
             waiting += one.exceptions
 
 
-def describe_fault(fault: BaseException | None) -> str:
-    """Return what happened in words, empty for an error that `find_fault` does not know."""
-    return next((words for kind, words in _WORDS if isinstance(fault, kind)), "")
+def describe_fault(fault: BaseException | None, *, is_sent: bool = True) -> str:
+    """Return what happened in words, empty for an error that `find_fault` does not know.
+
+    Args:
+        fault: As it is in an `Answer`.
+        is_sent: Whether the request had begun.
+    """
+    if isinstance(fault, TimeoutError):
+        return "time ran out before " + (
+            "there was an answer" if is_sent else "there was a connection"
+        )
+    words = next((words for kind, words in _WORDS if isinstance(fault, kind)), "")
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        why = _CERTIFICATES.get(getattr(fault, "verify_code", 0))
+        return f"{words}: {why}" if why else words
+    return words

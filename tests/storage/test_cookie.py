@@ -641,14 +641,15 @@ class RaisingMapping(dict[str, Any]):
 @pytest.mark.parametrize("option", ["secret", "name", "max_bytes", "max_age_s"])
 def test_options_whose_own_code_raises_are_refused(option: str) -> None:
     """What cannot be read is refused like anything else that is wrong."""
-    options: dict[str, Any] = {"secret": SECRET, option: Raising()}
+    options: dict[str, Any] = {"secret": TOKEN, option: Raising()}
     with pytest.raises(InvalidInputError):
         CookieUserStorage(**options)
 
 
+@pytest.mark.anyio
 async def test_what_raises_when_it_is_read_is_no_cookie_and_no_record() -> None:
     """A cookie, a key or a record whose own code raises is none."""
-    storage = CookieUserStorage(SECRET)
+    storage = CookieUserStorage(TOKEN)
     odd: Any
     for odd in (Raising(), None, 1, []):
         with storage.request(odd):

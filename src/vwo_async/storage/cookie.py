@@ -320,7 +320,7 @@ def _derive(secret: bytes, purpose: str) -> bytes:
 
 def _read_value(cookie: object) -> str:
     """Return the value of the request's cookie as text; empty if we cannot have written it."""
-    value = to_bytes(cookie) if is_kind(cookie, bytes) else to_plain(cookie)
+    value: Any = to_bytes(cookie) if is_kind(cookie, bytes) else to_plain(cookie)
     if type(value) not in (str, bytes) or len(value) > BROWSER_BYTES:
         return ""
     text: str = value.decode("latin-1") if type(value) is bytes else value
@@ -378,7 +378,7 @@ def _read_secrets(given: object) -> list[bytes]:
 
 
 def _read_secret(secret: object) -> bytes:
-    plain = to_bytes(secret) if is_kind(secret, bytes) else to_plain(secret)
+    plain: Any = to_bytes(secret) if is_kind(secret, bytes) else to_plain(secret)
     if type(plain) not in (bytes, str):
         raise InvalidInputError("a secret must be bytes or text")
     try:

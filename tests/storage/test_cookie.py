@@ -607,6 +607,59 @@ def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
         CookieUserStorage(TOKEN, **options)
 
 
+class Raising:
+    """An object whose own code raises."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class RaisingText(str):
+    """A text whose own code raises."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def encode(self, *arguments: object) -> bytes:
+        raise RuntimeError
+
+
+class RaisingMapping(dict[str, Any]):
+    """A mapping whose own code raises."""
+
+    def get(self, *arguments: object) -> Any:
+        raise RuntimeError
+
+    def items(self) -> Any:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("option", ["secret", "name", "max_bytes", "max_age_s"])
+def test_options_whose_own_code_raises_are_refused(option: str) -> None:
+    """What cannot be read is refused like anything else that is wrong."""
+    options: dict[str, Any] = {"secret": TOKEN, option: Raising()}
+    with pytest.raises(InvalidInputError):
+        CookieUserStorage(**options)
+
+
+@pytest.mark.anyio
+async def test_what_raises_when_it_is_read_is_no_cookie_and_no_record() -> None:
+    """A cookie, a key or a record whose own code raises is none."""
+    storage = CookieUserStorage(TOKEN)
+    odd: Any
+    for odd in (Raising(), None, 1, []):
+        with storage.request(odd):
+            assert await storage.get(odd, "checkout") is None
+            assert await storage.get("Ashley", odd) is None
+    for odd in (Raising(), None, RaisingMapping(userId="Ashley"), {"userId": Raising()}):
+        with storage.request(RaisingText("1.a.b")), pytest.raises(StorageError):
+            await storage.set(odd)
+
+
 def test_nothing_shows_a_secret_or_a_user() -> None:
     """No repr, and nothing that the visitor gets, holds the secret or the user id in any plain form."""
     storage = CookieUserStorage(TOKEN)

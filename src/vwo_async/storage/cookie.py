@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from .._error import InvalidInputError, StorageError
+from .._plain import is_kind, read_fields, to_bytes, to_plain
 from .._wording import count_of
 from .protocol import SEPARATOR, StoredDecision
 
@@ -96,6 +97,7 @@ class CookieUserStorage:
         secure: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        name, max_age_s, max_bytes = map(to_plain, (name, max_age_s, max_bytes))
         _check_name(name, secure)
         _check_number(max_age_s, "max_age_s", 1, BROWSER_AGE_S)
         _check_number(max_bytes, "max_bytes", MIN_BYTES, BROWSER_BYTES)
@@ -185,7 +187,7 @@ class Jar:
 
     def find(self, user_id: str, campaign_key: str) -> StoredDecision | None:
         """Return the record of this user and campaign; None if there is none or the jar is closed."""
-        if self._is_closed:
+        if self._is_closed or type(user_id) is not str or type(campaign_key) is not str:
             return None
         record_ids = self._format.make_record_ids(user_id, campaign_key)
         record_id = next((one for one in record_ids if one in self._rows), None)
@@ -213,7 +215,7 @@ class Jar:
         """
         if self._is_closed:
             raise StorageError("the request is over, and its cookie on its way")
-        record = StoredDecision.from_mapping(data)
+        record = _read_data(data)
         if record is None or not record.user_id:
             raise StorageError("what is to be kept is no record")
         record_ids = self._format.make_record_ids(record.user_id, record.campaign_key)
@@ -318,10 +320,19 @@ def _derive(secret: bytes, purpose: str) -> bytes:
 
 def _read_value(cookie: object) -> str:
     """Return the value of the request's cookie as text; empty if we cannot have written it."""
-    if not isinstance(cookie, (str, bytes)) or len(cookie) > BROWSER_BYTES:
+    value: Any = to_bytes(cookie) if is_kind(cookie, bytes) else to_plain(cookie)
+    if type(value) not in (str, bytes) or len(value) > BROWSER_BYTES:
         return ""
-    value = cookie.decode("latin-1") if isinstance(cookie, bytes) else cookie
-    return value if value.isascii() else ""
+    text: str = value.decode("latin-1") if type(value) is bytes else value
+    return text if text.isascii() else ""
+
+
+def _read_data(data: object) -> StoredDecision | None:
+    """Return the record that *data* is; None for what is none, or raises when it is read."""
+    try:
+        return StoredDecision.from_mapping(read_fields(data, "data"))
+    except Exception:  # noqa: BLE001 - objects of others may raise anything
+        return None
 
 
 def _is_row(row: object) -> bool:
@@ -360,17 +371,18 @@ def _decode(text: str) -> bytes:
 
 
 def _read_secrets(given: object) -> list[bytes]:
-    secrets = given if isinstance(given, (list, tuple)) else [given]
+    secrets: Any = given if is_kind(given, list, tuple) else [given]
     if not secrets:
         raise InvalidInputError("at least one secret is needed")
     return [_read_secret(one) for one in secrets]
 
 
 def _read_secret(secret: object) -> bytes:
-    if not isinstance(secret, (bytes, str)):
+    plain: Any = to_bytes(secret) if is_kind(secret, bytes) else to_plain(secret)
+    if type(plain) not in (bytes, str):
         raise InvalidInputError("a secret must be bytes or text")
     try:
-        encoded = secret.encode() if isinstance(secret, str) else secret
+        encoded: bytes = plain.encode() if type(plain) is str else plain
     except UnicodeEncodeError:
         encoded = b""
     if len(encoded) < MIN_SECRET_BYTES:
@@ -379,12 +391,12 @@ def _read_secret(secret: object) -> bytes:
 
 
 def _check_name(name: object, secure: bool) -> None:
-    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+    if not (type(name) is str and _NAME.fullmatch(name)):
         raise InvalidInputError("name must be a cookie name of at most 64 characters")
     if name.lower().startswith(("__host-", "__secure-")) and not secure:
         raise InvalidInputError("browsers take a cookie of this name only if it is secure")
 
 
 def _check_number(value: object, name: str, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    if type(value) is not int or not least <= value <= most:
         raise InvalidInputError(f"{name} must be a whole number from {least} to {most}")

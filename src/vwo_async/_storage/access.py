@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
+from time import monotonic
 from typing import Any, NamedTuple, TypeAlias
 
 from .._core.decision import Stored
@@ -97,7 +98,9 @@ class StorageAccess:
         self._writes.health.on_change(self._on_write_health)
         self._begin_by_kind = self._begin_by_methods if rounds is None else self._begin_by_round
         self._withdrawals = Withdrawals(
-            self._begin_withdrawal, lambda: self._writes.health.is_stalled
+            self._begin_withdrawal,
+            lambda: self._writes.health.is_stalled,
+            kept_s=2 * timeout_s,
         )
         # Claims and marks that are under way although nobody waits for them any more.
         self._late_claims: dict[ConversionKey, list[PendingRequest]] = {}
@@ -161,6 +164,7 @@ class StorageAccess:
             notes: Takes a text for each failure.
             ends_at: How long to wait, see `find_deadline`.
         """
+        since = monotonic()
         requests = [ReadRecord(user_id, key) for key in campaign_keys]
         if self._reads.health.is_stalled:
             outcomes: list[Any] = [UNRESPONSIVE] * len(requests)
@@ -169,7 +173,7 @@ class StorageAccess:
         rows = [
             one
             if type(one) is StorageFailure
-            else self._without_withdrawn(self._read(one, request), request)
+            else self._without_withdrawn(self._read(one, request), request, since)
             for one, request in zip(outcomes, requests, strict=True)
         ]
         self._note_all(rows, notes)
@@ -183,14 +187,21 @@ class StorageAccess:
         return Found(records, failed, unread)
 
     def _without_withdrawn(
-        self, stored: Stored | StorageFailure | None, read: ReadRecord
+        self, stored: Stored | StorageFailure | None, read: ReadRecord, since: float
     ) -> Stored | StorageFailure | None:
-        """Return what was read without the goals that are about to be taken back."""
-        if type(stored) is not Stored or not self._withdrawals.has_any:
+        """Return what was read without the goals that are taken back, or were since it was asked for at *since*.
+
+        The answer may be from before, and come after, on another connection. Whether such a goal counts is then
+        for its claim to say.
+        """
+        withdrawals = self._withdrawals
+        if type(stored) is not Stored or not withdrawals.has_any_since(since):
             return stored
-        has = self._withdrawals.has
+        user_id, campaign_key = read
         goals = tuple(
-            one for one in stored.goals if not has((read.user_id, read.campaign_key, one))
+            one
+            for one in stored.goals
+            if not withdrawals.has_since((user_id, campaign_key, one), since)
         )
         return stored._replace(goals=goals)
 
@@ -198,7 +209,7 @@ class StorageAccess:
         self, user_id: str, campaign_key: str, notes: list[str], ends_at: float
     ) -> Stored | StorageFailure | None:
         """Return one record, or why it is not known; the quick way of `read`."""
-        channel = self._reads
+        channel, since = self._reads, monotonic()
         request = ReadRecord(user_id, campaign_key)
         if isinstance(channel, InstantChannel):
             outcome: Any = channel.answer(request)
@@ -215,8 +226,8 @@ class StorageAccess:
         stored = outcome if type(outcome) is StorageFailure else self._read(outcome, request)
         if type(stored) is StorageFailure:
             self._note_all((stored,), notes)
-        elif stored is not None and self._withdrawals.has_any:
-            return self._without_withdrawn(stored, request)
+        elif stored is not None and stored.goals:
+            return self._without_withdrawn(stored, request, since)
         return stored
 
     def _read(self, row: Any, request: ReadRecord) -> Stored | StorageFailure | None:

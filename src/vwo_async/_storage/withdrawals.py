@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
+from time import monotonic
 from typing import TypeAlias
 
 from ..storage.rounds import WithdrawConversion
@@ -32,14 +33,19 @@ class Withdrawals:
         begin: Begins to take one back, in a context, and calls the function in the end, with whether it
             succeeded.
         is_stalled: Tells whether there is no use in beginning now.
+        kept_s: For how long it is remembered when they ended: what was read before may be on its way for so long.
 
     Attributes:
         lost: How many were given up, since there were too many.
     """
 
-    def __init__(self, begin: Begin, is_stalled: Callable[[], bool]) -> None:
+    def __init__(self, begin: Begin, is_stalled: Callable[[], bool], kept_s: float) -> None:
         self._begin = begin
         self._is_stalled = is_stalled
+        self._kept_s = kept_s
+        # When the last of each conversion ended, in monotonic seconds, the oldest first.
+        self._ended: dict[ConversionKey, float] = {}
+        self._last_end = float("-inf")
         self._under_way: dict[ConversionKey, tuple[WithdrawConversion, list[_Callback]]] = {}
         # Called when nothing is owed of a conversion any more.
         self._on_free: dict[ConversionKey, dict[str, _Callback]] = {}
@@ -54,6 +60,10 @@ class Withdrawals:
     def has_any(self) -> bool:
         """Whether something is not taken back yet."""
         return bool(self._under_way or self._owed)
+
+    def has_any_since(self, since: float) -> bool:
+        """Tell whether something is not taken back yet, or was not at *since*, in monotonic seconds."""
+        return self._last_end >= since or self.has_any
 
     @property
     def number(self) -> int:
@@ -110,6 +120,18 @@ class Withdrawals:
         """Tell whether what is stored of this conversion is to be taken back, and counts for nothing."""
         return conversion in self._owed or conversion in self._under_way
 
+    def has_since(self, conversion: ConversionKey, since: float) -> bool:
+        """Tell whether what was read of this conversion, asked for at *since*, may be from before it was taken back."""
+        return self._ended.get(conversion, float("-inf")) >= since or self.has(conversion)
+
+    def _note_end(self, conversion: ConversionKey) -> None:
+        now = self._last_end = monotonic()
+        self._ended.pop(conversion, None)
+        self._ended[conversion] = now
+        oldest_s = now - self._kept_s
+        while self._ended[first := next(iter(self._ended))] < oldest_s:
+            del self._ended[first]
+
     def _try(self, withdrawal: WithdrawConversion, context: Context | None) -> None:
         if self.on_ended(withdrawal[:3], partial(self.add, withdrawal, context)):
             # That of another owner, who also did not know whose it is.
@@ -121,6 +143,7 @@ class Withdrawals:
         conversion = withdrawal[:3]
         _, callbacks = self._under_way.pop(conversion, (withdrawal, []))
         if is_done:
+            self._note_end(conversion)
             self._retry_s = FIRST_RETRY_S
             if self._owed and not self._under_way:
                 self.retry_all()

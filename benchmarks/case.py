@@ -261,7 +261,7 @@ class Plan:
             Entrant(ASYNCPG, "storage_limit", {"library": "postgres", "address": "postgres"}),
         )
         for callers in (1, 100, 1000):
-            calls = {1: self._pick(500, 100), 100: self._pick(30, 10), 1000: self._pick(10, 4)}
+            calls = {1: self._pick(500, 100), 100: self._pick(30, 10), 1000: self._pick(6, 4)}
             request = {"work": "storage", "callers": callers, "calls": calls[callers]}
             yield Case(
                 "storage",

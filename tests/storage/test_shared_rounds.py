@@ -184,6 +184,39 @@ async def test_in_trouble_calls_go_on_at_once(trouble: str) -> None:
     await access.aclose(1)
 
 
+async def test_an_answer_that_is_older_than_what_was_taken_back() -> None:
+    """A goal that was taken back while its record was on its way does not count as reached."""
+    free = asyncio.Event()
+
+    class Late(Rounds):
+        async def run_round(self, requests: Sequence[StorageRequest]) -> Sequence[StorageOutcome]:
+            answers = await super().run_round(requests)
+            if isinstance(requests[0], ReadRecord):
+                await free.wait()
+            return answers
+
+    storage = Late("Ashley")
+    access = StorageAccess(storage, 10)
+    claim = ("Ashley", "checkout", "signup", "an owner")
+    assert await storage.answer(CountConversion(*claim, None))
+
+    async def read() -> Any:
+        return await access.read_one("Ashley", "checkout", [], access.find_deadline())
+
+    reading = asyncio.create_task(read())
+    while not storage.rounds:
+        await asyncio.sleep(0)
+    access.withdraw_soon(WithdrawConversion(*claim))
+    while storage.under_way or len(storage.rounds) < 2:
+        await asyncio.sleep(0.001)
+    free.set()
+    assert (await reading).goals == ()
+    # What is asked for later is as the storage says.
+    assert await storage.answer(CountConversion(*claim, None))
+    assert (await read()).goals == ("signup",)
+    await access.aclose(1)
+
+
 async def test_two_requests_for_a_conversion() -> None:
     """A known user is read, and his conversion claimed and marked in one step; a new one is read and stored."""
     storage = Rounds("Ashley")

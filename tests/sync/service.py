@@ -136,6 +136,20 @@ def make_lifespan() -> Any:
     return Starlette(routes=[Route("/{user}", view)], lifespan=lifespan)
 
 
+def make_lazy() -> Any:
+    """Return an application without a lifespan, whose client is opened by the first request."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    vwo = ASYNC_CLIENT(SETTINGS, **OPTIONS)
+
+    async def view(request: Any) -> PlainTextResponse:
+        return PlainTextResponse(await track_with(vwo, request.path_params["user"]))
+
+    return Starlette(routes=[Route("/{user}", view)])
+
+
 if broker := os.environ.get("BROKER_URL"):
     # After a signal in traffic, a process of the pool waits half a minute for an answer that may not come.
     import billiard.pool

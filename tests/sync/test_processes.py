@@ -88,6 +88,8 @@ SERVERS = {
     "django asgi": ("asgi", FULLSTACK, UVICORN),
     "lifespan": ("lifespan", FULLSTACK, UVICORN),
     "lifespan of FME": ("lifespan", FME, UVICORN),
+    "no lifespan": ("lazy", FULLSTACK, UVICORN),
+    "no lifespan of FME": ("lazy", FME, UVICORN),
 }
 
 
@@ -425,7 +427,7 @@ assert 0.4 < time.monotonic() - begun < 4
 
 @on_both
 def test_an_async_client_is_never_closed(scripts: Scripts, product: str) -> None:
-    """Where a client is forgotten, with its loop or at the end of the interpreter, one line says what it held."""
+    """Where a loop is dropped without being ended, and its client with it, one line says what that held."""
     body = """
 import asyncio, logging
 logging.basicConfig()
@@ -435,7 +437,9 @@ async def use():
     for number in range(10): assert await service.report(client, f"u{number}")
     return client
 warnings = __import__("warnings"); warnings.simplefilter("ignore", ResourceWarning)
-kept = asyncio.run(use())
+loop = asyncio.new_event_loop()
+kept = loop.run_until_complete(use())
+loop.close()
 sys.stderr.write("ending\\n")
 sys.exit(3)
 """
@@ -443,6 +447,24 @@ sys.exit(3)
         assert script.end(None) == 3, script.text
         warning = "WARNING:vwo_async:a client was not closed: 10 events were pending and are lost"
         assert script.text.partition("ending")[2].count(warning) == 1, script.text
+
+
+@on_both
+def test_an_async_client_is_closed_with_its_loop(
+    scripts: Scripts, scene: Scene, product: str
+) -> None:
+    """A client of a module that nobody opens and nobody closes delivers what it has accepted, when its loop ends."""
+    body = """
+import asyncio
+vwo = service.ASYNC_CLIENT(service.SETTINGS, **service.OPTIONS)
+async def use():
+    for number in range(100): assert await service.track_with(vwo, f"u{number}")
+asyncio.run(use())
+"""
+    status, accepted = scripts.run(body)
+    assert status == 0
+    assert len(accepted) == 100
+    check(scene, accepted)
 
 
 def test_notebook(scripts: Scripts, scene: Scene) -> None:

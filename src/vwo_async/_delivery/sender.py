@@ -80,6 +80,7 @@ class Sender:
         self._wall_clock = wall_clock
         self._workers: set[WorkerTask] = set()
         self._is_stopped = False
+        self._has_loop_ended = False
         self._idle: deque[asyncio.Future[None]] = deque()
         # Whether an idle worker already waits for the moment at which the waiting events leave.
         self._lingers = False
@@ -108,6 +109,7 @@ class Sender:
         if worker not in self._workers:
             return
         self._workers.discard(worker)
+        self._has_loop_ended |= worker.is_to_end
         ended = asyncio.get_running_loop().create_future()
         ended.set_result(None)
         self._idle.append(ended)
@@ -133,8 +135,10 @@ class Sender:
 
     def _wake(self) -> None:
         if len(self._workers) < self._wanted and not self._is_stopped:
-            for _ in range(self._wanted - len(self._workers)):
-                self._restarts.add("CancelledError ended it")
+            # The end of a loop cancels them all, and what is pending may be delivered after that.
+            if not self._has_loop_ended:
+                for _ in range(self._wanted - len(self._workers)):
+                    self._restarts.add("CancelledError ended it")
             self.start()
         while self._idle:
             waiter = self._idle.popleft()

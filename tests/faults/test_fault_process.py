@@ -33,6 +33,7 @@ from server import running_server
 
 from vwo_async import ClosedError, CloseReport, OutboxError, TrackResult, VWOClient, WrongLoopError
 from vwo_async.testing import RecordingTransport
+from vwo_async.transport import Answer, Request
 
 README = Path(__file__).parents[2] / "README.md"
 ROUNDS = 50
@@ -377,6 +378,60 @@ def test_row_22_the_end_of_the_loop_closes(caplog: pytest.LogCaptureFixture) -> 
     assert "closed: 700 accepted == 700 delivered" in repr(client)
     assert client.statistics().worker_restarts == 0
     assert not [one for one in caplog.records if one.name == "vwo_async"]
+
+
+class SlowTransport(RecordingTransport):
+    """Answers after a while."""
+
+    def __init__(self, answer_s: float) -> None:
+        super().__init__()
+        self.answer_s = answer_s
+
+    async def send(self, request: Request) -> Answer:
+        await asyncio.sleep(self.answer_s)
+        return await super().send(request)
+
+
+@BOTH_PRODUCTS
+@pytest.mark.timeout(20)
+def test_row_22_closing_begins_while_the_loop_ends() -> None:
+    """A task that is cancelled since its loop ends, and closes the client then, has it deliver what is pending:
+    workers that the loop has cancelled too are replaced."""
+    client = make_client(settings(), transport=SlowTransport(0.05))
+
+    async def serve(is_serving: asyncio.Event) -> None:
+        async with client:
+            for number in range(700):
+                assert await client.track("checkout", f"u{number}", "signup")
+            is_serving.set()
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        is_serving = asyncio.Event()
+        serving = asyncio.create_task(serve(is_serving))
+        await is_serving.wait()
+        assert not serving.done()
+
+    asyncio.run(main())
+    assert "closed: 700 accepted == 700 delivered" in repr(client)
+
+
+@BOTH_PRODUCTS
+@pytest.mark.timeout(20)
+def test_row_22_closing_is_cut_short(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the loop ends while the client closes, what is lost is counted and logged."""
+    client = make_client(settings(), transport=SlowTransport(3600), close_timeout_s=0.4)
+
+    async def main() -> None:
+        for number in range(10):
+            assert await client.track("checkout", f"u{number}", "signup")
+        closing = asyncio.create_task(client.aclose(timeout_s=3600))
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+
+    asyncio.run(main())
+    assert client.statistics().dropped == {"closed": 10}
+    assert caplog.text.count("closed: 10 events lost") == 1
 
 
 @BOTH_PRODUCTS

@@ -104,7 +104,8 @@ class Sender:
     def _note_end(self, worker: WorkerTask) -> None:
         """Let the next use of the sender find that a worker has ended, and replace it.
 
-        Not before: a loop that ends cancels all its tasks, and must find no new ones.
+        Not before: a loop that ends cancels all its tasks, and must find no new ones; unless somebody waits
+        there until all is delivered.
         """
         if worker not in self._workers:
             return
@@ -114,6 +115,8 @@ class Sender:
         ended.set_result(None)
         self._idle.append(ended)
         self._lingers = False
+        if self._drained is not None and not self._drained.done():
+            self._wake()
 
     @property
     def restarts(self) -> int:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import httpx
+import litestar.di
 import pytest
 from aiohttp import test_utils
 from litestar.testing import AsyncTestClient
@@ -172,6 +173,8 @@ def test_recipes_are_short(page: str) -> None:
 async def test_recipes_run(page: str, collector: CollectorProcess) -> None:
     """Each app of a page serves its visitors, again after it was stopped where its framework can, and the
     webhook."""
+    if page == "litestar" and not hasattr(litestar.di, "NamedDependency"):
+        pytest.skip("the page says what older versions want")
     collector.reset()
     # Quart looks for its folder on the disk, which is not for the loop.
     apps = await asyncio.to_thread(load_apps, page)

@@ -195,10 +195,33 @@ ODD: Mapping[str, Any] = {
 }
 
 
+class Unreadable(dict[str, Any]):
+    """A mapping that nobody can read."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError
+
+    items = keys = values = __getitem__ = __iter__  # type: ignore[assignment]
+
+
+TARGETING = "variation_targeting_variables"
+ODD_TARGETING: list[Any] = [
+    None,
+    "pro",
+    5,
+    ["a"],
+    {"since": ODD["since"], "a": [1]},
+    Unreadable(a=1),
+]
+
+
 @both
-async def test_odd_values_of_a_context_turn_nothing_off(flags: OpenFeatureClient) -> None:
+@pytest.mark.parametrize("targeting", ODD_TARGETING, ids=range(len(ODD_TARGETING)))
+async def test_odd_values_of_a_context_turn_nothing_off(
+    flags: OpenFeatureClient, targeting: Any
+) -> None:
     """A context as services have it: what cannot be a custom variable is left out, the rest decides."""
-    context = EvaluationContext("Ashley", {**ODD})
+    context = EvaluationContext("Ashley", {**ODD, TARGETING: targeting})
     assert await flags.get_boolean_value_async("members", False, context) is True
     assert flags.get_integer_value("members.size", 0, context) == 3
     assert await flags.get_boolean_value_async("members", False, ASHLEY) is False

@@ -36,7 +36,7 @@ from .._client.base_client import Client, engine_of, run_now
 from .._error import ClosedError, InvalidInputError, WrongLoopError
 from .._extra import explain_missing
 from .._log import FailureLog
-from .._plain import is_plain, to_plain
+from .._plain import copy_mapping, is_plain, to_plain
 from .._reason import Reason
 
 try:
@@ -64,7 +64,8 @@ ClientT = TypeVar("ClientT", bound=VWOClient | FMEClient)
 ValueT = TypeVar("ValueT")
 
 # Attributes of a context that are no custom variables, by their names in `for_user`.
-_ABOUT_VISITOR = ("user_agent", "user_ip_address", "variation_targeting_variables")
+_ABOUT_VISITOR = ("user_agent", "user_ip_address")
+_TARGETING = "variation_targeting_variables"
 # Calls of `track` that wait for a storage at once; OpenFeature's callers cannot wait themselves.
 MAX_WAITING = 1000
 
@@ -409,16 +410,24 @@ def _read_user(context: EvaluationContext | None) -> dict[str, Any]:
     """
     if context is None or not context.targeting_key:
         raise TargetingKeyMissingError("the targeting key is the user id")
-    user: dict[str, Any] = {"id": context.targeting_key}
-    variables = {}
-    for name, value in context.attributes.items():
-        if name in _ABOUT_VISITOR:
-            user[name] = value
-        elif is_plain(plain := to_plain(value)):
-            variables[name] = plain
-    if variables:
+    attributes = dict(context.attributes)
+    user = {name: attributes.pop(name) for name in _ABOUT_VISITOR if name in attributes}
+    user["id"] = context.targeting_key
+    if targeting := _keep_plain(attributes.pop(_TARGETING, None)):
+        user[_TARGETING] = targeting
+    if variables := _keep_plain(attributes):
         user["custom_variables"] = variables
     return user
+
+
+def _keep_plain(given: object) -> dict[Any, Any]:
+    """Return what of *given* can be variables: nothing of what is no mapping, or a mapping that cannot be read."""
+    try:
+        read = copy_mapping(given, "context")
+    except InvalidInputError:
+        return {}
+    plain = {name: to_plain(value) for name, value in read.items()}
+    return {name: value for name, value in plain.items() if is_plain(value)}
 
 
 # What is returned of a decision, for each type that OpenFeature knows.

@@ -36,8 +36,9 @@ from .._client.base_client import Client, engine_of, run_now
 from .._error import ClosedError, InvalidInputError, WrongLoopError
 from .._extra import explain_missing
 from .._log import FailureLog
-from .._plain import copy_mapping, is_plain, to_plain
+from .._plain import is_kind
 from .._reason import Reason
+from .._user import Variables, read_header, read_variables
 
 try:
     from openfeature.evaluation_context import EvaluationContext
@@ -411,23 +412,20 @@ def _read_user(context: EvaluationContext | None) -> dict[str, Any]:
     if context is None or not context.targeting_key:
         raise TargetingKeyMissingError("the targeting key is the user id")
     attributes = dict(context.attributes)
-    user = {name: attributes.pop(name) for name in _ABOUT_VISITOR if name in attributes}
-    user["id"] = context.targeting_key
-    if targeting := _keep_plain(attributes.pop(_TARGETING, None)):
+    user: dict[str, Any] = {"id": context.targeting_key}
+    for name in _ABOUT_VISITOR:
+        if text := read_header(attributes.pop(name, None), name, []):
+            user[name] = text
+    if targeting := _keep_usable(attributes.pop(_TARGETING, None)):
         user[_TARGETING] = targeting
-    if variables := _keep_plain(attributes):
+    if variables := _keep_usable(attributes):
         user["custom_variables"] = variables
     return user
 
 
-def _keep_plain(given: object) -> dict[Any, Any]:
-    """Return what of *given* can be variables: nothing of what is no mapping, or a mapping that cannot be read."""
-    try:
-        read = copy_mapping(given, "context")
-    except InvalidInputError:
-        return {}
-    plain = {name: to_plain(value) for name, value in read.items()}
-    return {name: value for name, value in plain.items() if is_plain(value)}
+def _keep_usable(given: object) -> Variables:
+    """Return what of *given* can be variables: nothing of what is no mapping."""
+    return read_variables(given, "context", []) if is_kind(given, Mapping) else {}
 
 
 # What is returned of a decision, for each type that OpenFeature knows.

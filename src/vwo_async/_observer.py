@@ -183,7 +183,8 @@ def read_observers(value: object) -> tuple[Observer, ...]:
     Raises:
         InvalidInputError: There is something else among them.
     """
-    observers = [*value] if isinstance(value, Iterable) else [value]
-    if not all(isinstance(one, Observer) for one in observers):
+    given = [*value] if isinstance(value, Iterable) else [value]
+    observers = tuple(one for one in given if isinstance(one, Observer))
+    if len(observers) != len(given):
         raise InvalidInputError("must be Observers")
-    return tuple(observers)
+    return observers

@@ -43,7 +43,7 @@ class Capturing(Transport):
 
 
 sentry_sdk.init(dsn="https://key@sentry.invalid/1", transport=Capturing(), traces_sample_rate=1.0)
-spans, records, reader = InMemorySpanExporter(), make_log_exporter(), InMemoryMetricReader()  # type: ignore[no-untyped-call]
+spans, records, reader = InMemorySpanExporter(), make_log_exporter(), InMemoryMetricReader()
 tracers, loggers = TracerProvider(), LoggerProvider()
 tracers.add_span_processor(SimpleSpanProcessor(spans))
 loggers.add_log_record_processor(SimpleLogRecordProcessor(records))

@@ -136,12 +136,14 @@ def versions(session: nox.Session) -> None:
     run_tests(session)
 
 
-@nox.session
+@nox.session(venv_backend="uv")  # it finds the oldest of a bound
 def oldest(session: nox.Session) -> None:
-    """Run the test suite with the oldest dependencies that are allowed; arguments go to pytest."""
+    """Run the test suite with the oldest libraries that it and its extras allow; arguments go to pytest."""
     install(session, "test", "demo")
-    bounds = [one.replace(">=", "==") for one in PROJECT["project"]["dependencies"]]
-    session.install("-q", *bounds)
+    project = PROJECT["project"]
+    extras = [one for extra in project["optional-dependencies"].values() for one in extra]
+    bounds = {*project["dependencies"], *extras, "opentelemetry-sdk>=1.38"}
+    session.install("-q", "--upgrade", "--resolution", "lowest-direct", *sorted(bounds))
     run_tests(session)
 
 

@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 from counted import SEGMENT, VARIABLES, count_awaited_calls
 from sample import campaign, settings
+from starlette.applications import Starlette
+from starlette.requests import Request
 
 from vwo_async import VWOClient
+from vwo_async.integrations.starlette import VWO
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import RecordingTransport
 
@@ -55,6 +58,38 @@ def test_a_decision() -> None:
 def test_a_decision_with_a_segment() -> None:
     """A segment of five leaves adds a few calls for each leaf, and nothing is parsed."""
     assert count_decision(1, VARIABLES, segments=SEGMENT) <= 110
+
+
+def test_a_handle_for_each_request() -> None:
+    """A handle costs next to nothing, to make and to ask."""
+
+    async def body(client: VWOClient) -> int:
+        async def ask() -> None:
+            await client.for_user("Ashley", user_agent="agent/1.0").get_variation_name("checkout")
+
+        return await count_awaited_calls(ask)
+
+    assert run_counted(body, file_of(1)) <= count_decision(1) + 10
+
+
+@pytest.mark.parametrize(("proxies", "bound"), [(None, 150), (["10.0.0.0/8"], 400)])
+def test_the_user_of_a_request(proxies: list[str] | None, bound: int) -> None:
+    """The user of a request, its address and its memo cost little beside what a framework does for a request."""
+    headers = [(b"user-agent", b"agent/1.0"), (b"x-forwarded-for", b"203.0.113.7, 10.1.2.3")]
+
+    async def body(client: VWOClient) -> int:
+        vwo = VWO(lambda: client, user_id=lambda request: "Ashley", trusted_proxies=proxies)
+        app = Starlette()
+        app.state.vwo = client
+
+        async def serve() -> None:
+            scope = {"type": "http", "app": app, "headers": headers, "client": ("10.0.0.1", 5000)}
+            user = await vwo.user(Request(scope))
+            await user.get_variation_name("checkout")
+
+        return await count_awaited_calls(serve)
+
+    assert run_counted(body, file_of(1)) <= bound
 
 
 @pytest.mark.parametrize(("options", "bound"), [({}, 100), ({"user_storage": True}, 1000)])

@@ -100,7 +100,7 @@ VALUE_IMPORTS = {
     "_explanation": {"_reason", "_value"},
     "_extra": {"_error"},
     "_flag": {"_reason", "_result", "_value"},
-    "_observer": {"_reason", "_result"},
+    "_observer": {"_error", "_reason", "_result"},
     "_plain": {"_error"},
     "_result": {"_cancellation", "_error", "_log", "_plain", "_reason", "_value"},
     "_sdk_key": {"_error", "_plain"},

@@ -158,13 +158,20 @@ async def test_push_with_a_map() -> None:
         assert await client.push(custom_dimension_map={"plan": "pro"}, user_id="Ashley", wait=True)
         assert await client.push({"plan": "pro"}, "Ashley", wait=True)
         assert await client.push("plan", "pro", "Ashley", wait=True)
-        wrong: Any = client.push
+        user = client.for_user("Ashley")
+        assert await user.push(custom_dimension_map={"plan": "pro"}, wait=True)
+        wrong: Any = user.push
+        assert not await wrong("plan", "pro", custom_dimension_map={"plan": "pro"})
+        assert not await wrong({"plan": "pro"}, custom_dimension_map={"plan": "pro"})
+        assert not await wrong(custom_dimension_map="plan")
+        assert not await wrong()
+        wrong = client.push
         assert not await wrong("plan", "pro", "Ashley", custom_dimension_map={"plan": "pro"})
         assert not await wrong(custom_dimension_map="plan", user_id="Ashley")
         assert not await wrong(custom_dimension_map={"plan": "pro"})
         assert not await wrong()
     tags = {one.target.partition("tags=")[2].partition("&")[0] for one in transport.requests}
-    assert len(transport.requests) == 3
+    assert len(transport.requests) == 4
     assert len(tags) == 1
 
 
@@ -172,6 +179,7 @@ def test_push_with_a_map_without_await() -> None:
     """The synchronous client has it too."""
     with vwo_async.sync.VWOClient(settings(), transport=RecordingTransport()) as client:
         assert client.push(custom_dimension_map={"plan": "pro"}, user_id="Ashley")
+        assert client.for_user("Ashley").push(custom_dimension_map={"plan": "pro"})
 
 
 @pytest.mark.parametrize("method", ["activate", "is_feature_enabled", "decide"])

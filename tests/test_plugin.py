@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "docs" / "recipes" / "pytest.md"
 
 ASYNC_TESTS = """
+from datetime import UTC, datetime, timedelta, timezone
 from vwo_async import InvalidInputError
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import campaign, feature, feature_rollout, feature_test
@@ -93,6 +94,31 @@ async def test_what_was_sent_stands_in_the_error(vwo):
     shown = str(raised.value)
     assert "0 events with kind='conversion', goal='buy', not 1; sent were:" in shown
     assert "impression user='Ashley' campaign='checkout' variation=" in shown
+
+async def test_when_it_happened_in_the_event_architecture(vwo, vwo_fme):
+    vwo.use(build_settings(CHECKOUT) | {"isEventArchEnabled": True})
+    await check_times(vwo, vwo_fme)
+
+async def test_when_it_happened(vwo, vwo_fme):
+    await check_times(vwo, vwo_fme)
+
+async def check_times(vwo, vwo_fme):
+    vwo_fme.use(feature("search").metric("buy").rollout(100))
+    last_year = datetime.now(timezone(timedelta(hours=5))) - timedelta(days=365)
+    await vwo.client.activate("checkout", "Ashley")
+    await vwo.client.track("checkout", "Ashley", "signup", at=last_year)
+    await vwo_fme.client.track_event("buy", "Ashley", at=last_year.timestamp())
+    for one in (vwo, vwo_fme):
+        one.assert_sent(kind="conversion", at=last_year)
+        one.assert_sent(kind="conversion", at=last_year.timestamp())
+        one.assert_sent(kind="conversion", at=last_year + timedelta(seconds=1), times=0)
+        (sent,) = one.find_events(kind="conversion")
+        assert sent.at == last_year.replace(microsecond=0) and f"at='{sent.at}'" in str(sent)
+    (now,) = vwo.find_events(kind="impression")
+    assert 0 <= (datetime.now(UTC) - now.at).total_seconds() < 60
+    for wrong in ("today", None, datetime.now()):
+        with pytest.raises(InvalidInputError, match="at "):
+            vwo.find_events(at=wrong)
 
 async def test_refused_and_lost(vwo):
     vwo.refuse(400)

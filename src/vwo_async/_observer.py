@@ -2,10 +2,11 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from ._error import InvalidInputError
 from ._reason import Reason
 from ._result import Statistics
 
@@ -174,3 +175,16 @@ class Observer:
 
     def on_close(self, client: ObservedClient) -> None:
         """Take note that it is closed: its ledger does not change any more."""
+
+
+def read_observers(value: object) -> tuple[Observer, ...]:
+    """Return the observers that somebody gave, as the text of an option's error wants them.
+
+    Raises:
+        InvalidInputError: There is something else among them.
+    """
+    given = [*value] if isinstance(value, Iterable) else [value]
+    observers = tuple(one for one in given if isinstance(one, Observer))
+    if len(observers) != len(given):
+        raise InvalidInputError("must be Observers")
+    return observers

@@ -119,8 +119,8 @@ async def test_signals_and_loggers_are_left_alone(
     await wire.track_user().send(client)
     await wire.track_user(campaign=999).send(client)
 
-    # A shell may have started the suite with SIGINT ignored; no handler of a server's may be there.
-    assert set(handlers) <= {signal.default_int_handler, signal.SIG_DFL, signal.SIG_IGN}
+    # Others of this process may have set theirs; no handler of a server's may be there.
+    assert not [one for one in handlers if "uvicorn" in str(getattr(one, "__module__", ""))]
     assert logging.getLogger("uvicorn.access").propagate
     assert not logging.getLogger("uvicorn").handlers
     # httpx, which is on the side of the client here, does log the whole URL.

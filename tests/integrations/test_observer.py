@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 from counted import count_awaited_calls, logging_at
+from sample import ACCOUNT, KEY
+from server import answer, running_server
 
 import vwo_async.sync
-from vwo_async import FMEClient, InvalidInputError, Reason, VWOClient
+from vwo_async import DeliveryError, FMEClient, InvalidInputError, Reason, VWOClient
 from vwo_async.observer import Evaluation, ObservedClient, Observer, RequestReport
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import (
@@ -238,3 +241,43 @@ async def test_conversions_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     ]
     assert len({user for _, _, user in found}) == 1
     assert "Ashley" not in caplog.text
+
+
+class Failing(Observer):
+    """Fails whatever it is told."""
+
+    def on_request(self, request: RequestReport) -> None:
+        raise LookupError
+
+
+def fetch(product: str, base_url: str, way: str, **options: Any) -> Any:
+    """Return what fetches settings in one of the ways there are before a client is made."""
+    is_fme = product == "fme"
+    ask = vwo_async.fetch_fme_settings if is_fme else vwo_async.fetch_settings
+    if way == "fetch":
+        return ask(ACCOUNT, KEY, base_url=base_url, **options)
+    kind = vwo_async.FMESettingsSource if is_fme else vwo_async.SettingsSource
+    return kind(ACCOUNT, KEY, base_url=base_url, **options).load()
+
+
+@BOTH
+@pytest.mark.parametrize("way", ["fetch", "load"])
+async def test_the_first_fetch(product: str, way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Those of `fetch_settings` and `SettingsSource` hear of their requests, answered or not, without a key; one
+    that fails changes nothing."""
+    noting = Noting()
+    file = {**(FME if product == "fme" else FULLSTACK), "accountId": ACCOUNT, "sdkKey": KEY}
+    async with running_server() as server:
+        server.replies.append(answer(401))
+        server.default = answer(body=json.dumps(file).encode())
+        with pytest.raises(DeliveryError):
+            await fetch(product, server.base_url, way, observers=[noting])
+        assert await fetch(product, server.base_url, way, observers=[Failing(), noting])
+    assert [one.status for one in noting.requests] == [401, 200]
+    for one in noting.requests:
+        assert (one.product, one.purpose, one.method) == (product, "settings", "GET")
+        assert one.base_url == server.base_url
+        assert one.path.endswith("settings") and KEY not in repr(one)
+    assert caplog.text.count("observers: on_request raised LookupError") == 1
+    with pytest.raises(InvalidInputError, match="observers must be Observers"):
+        await fetch(product, server.base_url, way, observers=[print])

@@ -17,8 +17,9 @@ from typing import Any
 import opentelemetry._logs._internal as global_logs
 import pytest
 from counted import logging_at
+from log_exporter import make_log_exporter
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from sample import ACCOUNT, KEY, settings
 from server import answer, running_server
 from test_docs import FME_FILE, Block, blocks_of, compile_block, run_block
@@ -65,7 +66,7 @@ async def names(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, Any]
 
 async def test_opentelemetry(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The app of the page emits an event for each decision; its own observer counts them."""
-    exporter: Any = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+    exporter: Any = make_log_exporter()
     provider = LoggerProvider()
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     monkeypatch.setattr(global_logs, "_LOGGER_PROVIDER", provider)

@@ -21,6 +21,7 @@ from vwo_async.integrations.openfeature import FMEProvider, VWOProvider
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import (
     FMEFixture,
+    RecordingTransport,
     VWOFixture,
     build_fme_settings,
     build_settings,
@@ -195,13 +196,53 @@ ODD: Mapping[str, Any] = {
 }
 
 
+class Unreadable(dict[str, Any]):
+    """A mapping that nobody can read."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError
+
+    items = keys = values = __getitem__ = __iter__  # type: ignore[assignment]
+
+
+TARGETING = "variation_targeting_variables"
+ODD_TARGETING: list[Any] = [
+    None,
+    "pro",
+    5,
+    ["a"],
+    {"since": ODD["since"], "a": [1]},
+    Unreadable(a=1),
+]
+
+
 @both
-async def test_odd_values_of_a_context_turn_nothing_off(flags: OpenFeatureClient) -> None:
+@pytest.mark.parametrize("targeting", ODD_TARGETING, ids=range(len(ODD_TARGETING)))
+async def test_odd_values_of_a_context_turn_nothing_off(
+    flags: OpenFeatureClient, targeting: Any
+) -> None:
     """A context as services have it: what cannot be a custom variable is left out, the rest decides."""
-    context = EvaluationContext("Ashley", {**ODD})
+    more = {"\ud800": "a key that cannot be sent", "endless": "x" * 10_000, TARGETING: targeting}
+    context = EvaluationContext("Ashley", {**ODD, **more})
     assert await flags.get_boolean_value_async("members", False, context) is True
     assert flags.get_integer_value("members.size", 0, context) == 3
     assert await flags.get_boolean_value_async("members", False, ASHLEY) is False
+
+
+@pytest.mark.parametrize("product", ["fullstack", "fme"])
+async def test_strict_is_not_about_contexts(product: str) -> None:
+    """With ``strict`` too, an attribute that cannot be a variable is none: it is no mistake of the service."""
+    context = EvaluationContext("Ashley", {**ODD, TARGETING: "pro"})
+    options: Any = {"strict": True, "transport": RecordingTransport()}
+    if product == "fme":
+        async with FMEClient(FME, **options) as client:
+            found = await FMEProvider(client).resolve_boolean_details_async(
+                "members", False, context
+            )
+    else:
+        async with VWOClient(FULLSTACK, **options) as shop:
+            found = await VWOProvider(shop).resolve_boolean_details_async("members", False, context)
+    assert found.value is True
 
 
 @both

@@ -9,8 +9,9 @@ from typing import Any
 
 import opentelemetry.semconv._incubating.attributes.feature_flag_attributes as conventions
 import pytest
+from log_exporter import make_log_exporter
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -51,7 +52,7 @@ class Telemetry:
         self.spans = InMemorySpanExporter()
         self.tracers = TracerProvider()
         self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
-        self.records: Any = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+        self.records: Any = make_log_exporter()
         self.loggers = LoggerProvider()
         self.loggers.add_log_record_processor(SimpleLogRecordProcessor(self.records))
         self.reader = InMemoryMetricReader()

@@ -13,6 +13,7 @@ from typing import Any
 
 import vwo_async
 import vwo_async.sync
+from vwo_async.integrations.asgi import LifespanMiddleware
 
 FILE = Path(os.environ["VWO_FILE"]).read_bytes()
 IS_FME = os.environ.get("VWO_PRODUCT") == "fme"
@@ -102,7 +103,16 @@ def make_asgi() -> Any:
         return HttpResponse(await track_with(await clients.get(), user))
 
     _setup_django(view)
-    return ASGIHandler()
+    return LifespanMiddleware(ASGIHandler(), clients)
+
+
+def make_asgi_sync() -> Any:
+    """Return the same with the synchronous client."""
+    from django.core.handlers.asgi import ASGIHandler
+    from django.http import HttpResponse
+
+    _setup_django(lambda request, user: HttpResponse(track(user)))
+    return LifespanMiddleware(ASGIHandler(), client)
 
 
 def make_per_loop() -> Any:
@@ -134,6 +144,32 @@ def make_lifespan() -> Any:
         return PlainTextResponse(await track_with(vwo, request.path_params["user"]))
 
     return Starlette(routes=[Route("/{user}", view)], lifespan=lifespan)
+
+
+def make_lazy() -> Any:
+    """Return an application without a lifespan, whose client is opened by the first request."""
+    vwo = ASYNC_CLIENT(SETTINGS, **OPTIONS)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        body = await track_with(vwo, scope["path"].removeprefix("/"))
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": body.encode()})
+
+    return app
+
+
+def make_wrapped() -> Any:
+    """Return the same, with a lifespan around it."""
+    vwo = ASYNC_CLIENT(SETTINGS, **OPTIONS)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body = await track_with(vwo, scope["path"].removeprefix("/"))
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": body.encode()})
+
+    return LifespanMiddleware(app, vwo)
 
 
 if broker := os.environ.get("BROKER_URL"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,17 @@ from chosen_product import CHOSEN, FME, FULLSTACK
 from database import any_redis
 from own_time import Stopwatch
 from port import find_free_port
-from processes import Script, Traffic, Zygote, received, running, running_collector, write_settings
+from processes import (
+    TIMEOUT_S,
+    Process,
+    Script,
+    Traffic,
+    Zygote,
+    received,
+    running,
+    running_collector,
+    write_settings,
+)
 
 from vwo_async.collector import Collector
 
@@ -84,29 +96,80 @@ UVICORN = ["-k", "uvicorn.workers.UvicornWorker", "--preload"]
 SERVERS = {
     "flask": ("flask", FULLSTACK, ["-k", "sync", "-w", "2"]),
     "flask in threads": ("flask", FME, ["-k", "gthread", "--threads", "4", "--preload"]),
+    "flask, recycled": ("flask", FME, ["-k", "gthread", "--max-requests", "20", "--preload"]),
     "django": ("wsgi", FULLSTACK, ["-k", "sync", "-w", "2", "--preload"]),
     "django asgi": ("asgi", FULLSTACK, UVICORN),
     "lifespan": ("lifespan", FULLSTACK, UVICORN),
     "lifespan of FME": ("lifespan", FME, UVICORN),
 }
+# So slow is VWO when a server is told to end, that there is much on its way.
+SLOW_S = 0.3
+
+
+@contextmanager
+def serving(scene: Scene, *command: str) -> Iterator[Process]:
+    """Run a server with traffic until it has accepted 60 conversions, the last ones of which are on their way."""
+    port = str(find_free_port())
+    given = [one.format(port=port) for one in command]
+    with running(["-W", "ignore", "-m", *given], **scene.environment) as process:
+        process.wait_for("Listening at|running on")
+        traffic = Traffic(int(port))
+        try:
+            process.wait_for(r"accepted u30\b")
+            scene.collector.latency_s = SLOW_S
+            process.wait_for(r"accepted u60\b")
+            yield process
+        finally:
+            traffic.stop()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("app", "product", "options"), SERVERS.values(), ids=SERVERS)
 def test_gunicorn(scene: Scene, app: str, product: str, options: list[str]) -> None:
     """A module-level client serves, loaded before the fork as well, and SIGTERM in traffic loses nothing."""
-    port = find_free_port()
-    command = ["-W", "ignore", "-m", "gunicorn", f"service:make_{app}()", *options]
-    with running([*command, "-b", f"127.0.0.1:{port}"], **scene.environment) as process:
-        process.wait_for("Listening at")
-        traffic = Traffic(port)
-        try:
-            process.wait_for(r"accepted u60\b")
-            assert process.end() == 0
-        finally:
-            traffic.stop()
-        assert len(process.accepted) > 50
-        check(scene, process.accepted)
+    make = f"service:make_{app}()"
+    with serving(scene, "gunicorn", make, *options, "-b", "127.0.0.1:{port}") as process:
+        assert process.end() == 0
+        accepted = process.accepted
+    assert len(accepted) > 50
+    check(scene, accepted)
+
+
+ENDS = {
+    "django asgi": ("asgi", FULLSTACK, [signal.SIGTERM]),
+    "django asgi with the synchronous client": ("asgi_sync", FME, [signal.SIGTERM]),
+    "no lifespan of its own": ("wrapped", FME, [signal.SIGTERM]),
+    "interrupted twice": ("lifespan", FULLSTACK, [signal.SIGINT, signal.SIGINT]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("app", "product", "signals"), ENDS.values(), ids=ENDS)
+def test_uvicorn(scene: Scene, app: str, product: str, signals: list[signal.Signals]) -> None:
+    """Nothing is lost where uvicorn ends by the signal before its loop has ended, nor where it skips the lifespan."""
+    make = f"service:make_{app}"
+    with serving(scene, "uvicorn", "--factory", make, "--port", "{port}") as process:
+        for number in signals[:-1]:
+            os.kill(process.pid, number)
+            time.sleep(0.02)
+        assert process.end(signals[-1]) in (0, -signal.SIGTERM)
+        accepted = process.accepted
+    assert len(accepted) > 50
+    check(scene, accepted)
+
+
+@pytest.mark.slow
+@on_both
+def test_a_client_that_the_first_request_opens(scene: Scene, product: str) -> None:
+    """An async client of a module, loaded before the fork, serves where there is no lifespan."""
+    options = [*UVICORN, "-b", "127.0.0.1:{port}"]
+    with serving(scene, "gunicorn", "service:make_lazy()", *options) as process:
+        until = time.monotonic() + TIMEOUT_S
+        while len(received(scene.collector)) < 60:
+            assert time.monotonic() < until, process.text
+            time.sleep(0.01)
+        assert process.end() == 0
+    assert not scene.collector.refused
 
 
 @pytest.mark.slow
@@ -425,7 +488,7 @@ assert 0.4 < time.monotonic() - begun < 4
 
 @on_both
 def test_an_async_client_is_never_closed(scripts: Scripts, product: str) -> None:
-    """Where a client is forgotten, with its loop or at the end of the interpreter, one line says what it held."""
+    """Where a loop is dropped without being ended, and its client with it, one line says what that held."""
     body = """
 import asyncio, logging
 logging.basicConfig()
@@ -435,7 +498,9 @@ async def use():
     for number in range(10): assert await service.report(client, f"u{number}")
     return client
 warnings = __import__("warnings"); warnings.simplefilter("ignore", ResourceWarning)
-kept = asyncio.run(use())
+loop = asyncio.new_event_loop()
+kept = loop.run_until_complete(use())
+loop.close()
 sys.stderr.write("ending\\n")
 sys.exit(3)
 """
@@ -443,6 +508,24 @@ sys.exit(3)
         assert script.end(None) == 3, script.text
         warning = "WARNING:vwo_async:a client was not closed: 10 events were pending and are lost"
         assert script.text.partition("ending")[2].count(warning) == 1, script.text
+
+
+@on_both
+def test_an_async_client_is_closed_with_its_loop(
+    scripts: Scripts, scene: Scene, product: str
+) -> None:
+    """A client of a module that nobody opens and nobody closes delivers what it has accepted, when its loop ends."""
+    body = """
+import asyncio
+vwo = service.ASYNC_CLIENT(service.SETTINGS, **service.OPTIONS)
+async def use():
+    for number in range(100): assert await service.track_with(vwo, f"u{number}")
+asyncio.run(use())
+"""
+    status, accepted = scripts.run(body)
+    assert status == 0
+    assert len(accepted) == 100
+    check(scene, accepted)
 
 
 def test_notebook(scripts: Scripts, scene: Scene) -> None:

@@ -19,6 +19,7 @@ from sample import ACCOUNT, KEY, campaign, settings
 from test_docs import Block, blocks_of, compile_block
 
 import vwo_async
+import vwo_async.integrations.asgi  # it knows the classes as they are
 import vwo_async.sync
 from vwo_async.collector import Collector
 

@@ -201,6 +201,7 @@ async def handle(client: VWOClient) -> None:
     assert_type(await user.track(None, "goal"), TrackResult)
     assert_type(await user.push("key", "value"), bool)
     assert_type(await user.push({"key": 5}, wait=True), bool)
+    assert_type(await user.push(custom_dimension_map={"key": 5}, wait=True), bool)
     assert_type(await user.decide("a", wait=True), CampaignDecision)
     assert_type(await user.track("a", "goal", at=1_800_000_000.5), TrackResult)
     assert_type(
@@ -218,6 +219,7 @@ async def handle(client: VWOClient) -> None:
     await user.decide_all(meta_data={})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await user.explain("a", meta_data={})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await user.push("key")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await user.push("key", custom_dimension_map={"key": 5})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await user.push({"key": 5}, "value")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
@@ -368,6 +370,7 @@ def without_a_loop(found: Settings, fme: FMESettings) -> None:
         assert_type(user, vwo_async.sync.UserHandle)
         assert_type(user.track("checkout", "purchase"), TrackResult)
         assert_type(user.push({"plan": "pro"}), bool)
+        assert_type(user.push(custom_dimension_map={"plan": "pro"}), bool)
         client.track("checkout", 5, "purchase")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         client.track("checkout", "u1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         user.activate("checkout", 5, 5)  # type: ignore[call-arg,arg-type]  # pyright: ignore[reportCallIssue]

@@ -238,6 +238,7 @@ class Client(Generic[EngineT]):
 
 def _note_unclosed(engine: ClientEngine[Any]) -> None:
     """Log that a client was lost, or the interpreter ends, before it was closed."""
+    engine.loop_end.forget()
     if not engine.is_open_here:
         return
     count = engine.reporter.queue.pending

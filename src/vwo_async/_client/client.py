@@ -73,7 +73,11 @@ class VWOClient(Client[Engine]):
 
     Making one does no I/O and starts nothing. Use it as an async context manager, or call `open` and
     `aclose`, which may run in different tasks; the first API call opens it where it was not opened.
-    A client belongs to the event loop in which it was opened.
+    A client belongs to the event loop in which it was opened. Where nobody has closed it before, it is closed
+    with that loop, as `asyncio.run`, `asyncio.Runner` and servers end one: these cancel what runs in it first; a
+    request that is on its way is finished all the same, within half of ``close_timeout_s``, and the rest is
+    delivered in the other half. A loop that is dropped without being ended loses what is pending, and so does a
+    client that nobody holds any more; the log then says how much.
 
     Every API method raises `ClosedError` where the client is closed or belongs to another loop, and
     `InvalidInputError` only with ``strict=True``; else bad input gives a falsy result and one log line.

@@ -33,9 +33,10 @@ from .consent import Consent
 from .conversion_claims import ConversionClaims
 from .fairness import LoopShare
 from .integration import make_payload
+from .loop_end import LoopEnd
 from .observation import Observation
 from .options import Options
-from .reporter import CLOSE_GRACE_S, Reporter
+from .reporter import CLOSE_GRACE_S, LOOP_END_SHARE, Reporter
 from .settings_refresh import SettingsRefresh
 from .settings_update import AnySnapshot
 from .snapshot import Snapshot
@@ -78,6 +79,7 @@ class ClientEngine(Generic[SnapshotT]):
         lacks_settings: Whether there are no settings yet.
         unknown_keys: Takes the keys of calls that the settings do not have.
         loop_share: How long calls have held the current turn of the loop.
+        loop_end: Closes the client with its loop, where nobody has closed it before.
         settings_refresh: Keeps the settings fresh.
     """
 
@@ -103,6 +105,8 @@ class ClientEngine(Generic[SnapshotT]):
         self.loop_share = LoopShare()
         self.reporter = Reporter(options, self.loop_share.wake, self.observation)
         self._closing: asyncio.Task[None] | None = None
+        self.loop_end = LoopEnd(self._close_with_loop)
+        self._was_closed_with_loop = False
         storage, timeout_s = options.user_storage, options.storage_timeout_s
         wake = self.loop_share.wake
         self.storage = (
@@ -164,6 +168,10 @@ class ClientEngine(Generic[SnapshotT]):
         pid = os.getpid()
         if loop is self.loop and pid == self._pid:
             return
+        if self._was_closed_with_loop:
+            raise WrongLoopError(
+                "the client was closed with another event loop; make one for each loop"
+            )
         if self.is_closed:
             raise ClosedError("the client is closed")
         if self._pid not in (None, pid):
@@ -180,6 +188,7 @@ class ClientEngine(Generic[SnapshotT]):
         )
         self.settings_refresh.start()
         self.loop = loop
+        self.loop_end.begin()
         self.on_started()
         self.observation.open()
 
@@ -247,6 +256,13 @@ class ClientEngine(Generic[SnapshotT]):
         if self._closing is not None and not self._closing.done() and not from_within:
             await asyncio.shield(self._closing)
 
+    async def _close_with_loop(self) -> None:
+        """Close, in what of the time requests that were on their way when the loop ended have not had."""
+        if self.is_closed:
+            return
+        self._was_closed_with_loop = True
+        await self.aclose(self.options.close_timeout_s * (1 - LOOP_END_SHARE))
+
     async def _close(self, timeout_s: float) -> None:
         ends_at = time.monotonic() + timeout_s
         self.settings_refresh.stop()
@@ -263,6 +279,7 @@ class ClientEngine(Generic[SnapshotT]):
         await asyncio.gather(*storage, *(one.settle(grace_s) for one in self._callbacks()))
         await self.settings_refresh.aclose()
         self.observation.close()
+        await self.loop_end.end()
 
     def _reserve(self, timeout_s: float) -> float:
         """Return how much of the close time-out is reserved for releasing the claims of dropped events."""

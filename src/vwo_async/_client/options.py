@@ -19,7 +19,7 @@ from .._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport, ch
 from .._delivery.transport.proxy import read_proxy
 from .._delivery.transport.tls import check_ssl_context
 from .._error import DeliveryError, InvalidInputError, MissingExtraError, VWOError
-from .._observer import Observer
+from .._observer import Observer, read_observers
 from .._plain import to_plain
 from .._refresh.source import SettingsSource
 from .._result import Outcome
@@ -159,13 +159,6 @@ def _read_proxy(value: object) -> object:
     return value
 
 
-def _read_observers(value: object) -> object:
-    observers = [*value] if isinstance(value, Iterable) else [value]
-    if not all(isinstance(one, Observer) for one in observers):
-        raise InvalidInputError("must be instances of vwo_async.observer.Observer")
-    return tuple(observers)
-
-
 def _read_salt(value: object) -> object:
     if not isinstance(value, (str, bytes)) or not value:
         raise InvalidInputError("must be a non-empty str or bytes")
@@ -263,7 +256,7 @@ class Options:
     integrations: Integration | None = option(optional(_read_integration), None)
     """Called with a dict for each decision that gave a variation; also as ``{"callback": function}``."""
 
-    observers: tuple[Observer, ...] = option(_read_observers, ())
+    observers: tuple[Observer, ...] = option(read_observers, ())
     """Told of decisions, requests and the client's life: those of `vwo_async.integrations.opentelemetry` and
     `vwo_async.integrations.sentry`, and your own, see `vwo_async.observer`."""
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from .._error import VWOError
 from .._log import log_warning
 from .base_client import Client, engine_of
-from .reporter import LOOP_END_SHARE
 
 ClientT = TypeVar("ClientT", bound=Client[Any])
 SettingsT = TypeVar("SettingsT")
@@ -26,11 +23,8 @@ HOLD_S = 30 * 86400.0
 class PerLoop(Generic[ClientT]):
     """Gives each event loop a client of its own, with settings that all of them share; made by `per_loop`.
 
-    The client is closed with its loop, so that what is pending is delivered: as `asyncio.run`,
-    `asyncio.Runner` and the runners of test tools end a loop. They cancel what runs in it first; a request that
-    is on its way is finished all the same, within half of ``close_timeout_s``, and the rest is delivered in the
-    other half. A loop that ends in another way, or is just forgotten, loses what is pending, and the log says
-    how much. Nothing is remembered of a loop that is gone.
+    The loop holds the client, which is closed with it, see `VWOClient`. Nothing is remembered of a loop that
+    is gone.
     """
 
     def __init__(
@@ -75,12 +69,7 @@ class PerLoop(Generic[ClientT]):
     def _start(self, settings: Any) -> ClientT:
         loop = asyncio.get_running_loop()
         client = self._make(settings)
-        closer = _close_with_loop(client)
-        # Begun, so that the loop knows it and ends it.
-        begun = closer.asend(None)
-        with suppress(StopIteration):
-            begun.send(None)
-        loop.call_later(HOLD_S, _hold, client, closer)
+        loop.call_later(HOLD_S, _hold, client)
         self._clients[loop] = weakref.ref(client)
         return client
 
@@ -114,24 +103,8 @@ def per_loop(
     return PerLoop(load, make, max_age_s)
 
 
-async def _close_with_loop(client: Client[Any]) -> AsyncGenerator[None, None]:
-    """Close *client* when the loop ends: generators that have begun are the last that it looks after."""
-    try:
-        yield
-    finally:
-        # Requests that were on their way have had the other part of the time.
-        limit_s = engine_of(client).options.close_timeout_s * (1 - LOOP_END_SHARE)
-        before = sys.get_asyncgen_hooks()
-        # The loop would warn of each generator that begins now; those of requests are closed by them.
-        sys.set_asyncgen_hooks(firstiter=None)
-        try:
-            await client.aclose(timeout_s=limit_s)
-        finally:
-            sys.set_asyncgen_hooks(*before)
-
-
-def _hold(client: object, closer: object) -> None:
-    """Hold them no longer."""
+def _hold(client: object) -> None:
+    """Hold it no longer."""
 
 
 class _SharedSettings:

@@ -207,6 +207,10 @@ class Reporter:
                 await self.sender.stop()
             else:
                 await self._stop_with(self._journal, self.sender, ends_at)
+            # Also where the loop ends meanwhile, and cancels this.
+            self._log_rest()
+
+    def _log_rest(self) -> None:
         lost, kept = self.queue.dropped["closed"], self.queue.kept
         if lost or kept:
             log_warning("closed: %s lost, %d kept in the outbox", count_of(lost, "event"), kept)

@@ -177,11 +177,16 @@ class UserHandle:
     async def push(self, tag_key: str, tag_value: str, *, wait: bool | None = None) -> bool: ...
     @overload
     async def push(self, tag_key: Mapping[str, Any], *, wait: bool | None = None) -> bool: ...
+    @overload
+    async def push(
+        self, *, custom_dimension_map: Mapping[str, Any], wait: bool | None = None
+    ) -> bool: ...
     async def push(
         self,
-        tag_key: str | Mapping[str, Any],
+        tag_key: str | Mapping[str, Any] | None = None,
         tag_value: str | None = None,
         *,
+        custom_dimension_map: Mapping[str, Any] | None = None,
         wait: bool | None = None,
     ) -> bool:
         """Report custom dimensions: ``push(key, value)`` or ``push(mapping)``; see `VWOClient.push`.
@@ -189,12 +194,16 @@ class UserHandle:
         Args:
             tag_key: The key, or a mapping from keys to values.
             tag_value: The value; not with a mapping.
+            custom_dimension_map: The mapping, as vwo-python-sdk names it, alone.
             wait: Await delivery; by default where ``return_promise_for`` names ``push``.
 
         Returns:
             Whether all was accepted for delivery; awaited, whether VWO received it.
         """
         client: Any = self._client
+        if custom_dimension_map is not None:
+            given = {"custom_dimension_map": custom_dimension_map, "wait": wait}
+            return bool(await client.push(tag_key, tag_value, self._id, **given))
         if tag_value is None and is_kind(tag_key, Mapping):
             return bool(await client.push(tag_key, self._id, wait=wait))
         # Whatever is wrong with a key or value, the client says so.

@@ -121,6 +121,14 @@ def read_user_id(event: Event) -> str:
     return getattr(event, "_id_bytes", b"").decode()
 
 
+def read_happened_s(event: Event) -> int:
+    """Return when what *event* tells of happened, in whole seconds since the epoch."""
+    if isinstance(event, NamedEvent):
+        return event.happened_ms // 1000
+    assert isinstance(event, _ClassicEvent)
+    return event.seconds
+
+
 class _ClassicEvent(Event):
     """What the events of the classic endpoints share."""
 

@@ -95,6 +95,7 @@ class Sender:
         self._wall_clock = wall_clock
         self._workers: set[WorkerTask] = set()
         self._is_stopped = False
+        self._has_loop_ended = False
         self._idle: deque[asyncio.Future[None]] = deque()
         # Whether an idle worker already waits for the moment at which the waiting events leave.
         self._lingers = False
@@ -128,15 +129,19 @@ class Sender:
     def _note_end(self, worker: WorkerTask) -> None:
         """Let the next use of the sender find that a worker has ended, and replace it.
 
-        Not before: a loop that ends cancels all its tasks, and must find no new ones.
+        Not before: a loop that ends cancels all its tasks, and must find no new ones; unless somebody waits
+        there until all is delivered.
         """
         if worker not in self._workers:
             return
         self._workers.discard(worker)
+        self._has_loop_ended |= worker.is_to_end
         ended = asyncio.get_running_loop().create_future()
         ended.set_result(None)
         self._idle.append(ended)
         self._lingers = False
+        if self._drained is not None and not self._drained.done():
+            self._wake()
 
     @property
     def restarts(self) -> int:
@@ -158,8 +163,10 @@ class Sender:
 
     def _wake(self) -> None:
         if len(self._workers) < self._wanted and not self._is_stopped:
-            for _ in range(self._wanted - len(self._workers)):
-                self._restarts.add("CancelledError ended it")
+            # The end of a loop cancels them all, and what is pending may be delivered after that.
+            if not self._has_loop_ended:
+                for _ in range(self._wanted - len(self._workers)):
+                    self._restarts.add("CancelledError ended it")
             self.start()
         while self._idle:
             waiter = self._idle.popleft()

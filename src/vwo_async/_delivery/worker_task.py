@@ -38,10 +38,12 @@ class WorkerTask(asyncio.Task[None]):
     def cancel(self, msg: Any | None = None) -> bool:
         """End now, or after the request that is on its way."""
         is_loop_running = asyncio._get_running_loop() is not None  # noqa: SLF001 - documented, and never raises
-        if is_loop_running or not self.is_sending:
+        if is_loop_running:
             return super().cancel(msg)
-        if not self.is_to_end:
-            self.is_to_end = True
+        was_to_end, self.is_to_end = self.is_to_end, True
+        if not self.is_sending:
+            return super().cancel(msg)
+        if not was_to_end:
             self.get_loop().call_later(self._grace_s, super().cancel, msg)
         return True
 

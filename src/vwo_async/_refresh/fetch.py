@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
@@ -16,6 +17,7 @@ from .._delivery.transport.fault import describe_fault
 from .._delivery.transport.intermediary import GatewayService, find_destination
 from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
+from .._observer import Observer
 from .._plain import to_plain
 from .._sdk_key import SdkKey
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
@@ -23,6 +25,7 @@ from .._settings.size_limit import MAX_SETTINGS_BYTES
 from .._user import read_text
 from .._version import PACKAGE_NAME, USER_AGENT, __version__
 from .gil_pause import GilPause
+from .observed_fetch import check_observers, watch_fetcher
 
 if TYPE_CHECKING:
     from .._settings import FMESettings, Settings
@@ -41,6 +44,7 @@ async def fetch_settings(
     timeouts: Timeouts | None = None,
     ssl_context: ssl.SSLContext | None = None,
     proxy: str | None = None,
+    observers: Iterable[Observer] = (),
 ) -> Settings:
     """Return the settings file that VWO holds for an account and environment.
 
@@ -52,6 +56,7 @@ async def fetch_settings(
         timeouts: Limits of the request.
         ssl_context: To trust other certificates; verification cannot be turned off.
         proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
+        observers: Are told of the request, see `vwo_async.observer`; the client has observers of its own.
 
     Raises:
         InvalidInputError: An argument cannot be used.
@@ -65,6 +70,7 @@ async def fetch_settings(
             sdk_key,
             TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy),
             via_webhook=via_webhook,
+            observers=observers,
         )
     finally:
         # Tools that report errors show the locals of each frame.
@@ -83,6 +89,7 @@ async def fetch_fme_settings(
     proxy: str | None = None,
     gateway_service: GatewayService | None = None,
     proxy_url: str | None = None,
+    observers: Iterable[Observer] = (),
 ) -> FMESettings:
     """Return the v2 settings file that VWO FME holds for an account and environment, for an `FMEClient`.
 
@@ -99,6 +106,7 @@ async def fetch_fme_settings(
             sdk_key,
             TransportConfig(address, timeouts, USER_AGENT, ssl_context, proxy, allows_http),
             via_webhook=via_webhook,
+            observers=observers,
         )
     finally:
         del sdk_key, proxy
@@ -111,6 +119,7 @@ async def _fetch_checked(
     config: TransportConfig,
     *,
     via_webhook: bool,
+    observers: object,
 ) -> _SettingsT:
     try:
         key = SdkKey.read(sdk_key)
@@ -118,8 +127,9 @@ async def _fetch_checked(
         del sdk_key
     account_id = read_account(account_id)
     check_via_webhook(via_webhook)
+    told = check_observers(observers)
     try:
-        return await _fetch(endpoint, config, account_id, key, via_webhook=via_webhook)
+        return await _fetch(endpoint, config, account_id, key, told, via_webhook=via_webhook)
     except VWOError as error:
         failure = error
     raise without_frames(failure)
@@ -130,12 +140,13 @@ async def _fetch(
     config: TransportConfig,
     account_id: int | str,
     sdk_key: SdkKey,
+    observers: Sequence[Observer],
     *,
     via_webhook: bool,
 ) -> _SettingsT:
     # The first import of a transport would block the event loop for too long.
     await to_thread.run_sync(load_transport, "httpx")
-    transport = make_fetcher(config)
+    transport = watch_fetcher(make_fetcher(config), observers, endpoint.product, config.base_url)
     try:
         body = await fetch_body(
             transport, account_id, sdk_key, via_webhook=via_webhook, endpoint=endpoint

@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar, Unpack
@@ -30,6 +30,7 @@ from .._delivery.transport.intermediary import (
 from .._delivery.transport.protocol import MAX_TIMEOUT_S, VWO_BASE_URL, Fetcher, Timeouts
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._log import FailureLog, log_warning
+from .._observer import Observer
 from .._plain import is_kind, is_number_of
 from .._sdk_key import SdkKey
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
@@ -38,6 +39,7 @@ from .._settings.seal import KeptSettings, SettingsSeal, UnusableError
 from .._version import USER_AGENT
 from .fetch import fetch_body, may_pass, read_account
 from .gil_pause import GilPause
+from .observed_fetch import check_observers, watch_fetcher
 from .shared_settings import SharedFetcher, SharedSettings
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class SourceOptions(TypedDict, total=False):
     ssl_context: ssl.SSLContext | None
     proxy: str | None
     wall_clock: Callable[[], float]
+    observers: Iterable[Observer]
 
 
 class Loaded(NamedTuple):
@@ -115,6 +118,8 @@ class SettingsSource:
         ssl_context: To trust other certificates; verification cannot be turned off.
         proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
         wall_clock: Returns the seconds since the epoch; for tests of time.
+        observers: Are told of the requests of `load`, see `vwo_async.observer`; those of a client are told
+            to the observers of that.
 
     Attributes:
         account_id: The VWO account.
@@ -148,6 +153,7 @@ class SettingsSource:
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | None = None,
         wall_clock: Callable[[], float] = time.time,
+        observers: Iterable[Observer] = (),
     ) -> None:
         try:
             self.sdk_key = SdkKey.read(sdk_key)
@@ -156,6 +162,7 @@ class SettingsSource:
             del sdk_key
         self.account_id = account_id = read_account(account_id)
         _check_seconds(poll_interval_s, max_age_s, min_refresh_interval_s)
+        self._observers = check_observers(observers)
         self.poll_interval_s = poll_interval_s
         self.min_refresh_interval_s = min_refresh_interval_s
         self._keep_failures = FailureLog("the settings could not be kept")
@@ -228,7 +235,9 @@ class SettingsSource:
 
     async def _load(self) -> Any:
         started_at = time.monotonic()
-        transport = self.make_transport()
+        transport = watch_fetcher(
+            self.make_transport(), self._observers, self.endpoint.product, self.base_url
+        )
         try:
             body, settings = await self._fetch(transport)
         except (DeliveryError, SettingsError) as error:

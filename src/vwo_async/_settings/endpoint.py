@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
 from .._error import SettingsError
+from .._observer import Product
 from .._sdk_key import SdkKey
 from .change import compare_fullstack_settings
 from .fme_change import compare_fme_settings
@@ -26,6 +27,7 @@ class SettingsEndpoint(Generic[_SettingsT]):
     """Where VWO gives the settings files of one product, and how they are read.
 
     Attributes:
+        product: The product.
         settings_path: The path of a file.
         pull_path: The same for calls of VWO's webhook.
         parse: Returns the settings in a body; calls its second argument between two small steps.
@@ -35,6 +37,7 @@ class SettingsEndpoint(Generic[_SettingsT]):
         fixed: What else stands in the query.
     """
 
+    product: Product
     settings_path: str
     pull_path: str
     parse: Callable[[bytes, Callable[[], object]], _SettingsT]
@@ -100,6 +103,7 @@ def _parse_fme(body: bytes, pause: Callable[[], object]) -> FMESettings:
 
 
 FULLSTACK: SettingsEndpoint[Settings] = SettingsEndpoint(
+    "fullstack",
     "/server-side/settings",
     "/server-side/pull",
     _parse,
@@ -107,6 +111,7 @@ FULLSTACK: SettingsEndpoint[Settings] = SettingsEndpoint(
     ("sdk", "sdk-v"),
 )
 FME: SettingsEndpoint[FMESettings] = SettingsEndpoint(
+    "fme",
     "/server-side/v2-settings",
     "/server-side/v2-pull",
     _parse_fme,

@@ -142,6 +142,17 @@ class UserHandle(SyncHandle[_async_handle.UserHandle]):
         def push(self, tag_key: str, tag_value: str, *, wait: bool | None = None) -> bool: ...
         @overload
         def push(self, tag_key: Mapping[str, Any], *, wait: bool | None = None) -> bool: ...
-        def push(self, tag_key: Any, tag_value: Any = None, *, wait: Any = None) -> Any: ...
+        @overload
+        def push(
+            self, *, custom_dimension_map: Mapping[str, Any], wait: bool | None = None
+        ) -> bool: ...
+        def push(
+            self,
+            tag_key: Any = None,
+            tag_value: Any = None,
+            *,
+            custom_dimension_map: Any = None,
+            wait: Any = None,
+        ) -> Any: ...
     else:
         push = in_caller(_async_handle.UserHandle.push)

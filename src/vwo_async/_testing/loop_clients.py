@@ -55,6 +55,8 @@ class LoopEngines(Generic[EngineT]):
 
     def _prepare(self, engine: EngineT) -> EngineT:
         options = engine.options
+        # Nothing is delivered, so that the end of a test's loop has nothing to wait for.
+        engine.loop_end.forget()
         engine.reporter.queue = RecordingQueue(
             self._on_accepted, options.limits, batching=options.batch_events
         )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from math import floor, inf
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
+from .._client.event_time import EventTime, read_time
 from .._collector.catalogue import Campaign, Catalogue
 from .._collector.received import Conversion, Kind, Received
 from .._collector.request import WireRequest
@@ -13,7 +16,7 @@ from .._collector.rule import Rules
 from .._collector.settings_files import SettingsFiles
 from .._collector.wire import parse
 from .._delivery.batch import Batch
-from .._delivery.event import Event, read_user_id
+from .._delivery.event import Event, read_happened_s, read_user_id
 from .._error import InvalidInputError
 
 EventKind: TypeAlias = Literal["impression", "conversion", "attributes", "sdk"]
@@ -45,6 +48,7 @@ class SentEvent:
         properties: The event's own properties.
         attributes: Custom dimensions or attributes by name.
         status: What has become of it: ``pending``, ``delivered``, ``rejected`` or ``dropped``.
+        at: When it happened, in UTC and whole seconds: the ``at`` of a conversion, else when it was reported.
     """
 
     kind: EventKind
@@ -58,6 +62,7 @@ class SentEvent:
     properties: Mapping[str, Any] | None = None
     attributes: Mapping[str, Any] | None = None
     status: str = "pending"
+    at: datetime = field(kw_only=True)
 
     def matches(self, wanted: Mapping[str, Any]) -> bool:
         """Tell whether every attribute that *wanted* names has that value."""
@@ -66,7 +71,8 @@ class SentEvent:
     def __str__(self) -> str:
         """Return it in one line, without what is absent."""
         named = ((one.name, getattr(self, one.name)) for one in fields(self) if one.name != "kind")
-        shown = [f"{name}={value!r}" for name, value in named if value not in (None, {}, "pending")]
+        texts = ((name, str(value) if name == "at" else value) for name, value in named)
+        shown = [f"{name}={value!r}" for name, value in texts if value not in (None, {}, "pending")]
         return f"{self.kind} {' '.join(shown)}"
 
 
@@ -82,10 +88,11 @@ class EventFilter(TypedDict, total=False):
     feature: str | None
     rule: str | None
     status: str
+    at: EventTime
 
 
 def read_filter(**wanted: Unpack[EventFilter]) -> Mapping[str, Any]:
-    """Return *wanted*.
+    """Return *wanted*, with a time as events have it.
 
     Raises:
         InvalidInputError: It names what no event has: such a question would match nothing for ever.
@@ -97,7 +104,21 @@ def read_filter(**wanted: Unpack[EventFilter]) -> Mapping[str, Any]:
     kinds = (*_KINDS.values(), None)
     if wanted.get("kind") not in kinds:
         raise InvalidInputError(f"kind must be one of {', '.join(_KINDS.values())}")
-    return wanted
+    if "at" not in wanted:
+        return wanted
+    return {**wanted, "at": _read_at(wanted["at"])}
+
+
+def _read_at(at: object) -> datetime:
+    # Whatever time it is: an event that would be in the future is not there, and the question is none the worse.
+    seconds = read_time(at, lambda: inf)
+    if seconds is None:
+        raise InvalidInputError("at must be a datetime with a time zone, or seconds since 1970")
+    return datetime.fromtimestamp(floor(seconds), UTC)
+
+
+# A test may tell of conversions of any time.
+_RULES = Rules(clock_window_s=inf)
 
 
 class EventReader:
@@ -124,10 +145,11 @@ class EventReader:
             event: The event.
             at_s: When it was made, in seconds since 1970.
         """
-        (received,) = parse(_to_wire(event, at_s), self._files, Rules())
+        (received,) = parse(_to_wire(event, at_s), self._files, _RULES)
         base = SentEvent(
             _KINDS[received.kind],
             read_user_id(event),
+            at=datetime.fromtimestamp(read_happened_s(event), UTC),
             properties=dict(received.props),
             attributes=dict(received.tags),
             status=_name_status(event),

@@ -1,18 +1,23 @@
-"""For any ASGI app: `CookieStorageMiddleware`, which gives each request its `CookieUserStorage` cookie.
+"""For any ASGI app, without an extra: a lifespan for those that have none, and cookies of `CookieUserStorage`.
 
-Needs no extra::
+::
 
+    application = LifespanMiddleware(get_asgi_application(), clients)  # Django
     app.add_middleware(CookieStorageMiddleware, storage=storage)  # FastAPI, Starlette
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
+from anyio import to_thread
+
+from .. import FMEClient, InvalidInputError, PerLoop, VWOClient, VWOError, sync
 from ..storage.cookie import CookieUserStorage, Jar
 
-__all__ = ["CookieStorageMiddleware"]
+__all__ = ["CookieStorageMiddleware", "LifespanMiddleware"]
 
 # Each framework has types of its own for these.
 Message: TypeAlias = Any
@@ -20,6 +25,59 @@ Scope: TypeAlias = Any
 Receive: TypeAlias = Any
 Send: TypeAlias = Any
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+Closable: TypeAlias = VWOClient | FMEClient | PerLoop[Any] | sync.VWOClient | sync.FMEClient
+_ASYNC = (VWOClient, FMEClient)
+_SYNC = (sync.VWOClient, sync.FMEClient)
+
+
+class LifespanMiddleware:
+    """Gives an app that has no lifespan of its own, as Django's, one that opens and closes clients.
+
+    A server closes the clients by it while its event loop still runs. Without it they are closed when the loop
+    or the process ends; but uvicorn, told to end by a signal, ends the process by that signal before either, and
+    what is pending then is lost.
+
+    Args:
+        app: The app. It is not told of the lifespan.
+        *clients: Clients, and what `per_loop` returned. Async clients are opened before the app serves; all are
+            closed after it, at the same time, within ``close_timeout_s``.
+
+    Raises:
+        InvalidInputError: There is something else among them, or none.
+    """
+
+    def __init__(self, app: App, *clients: Closable) -> None:
+        if not clients or not all(isinstance(one, (*_ASYNC, *_SYNC, PerLoop)) for one in clients):
+            raise InvalidInputError("give the clients that are to be closed with the app")
+        self._app = app
+        self._clients = clients
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; this is the ASGI interface."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        try:
+            for client in self._clients:
+                if isinstance(client, _ASYNC):
+                    await client.open()
+        except VWOError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.gather(*map(_close, self._clients))
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _close(client: Closable) -> None:
+    if isinstance(client, _SYNC):
+        await to_thread.run_sync(client.close)
+    else:
+        await client.aclose()
 
 
 class CookieStorageMiddleware:

@@ -101,7 +101,8 @@ class VWO(AppClient[ClientT_co]):
         Raises:
             ClosedError: See `client_of`.
         """
-        return self.client_of(Litestar.from_scope(scope))
+        connection: ASGIConnection[Any, Any, Any, Any] = ASGIConnection(scope)
+        return self.client_of(connection.app)
 
     @overload
     async def user(self: VWO[VWOClient], scope: Scope) -> UserHandle: ...

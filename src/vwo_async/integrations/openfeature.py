@@ -36,8 +36,9 @@ from .._client.base_client import Client, engine_of, run_now
 from .._error import ClosedError, InvalidInputError, WrongLoopError
 from .._extra import explain_missing
 from .._log import FailureLog
-from .._plain import is_plain, to_plain
+from .._plain import is_kind
 from .._reason import Reason
+from .._user import Variables, read_header, read_variables
 
 try:
     from openfeature.evaluation_context import EvaluationContext
@@ -64,7 +65,8 @@ ClientT = TypeVar("ClientT", bound=VWOClient | FMEClient)
 ValueT = TypeVar("ValueT")
 
 # Attributes of a context that are no custom variables, by their names in `for_user`.
-_ABOUT_VISITOR = ("user_agent", "user_ip_address", "variation_targeting_variables")
+_ABOUT_VISITOR = ("user_agent", "user_ip_address")
+_TARGETING = "variation_targeting_variables"
 # Calls of `track` that wait for a storage at once; OpenFeature's callers cannot wait themselves.
 MAX_WAITING = 1000
 
@@ -409,16 +411,21 @@ def _read_user(context: EvaluationContext | None) -> dict[str, Any]:
     """
     if context is None or not context.targeting_key:
         raise TargetingKeyMissingError("the targeting key is the user id")
+    attributes = dict(context.attributes)
     user: dict[str, Any] = {"id": context.targeting_key}
-    variables = {}
-    for name, value in context.attributes.items():
-        if name in _ABOUT_VISITOR:
-            user[name] = value
-        elif is_plain(plain := to_plain(value)):
-            variables[name] = plain
-    if variables:
+    for name in _ABOUT_VISITOR:
+        if text := read_header(attributes.pop(name, None), name, []):
+            user[name] = text
+    if targeting := _keep_usable(attributes.pop(_TARGETING, None)):
+        user[_TARGETING] = targeting
+    if variables := _keep_usable(attributes):
         user["custom_variables"] = variables
     return user
+
+
+def _keep_usable(given: object) -> Variables:
+    """Return what of *given* can be variables: nothing of what is no mapping."""
+    return read_variables(given, "context", []) if is_kind(given, Mapping) else {}
 
 
 # What is returned of a decision, for each type that OpenFeature knows.

@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 from .._version import __version__
 from . import decision_commands, outbox_commands, settings_commands
 from .collector_command import collector
+from .convert_command import convert
 from .keys_command import keys
 
 UsageError = CycloptsError
@@ -32,6 +33,7 @@ app.command(decision_commands.explain)
 app.command(decision_commands.simulate)
 app.command(decision_commands.find_users, name="users")
 app.command(decision_commands.diff)
+app.command(convert)
 app.command(keys)
 app.command(outbox_commands.app)
 app.command(collector)

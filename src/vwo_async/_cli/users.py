@@ -7,8 +7,9 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
@@ -17,6 +18,8 @@ from .._error import InvalidInputError
 from .exit_code import CommandError
 from .source import read_bytes
 from .subject import Subject, UserFields
+
+IdEncoding: TypeAlias = Literal["utf-8", "node"]
 
 _ID_NAMES = ("id", "user_id", "userId")
 _NO_ID = "has no user id: name it 'id'"
@@ -95,16 +98,28 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
         name, is_there, value = text.partition("=")
         if not name or not is_there:
             raise CommandError(f"{text!r} is no variable: write NAME=VALUE")
-        found[name] = _read_scalar(value)
+        found[name] = read_scalar(value)
     return found
 
 
-def _read_scalar(text: str) -> Any:
+def read_scalar(text: str) -> Any:
+    """Return a text as the JSON scalar that it spells, or as it is where it spells none."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
-    return text if isinstance(value, (dict, list)) else value
+    is_finite = not isinstance(value, float) or isfinite(value)
+    return value if is_finite and not isinstance(value, (dict, list)) else text
+
+
+def check_encoding(subject: Subject, encoding: IdEncoding | None) -> None:
+    """Refuse an encoding of user ids where there is none to choose.
+
+    Raises:
+        CommandError: The settings are not of FullStack.
+    """
+    if encoding is not None and subject.product != "FullStack":
+        raise CommandError("--user-id-encoding is for FullStack: all SDKs of FME hash ids in UTF-8")
 
 
 def _make_all(

@@ -208,7 +208,7 @@ class _Job:
 
     def __init__(
         self,
-        target: Target,
+        target: Target[Any],
         columns: Columns,
         rows: RowFile,
         places: _Places,

@@ -30,7 +30,7 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 _REQUIRED = ("user", "goal")
 _GROUPS = ("var", "targeting", "property")
-_TYPES = ("text", "number", "boolean")
+_TYPES: Mapping[str, ColumnType] = {"text": "text", "number": "number", "boolean": "boolean"}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
@@ -220,14 +220,15 @@ class Columns:
 
     def _resolve(self, field: str, column: _Column, names: Counter[str], file: str) -> _Column:
         """Return a column by the names of the file, with its type."""
-        if not column.names:
-            return column
-        if column.is_usual:
+        if column.is_usual and self.names is not None:
             there = [one for one in column.names if one in names]
-            return column if self.names is None else column._replace(names=tuple(there[:1]))
+            column = column._replace(names=tuple(there[:1]))
+        if not column.names or len(column.names) > 1:
+            return column
         (text,) = column.names
-        plain, _, kind = text.rpartition(":")
-        if kind in _TYPES and plain and text not in names:
+        plain, _, suffix = text.rpartition(":")
+        kind = _TYPES.get(suffix)
+        if kind is not None and plain and text not in names:
             if "." not in field:
                 raise CommandError(
                     f"--column {field}={text}: a type is for var, targeting and property"

@@ -92,7 +92,7 @@ def open_rows(name: str) -> RowFile:
     """
     # Not sys.stdin: a thread that still waits for it must not hold up the end of the process.
     source: Any = sys.stdin.fileno() if name == STANDARD_INPUT else name
-    opened = open(source, "rb", _BUFFER_BYTES, closefd=source == name)  # noqa: SIM115
+    opened: Any = open(source, "rb", _BUFFER_BYTES, closefd=source == name)  # noqa: SIM115
     try:
         head = opened.peek(4)[:4]
         if head == _PARQUET:
@@ -308,8 +308,7 @@ def _open_parquet(name: str, opened: BinaryIO) -> RowFile:
     import duckdb  # noqa: PLC0415 - of an extra of its own
 
     opened.close()
-    options = {"threads": "1", "autoinstall_known_extensions": "false", "TimeZone": "UTC"}
-    connection = duckdb.connect(":memory:", config=options)
+    connection = duckdb.connect(":memory:", config={"threads": 1})
     try:
         return ParquetFile(str(Path(name).absolute()), connection)
     except BaseException:

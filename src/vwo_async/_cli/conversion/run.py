@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ... import Delivery, DeliveryStatus, Outcome, Reason, TrackResult
+from ..._wording import count_of
 from ..exit_code import CommandError, ExitCode
 from .columns import Columns, Conversion, RowError
 from .progress_bar import ProgressBar
@@ -33,8 +34,8 @@ SKIPPED = frozenset(
 )
 SAVE_INTERVAL_S = 0.25
 LOOK_INTERVAL_S = 1.0
-# So many rows in a row that VWO refuses, where it has taken none, are no fault of the rows.
-MAX_DOUBTFUL = 100
+# So many rows that VWO refuses, where it has taken none, are no fault of the rows.
+MAX_DOUBTFUL = 10
 _CLOSED = "closed"
 _ACCOUNT_REFUSED = (401, 403)
 
@@ -114,7 +115,7 @@ class Run:
 
     def __init__(
         self,
-        target: Target,
+        target: Target[Any],
         columns: Columns,
         progress: Progress,
         kept: ProgressFile,
@@ -254,7 +255,6 @@ class Run:
             self._progress.reported += 1
             self._end(number)
         elif bad.status is DeliveryStatus.REJECTED:
-            self._moved_at = time.monotonic()
             self._doubtful.append((one, bad))
         elif bad.reason != _CLOSED:
             self._refuse(one.row, _describe(bad))
@@ -293,8 +293,8 @@ class Run:
     def _check_time(self) -> None:
         if self._is_under_way() and time.monotonic() - self._moved_at > self._timeout_s:
             raise CommandError(
-                f"VWO took nothing for {self._timeout_s:g} s, {len(self._open)} rows were on their way: give the"
-                " same command again to go on, or a longer --timeout",
+                f"VWO took nothing for {self._timeout_s:g} s, with {count_of(len(self._open), 'row')} on their way:"
+                " give the same command again to go on, or a longer --timeout",
                 ExitCode.NETWORK,
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ... import FMEClient, FMEUser, Reason, TrackResult, VWOClient
 from ..exit_code import CommandError
@@ -17,14 +17,17 @@ MAX_QUEUE_BYTES = 64_000_000
 BATCH_EVENTS = 500
 
 
-class Target(ABC):
+ClientT = TypeVar("ClientT", VWOClient, FMEClient)
+
+
+class Target(ABC, Generic[ClientT]):
     """A client that is to be opened, and how rows are reported with it.
 
     Attributes:
         client: The client.
     """
 
-    client: VWOClient | FMEClient
+    client: ClientT
 
     @abstractmethod
     def check(self, one: Conversion) -> None:
@@ -47,7 +50,7 @@ class Target(ABC):
         """Return what of a row the queue had no room for."""
 
 
-class FullStackTarget(Target):
+class FullStackTarget(Target[VWOClient]):
     """A client of FullStack.
 
     Args:
@@ -73,11 +76,11 @@ class FullStackTarget(Target):
             # Without this option events of such an account travel alone, at a fraction of the speed.
             batching = {"events_per_request": BATCH_EVENTS, "request_time_interval": 1}
             options = {**options, "batch_events": batching}
-        self.client: VWOClient = VWOClient(file, **options)
+        self.client = VWOClient(file, **options)
         self._campaigns = Counter(
             goal.identifier
             for campaign in subject.settings.campaigns
-            for goal in campaign.goals
+            for goal in campaign.goals or ()
             if goal.identifier
         )
 
@@ -107,7 +110,7 @@ class FullStackTarget(Target):
         return one._replace(campaign=full)
 
 
-class FMETarget(Target):
+class FMETarget(Target[FMEClient]):
     """A client of FME.
 
     Args:
@@ -130,7 +133,7 @@ class FMETarget(Target):
                 raise CommandError(
                     f"{one}: an event of FME has none: give --column {one}= to leave the column out"
                 )
-        self.client: FMEClient = FMEClient(file, **options)
+        self.client = FMEClient(file, **options)
 
     def check(self, one: Conversion) -> None:
         for name, value in (("campaign", one.campaign), ("revenue", one.revenue)):
@@ -152,7 +155,7 @@ class FMETarget(Target):
 
 def make_target(
     file: Any, subject: Subject, fields: Iterable[str], options: dict[str, Any]
-) -> Target:
+) -> Target[Any]:
     """Return the target of a settings file.
 
     Args:

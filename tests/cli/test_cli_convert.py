@@ -120,7 +120,7 @@ async def test_all_kinds_of_files(command: Command, name: str) -> None:
     assert (run.code, run.err) == (0, "")
     assert (run.data["rows"], run.data["reported"], run.data["refused"]) == (4, 4, 0)
     items = [item for one in server.requests for item in read_items(one)]
-    assert sorted(item["r"] for item in items) == ["12.50"] * 4
+    assert [float(item["r"]) for item in items] == [12.5] * 4
     assert {int(item["sId"]) for item in items} == {int(THEN.timestamp())}
     async with VWOClient(settings(), development_mode=True) as client:
         variations = [await client.get_variation_name("checkout", one["user_id"]) for one in ROWS]

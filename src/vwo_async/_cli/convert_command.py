@@ -29,8 +29,7 @@ from .conversion.target import MAX_QUEUE_BYTES, Target, make_target
 from .exit_code import CommandError, ExitCode
 from .output import Output
 from .source import FileName, Source, compile_body, with_key
-from .subject import Subject
-from .users import IdEncoding, check_encoding
+from .subject import IdEncoding, Subject, UserFields
 
 _SOURCE = Source()
 _OUTPUT = Output()
@@ -75,13 +74,13 @@ def convert(
         refused: Where refused rows go; by default beside the file, with .refused and the kind added.
         dry_run: Check all rows, and send and write nothing.
         timeout: For how many seconds VWO may take nothing before the run ends.
-        user_id_encoding: node for users that the Node SDK of FullStack has bucketed.
+        user_id_encoding: How ids outside ASCII are hashed, of FullStack alone: node as the Node SDK does.
     """
     if file == source.settings == STANDARD_INPUT:
         raise CommandError("both the file and the settings are '-': give the name of one")
     body = source.read()
     subject = compile_body(body)
-    check_encoding(subject, user_id_encoding)
+    subject.check_fields(UserFields("", id_encoding=user_id_encoding))
     columns = Columns(
         column or (), set_ or (), TimeFormat(time_format, time_unit, _find_zone(timezone))
     )
@@ -93,7 +92,7 @@ def convert(
             "limits": Limits(max_bytes=MAX_QUEUE_BYTES),
             "wait_timeout_s": 1.0,
         }
-        if user_id_encoding is not None:
+        if user_id_encoding == "node":
             options["user_id_encoding"] = user_id_encoding
         target = make_target(with_key(body), subject, columns.certain_fields, options)
         places = _Places(file, rows, state, refused, keeps_state=not (no_state or dry_run))

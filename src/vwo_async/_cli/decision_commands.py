@@ -140,8 +140,9 @@ def find_users(
     if file:
         users = Population(users=file).make_users(subject, attributes)
     else:
-        ids = (f"{prefix}{number}" for number in count(1))
-        users = subject.make_users(ids, attributes.make_fields(""))
+        shared = attributes.make_fields("")
+        subject.check_fields(shared)
+        users = subject.make_users((f"{prefix}{number}" for number in count(1)), shared)
     found = list(islice(_choose_users(subject, key, variation, users), count_))
     output.show(found, "\n".join(found) or f"nobody gets {variation} of {key}")
     return ExitCode.OK if found else ExitCode.FOUND
@@ -171,8 +172,9 @@ def diff(
 def _prepare(
     user_id: str, seed: str | None, attributes: Attributes, source: Source
 ) -> tuple[Subject, Any]:
-    subject = source.load()
-    return subject, subject.make_user(attributes.make_fields(user_id, seed))
+    subject, fields = source.load(), attributes.make_fields(user_id, seed)
+    subject.check_fields(fields)
+    return subject, subject.make_user(fields)
 
 
 def _choose(subject: Subject, keys: Sequence[str]) -> Sequence[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
@@ -17,13 +17,11 @@ from cyclopts.types import PositiveInt
 from .._error import InvalidInputError
 from .exit_code import CommandError
 from .source import read_bytes
-from .subject import Subject, UserFields
-
-IdEncoding: TypeAlias = Literal["utf-8", "node"]
+from .subject import IdEncoding, Subject, UserFields
 
 _ID_NAMES = ("id", "user_id", "userId")
 _NO_ID = "has no user id: name it 'id'"
-_NAMES = frozenset(UserFields._fields[1:])
+_NAMES = frozenset(UserFields._fields[1:6])
 
 
 @Parameter(name="*")
@@ -36,12 +34,14 @@ class Attributes:
         targeting: A variable for whitelisting, NAME=VALUE; may be given again.
         user_agent: The visitor's user agent.
         ip: The visitor's address.
+        user_id_encoding: How ids outside ASCII are hashed, of FullStack alone: node as the Node SDK does.
     """
 
     var: Annotated[list[str], Parameter(alias="-v")] = field(default_factory=list)
     targeting: list[str] = field(default_factory=list)
     user_agent: str | None = None
     ip: str | None = None
+    user_id_encoding: IdEncoding | None = None
 
     def make_fields(self, user_id: str, seed: str | None = None) -> UserFields:
         """Return one user with these attributes.
@@ -56,6 +56,7 @@ class Attributes:
             self.user_agent,
             self.ip,
             seed,
+            self.user_id_encoding,
         )
 
 
@@ -78,9 +79,11 @@ class Population:
         """Return the users as *subject* takes them; with *attributes*, which those of a file go before.
 
         Raises:
-            CommandError: A row of the file is no user; also while the users are read.
+            CommandError: A row of the file is no user, also while the users are read; or the product has not what
+                is known of them.
         """
         shared = (attributes or Attributes()).make_fields("")
+        subject.check_fields(shared)
         if self.users:
             return _make_all(subject, self.users, read_users(self.users), shared)
         ids = (f"{self.prefix}{number}" for number in range(1, self.number + 1))
@@ -110,16 +113,6 @@ def read_scalar(text: str) -> Any:
         return text
     is_finite = not isinstance(value, float) or isfinite(value)
     return value if is_finite and not isinstance(value, (dict, list)) else text
-
-
-def check_encoding(subject: Subject, encoding: IdEncoding | None) -> None:
-    """Refuse an encoding of user ids where there is none to choose.
-
-    Raises:
-        CommandError: The settings are not of FullStack.
-    """
-    if encoding is not None and subject.product != "FullStack":
-        raise CommandError("--user-id-encoding is for FullStack: all SDKs of FME hash ids in UTF-8")
 
 
 def _make_all(

@@ -626,7 +626,7 @@ async def test_kills_lose_no_row(command: Command) -> None:
     async with collecting(latency_s=0.15) as (collector, base_url):
         for one in range(1, kills + 1):
             process = start(command, path, base_url)
-            await until(lambda goal=one: len(collector.ledger) >= goal * 1_200, timeout_s=60)  # type: ignore[misc]
+            await until(lambda goal=one: len(collector.ledger) >= goal * 1_200, timeout_s=60)
             process.kill()
             await end(process)
             assert len(collector.ledger) < number - 1

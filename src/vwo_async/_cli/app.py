@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from .._version import __version__
 from . import decision_commands, outbox_commands, settings_commands
 from .collector_command import collector
 from .convert_command import convert
+from .exit_code import CommandError
 from .keys_command import keys
 
 UsageError = CycloptsError
@@ -47,10 +48,17 @@ def run(arguments: Sequence[str]) -> int:
         UsageError: The arguments are not those of a command.
         Exception: What the command raises.
     """
-    code = app(
-        arguments,
-        exit_on_error=False,
-        print_error=False,
-        result_action="return_value",
-    )
+    try:
+        code = app(
+            arguments,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except UnusedCliTokensError as error:
+        # Most often the settings file, which other tools take without an option.
+        extra = (error.unused_tokens or [""])[0]
+        raise CommandError(
+            f"{extra!r} is one argument too many: the settings file is given with -s FILE"
+        ) from None
     return code if isinstance(code, int) else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,12 +22,12 @@ from .conversion.prefetch import read_ahead
 from .conversion.progress_bar import ProgressBar
 from .conversion.progress_file import Progress, ProgressFile
 from .conversion.refused_file import RefusedFile
-from .conversion.row_file import STANDARD_INPUT, RowFile, open_rows
+from .conversion.row_file import RowFile, open_rows
 from .conversion.run import Run, read_chunks
 from .conversion.target import MAX_QUEUE_BYTES, Target, make_target
 from .exit_code import CommandError, ExitCode
-from .output import Output
-from .source import FileName, Source, compile_body, with_key
+from .output import Output, run_quietly
+from .source import STANDARD_INPUT, FileName, Source, with_key
 from .subject import IdEncoding, Subject, UserFields
 
 _SOURCE = Source()
@@ -79,7 +78,7 @@ def convert(
     if file == source.settings == STANDARD_INPUT:
         raise CommandError("both the file and the settings are '-': give the name of one")
     body = source.read()
-    subject = compile_body(body)
+    subject = source.compile(body)
     subject.check_fields(UserFields("", id_encoding=user_id_encoding))
     columns = Columns(
         column or (), set_ or (), TimeFormat(time_format, time_unit, _find_zone(timezone))
@@ -118,17 +117,6 @@ def _find_zone(name: str) -> tzinfo | None:
         raise CommandError(
             f"there is no time zone {name!r}: give one such as Europe/Berlin, or UTC"
         ) from None
-
-
-@contextmanager
-def run_quietly() -> Iterator[None]:
-    """Keep the log of the client off the terminal: each row that it warns of is in the file of refused rows."""
-    log, silent = logging.getLogger("vwo_async"), logging.NullHandler()
-    log.addHandler(silent)
-    try:
-        yield
-    finally:
-        log.removeHandler(silent)
 
 
 class _Places:

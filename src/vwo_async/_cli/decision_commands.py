@@ -19,7 +19,7 @@ from .output import Output, make_table
 from .sample_ratio import Share
 from .simulation import Simulation, show_outcome
 from .simulation import simulate as simulate_users
-from .source import FileName, Source, compile_body, read_bytes
+from .source import FileName, Source, load_file
 from .subject import Outcome, Subject
 from .users import Attributes, Population
 
@@ -163,7 +163,7 @@ def diff(
         old: The settings file before.
         new: The settings file after.
     """
-    before, after = (compile_body(read_bytes(one)) for one in (old, new))
+    before, after = load_file(old), load_file(new)
     result = compare(before, after, population.make_users(after, attributes))
     output.show(result.as_json(), *_show_comparison(result))
     return ExitCode.FOUND if result.changes else ExitCode.OK

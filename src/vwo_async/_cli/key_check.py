@@ -105,13 +105,15 @@ def list_sources(paths: Sequence[Path]) -> list[Path]:
     """Return the Python files that *paths* name; of folders all in them but hidden ones.
 
     Raises:
-        CommandError: One is not there.
+        CommandError: One is not there, or there is no Python file in them.
     """
     found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise CommandError(f"{path}: there is no such file or folder")
         found += sorted(_walk(path)) if path.is_dir() else [path]
+    if not found:
+        raise CommandError(f"{paths[0]}: there is no Python file in it")
     return found
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json as json_module
+import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,3 +63,14 @@ def make_table(
     for row in rows:
         table.add_row(*row)
     return table
+
+
+@contextmanager
+def run_quietly() -> Iterator[None]:
+    """Keep the log of a client off the terminal: what became of its events is in the answer of the command."""
+    log, silent = logging.getLogger("vwo_async"), logging.NullHandler()
+    log.addHandler(silent)
+    try:
+        yield
+    finally:
+        log.removeHandler(silent)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from .._error import InvalidInputError
 from .exit_code import CommandError
-from .source import read_bytes
+from .source import STANDARD_INPUT, find_standard_input
 from .subject import IdEncoding, Subject, UserFields
 
 _ID_NAMES = ("id", "user_id", "userId")
@@ -134,24 +133,37 @@ def read_users(name: str) -> Iterator[tuple[int, UserFields]]:
     """Yield the users in a file, each with the number of its line.
 
     Raises:
-        CommandError: A row is no user.
+        CommandError: A row is no user, or there is none.
         OSError: The file cannot be read.
     """
-    try:
-        text = read_bytes(name).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise CommandError(f"{name}: is not UTF-8: save it as such") from None
     suffix = PurePath(name).suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        return _read_table(name, text, "\t" if suffix == ".tsv" else ",")
-    return _read_lines(name, text)
+    number = 0
+    with _open_text(name) as lines:
+        try:
+            if suffix in (".csv", ".tsv"):
+                rows = _read_table(name, lines, "\t" if suffix == ".tsv" else ",")
+            else:
+                rows = _read_lines(name, lines)
+            for number, row in enumerate(rows, start=1):  # noqa: B007 - counted for what follows
+                yield row
+        except UnicodeDecodeError:
+            raise CommandError(f"{name}: is not UTF-8: save it as such") from None
+        except csv.Error as error:
+            raise CommandError(f"{name}: is no table that can be read: {error}") from None
+    if not number:
+        raise CommandError(f"{name}: has no user")
 
 
-def _read_lines(name: str, text: str) -> Iterator[tuple[int, UserFields]]:
+def _open_text(name: str) -> TextIO:
+    """Open a file, ``-`` for standard input, whose lines end where a line feed is: ids may hold the rarer ends."""
+    source: Any = find_standard_input() if name == STANDARD_INPUT else name
+    return open(source, encoding="utf-8-sig", newline="\n", closefd=source == name)
+
+
+def _read_lines(name: str, lines: Iterable[str]) -> Iterator[tuple[int, UserFields]]:
     """An id a line, or a JSON object or string a line."""
-    # Not splitlines: an id may hold one of the rarer line separators.
-    for number, line in enumerate(text.split("\n"), start=1):
-        one = line.removesuffix("\r")
+    for number, line in enumerate(lines, start=1):
+        one = line.removesuffix("\n").removesuffix("\r")
         if one.strip():
             yield number, _read_line(f"{name}:{number}", one)
 
@@ -175,8 +187,10 @@ def _read_variables(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"custom_variables": {**rest, **named} if isinstance(named, dict) else named}
 
 
-def _read_table(name: str, text: str, delimiter: str) -> Iterator[tuple[int, UserFields]]:
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+def _read_table(
+    name: str, lines: Iterable[str], delimiter: str
+) -> Iterator[tuple[int, UserFields]]:
+    rows = csv.reader(lines, delimiter=delimiter)
     names = next(rows, [])
     id_at = next((names.index(one) for one in _ID_NAMES if one in names), None)
     own = [(at, one) for at, one in enumerate(names) if one in _NAMES]

@@ -223,9 +223,9 @@ class Columns:
         if column.is_usual and self.names is not None:
             there = [one for one in column.names if one in names]
             column = column._replace(names=tuple(there[:1]))
-        if not column.names or len(column.names) > 1:
+        if len(column.names) != 1:
             return column
-        (text,) = column.names
+        text = column.names[0]
         plain, _, suffix = text.rpartition(":")
         kind = _TYPES.get(suffix)
         if kind is not None and plain and text not in names:

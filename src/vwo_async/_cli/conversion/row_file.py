@@ -6,7 +6,6 @@ import csv
 import gzip
 import json
 import os
-import sys
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,8 @@ from typing import Any, BinaryIO, NamedTuple
 from ..._error import MissingExtraError
 from ..._extra import check_extra
 from ..exit_code import CommandError, ExitCode
+from ..source import STANDARD_INPUT, find_standard_input
 
-STANDARD_INPUT = "-"
 CHUNK_ROWS = 500
 # A longer line is no row: of a file without line ends all of it would have to be held.
 MAX_LINE_BYTES = 4_000_000
@@ -90,8 +89,7 @@ def open_rows(name: str) -> RowFile:
         CommandError: It is none of the kinds that can be read, or the library that reads it is not installed.
         OSError: It cannot be opened.
     """
-    # Not sys.stdin: a thread that still waits for it must not hold up the end of the process.
-    source: Any = sys.stdin.fileno() if name == STANDARD_INPUT else name
+    source: Any = find_standard_input() if name == STANDARD_INPUT else name
     opened: Any = open(source, "rb", _BUFFER_BYTES, closefd=source == name)  # noqa: SIM115
     try:
         head = opened.peek(4)[:4]

@@ -204,6 +204,13 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """Take the pictures of docs/pictures from the running programs."""
+    install(session, "demo")
+    session.run("python", "tests/pictures/terminal.py")
+
+
+@nox.session
 def kills(session: nox.Session) -> None:
     """Report a file of 100,000 rows with the command, kill it ten times, and count what arrived; arguments go on."""
     install(session, "test")

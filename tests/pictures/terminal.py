@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -57,7 +58,9 @@ def draw(name: str, words: Sequence[str]) -> Path:
     console.print(Text.from_ansi(f"$ vwo-async {' '.join(words)}\n{run_in_terminal(words)}"))
     path = TARGET / f"{name}.svg"
     # An id that does not change, so that only what is shown changes the picture.
-    path.write_text(console.export_svg(title="vwo-async", unique_id=name), encoding="utf-8")
+    picture = console.export_svg(title="vwo-async", unique_id=name)
+    # Without the fonts from elsewhere: a picture in a document asks nobody for anything.
+    path.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL), encoding="utf-8")
     return path
 
 

@@ -26,6 +26,7 @@ app = App(
     help="See who gets what by a settings file of VWO FullStack or FME, and why.",
     version=__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative="", show_default=_show_default),
 )
 app.command(settings_commands.app)

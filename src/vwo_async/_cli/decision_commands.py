@@ -107,7 +107,7 @@ def simulate(
     users = population.make_users(subject, attributes)
     result = simulate_users(subject, subject.check_key(key), users, alpha)
     if svg is not None:
-        splits = [(f"{key}: {one.name}", one.verdict, one.shares) for one in result.splits]
+        splits = [(_title(key, one.name), one.verdict, one.shares) for one in result.splits]
         shown = splits or [(key, "all users", _count_all(result))]
         svg.write_text(draw_svg(shown), encoding="utf-8")
     output.show(result.as_json(), *_show_simulation(result))
@@ -187,14 +187,26 @@ def _decide(subject: Subject, key: str, user: Any) -> Outcome:
 
 def _show_simulation(result: Simulation) -> Iterator[Any]:
     for one in result.splits:
-        yield make_chart(f"{result.key}: {one.name}", one.shares)
+        yield make_chart(_title(result.key, one.name), one.shares)
         yield one.verdict
+    has_rules = any(one.rule for one, _ in result.outcomes)
     rows = [
-        (one.variation or "-", one.reason.value, one.rule, f"{number:,}", _share(number, result))
+        (
+            one.variation or "-",
+            one.reason.value,
+            *((one.rule,) if has_rules else ()),
+            f"{number:,}",
+            _share(number, result),
+        )
         for one, number in result.outcomes
     ]
-    yield make_table(("variation", "reason", "rule", "users ", "share "), rows, "all users")
+    rule = ("rule",) if has_rules else ()
+    yield make_table(("variation", "reason", *rule, "users ", "share "), rows, "all users")
     yield f"{result.users:,} users, {result.users_per_s:,.0f} a second"
+
+
+def _title(key: str, split: str) -> str:
+    return key if key == split else f"{key}: {split}"
 
 
 def _share(number: int, result: Simulation) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cyclopts import Parameter
-from rich.console import Console, RenderableType
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.table import Table
 
 # No line is broken that goes into a file or another program.
@@ -59,7 +59,9 @@ def make_table(
     """Return a table; names that end in a space are of columns of numbers, which stand to the right."""
     table = Table(title=title or None, title_justify="left", title_style="bold")
     for name in names:
-        table.add_column(name.strip(), justify="right" if name.endswith(" ") else "left")
+        # Broken in a narrow terminal rather than cut off.
+        justify: JustifyMethod = "right" if name.endswith(" ") else "left"
+        table.add_column(name.strip(), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

@@ -9,14 +9,6 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-_COLUMNS = (
-    TextColumn("{task.description}", markup=False),
-    BarColumn(bar_width=None),
-    TaskProgressColumn(),
-    TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-    TextColumn("{task.fields[note]}", markup=False),
-)
-
 
 class ProgressBar:
     """A bar on standard error, and nothing where that is no terminal.
@@ -27,16 +19,14 @@ class ProgressBar:
     """
 
     def __init__(self, name: str, size: int | None) -> None:
-        self._bar = Progress(
-            *_COLUMNS,
-            console=Console(file=sys.stderr, highlight=False, markup=False, emoji=False),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-        self._task = self._bar.add_task(name, total=size, note="")
+        self._bar: Progress | None = None
+        if sys.stderr.isatty():
+            self._bar = _make_bar()
+            self._task = self._bar.add_task(name, total=size, note="")
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._bar is not None:
+            self._bar.start()
         return self
 
     def __exit__(
@@ -45,8 +35,22 @@ class ProgressBar:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def show(self, position: int, note: str) -> None:
         """Show how much has been read, and a few words."""
-        self._bar.update(self._task, completed=position, note=note)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=position, note=note)
+
+
+def _make_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=Console(file=sys.stderr, highlight=False, markup=False, emoji=False),
+        transient=True,
+    )

@@ -84,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
         "_delivery",
         "_refresh",
         "_client",
+        "transport",
         "collector",
     },
     "__main__": {"_cli"},

@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -605,10 +606,15 @@ async def test_two_runs_at_once(command: Command) -> None:
 # Kills
 
 
-def start(command: Command, path: Path, base_url: str) -> subprocess.Popen[bytes]:
+def start(
+    command: Command, path: Path, base_url: str, stdin: int | None = None
+) -> subprocess.Popen[bytes]:
     words = ["convert", str(path), "-s", command.fullstack, "--base-url", base_url]
     return subprocess.Popen(
-        [sys.executable, "-m", "vwo_async", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "vwo_async", *words],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
@@ -657,6 +663,29 @@ async def test_an_interruption_is_exact(command: Command, number: signal.Signals
         times = Counter(one.visitor for one in collector.ledger)
     assert code == 0
     assert (len(times), set(times.values())) == (5_000, {1})
+
+
+@pytest.mark.slow
+async def test_an_interruption_while_a_pipe_is_silent(command: Command) -> None:
+    """Ctrl-C ends a run that waits for rows, however long the pipe stays open."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"user,campaign,goal\nAshley,checkout,signup\n")
+        async with collecting() as (_, base_url):
+            process = start(command, Path("-"), base_url, stdin=reading)
+            await until(lambda: is_waiting(process.pid), timeout_s=60)
+            process.send_signal(signal.SIGINT)
+            code, out, err = await end(process)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert (code, out) == (ExitCode.INTERRUPTED, b"")
+    assert err == b"vwo-async: interrupted: what was reported is not kept\n"
+
+
+def is_waiting(pid: int) -> bool:
+    """Tell whether a thread beside the loop is there, which is the one that reads the rows."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
 
 
 # Many rows

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import stat
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -124,8 +125,8 @@ class _Lines:
         self._lines = lines
         self.number = 0
         self.checksum = 0
-        is_file = name != STANDARD_INPUT
-        self.size = (os.fstat(opened.fileno()).st_size or None) if is_file else None
+        found = os.fstat(opened.fileno())
+        self.size = found.st_size or None if stat.S_ISREG(found.st_mode) else None
 
     @property
     def position(self) -> int:
@@ -156,7 +157,9 @@ class _TextFile(RowFile):
         return self._lines.position
 
     def close(self) -> None:
-        self._lines.opened.close()
+        # A pipe is left to the end of the process: closing it would wait for the thread that waits for it.
+        if self.size is not None:
+            self._lines.opened.close()
 
 
 class CsvFile(_TextFile):

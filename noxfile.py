@@ -217,6 +217,13 @@ def fleet(session: nox.Session) -> None:
     session.run("python", "tests/fleet/fleet_chaos.py", *session.posargs)
 
 
+@nox.session
+def kills(session: nox.Session) -> None:
+    """Report a file of 100,000 rows with the command, kill it ten times, and count what arrived; arguments go on."""
+    install(session, "test")
+    session.run("python", "tests/cli/kill_conversions.py", *session.posargs)
+
+
 @nox.session(python="3.11")  # as for parity
 def bench(session: nox.Session) -> None:
     """Measure beside the official SDKs and others; arguments: --quick --only TOPIC --rounds N --report.

@@ -90,6 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "_refresh",
         "_client",
         "_fleet",
+        "transport",
         "collector",
         "fleet",
     },

@@ -79,7 +79,7 @@ def launches() -> st.SearchStrategy[JsonObject]:
 
 
 def plain_calls(keys: list[str]) -> st.SearchStrategy[JsonObject]:
-    """Calls of one campaign and goal; revenue, visitor and variables do not matter for which way they go."""
+    """Calls of one campaign and goal; revenue, visitor, time and variables do not matter for which way they go."""
     return st.fixed_dictionaries(
         {
             "campaign_key": st.sampled_from((*keys * 8, "nope", "")),
@@ -91,6 +91,7 @@ def plain_calls(keys: list[str]) -> st.SearchStrategy[JsonObject]:
             "custom_variables": st.sampled_from(({"plan": "pro"}, {"plan": "free"})),
             "user_agent": st.just("Mozilla/5.0"),
             "user_ip_address": st.just("10.0.0.1"),
+            "at": st.sampled_from((1_700_000_000, 1_700_000_000.5, 5, "now")),
             "wait": st.booleans(),
         },
     )

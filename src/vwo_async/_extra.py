@@ -17,6 +17,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "litestar": ("litestar",),
     "openfeature": ("openfeature",),
     "opentelemetry": ("opentelemetry",),
+    "parquet": ("duckdb",),
     "postgres": (*_SQL, "asyncpg"),
     "psycopg": (*_SQL, "psycopg"),
     "quart": ("quart",),

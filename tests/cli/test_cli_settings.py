@@ -8,12 +8,13 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import tomllib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, get_args
 
@@ -131,16 +132,62 @@ def test_fetch_without_network(command: Command, monkeypatch: pytest.MonkeyPatch
         ("outbox status nowhere.db", 5, "there is no outbox"),
         ("keys --check nowhere -s {fullstack}", 2, "no such file or folder"),
         ("sumulate", 2, "simulate"),
+        ("simulate checkout {fullstack}", 2, "the settings file is given with -s FILE"),
+        ("decide Ashley --seed x -s {fullstack}", 2, "it is for settings of FME"),
+        ("decide Ashley --user-id-encoding node -s {fme}", 2, "for FullStack"),
+        ("diff {fullstack} {odd}", 3, "odd.json: Invalid JSON"),
+        ("simulate checkout -u {empty} -s {fullstack}", 2, "has no user"),
+        ("simulate checkout -u {binary} -s {fullstack}", 2, "is not UTF-8"),
+        ("collector {odd}", 3, "not JSON"),
+        ("outbox purge {fullstack} --yes", 5, "is no outbox"),
+        ("outbox drain {fullstack} -s {fullstack}", 5, "is no outbox"),
+        ("outbox purge {database} --yes", 5, "cannot be read as an outbox"),
+        ("outbox drain {database} -s {fullstack}", 5, "cannot be read as an outbox"),
     ],
 )
 def test_errors_are_one_line(command: Command, arguments: str, code: int, said: str) -> None:
     """An error is one line that says what to do, and nothing on standard output."""
-    words = arguments.format(fullstack=command.fullstack, fme=command.fme).split()
-    ended = command.run(*words)
+    files = {
+        "fullstack": command.fullstack,
+        "fme": command.fme,
+        "odd": command.write("odd.json", "nothing"),
+        "empty": command.write("empty.txt", ""),
+        "binary": str(command.folder / "binary"),
+        "database": str(command.folder / "app.db"),
+    }
+    Path(files["binary"]).write_bytes(bytes(range(256)))
+    with closing(sqlite3.connect(files["database"])) as connection:
+        connection.execute("CREATE TABLE orders (id)")
+    before = {name: Path(one).read_bytes() for name, one in files.items()}
+    ended = command.run(*arguments.format(**files).split())
+    assert {name: Path(one).read_bytes() for name, one in files.items()} == before
     assert (ended.code, ended.out) == (code, "")
     assert ended.err.startswith("vwo-async: ")
     assert said in ended.err
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["diff - -", "settings diff - -", "simulate checkout -s - -u -"])
+def test_standard_input_is_read_once(command: Command, words: str) -> None:
+    """Where it is asked for twice the error says so."""
+    file = Path(command.fullstack).read_bytes()
+    code, out, err = run_process(*words.split(), stdin=file)
+    assert (code, out) == (2, "")
+    assert "has no user" in err or "give '-' once" in err
+
+
+def test_closed_streams(command: Command) -> None:
+    """A process without standard input or output ends as any other."""
+    shell = '"$0" -m vwo_async decide Ashley -s {} {}'
+    for file, closed, code in (
+        (command.fullstack, ">&-", 0),
+        ("-", "<&-", 2),
+        ("-", "<&- 2>&-", 2),
+    ):
+        words = ["bash", "-c", shell.format(file, closed), sys.executable]
+        assert (
+            subprocess.run(words, capture_output=True, check=False, timeout=60).returncode == code
+        )
 
 
 def test_a_fault_of_the_command_has_no_traceback(
@@ -200,10 +247,27 @@ def test_completion(shell: str) -> None:
     script = app_module.app.generate_completion(shell=shell)  # type: ignore[arg-type]
     assert "simulate" in script
     assert "variation" in script
+    if shell == "bash":
+        assert complete_in_bash(script, "sim") == ["simulate"]
+        assert "--time-format" in complete_in_bash(script, "convert", "--time")
     found = shutil.which(shell)
     if found:
         done = subprocess.run([found, "-n"], input=script, text=True, check=False, timeout=30)
         assert done.returncode == 0
+
+
+def complete_in_bash(script: str, *words: str) -> list[str]:
+    """Load the script in a real shell, and return what it offers for the last word."""
+    typed = " ".join(f"'{one}'" for one in ("vwo-async", *words))
+    ask = f'COMP_WORDS=({typed}); COMP_CWORD={len(words)}; _vwo_async; echo "${{COMPREPLY[@]}}"'
+    done = subprocess.run(
+        ["bash", "--norc", "-c", f"{script}\n{ask}"],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=30,
+    )
+    return done.stdout.split()
 
 
 def test_output_may_end_early(command: Command) -> None:
@@ -288,6 +352,56 @@ def test_unknown_keys_are_found(command: Command) -> None:
         "14:36: unknown goal 'sigup': did you mean 'signup'?",
         "16:55: unknown variable 'sise'",
     ]
+
+
+FOREIGN = """
+import openfeature.api
+import vwo_async
+from typing import Annotated
+from mixpanel import Mixpanel
+from shop.state import Client, state
+from .own import relative
+
+async def handler(user, events: Mixpanel, client: vwo_async.VWOClient, ours: Annotated[Client, 1]):
+    flags = openfeature.api.get_client()
+    flags.track("page", user, "details")
+    openfeature.api.get_client().track("page", user, "details")
+    events.track("page", user, "details")
+    with Mixpanel() as one:
+        one.track("page", user, "details")
+    await client.track(f"page {user}", user, "signup")
+    await client.track("page1", user, "signup")
+    await ours.track("page2", user, "signup")
+    await state.track("page3", user, "signup")
+    await relative.track("page4", user, "signup")
+    state.other = state.client
+    await state.client.for_user(user).track("page5", "signup")
+"""
+
+
+def test_clients_of_other_libraries_are_left_alone(command: Command) -> None:
+    """What another library makes is not looked at, whatever its methods are called; what one's own package has is."""
+    (command.folder / "shop").mkdir()
+    file = command.write("shop/views.py", FOREIGN)
+    found = command.run("keys", "--check", file, "-s", command.fullstack, "--json").data
+    assert [one["key"] for one in found] == ["page1", "page2", "page3", "page4", "page5"]
+
+
+@pytest.mark.parametrize("settings_file", ["settings.json", "fme_settings.json"])
+def test_the_examples_have_no_unknown_key(command: Command, settings_file: str) -> None:
+    """In all the example services nothing is found that is none."""
+    examples = ROOT / "examples"
+    ended = command.run("keys", "-s", examples / settings_file, "--check", examples)
+    assert (ended.code, ended.out[:17]) == (0, "no unknown key in")
+
+
+def test_nothing_to_check_is_an_error(command: Command) -> None:
+    """In CI a path that is missing, or holds no Python, must not look like a check that found nothing."""
+    (command.folder / "empty").mkdir()
+    nothing = command.run("keys", "-s", command.fullstack, "--check")
+    empty = command.run("keys", "-s", command.fullstack, "--check", command.folder / "empty")
+    assert (nothing.code, "--check needs a file" in nothing.err) == (2, True)
+    assert (empty.code, "no Python file" in empty.err) == (2, True)
 
 
 def test_unknown_keys_of_fme(command: Command) -> None:

@@ -20,10 +20,10 @@ _BAR_WIDTH = 400
 def make_chart(title: str, shares: Sequence[Share]) -> Table:
     """Return a table of variations, each with what was observed and expected, and a bar."""
     table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("variation")
+    table.add_column("variation", overflow="fold")
     for name in ("observed", "expected", "share", "of weight"):
-        table.add_column(name, justify="right")
-    table.add_column("", min_width=_BAR_COLUMNS)
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("", max_width=_BAR_COLUMNS)
     total = sum(one.observed for one in shares) or 1
     most = max((one.observed for one in shares), default=0) or 1
     for one in shares:
@@ -33,7 +33,7 @@ def make_chart(title: str, shares: Sequence[Share]) -> Table:
             f"{one.expected:,.1f}",
             f"{one.observed / total:.2%}",
             f"{one.expected / total:.2%}",
-            Bar(most, 0, one.observed, width=_BAR_COLUMNS, color="cyan"),
+            Bar(most, 0, one.observed, color="cyan"),
         )
     return table
 

@@ -5,19 +5,36 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, cast
 
 from cyclopts.types import NonNegativeFloat, Port
 
 from ..collector import Collector, GatewayData
 from ..collector.__main__ import MAX_EVENTS, announce, find_page, run
-from .exit_code import ExitCode
+from .exit_code import CommandError, ExitCode
 from .output import Output
 
 _OUTPUT = Output()
+CommandT = TypeVar("CommandT", bound=Callable[..., int])
 
 
+def _name_faults(command: CommandT) -> CommandT:
+    """Make a file that the collector cannot use an error of the settings."""
+
+    @wraps(command)
+    def run_command(*given: Any, **options: Any) -> Any:
+        try:
+            return command(*given, **options)
+        except ValueError as error:
+            raise CommandError(f"a file cannot be used: {error}", ExitCode.SETTINGS) from None
+
+    return cast("CommandT", run_command)
+
+
+@_name_faults
 def collector(
     *settings: Path,
     host: str = "127.0.0.1",

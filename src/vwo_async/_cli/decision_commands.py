@@ -19,7 +19,7 @@ from .output import Output, make_table
 from .sample_ratio import Share
 from .simulation import Simulation, show_outcome
 from .simulation import simulate as simulate_users
-from .source import FileName, Source, compile_body, read_bytes
+from .source import FileName, Source, load_file
 from .subject import Outcome, Subject
 from .users import Attributes, Population
 
@@ -107,7 +107,7 @@ def simulate(
     users = population.make_users(subject, attributes)
     result = simulate_users(subject, subject.check_key(key), users, alpha)
     if svg is not None:
-        splits = [(f"{key}: {one.name}", one.verdict, one.shares) for one in result.splits]
+        splits = [(_title(key, one.name), one.verdict, one.shares) for one in result.splits]
         shown = splits or [(key, "all users", _count_all(result))]
         svg.write_text(draw_svg(shown), encoding="utf-8")
     output.show(result.as_json(), *_show_simulation(result))
@@ -140,8 +140,9 @@ def find_users(
     if file:
         users = Population(users=file).make_users(subject, attributes)
     else:
-        ids = (f"{prefix}{number}" for number in count(1))
-        users = subject.make_users(ids, attributes.make_fields(""))
+        shared = attributes.make_fields("")
+        subject.check_fields(shared)
+        users = subject.make_users((f"{prefix}{number}" for number in count(1)), shared)
     found = list(islice(_choose_users(subject, key, variation, users), count_))
     output.show(found, "\n".join(found) or f"nobody gets {variation} of {key}")
     return ExitCode.OK if found else ExitCode.FOUND
@@ -162,7 +163,7 @@ def diff(
         old: The settings file before.
         new: The settings file after.
     """
-    before, after = (compile_body(read_bytes(one)) for one in (old, new))
+    before, after = load_file(old), load_file(new)
     result = compare(before, after, population.make_users(after, attributes))
     output.show(result.as_json(), *_show_comparison(result))
     return ExitCode.FOUND if result.changes else ExitCode.OK
@@ -171,8 +172,9 @@ def diff(
 def _prepare(
     user_id: str, seed: str | None, attributes: Attributes, source: Source
 ) -> tuple[Subject, Any]:
-    subject = source.load()
-    return subject, subject.make_user(attributes.make_fields(user_id, seed))
+    subject, fields = source.load(), attributes.make_fields(user_id, seed)
+    subject.check_fields(fields)
+    return subject, subject.make_user(fields)
 
 
 def _choose(subject: Subject, keys: Sequence[str]) -> Sequence[str]:
@@ -185,14 +187,26 @@ def _decide(subject: Subject, key: str, user: Any) -> Outcome:
 
 def _show_simulation(result: Simulation) -> Iterator[Any]:
     for one in result.splits:
-        yield make_chart(f"{result.key}: {one.name}", one.shares)
+        yield make_chart(_title(result.key, one.name), one.shares)
         yield one.verdict
+    has_rules = any(one.rule for one, _ in result.outcomes)
     rows = [
-        (one.variation or "-", one.reason.value, one.rule, f"{number:,}", _share(number, result))
+        (
+            one.variation or "-",
+            one.reason.value,
+            *((one.rule,) if has_rules else ()),
+            f"{number:,}",
+            _share(number, result),
+        )
         for one, number in result.outcomes
     ]
-    yield make_table(("variation", "reason", "rule", "users ", "share "), rows, "all users")
+    rule = ("rule",) if has_rules else ()
+    yield make_table(("variation", "reason", *rule, "users ", "share "), rows, "all users")
     yield f"{result.users:,} users, {result.users_per_s:,.0f} a second"
+
+
+def _title(key: str, split: str) -> str:
+    return key if key == split else f"{key}: {split}"
 
 
 def _share(number: int, result: Simulation) -> str:

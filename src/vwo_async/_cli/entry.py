@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from .._error import MissingExtraError
@@ -17,6 +18,7 @@ NAME = "vwo-async"
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command with its arguments, by default those of the process; ends the process."""
+    _open_closed_streams()
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
@@ -24,7 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # Whoever read the output has seen enough. What is left of it must not fail once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK
+    except KeyboardInterrupt:
+        code = _fail("interrupted", ExitCode.INTERRUPTED)
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Let output go nowhere where the process was started without a place for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to the end
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -37,8 +48,6 @@ def _run(arguments: Sequence[str]) -> int:
         code: int = app.run(list(arguments))
     except BrokenPipeError:
         raise
-    except KeyboardInterrupt:
-        return _fail("interrupted", ExitCode.INTERRUPTED)
     except app.UsageError as error:
         return _fail(error, ExitCode.USAGE)
     except Exception as error:  # noqa: BLE001 - nobody reads a traceback in a terminal

@@ -105,13 +105,15 @@ def list_sources(paths: Sequence[Path]) -> list[Path]:
     """Return the Python files that *paths* name; of folders all in them but hidden ones.
 
     Raises:
-        CommandError: One is not there.
+        CommandError: One is not there, or there is no Python file in them.
     """
     found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise CommandError(f"{path}: there is no such file or folder")
         found += sorted(_walk(path)) if path.is_dir() else [path]
+    if not found:
+        raise CommandError(f"{paths[0]}: there is no Python file in it")
     return found
 
 
@@ -136,7 +138,7 @@ def check_file(path: Path, known: KnownKeys) -> Iterator[UnknownKey]:
     except (SyntaxError, ValueError) as error:
         place = f"{path}:{getattr(error, 'lineno', None) or 1}"
         raise CommandError(f"{place}: is no Python that can be read: {error}") from None
-    module = _Module(tree, known)
+    module = _Module(path, tree, known)
     found = [
         one
         for node in ast.walk(tree)
@@ -152,11 +154,15 @@ def check_file(path: Path, known: KnownKeys) -> Iterator[UnknownKey]:
 class _Module:
     """One module under check."""
 
-    def __init__(self, tree: ast.Module, known: KnownKeys) -> None:
+    def __init__(self, path: Path, tree: ast.Module, known: KnownKeys) -> None:
         self._known = known
+        self._folders = path.resolve().parents
         self._methods = _FME if known.product == "FME" else _FULLSTACK
         self._constants = dict(_list_constants(tree))
         self._imports = dict(_list_imports(tree))
+        self._made: dict[str, list[str]] = {}
+        for name, root in _list_made(tree):
+            self._made.setdefault(name, []).append(root)
         roots = {one.partition(".")[0] for one in self._imports.values()}
         self._uses_package = PACKAGE in roots
 
@@ -189,9 +195,22 @@ class _Module:
         names = [one.lower() for one in _list_names(receiver)]
         if any("vwo" in one or "fme" in one for one in names):
             return True
-        origin = self._imports.get(receiver.id, "") if isinstance(receiver, ast.Name) else ""
-        # What comes from another package is another library's, such as `translation` of Django.
-        return self._uses_package and not origin
+        return self._uses_package and not self._is_foreign(receiver)
+
+    def _is_foreign(self, receiver: ast.expr) -> bool:
+        """Tell whether it comes from another package, as `translation` of Django does, and what that makes."""
+        name = _find_root(receiver)
+        if name is None or name in self._imports:
+            return name is not None and self._is_imported_from_others(name)
+        made = self._made.get(name, [])
+        return bool(made) and all(self._is_imported_from_others(one) for one in made)
+
+    def _is_imported_from_others(self, name: str) -> bool:
+        """Tell whether an import binds it, and neither from this package nor from where the module itself stands."""
+        top = self._imports.get(name, PACKAGE).partition(".")[0]
+        return top != PACKAGE and not any(
+            (folder / top).is_dir() or (folder / f"{top}.py").is_file() for folder in self._folders
+        )
 
     @staticmethod
     def _is_handle(call: ast.Call, method: Method) -> bool:
@@ -232,6 +251,37 @@ def _find_argument(call: ast.Call, name: str, position: int) -> ast.expr | None:
     if len(before) <= position or any(isinstance(one, ast.Starred) for one in before):
         return None
     return before[position]
+
+
+def _find_root(node: ast.expr | None) -> str | None:
+    """Return the name with which a chain of attributes and calls begins, None where there is none."""
+    while isinstance(node, (ast.Attribute, ast.Call, ast.Await)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def _list_made(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names that are bound to what something makes or has, each with the name that this begins with.
+
+    A name that is bound in any other way begins with itself, which no import binds.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node.arg, _find_root(node.annotation) or node.arg
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                yield from _list_bound(target, node.value)
+        elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+            yield from _list_bound(node.optional_vars, node.context_expr)
+        elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
+            yield from _list_bound(node.target, node.iter)
+
+
+def _list_bound(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, str]]:
+    for one in ast.walk(target):
+        if isinstance(one, ast.Name):
+            yield one.id, _find_root(value) or one.id
 
 
 def _list_names(node: ast.expr) -> Iterator[str]:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from .exit_code import ExitCode
+from .._wording import count_of
+from .exit_code import CommandError, ExitCode
 from .key_check import check_file, list_sources
 from .key_names import read_keys, write_module
 from .output import Output
@@ -19,7 +20,7 @@ _OUTPUT = Output()
 
 def keys(
     *,
-    check: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
+    check: Annotated[tuple[Path, ...] | None, Parameter(consume_multiple=True)] = None,
     file: Annotated[Path | None, Parameter(name="--output", alias="-o")] = None,
     source: Source = _SOURCE,
     output: Output = _OUTPUT,
@@ -30,11 +31,14 @@ def keys(
         check: Files or folders of source code; ends with 1 where they name a key that the settings do not have.
         file: Where to write the module; without it, it is printed.
     """
+    if check == ():
+        raise CommandError("--check needs a file or folder of source code")
     known = read_keys(source.load())
     if check:
         sources = list_sources(check)
         found = [unknown for path in sources for unknown in check_file(path, known)]
-        output.show([one.as_json() for one in found], *map(str, found))
+        nothing = f"no unknown key in {count_of(len(sources), 'file')}"
+        output.show([one.as_json() for one in found], "\n".join(map(str, found)) or nothing)
         return ExitCode.FOUND if found else ExitCode.OK
     text = write_module(known)
     if file is None:

@@ -12,9 +12,9 @@ from cyclopts import App
 
 from .. import CloseReport, FlushReport, FMEClient, VWOClient
 from .exit_code import CommandError, ExitCode
-from .outbox_files import FileState, list_files, list_set_aside, purge, read_state
-from .output import Output, make_table
-from .source import Source, compile_body, with_key
+from .outbox_files import FileState, check_files, list_files, list_set_aside, purge, read_state
+from .output import Output, make_table, run_quietly
+from .source import Source, with_key
 from .subject import FMESubject
 
 _SOURCE = Source()
@@ -54,12 +54,13 @@ def drain(
         path: The path that the service gave as outbox.
         timeout_s: How long to wait for the delivery.
     """
-    list_files(path)
+    check_files(path)
     body = source.read()
-    is_fme = isinstance(compile_body(body), FMESubject)
+    is_fme = isinstance(source.compile(body), FMESubject)
     kind: Any = FMEClient if is_fme else VWOClient
     options = {"outbox": path, "base_url": source.base_url, "wait_timeout_s": timeout_s}
-    flushed, closed = asyncio.run(_drain(kind(with_key(body), **options)))
+    with run_quietly():
+        flushed, closed = asyncio.run(_drain(kind(with_key(body), **options)))
     data = {"flushed": flushed.as_json(), "remaining": closed.remaining}
     text = (
         f"{flushed.events:,} events: {flushed.delivered:,} delivered, {flushed.rejected:,} rejected,"
@@ -86,7 +87,7 @@ def purge_all(path: Path, /, *, yes: bool = False, output: Output = _OUTPUT) -> 
         path: The path that the service gave as outbox.
         yes: Do not ask.
     """
-    waiting = sum(read_state(one).events or 0 for one in list_files(path))
+    waiting = sum(one.events or 0 for one in check_files(path))
     if not yes:
         _confirm(f"remove {waiting:,} events of {path} that were never delivered")
     files = list(purge(path))

@@ -15,6 +15,7 @@ from .._delivery.outbox.process_lock import ProcessLock, find_other_files
 from .exit_code import CommandError, ExitCode
 
 _LOG = "-wal"
+_SQLITE = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def list_files(path: Path) -> list[Path]:
     """Return the files of an outbox: its own, and one for each further process that used it.
 
     Raises:
-        CommandError: There is none.
+        CommandError: There is none, or one of the files is something else.
         OSError: The folder cannot be read.
     """
     files = find_other_files(path, path)
@@ -50,6 +51,39 @@ def list_files(path: Path) -> list[Path]:
         files.insert(0, path)
     if not files:
         raise CommandError(f"{path}: there is no outbox: look at the path", ExitCode.FILE)
+    for one in files:
+        _check_kind(one)
+    return files
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a file that is no database: nothing of it may be locked, set aside or removed.
+
+    Raises:
+        CommandError: It is none.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(len(_SQLITE))
+    # A file that was just made is empty.
+    if head and head != _SQLITE:
+        raise CommandError(f"{path}: is no outbox: look at the path", ExitCode.FILE)
+
+
+def check_files(path: Path) -> list[FileState]:
+    """Return what is in the files of an outbox, none of which may be anything else.
+
+    Raises:
+        CommandError: There is none, or one cannot be read as an outbox: it may be the database of something else.
+        OSError: One cannot be read.
+    """
+    files = [read_state(one) for one in list_files(path)]
+    for one in files:
+        if one.events is None:
+            raise CommandError(
+                f"{one.path}: cannot be read as an outbox: look at the path, and move the file if it is damaged",
+                ExitCode.FILE,
+            )
     return files
 
 

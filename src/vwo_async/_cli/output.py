@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json as json_module
+import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from cyclopts import Parameter
-from rich.console import Console, RenderableType
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.table import Table
 
 # No line is broken that goes into a file or another program.
@@ -57,7 +59,20 @@ def make_table(
     """Return a table; names that end in a space are of columns of numbers, which stand to the right."""
     table = Table(title=title or None, title_justify="left", title_style="bold")
     for name in names:
-        table.add_column(name.strip(), justify="right" if name.endswith(" ") else "left")
+        # Broken in a narrow terminal rather than cut off.
+        justify: JustifyMethod = "right" if name.endswith(" ") else "left"
+        table.add_column(name.strip(), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table
+
+
+@contextmanager
+def run_quietly() -> Iterator[None]:
+    """Keep the log of a client off the terminal: what became of its events is in the answer of the command."""
+    log, silent = logging.getLogger("vwo_async"), logging.NullHandler()
+    log.addHandler(silent)
+    try:
+        yield
+    finally:
+        log.removeHandler(silent)

@@ -16,7 +16,7 @@ from .._settings.change import SettingsChange
 from .._settings.comparison import compare_settings
 from .exit_code import CommandError, ExitCode
 from .output import Output, make_table
-from .source import FileName, Source, compile_body, read_bytes, with_key, without_key
+from .source import FileName, Source, compile_body, load_file, read_bytes, with_key, without_key
 
 _SOURCE = Source()
 _OUTPUT = Output()
@@ -66,7 +66,7 @@ def diff(old: FileName, new: FileName, /, *, output: Output = _OUTPUT) -> int:
         old: The file before.
         new: The file after; one of the two may be '-'.
     """
-    before, after = (compile_body(read_bytes(one)) for one in (old, new))
+    before, after = load_file(old), load_file(new)
     if before.product != after.product:
         raise CommandError(
             f"the files are of {before.product} and {after.product}: give two of one product"

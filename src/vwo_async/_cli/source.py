@@ -23,13 +23,14 @@ from .._settings import parse_fme_settings, parse_settings
 from .._settings.endpoint import FME, FULLSTACK, SettingsEndpoint
 from .._settings.product import FME_FILE
 from .._version import USER_AGENT
-from .exit_code import CommandError
+from .exit_code import CommandError, ExitCode
 from .subject import FMESubject, FullStackSubject, Subject
 
 # The name of a file, where a hyphen is standard input.
 FileName: TypeAlias = Annotated[str, Parameter(allow_leading_hyphen=True)]
+STANDARD_INPUT = "-"
 KEY_VARIABLE = "VWO_SDK_KEY"
-_HINT = "give --settings FILE, or --account with the SDK key in VWO_SDK_KEY"
+_HINT = "give --settings FILE (-s), or --account with the SDK key in VWO_SDK_KEY"
 
 
 @Parameter(name="*")
@@ -53,12 +54,15 @@ class Source:
         """Return the settings, compiled.
 
         Raises:
-            CommandError: Nothing says where they are.
-            SettingsError: They cannot be used.
+            CommandError: Nothing says where they are, or they cannot be used.
             DeliveryError: VWO could not be reached, or refused.
             OSError: The file cannot be read.
         """
-        return compile_body(self.read())
+        return self.compile(self.read())
+
+    def compile(self, body: bytes) -> Subject:
+        """Return what `read` returned, compiled; see `load`."""
+        return compile_file(self.settings or f"account {self.account}", body)
 
     def read(self) -> bytes:
         """Return the bytes of the file; see `load`."""
@@ -70,8 +74,32 @@ class Source:
 
 
 def read_bytes(name: str) -> bytes:
-    """Return what is in a file, or in standard input where it is called ``-``."""
-    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    """Return what is in a file, or in standard input where it is called ``-``.
+
+    Raises:
+        CommandError: There is nothing in standard input, as where it is read twice.
+        OSError: The file cannot be read.
+    """
+    if name != STANDARD_INPUT:
+        return Path(name).read_bytes()
+    with open(find_standard_input(), "rb", closefd=False) as file:
+        body = file.read()
+    if not body:
+        raise CommandError(
+            "nothing is left in standard input: give '-' once, and something to read"
+        )
+    return body
+
+
+def find_standard_input() -> int:
+    """Return the number of standard input; not `sys.stdin`, which a thread must not wait for at the end of the process.
+
+    Raises:
+        CommandError: There is none.
+    """
+    if sys.stdin is None:
+        raise CommandError("there is no standard input: give the name of a file")
+    return sys.stdin.fileno()
 
 
 def read_key() -> SdkKey:
@@ -100,6 +128,29 @@ def compile_body(body: bytes) -> Subject:
         if error.faults != (FME_FILE,):
             raise
     return FMESubject(parse_fme_settings(body))
+
+
+def load_file(name: str) -> Subject:
+    """Return a settings file of either product, compiled; '-' for standard input.
+
+    Raises:
+        CommandError: It cannot be used.
+        OSError: It cannot be read.
+    """
+    return compile_file(name, read_bytes(name))
+
+
+def compile_file(name: str, body: bytes) -> Subject:
+    """Return a settings file of either product, compiled.
+
+    Raises:
+        CommandError: It cannot be used.
+    """
+    try:
+        return compile_body(body)
+    except SettingsError as error:
+        where = "standard input" if name == STANDARD_INPUT else name
+        raise CommandError(f"{where}: {error}", ExitCode.SETTINGS) from None
 
 
 def without_key(body: bytes) -> bytes:

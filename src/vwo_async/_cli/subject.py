@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .._settings import FMESettings, Settings
 
 ProductName: TypeAlias = Literal["FullStack", "FME"]
+IdEncoding: TypeAlias = Literal["utf-8", "node"]
 
 
 class UserFields(NamedTuple):
@@ -43,6 +44,7 @@ class UserFields(NamedTuple):
         user_agent: The visitor's, None where unknown.
         ip_address: The visitor's, None where unknown.
         bucketing_seed: What is hashed in place of the id, in FME alone.
+        id_encoding: How the id is hashed, in FullStack alone: ``node`` as the Node SDK does; None for UTF-8.
     """
 
     id: str
@@ -51,6 +53,7 @@ class UserFields(NamedTuple):
     user_agent: str | None = None
     ip_address: str | None = None
     bucketing_seed: str | None = None
+    id_encoding: IdEncoding | None = None
 
 
 class Outcome(NamedTuple):
@@ -111,6 +114,14 @@ class Subject(ABC):
         """Return users of whom all but the id is the same, quickly."""
 
     @abstractmethod
+    def check_fields(self, fields: UserFields) -> None:
+        """Refuse options that the product has not.
+
+        Raises:
+            CommandError: One is given.
+        """
+
+    @abstractmethod
     def make_decider(self, key: str) -> Callable[[Any], Any]:
         """Return a quick function from a user to what he gets; users who get the same get equal values."""
 
@@ -164,11 +175,15 @@ class FullStackSubject(Subject):
         self.notes = self._plan.notes
 
     def make_user(self, fields: UserFields) -> User:
-        return User(*fields[:5])
+        return User(*fields[:5], fields.id_encoding or "utf-8")
 
     def make_users(self, ids: Iterable[str], shared: UserFields) -> Iterable[User]:
-        known = shared[1:5]
+        known = (*shared[1:5], shared.id_encoding or "utf-8")
         return (User(one, *known) for one in ids)
+
+    def check_fields(self, fields: UserFields) -> None:
+        if fields.bucketing_seed is not None:
+            raise CommandError("FullStack has no bucketing seed: it is for settings of FME")
 
     def make_decider(self, key: str) -> Callable[[User], Decision]:
         plan, campaign = self._plan, self._plan.campaigns[key]
@@ -225,11 +240,17 @@ class FMESubject(Subject):
         self.notes = self._plan.notes
 
     def make_user(self, fields: UserFields) -> CallUser:
-        return CallUser(*fields)
+        return CallUser(*fields[:6])
 
     def make_users(self, ids: Iterable[str], shared: UserFields) -> Iterable[CallUser]:
-        known = shared[1:]
+        known = shared[1:6]
         return (CallUser(one, *known) for one in ids)
+
+    def check_fields(self, fields: UserFields) -> None:
+        if fields.id_encoding == "node":
+            raise CommandError(
+                "--user-id-encoding is for FullStack: all SDKs of FME hash ids in UTF-8"
+            )
 
     def make_decider(self, key: str) -> Callable[[CallUser], Any]:
         plan = self._plan

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from .._error import InvalidInputError
 from .exit_code import CommandError
-from .source import read_bytes
-from .subject import Subject, UserFields
+from .source import STANDARD_INPUT, find_standard_input
+from .subject import IdEncoding, Subject, UserFields
 
 _ID_NAMES = ("id", "user_id", "userId")
 _NO_ID = "has no user id: name it 'id'"
-_NAMES = frozenset(UserFields._fields[1:])
+_NAMES = frozenset(UserFields._fields[1:6])
 
 
 @Parameter(name="*")
@@ -33,12 +33,14 @@ class Attributes:
         targeting: A variable for whitelisting, NAME=VALUE; may be given again.
         user_agent: The visitor's user agent.
         ip: The visitor's address.
+        user_id_encoding: How ids outside ASCII are hashed, of FullStack alone: node as the Node SDK does.
     """
 
     var: Annotated[list[str], Parameter(alias="-v")] = field(default_factory=list)
     targeting: list[str] = field(default_factory=list)
     user_agent: str | None = None
     ip: str | None = None
+    user_id_encoding: IdEncoding | None = None
 
     def make_fields(self, user_id: str, seed: str | None = None) -> UserFields:
         """Return one user with these attributes.
@@ -53,6 +55,7 @@ class Attributes:
             self.user_agent,
             self.ip,
             seed,
+            self.user_id_encoding,
         )
 
 
@@ -75,9 +78,11 @@ class Population:
         """Return the users as *subject* takes them; with *attributes*, which those of a file go before.
 
         Raises:
-            CommandError: A row of the file is no user; also while the users are read.
+            CommandError: A row of the file is no user, also while the users are read; or the product has not what
+                is known of them.
         """
         shared = (attributes or Attributes()).make_fields("")
+        subject.check_fields(shared)
         if self.users:
             return _make_all(subject, self.users, read_users(self.users), shared)
         ids = (f"{self.prefix}{number}" for number in range(1, self.number + 1))
@@ -95,16 +100,18 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
         name, is_there, value = text.partition("=")
         if not name or not is_there:
             raise CommandError(f"{text!r} is no variable: write NAME=VALUE")
-        found[name] = _read_scalar(value)
+        found[name] = read_scalar(value)
     return found
 
 
-def _read_scalar(text: str) -> Any:
+def read_scalar(text: str) -> Any:
+    """Return a text as the JSON scalar that it spells, or as it is where it spells none."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
-    return text if isinstance(value, (dict, list)) else value
+    is_finite = not isinstance(value, float) or isfinite(value)
+    return value if is_finite and not isinstance(value, (dict, list)) else text
 
 
 def _make_all(
@@ -126,24 +133,37 @@ def read_users(name: str) -> Iterator[tuple[int, UserFields]]:
     """Yield the users in a file, each with the number of its line.
 
     Raises:
-        CommandError: A row is no user.
+        CommandError: A row is no user, or there is none.
         OSError: The file cannot be read.
     """
-    try:
-        text = read_bytes(name).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise CommandError(f"{name}: is not UTF-8: save it as such") from None
     suffix = PurePath(name).suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        return _read_table(name, text, "\t" if suffix == ".tsv" else ",")
-    return _read_lines(name, text)
+    number = 0
+    with _open_text(name) as lines:
+        try:
+            if suffix in (".csv", ".tsv"):
+                rows = _read_table(name, lines, "\t" if suffix == ".tsv" else ",")
+            else:
+                rows = _read_lines(name, lines)
+            for number, row in enumerate(rows, start=1):  # noqa: B007 - counted for what follows
+                yield row
+        except UnicodeDecodeError:
+            raise CommandError(f"{name}: is not UTF-8: save it as such") from None
+        except csv.Error as error:
+            raise CommandError(f"{name}: is no table that can be read: {error}") from None
+    if not number:
+        raise CommandError(f"{name}: has no user")
 
 
-def _read_lines(name: str, text: str) -> Iterator[tuple[int, UserFields]]:
+def _open_text(name: str) -> TextIO:
+    """Open a file, ``-`` for standard input, whose lines end where a line feed is: ids may hold the rarer ends."""
+    source: Any = find_standard_input() if name == STANDARD_INPUT else name
+    return open(source, encoding="utf-8-sig", newline="\n", closefd=source == name)
+
+
+def _read_lines(name: str, lines: Iterable[str]) -> Iterator[tuple[int, UserFields]]:
     """An id a line, or a JSON object or string a line."""
-    # Not splitlines: an id may hold one of the rarer line separators.
-    for number, line in enumerate(text.split("\n"), start=1):
-        one = line.removesuffix("\r")
+    for number, line in enumerate(lines, start=1):
+        one = line.removesuffix("\n").removesuffix("\r")
         if one.strip():
             yield number, _read_line(f"{name}:{number}", one)
 
@@ -167,8 +187,10 @@ def _read_variables(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"custom_variables": {**rest, **named} if isinstance(named, dict) else named}
 
 
-def _read_table(name: str, text: str, delimiter: str) -> Iterator[tuple[int, UserFields]]:
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+def _read_table(
+    name: str, lines: Iterable[str], delimiter: str
+) -> Iterator[tuple[int, UserFields]]:
+    rows = csv.reader(lines, delimiter=delimiter)
     names = next(rows, [])
     id_at = next((names.index(one) for one in _ID_NAMES if one in names), None)
     own = [(at, one) for at, one in enumerate(names) if one in _NAMES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -45,7 +46,7 @@ from .decide import (
     report_now,
 )
 from .engine import Engine
-from .event_time import EventTime
+from .event_time import EventTime, read_time
 from .options import GoalType, LaunchOptions, read_options
 from .push import push_tags, read_dimensions, read_tags
 from .track import await_delivery, find_quick, track_conversions, track_now, track_quickly
@@ -438,14 +439,14 @@ class VWOClient(Client[Engine]):
                 and user_storage_data is None
                 and meta_data is None
                 and event_properties is None
-                and at is None
             ):
                 target = find_quick(engine, user, campaign_key, goal_identifier, revenue_value)
             if target is not None:
                 if engine.has_quick_path and not engine.has_outbox:
-                    result: TrackResult | None = track_now(engine, user, *target)
+                    at_s = None if at is None else read_time(at, time.time)
+                    result: TrackResult | None = track_now(engine, user, target, at_s)
                 else:
-                    result = await track_quickly(engine, user, target)
+                    result = await track_quickly(engine, user, target) if at is None else None
                 if result is not None:
                     if is_debugging():
                         self._log_conversions(goal_identifier, user, result)

@@ -93,7 +93,7 @@ async def track_quickly(engine: Engine, user: User, target: QuickTarget) -> Trac
         return await track_stored(engine, user, *target)
     if not engine.has_quick_path:
         return None
-    result = track_now(engine, user, *target)
+    result = track_now(engine, user, target)
     kept = engine.reporter.keep_quickly(result)
     if kept is not None:
         await kept
@@ -101,16 +101,26 @@ async def track_quickly(engine: Engine, user: User, target: QuickTarget) -> Trac
 
 
 def track_now(
-    engine: Engine, user: User, campaign: Campaign, goal: Goal, revenue: Revenue
+    engine: Engine, user: User, target: QuickTarget, at_s: float | None = None
 ) -> TrackResult:
-    """Track the conversion of one campaign where nothing has to be waited for; see `Engine.has_quick_path`."""
+    """Track the conversion of one campaign where nothing has to be waited for; see `Engine.has_quick_path`.
+
+    Args:
+        engine: The engine.
+        user: Who.
+        target: From `find_quick`.
+        at_s: When, in seconds since the epoch; None for now.
+    """
+    campaign, goal, revenue = target
     snapshot = engine.snapshot
     campaign_key = campaign.key
     decision = decide(snapshot.plan, campaign, user, TRACK, None)
     variation = decision.variation
     if variation is None:
         return TrackResult({campaign_key: CampaignTrack(False, decision.reason)})
-    event = snapshot.event_factory.make_conversion(user, campaign, variation, goal, revenue)
+    event = snapshot.event_factory.make_conversion(
+        user, campaign, variation, goal, revenue, at_s=at_s
+    )
     sender = engine.reporter.sender
     assert sender is not None
     if sender.put_one(event, engine.loop_share.now):

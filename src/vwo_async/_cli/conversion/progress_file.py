@@ -1,0 +1,114 @@
+"""How far a file has been reported, kept in a file of its own, so that a run that was killed goes on.
+
+A row is done once VWO has it, or once it is in the file of refused rows, or where there is nothing to report
+of it. What is kept is up to which row the file was read, and which rows before that are not done: the rows
+that were on their way at that moment, of which there are never more than the queue of a client holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..exit_code import CommandError, ExitCode
+
+_VERSION = 1
+
+
+@dataclass
+class Progress:
+    """How far a file has been reported.
+
+    Attributes:
+        read: So many rows were taken from the file.
+        checksum: Of the file up to the end of these.
+        open_rows: Numbers of those among them that are not done.
+        reported: How many VWO has.
+        refused: How many are in the file of refused rows.
+        refused_bytes: Its size with these.
+        skipped: How many had nothing to report, by the reason.
+    """
+
+    read: int = 0
+    checksum: int = 0
+    open_rows: list[int] = field(default_factory=list)
+    reported: int = 0
+    refused: int = 0
+    refused_bytes: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+class ProgressFile:
+    """Where the progress of a run is kept.
+
+    Args:
+        path: The file; None to keep nothing.
+        run: What tells this run from others of the same file, such as the columns.
+    """
+
+    def __init__(self, path: Path | None, run: dict[str, Any]) -> None:
+        self._path = path
+        self._run = run
+
+    def load(self, *, restart: bool) -> Progress:
+        """Return how far an earlier run came.
+
+        Args:
+            restart: Whether that does not matter.
+
+        Raises:
+            CommandError: The file is none of this run.
+            OSError: It cannot be read.
+        """
+        if self._path is None or restart or not self._path.exists():
+            return Progress()
+        try:
+            found = json.loads(self._path.read_bytes())
+            run, progress = found["run"], self._read(found)
+        except (ValueError, TypeError, KeyError):
+            raise CommandError(
+                f"{self._path}: holds no progress: remove it, or give another --state",
+                ExitCode.FILE,
+            ) from None
+        if run != self._run:
+            names = [one for one in self._run if run.get(one) != self._run[one]]
+            raise CommandError(
+                f"{self._path}: is of a run with other {' and '.join(names) or 'options'}: give --state for"
+                " a state of its own, or --restart to forget it"
+            )
+        return progress
+
+    @staticmethod
+    def _read(found: Any) -> Progress:
+        if found["version"] != _VERSION:
+            raise ValueError
+        progress = Progress(**found["progress"])
+        numbers = (progress.read, progress.checksum, progress.reported, progress.refused_bytes)
+        if not all(type(one) is int and one >= 0 for one in (*numbers, *progress.open_rows)):
+            raise ValueError
+        progress.skipped = Counter(progress.skipped)
+        return progress
+
+    def save(self, progress: Progress, open_rows: Iterable[int]) -> None:
+        """Replace what is kept, as a whole, and see it on the disk.
+
+        Raises:
+            OSError: That failed.
+        """
+        path = self._path
+        progress.open_rows = sorted(open_rows)
+        if path is None:
+            return
+        body = {"version": _VERSION, "run": self._run, "progress": vars(progress)}
+        draft = path.with_name(f"{path.name}.part")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(body, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)

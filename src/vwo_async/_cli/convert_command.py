@@ -1,0 +1,309 @@
+"""The command that reports conversions from a file."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveFloat
+
+from .._delivery.outbox.process_lock import ProcessLock
+from ..transport import Limits
+from .conversion.columns import Columns, TimeFormat, TimeUnit
+from .conversion.prefetch import read_ahead
+from .conversion.progress_bar import ProgressBar
+from .conversion.progress_file import Progress, ProgressFile
+from .conversion.refused_file import RefusedFile
+from .conversion.row_file import RowFile, open_rows
+from .conversion.run import Run, read_chunks
+from .conversion.target import MAX_QUEUE_BYTES, Target, make_target
+from .exit_code import CommandError, ExitCode
+from .output import Output, run_quietly
+from .source import STANDARD_INPUT, FileName, Source, with_key
+from .subject import IdEncoding, Subject, UserFields
+
+_SOURCE = Source()
+_OUTPUT = Output()
+# How long what is under way may take to arrive where a run ends early.
+GRACE_S = 3.0
+
+
+def convert(
+    file: FileName,
+    /,
+    *,
+    column: Annotated[list[str] | None, Parameter(alias="-c")] = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
+    timezone: str = "",
+    time_format: str = "",
+    time_unit: TimeUnit = "s",
+    state: Path | None = None,
+    no_state: bool = False,
+    restart: bool = False,
+    refused: Path | None = None,
+    dry_run: bool = False,
+    timeout: PositiveFloat = 120.0,
+    user_id_encoding: IdEncoding | None = None,
+    source: Source = _SOURCE,
+    output: Output = _OUTPUT,
+) -> int:
+    """Report conversions from CSV, JSON lines or Parquet. Ends with 1 where rows were refused.
+
+    What is done is kept in a file, so that the same command goes on after an interruption.
+
+    Args:
+        file: The file, which may be packed with gzip; '-' for standard input.
+        column: FIELD=COLUMN; may be given again. Fields: user, goal, campaign, revenue, time, user_agent, ip,
+            var.NAME, targeting.NAME, property.NAME. Nothing after '=' leaves a column out.
+        set_: FIELD=VALUE for all rows, such as goal=purchase; may be given again.
+        timezone: The zone of times that name none, such as Europe/Berlin.
+        time_format: How times are written, as Python's strptime takes it; by default ISO 8601 or a number.
+        time_unit: The unit of times that are numbers.
+        state: Where to keep what is done; by default beside the file, with .state added to its name.
+        no_state: Keep nothing: a run that is interrupted cannot go on.
+        restart: Forget what is done, and the refused rows of it, and begin again.
+        refused: Where refused rows go; by default beside the file, with .refused and the kind added.
+        dry_run: Check all rows, and send and write nothing.
+        timeout: For how many seconds VWO may take nothing before the run ends.
+        user_id_encoding: How ids outside ASCII are hashed, of FullStack alone: node as the Node SDK does.
+    """
+    if file == source.settings == STANDARD_INPUT:
+        raise CommandError("both the file and the settings are '-': give the name of one")
+    body = source.read()
+    subject = source.compile(body)
+    subject.check_fields(UserFields("", id_encoding=user_id_encoding))
+    columns = Columns(
+        column or (), set_ or (), TimeFormat(time_format, time_unit, _find_zone(timezone))
+    )
+    with closing(open_rows(file)) as rows:
+        columns.bind(rows.columns, file)
+        options: dict[str, Any] = {
+            "base_url": source.base_url,
+            "development_mode": dry_run,
+            "limits": Limits(max_bytes=MAX_QUEUE_BYTES),
+            "wait_timeout_s": 1.0,
+        }
+        if user_id_encoding == "node":
+            options["user_id_encoding"] = user_id_encoding
+        target = make_target(with_key(body), subject, columns.certain_fields, options)
+        places = _Places(file, rows, state, refused, keeps_state=not (no_state or dry_run))
+        if dry_run:
+            places.refused = refused
+        with places.hold():
+            job = _Job(target, columns, rows, places, subject, timeout)
+            run = job.start(restart=restart)
+            with run_quietly():
+                asyncio.run(job.run(run))
+    output.show(job.as_json(run, is_dry_run=dry_run), *job.describe(run, is_dry_run=dry_run))
+    return ExitCode.FOUND if job.progress.refused else ExitCode.OK
+
+
+def _find_zone(name: str) -> tzinfo | None:
+    if not name:
+        return None
+    if name.upper() == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        raise CommandError(
+            f"there is no time zone {name!r}: give one such as Europe/Berlin, or UTC"
+        ) from None
+
+
+class _Places:
+    """The files of a run.
+
+    Args:
+        file: The name of the file of rows.
+        rows: The same, open.
+        state: Where the progress is to be kept, None for the default.
+        refused: Where refused rows go, None for the default.
+        keeps_state: Whether progress is kept at all.
+
+    Attributes:
+        state: Where the progress is kept, None for nowhere.
+        refused: Where refused rows go, None for nowhere.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        rows: RowFile,
+        state: Path | None,
+        refused: Path | None,
+        *,
+        keeps_state: bool,
+    ) -> None:
+        path = None if file == STANDARD_INPUT else Path(file)
+        if path is not None:
+            kind = "jsonl" if rows.columns is None else "csv"
+            state = state or path.with_name(f"{path.name}.state")
+            refused = refused or path.with_name(f"{path.name}.refused.{kind}")
+        self.state = state if keeps_state else None
+        self.refused = refused
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other runs off.
+
+        Raises:
+            CommandError: Another run has them.
+            OSError: The state cannot be kept there.
+        """
+        if self.state is None:
+            yield
+            return
+        try:
+            lock = ProcessLock.take(self.state)
+        except OSError as error:
+            raise CommandError(
+                f"{self.state}: cannot be written ({error.strerror}): give another --state, or --no-state",
+                ExitCode.FILE,
+            ) from None
+        if lock is None:
+            raise CommandError(f"{self.state}: another run is using it: wait for its end")
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+class _Job:
+    """All of one run of the command.
+
+    Args:
+        target: Where conversions go.
+        columns: What rows say.
+        rows: The file.
+        places: Where progress and refused rows go.
+        subject: The settings.
+        timeout_s: How long VWO may take nothing.
+
+    Attributes:
+        progress: How far it is.
+        resumed_after: How many rows earlier runs had read.
+    """
+
+    def __init__(
+        self,
+        target: Target[Any],
+        columns: Columns,
+        rows: RowFile,
+        places: _Places,
+        subject: Subject,
+        timeout_s: float,
+    ) -> None:
+        self._target = target
+        self._columns = columns
+        self._rows = rows
+        self._places = places
+        self._subject = subject
+        self._timeout_s = timeout_s
+        self._refused = RefusedFile(places.refused, rows.columns)
+        self.progress = Progress()
+        self.resumed_after = 0
+
+    def start(self, *, restart: bool) -> Run:
+        """Return the run that is to be made.
+
+        Raises:
+            CommandError: What an earlier run left cannot be gone on with.
+            OSError: It cannot be read.
+        """
+        account = str(self._subject.settings.account_id)
+        run = {"account": account, "columns": self._columns.describe()}
+        kept = ProgressFile(self._places.state, run)
+        if restart:
+            self._refused.clear()
+        self.progress = kept.load(restart=restart)
+        self.resumed_after = self.progress.read
+        self._refused.begin(self.progress.refused_bytes)
+        bar = ProgressBar(self._rows.name, self._rows.size)
+        return Run(
+            self._target, self._columns, self.progress, kept, self._refused, bar, self._timeout_s
+        )
+
+    async def run(self, run: Run) -> None:
+        """Report all rows; end in order where that is interrupted.
+
+        Raises:
+            CommandError: See `Run.report`; or it was interrupted.
+            OSError: See `Run.report`.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        if threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await self._target.client.open()
+        grace_s = GRACE_S
+        try:
+            with run.bar:
+                await run.report(read_ahead(read_chunks(self._rows, self.progress)))
+        except asyncio.CancelledError:
+            raise CommandError(self._describe_interruption(), ExitCode.INTERRUPTED) from None
+        except CommandError:
+            grace_s = 0.0
+            raise
+        finally:
+            await run.stop(timeout_s=grace_s)
+
+    def _describe_interruption(self) -> str:
+        if self._places.state is None:
+            return "interrupted: what was reported is not kept"
+        return "interrupted: give the same command again to go on"
+
+    def as_json(self, run: Run, *, is_dry_run: bool) -> dict[str, Any]:
+        """Return what came of it as JSON can hold it."""
+        progress, places = self.progress, self._places
+        return {
+            "file": self._rows.name,
+            "is_dry_run": is_dry_run,
+            "rows": progress.read,
+            "resumed_after": self.resumed_after,
+            "reported": progress.reported,
+            "refused": progress.refused,
+            "skipped": dict(progress.skipped),
+            "warnings": dict(run.warnings),
+            "first_refused": [{"line": line, "reason": why} for line, why in self._refused.first],
+            "refused_file": str(places.refused) if progress.refused and places.refused else None,
+            "state": None if places.state is None else str(places.state),
+            "columns": self._columns.describe(),
+            "unused_columns": self._columns.list_unused(),
+            "seconds": round(run.seconds, 3),
+            "rows_per_s": round(run.ended / run.seconds) if run.seconds else 0,
+        }
+
+    def describe(self, run: Run, *, is_dry_run: bool) -> Iterator[str]:
+        """Yield the same in words."""
+        progress = self.progress
+        if self.resumed_after and run.ended:
+            yield f"went on after row {self.resumed_after:,}"
+        named = ", ".join(
+            f"{field} from {name}" for field, name in self._columns.describe().items()
+        )
+        yield f"read: {named}"
+        if unused := self._columns.list_unused():
+            yield f"not used: {', '.join(unused)}"
+        for line, why in self._refused.first:
+            yield f"line {line}: {why}"
+        if self.resumed_after and not run.ended:
+            yield "all rows were done before: --restart reports them again"
+        for text, number in run.warnings.most_common():
+            yield f"{number:,} rows: {text}"
+        skipped = sum(progress.skipped.values())
+        verb = "would be reported" if is_dry_run else "reported"
+        places = self._places
+        where = f", see {places.refused}" if progress.refused and places.refused else ""
+        yield (
+            f"{progress.read:,} rows: {progress.reported:,} {verb}, {progress.refused:,} refused{where},"
+            f" {skipped:,} of users in no test; {run.ended / (run.seconds or 1):,.0f} rows a second"
+        )

@@ -308,10 +308,18 @@ def sdist(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the pages of docs/ into site/, where every warning is an error; arguments go to mkdocs, as ``serve``."""
+    """Build the pages of docs/ into site/, where every warning is an error; ``-- serve`` shows them as well."""
     install_once(session, "docs")
-    command = session.posargs or ["build", "--strict", "--site-dir", str(Path("site").resolve())]
-    session.run("mkdocs", command[0], "-f", "docs/mkdocs/mkdocs.yml", *command[1:])
+    source = Path(session.create_tmp(), "source").resolve()
+    session.run("python", "docs/site/gather.py", str(source))
+    env = {"SITE_SOURCE": str(source), "NO_MKDOCS_2_WARNING": "1"}
+    config = ("--strict", "--config-file", "docs/site/mkdocs.yml")
+    if session.posargs:
+        session.run("mkdocs", *session.posargs, *config, env=env)
+        return
+    site = Path("site").resolve()
+    session.run("mkdocs", "build", *config, "--site-dir", str(site), env=env)
+    session.run("python", "docs/site/check_site.py", str(site))
 
 
 @nox.session

@@ -48,7 +48,7 @@ def main() -> None:
         told = message_from_bytes(wheel.read(metadata))
         check_files(names, info)
         bill = wheel.read(f"{info}/sboms/vwo-async.cdx.json").decode()
-        check_bill(bill, told["Version"], told.get_all("Requires-Dist"))
+        check_bill(bill, told["Version"], told.get_all("Requires-Dist", []))
     print(f"{sys.argv[1]}: the package, its licence and a valid bill of materials")
 
 

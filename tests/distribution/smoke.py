@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass
 
 
@@ -87,9 +87,7 @@ async def use_fullstack(base_url: str, outbox: SqliteOutbox) -> None:
 
 
 async def use_fme(base_url: str) -> None:
-    settings = build_fme_settings(
-        feature("search").metric("purchase").test(50, 50, size=[10, 20])
-    )
+    settings = build_fme_settings(feature("search").metric("purchase").test(50, 50, size=[10, 20]))
     async with vwo_async.FMEClient(settings, base_url=base_url) as client:
         flag = await client.get_flag("search", "user 1")
         assert flag.get_variable("size", 0) in {10, 20}

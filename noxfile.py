@@ -299,6 +299,20 @@ def smoke(session: nox.Session) -> None:
 
 
 @nox.session
+def extras(session: nox.Session) -> None:
+    """Install the wheel of the session `build` with each extra alone, and use it; arguments: names of extras."""
+    session.install("-q", "uv>=0.5")
+    (wheel,) = DIST.resolve().glob("*.whl")
+    script = Path("tests", "extra_uses.py").resolve()
+    home = Path(session.create_tmp(), "alone").resolve()
+    python = str(home / "bin" / "python")
+    for extra in session.posargs or PROJECT["project"]["optional-dependencies"]:
+        session.run("uv", "venv", "-q", "--clear", str(home), silent=True)
+        session.run("uv", "pip", "install", "-q", "--python", python, f"{wheel}[{extra}]")
+        session.run(python, "-I", str(script), extra, external=True)
+
+
+@nox.session
 def sdist(session: nox.Session) -> None:
     """Run the test suite out of the sdist of the session `build`; arguments go to pytest."""
     session.chdir(unpack_sdist(session))

@@ -17,14 +17,17 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 import fastapi
+import httpx
 import pytest
 from database import any_redis
+from fastapi.routing import APIRoute
 from sample import ACCOUNT, KEY, campaign, settings, variation
 from server import answer, running_server
 from test_imports import ALLOWED
 
 import vwo_async
-import vwo_async.integrations.openfeature  # before its client is replaced
+import vwo_async.integrations.fastapi  # before the clients are replaced
+import vwo_async.integrations.openfeature
 from vwo_async import SettingsSource, VWOClient, fetch_settings
 from vwo_async.collector import Collector, serve
 from vwo_async.storage import MemoryUserStorage
@@ -237,12 +240,13 @@ async def test_blocks_run(
                 text = text.replace(place, ours)
             # Anew for each block, since one of them opts out for good.
             async with a_readers_names(base_url) as own:
-                await run_block(block, text, names | own)
-                names |= await defined_by(block, text, names | own)
+                ran = names | own
+                await run_block(block, text, ran)
+                names |= {name: ran[name] for name in names_defined_by(text)}
                 if page in SHOWN:
                     code = [line for line in text.splitlines() if line.strip()]
                     assert len(code) < 20
-                    await SHOWN[page](names | own, tmp_path)
+                    await SHOWN[page](ran, tmp_path)
 
 
 async def report_csv(names: dict[str, Any], folder: Path) -> None:
@@ -256,17 +260,36 @@ async def ask_openfeature(names: dict[str, Any], folder: Path) -> None:
     assert size in (10, 20)
 
 
-SHOWN = {"docs/recipes/csv.md": report_csv, "docs/recipes/openfeature.md": ask_openfeature}
+async def serve_app(names: dict[str, Any], folder: Path) -> None:
+    """Let a visitor ask for each page of an app that has a `VWO`."""
+    if "vwo" in names:
+        app = names["app"]
+        at = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=at, base_url="http://shop") as visitor,
+        ):
+            paths = [one.path for one in app.routes if isinstance(one, APIRoute)]
+            assert len(paths) == 1
+            page = await visitor.get(paths[0], headers={"Cookie": "visitor=Ashley"})
+        assert page.json() in (10, 20, "Control", "Variation-1")
 
 
-async def defined_by(block: Block, text: str, names: dict[str, Any]) -> dict[str, Any]:
-    """Return the functions, classes and imported names of a block, on which later ones build."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
-    tree = ast.parse(text)
-    tree.body = [node for node in tree.body if isinstance(node, kinds)]
-    found = dict(names)
-    await run_block(block, ast.unparse(tree), found)
-    return {name: value for name, value in found.items() if names.get(name) is not value}
+SHOWN = {
+    "README.md": serve_app,
+    "docs/recipes/csv.md": report_csv,
+    "docs/recipes/openfeature.md": ask_openfeature,
+}
+
+
+def names_defined_by(text: str) -> Iterator[str]:
+    """Yield the names of a block's functions, classes and imports, on which later blocks build."""
+    for node in ast.parse(text).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for one in node.names:
+                yield one.asname or one.name.partition(".")[0]
 
 
 def load_own_storage() -> type:
@@ -282,6 +305,11 @@ def load_own_storage() -> type:
 
 # Collected like any other: the storage of the page passes the contract that is printed beside it.
 TestDictUserStorage = load_own_storage()
+
+
+def test_the_readme_is_short() -> None:
+    """The README is what fits into a few screens; all else is a page of docs/."""
+    assert len(read("README.md").splitlines()) <= 150
 
 
 # What is named

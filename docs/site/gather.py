@@ -21,6 +21,7 @@ DOCS = "docs/"
 BESIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "benchmarks/RESULTS.md")
 SHOWN = {".json": "json", ".py": "python"}
 MAX_SHOWN_BYTES = 100_000
+UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n"
 LINK = re.compile(r"\[([^]\n]*)\]\((?!https?://|#)([^)#\s]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
 
@@ -69,7 +70,7 @@ def render(path: str) -> str:
     """Return the text of a page of the site."""
     text = (ROOT / path).read_text()
     if language := find_language(path):
-        return f"# {path}\n\n````{language}\n{text}\n````\n"
+        return f"{UNSEARCHED}# {path}\n\n````{language}\n{text}\n````\n"
     here = posixpath.dirname(find_uri(path)) or "."
 
     def replace(found: re.Match[str]) -> str:

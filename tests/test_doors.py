@@ -53,7 +53,9 @@ NAMES = [
 def test_every_door_is_in_the_reference() -> None:
     """The pages of docs/api show each public module, and nothing that is private."""
     pages = (Path(__file__).parents[1] / "docs" / "api").glob("*.md")
-    shown = [one for page in pages for one in re.findall(r"^::: (\S+)$", page.read_text(), re.M)]
+    shown = [
+        one for page in pages for one in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
+    ]
     assert {f"vwo_async{door}" for door in DOORS} <= set(shown)
     assert len(shown) == len(set(shown))
     assert not [one for one in shown if "._" in one]

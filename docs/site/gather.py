@@ -30,7 +30,8 @@ def list_docs() -> list[str]:
     """Return the files of docs/ that are published, by their paths in the repository."""
     own = Path(__file__).parent
     files = (one for one in (ROOT / DOCS).rglob("*") if one.is_file() and own not in one.parents)
-    return [one.relative_to(ROOT).as_posix() for one in files]
+    # Scripts there draw pictures.
+    return [one.relative_to(ROOT).as_posix() for one in files if one.suffix != ".py"]
 
 
 def find_uri(path: str) -> str:

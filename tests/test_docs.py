@@ -6,6 +6,7 @@ import ast
 import asyncio
 import json
 import re
+import tomllib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ import vwo_async
 import vwo_async.integrations.fastapi  # before the clients are replaced
 import vwo_async.integrations.openfeature
 from vwo_async import SettingsSource, VWOClient, fetch_settings
+from vwo_async._cli.entry import _run as run_command
 from vwo_async.collector import Collector, serve
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import RecordingTransport
@@ -305,6 +307,44 @@ def load_own_storage() -> type:
 
 # Collected like any other: the storage of the page passes the contract that is printed beside it.
 TestDictUserStorage = load_own_storage()
+
+
+SHELL = [one for page in PAGES for one in blocks_of(page) if one.language == "sh"]
+
+
+@pytest.mark.parametrize("block", SHELL, ids=str)
+def test_commands_exist(block: Block, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each extra, nox session and command of ``vwo-async`` that a reader is told to type is there."""
+    extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
+    for line in block.text.splitlines():
+        for found in re.findall(r"vwo-async\[([\w,]+)\]", line):
+            assert {*found.split(",")} <= extras.keys()
+        for session in re.findall(r"nox -s ([\w-]+)", line):
+            assert re.search(rf"^def {session}\(session", read("noxfile.py"), re.MULTILINE)
+        if command := re.match(r"vwo-async ([a-z]+)", line):
+            assert run_command([command[1], "--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    "block", [one for page in PAGES for one in blocks_of(page) if one.language == "json"], ids=str
+)
+def test_json_is_json(block: Block) -> None:
+    """A block of JSON can be read."""
+    assert json.loads(block.text)
+
+
+@pytest.mark.parametrize("page", ["docs/cost.md", "docs/delivery.md"])
+def test_tables_that_stand_twice_are_equal(page: str) -> None:
+    """What README shows of what a call costs, and of what delivery promises, is what the page of it says."""
+    tables = [set(table_starting(read(name), page)) for name in ("README.md", page)]
+    assert len(tables[0]) > 3
+    assert tables[0] == tables[1]
+
+
+def table_starting(text: str, page: str) -> list[str]:
+    """Return the rows of the table that README shares with a page."""
+    start = {"docs/cost.md": "| | vwo_async |", "docs/delivery.md": "| what happens |"}[page]
+    return text[text.index(start) :].partition("\n\n")[0].splitlines()
 
 
 def test_the_readme_is_short() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tarfile
 from pathlib import Path
 
 import nox
@@ -250,6 +252,131 @@ def types(session: nox.Session) -> None:
     session.run("pyright")
     # The SDKs beside which this one is measured are installed nowhere but in their own environments.
     session.run("mypy", "--ignore-missing-imports", "benchmarks")
+
+
+DIST = Path("dist")
+# The hour of a release is that of its last commit. Where there is none, as in an unpacked sdist, any will do.
+SOME_TIME = "1767225600"
+
+
+def find_source_date(session: nox.Session) -> str:
+    """Return SOURCE_DATE_EPOCH as it was given, or the time of the last commit."""
+    if given := os.environ.get("SOURCE_DATE_EPOCH"):
+        return given
+    if not Path(".git").exists():
+        return SOME_TIME
+    told = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True)
+    return str(told).strip()
+
+
+def build_distribution(session: nox.Session, source: Path, target: Path, *, umask: str) -> None:
+    """Build sdist and wheel of one tree, each out of the tree itself."""
+    env = {"SOURCE_DATE_EPOCH": find_source_date(session)}
+    command = f"umask {umask} && exec python -m build --installer uv --sdist --wheel"
+    session.run(
+        *("sh", "-c", f'{command} --outdir "$1" "$2"', "sh", str(target), str(source)),
+        env=env,
+        external=True,
+        silent=True,
+    )
+
+
+def unpack_sdist(session: nox.Session) -> Path:
+    """Return the folder into which the sdist of the session `build` was unpacked."""
+    (archive,) = DIST.glob("*.tar.gz")
+    folder = Path(session.create_tmp(), "sdist").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    (root,) = folder.iterdir()
+    return root
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel into dist/, check them, and check that the sdist builds them again, byte for byte."""
+    session.install("-q", *nox.project.dependency_groups(PROJECT, "build"))
+    shutil.rmtree(DIST, ignore_errors=True)
+    build_distribution(session, Path.cwd(), DIST.resolve(), umask="022")
+    again = Path(session.create_tmp(), "again").resolve()
+    shutil.rmtree(again, ignore_errors=True)
+    build_distribution(session, unpack_sdist(session), again, umask="077")
+    built = sorted(DIST.iterdir())
+    for one in built:
+        if one.read_bytes() != (again / one.name).read_bytes():
+            session.error(f"{one.name} was built twice and differs: dist/ and {again}")
+    session.run("twine", "check", "--strict", *map(str, built))
+    session.run("python", "tests/distribution/check.py", *map(str, DIST.glob("*.whl")))
+
+
+@nox.session(python=PYTHONS)
+def smoke(session: nox.Session) -> None:
+    """Install the wheel of the session `build` alone, on each Python, and let it decide and deliver."""
+    session.install("-q", *map(str, DIST.resolve().glob("*.whl")))
+    script = Path("tests", "distribution", "smoke.py").resolve()
+    outbox = Path(session.create_tmp(), "outbox.db").resolve()
+    session.chdir(session.create_tmp())
+    session.run("python", "-I", "-W", "error", str(script), str(outbox))
+
+
+@nox.session
+def extras(session: nox.Session) -> None:
+    """Install the wheel of the session `build` with each extra alone, and use it; arguments: names of extras."""
+    session.install("-q", "uv>=0.5")
+    (wheel,) = DIST.resolve().glob("*.whl")
+    script = Path("tests", "extra_uses.py").resolve()
+    home = Path(session.create_tmp(), "alone").resolve()
+    python = str(home / "bin" / "python")
+    for extra in session.posargs or PROJECT["project"]["optional-dependencies"]:
+        session.run("uv", "venv", "-q", "--clear", str(home), silent=True)
+        session.run("uv", "pip", "install", "-q", "--python", python, f"{wheel}[{extra}]")
+        session.run(python, "-I", str(script), extra, external=True)
+
+
+@nox.session
+def sdist(session: nox.Session) -> None:
+    """Run the test suite out of the sdist of the session `build`; arguments go to pytest."""
+    session.chdir(unpack_sdist(session))
+    install(session, "test", "demo")
+    run_tests(session)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the pages of docs/ into site/, where every warning is an error; ``-- serve`` shows them as well."""
+    install_once(session, "docs")
+    source = Path(session.create_tmp(), "source").resolve()
+    session.run("python", "docs/site/gather.py", str(source))
+    env = {"SITE_SOURCE": str(source), "NO_MKDOCS_2_WARNING": "1"}
+    config = ("--strict", "--config-file", "docs/site/mkdocs.yml")
+    if session.posargs:
+        session.run("mkdocs", *session.posargs, *config, env=env)
+        return
+    site = Path("site").resolve()
+    session.run("mkdocs", "build", *config, "--site-dir", str(site), env=env)
+    session.run("python", "docs/site/check_site.py", str(site))
+
+
+@nox.session
+def spelling(session: nox.Session) -> None:
+    """Look for common misspellings in code and prose."""
+    session.install("-q", *nox.project.dependency_groups(PROJECT, "spelling"))
+    session.run("codespell")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Ask whether what is installed with all extras has known vulnerabilities.
+
+    Needs PyPI's own interface: behind a mirror that has packages alone, it fails and says so.
+    """
+    install(session, "audit")
+    freeze = ("uv", "pip", "freeze", "-q", "--exclude-editable")
+    requirements = Path(session.create_tmp(), "installed.txt")
+    requirements.write_text(str(session.run(*freeze, external=True, silent=True)))
+    # Strict: what could not be asked about is a failure, and not a pass.
+    command = ("pip-audit", "--strict", "--no-deps", "--disable-pip", "--progress-spinner=off")
+    session.run(*command, "--requirement", str(requirements))
 
 
 @nox.session

@@ -6,10 +6,12 @@ import dataclasses
 import importlib
 import pickle
 import pydoc
+import re
 import subprocess
 import sys
 import types
 import typing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +48,17 @@ NAMES = [
     for door in DOORS
     for name in importlib.import_module(f"vwo_async{door}").__all__
 ]
+
+
+def test_every_door_is_in_the_reference() -> None:
+    """The pages of docs/api show each public module, and nothing that is private."""
+    pages = (Path(__file__).parents[1] / "docs" / "api").glob("*.md")
+    shown = [
+        one for page in pages for one in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
+    ]
+    assert {f"vwo_async{door}" for door in DOORS} <= set(shown)
+    assert len(shown) == len(set(shown))
+    assert not [one for one in shown if "._" in one]
 
 
 def find(door: str, name: str) -> Any:

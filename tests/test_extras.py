@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from extra_uses import SETTINGS, SQL, USES
 
 import vwo_async
 from vwo_async._extra import LIBRARIES, explain_missing
@@ -33,8 +34,6 @@ except ImportError as error:
 else:
     print("done")
 """
-SETTINGS = '{"accountId": 1, "sdkKey": "k", "version": 1, "campaigns": []}'
-SQL = "from vwo_async.storage.sql import SqlUserStorage; SqlUserStorage.from_url"
 CASES = [
     ("redis", "redis", "import vwo_async.storage.redis"),
     ("collector", "starlette", "import vwo_async.collector"),
@@ -78,13 +77,34 @@ def test_the_command_names_its_extra(library: str) -> None:
     assert told == (f"vwo-async: {library} is not installed: pip install 'vwo-async[cli]'\ndone")
 
 
+ALL = {one for each in LIBRARIES.values() for one in each}
+# What the libraries of an extra bring in turn.
+BROUGHT = {"fastapi": {"opentelemetry", "starlette"}}
+
+
+@pytest.mark.parametrize("extra", LIBRARIES)
+def test_an_extra_is_enough(extra: str) -> None:
+    """What an extra is for works where none of the other extras is installed."""
+    missing = ALL - {*LIBRARIES[extra]} - BROUGHT.get(extra, set())
+    assert run_without(missing, f"exec({USES[extra]!r})") == "done"
+
+
+def test_the_package_alone_loads_no_extra() -> None:
+    """Where all of them are installed, importing the package and making its clients loads none of them."""
+    statement = (
+        f"vwo_async.VWOClient({SETTINGS!r}); import vwo_async.sync, vwo_async.testing;"
+        f" print(*{{one.partition('.')[0] for one in sys.modules}} & {ALL!r}, end='')"
+    )
+    assert run_without(set(), statement) == "done"
+
+
 def test_without_any_extra() -> None:
     """All that needs no extra works without one."""
     statement = (
         f"vwo_async.VWOClient({SETTINGS!r}); import vwo_async.storage.cookie, vwo_async.outbox,"
         " vwo_async.transport, vwo_async.testing, vwo_async.integrations.asgi"
     )
-    assert run_without({one for each in LIBRARIES.values() for one in each}, statement) == "done"
+    assert run_without(ALL, statement) == "done"
 
 
 def test_a_missing_extra_is_named_with_what_else_is_wrong() -> None:
@@ -108,7 +128,7 @@ def test_extras_are_those_of_the_package() -> None:
         "project"
     ]
     extras = project["optional-dependencies"]
-    assert extras.keys() == {*LIBRARIES, "re2"}
+    assert extras.keys() == {*LIBRARIES, "re2"} == USES.keys()
     for name, libraries in LIBRARIES.items():
         for library in set(libraries) - {"greenlet", "httpcore2"}:
             package = library.replace("_", "-")

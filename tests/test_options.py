@@ -15,14 +15,14 @@ from vwo_async._client import options as module
 from vwo_async._client.fme_options import FMELaunchOptions, FMEOptions, read_fme_options
 from vwo_async._client.options import LaunchOptions, Options, read_options
 
-README = Path(__file__).parent.parent / "README.md"
+DOCS = Path(__file__).parent.parent / "docs"
 # The derived fields of `Options`, and of `FMEOptions`, which nobody gives.
 DERIVED = {"flush_callback", "usage"}
 FME_DERIVED = {"settings_url"}
 NAMES = {one.name for one in fields(Options)} - DERIVED
 # What means nothing in FME.
 FULLSTACK = {"goal_type_to_track", "should_track_returning_user", "user_id_encoding"}
-# How the README writes what is no literal.
+# How docs/options.md writes what is no literal.
 IN_WORDS: dict[str, Any] = {
     "none": None,
     "off": None,
@@ -33,14 +33,16 @@ IN_WORDS: dict[str, Any] = {
 
 
 def list_rows() -> list[tuple[list[str], str]]:
-    """Return the options and the default of each row of the README's table."""
-    text = README.read_text().partition("| option | default |")[2].partition("\n\n")[0]
+    """Return the options and the default of each row of the table in docs/options.md."""
+    text = (
+        (DOCS / "options.md").read_text().partition("| option | default |")[2].partition("\n\n")[0]
+    )
     rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
     return [(re.findall(r"`(\w+)`", names), default.strip()) for _, names, default, *_ in rows]
 
 
 def read_default(text: str) -> Any:
-    """Return the value that a default of the README stands for."""
+    """Return the value that a default of that table stands for."""
     if text in IN_WORDS:
         return IN_WORDS[text]
     if text.startswith("`GoalType."):
@@ -53,14 +55,14 @@ def test_type_checkers_know_every_option() -> None:
     assert LaunchOptions.__annotations__.keys() == NAMES
 
 
-def test_the_readme_names_every_option() -> None:
-    """The README's table has every option once."""
+def test_the_page_names_every_option() -> None:
+    """The table of docs/options.md has every option once."""
     named = [name for names, _ in list_rows() for name in names]
     assert sorted(named) == sorted(NAMES)
 
 
-def test_the_readme_has_the_defaults() -> None:
-    """Where the README says what an option is by default, it is that."""
+def test_the_page_has_the_defaults() -> None:
+    """Where docs/options.md says what an option is by default, it is that."""
     defaults = Options()
     said = {names[0]: text for names, text in list_rows() if text not in ("", "VWO", "ours")}
     assert len(said) > 15
@@ -73,7 +75,7 @@ def test_options_of_fme() -> None:
     """FMEClient has what both clients have and its own, each of which docs/fme.md names with its default."""
     own = {one.name for one in fields(FMEOptions)} - NAMES - DERIVED - FME_DERIVED
     assert FMELaunchOptions.__annotations__.keys() == NAMES - FULLSTACK | own
-    page = (README.parent / "docs" / "fme.md").read_text()
+    page = (DOCS / "fme.md").read_text()
     said = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE))
     defaults = FMEOptions()
     assert {name: read_default(said[name]) for name in own} == {

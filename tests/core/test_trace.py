@@ -10,7 +10,6 @@ from sample import campaign, settings, variation
 
 from vwo_async import Explanation, Reason
 from vwo_async._core.api_method import ACTIVATE, TRACK
-from vwo_async._core.decision import Stored
 from vwo_async._core.plan import Plan
 from vwo_async._core.trace import find_fault, trace
 from vwo_async._settings import parse_settings
@@ -53,7 +52,7 @@ def explain(
     variables: Mapping[str, Any] | None = None,
     *,
     api: Any = ACTIVATE,
-    records: Mapping[str, Stored | None] | None = None,
+    records: Any = None,
 ) -> tuple[Reason, list[Shown]]:
     """Return the reason, and each step but the first as a tuple."""
     found = trace(PLAN, PLAN.campaigns[key], User(user_id, variables), api, records)
@@ -158,7 +157,7 @@ def test_a_record() -> None:
         Reason.ASSIGNED,
         ("storage", True, text, {"variation_name": "gone"}),
     )
-    none: dict[str, Stored | None] = {"members": None}
+    none = {"members": None}
     reason, steps = explain("members", "Ashley", PRO, records=none)
     assert (reason, steps[1]) == (Reason.ASSIGNED, ("storage", True, "no record", {}))
     reason, steps = explain("members", "Ashley", api=TRACK, records=none)

@@ -92,9 +92,12 @@ ROLLED_OUT = [
 ]
 
 
+Shown = tuple[str, bool, str, dict[str, Any]]
+
+
 def explain(
     file: Any, user_id: str = "Ashley", row: Mapping[str, Any] | None = None, **more: Any
-) -> tuple[Reason, list[tuple[str, bool, str, dict[str, Any]]]]:
+) -> tuple[Reason, list[Shown]]:
     """Return the reason of ``f1``, and each step but the first as a tuple.
 
     Args:
@@ -178,7 +181,7 @@ def test_a_test_on_record() -> None:
 
 def test_a_rollout_on_record() -> None:
     """A rollout on record is not judged again, and the test is."""
-    found = ("storage", True, "the rollout is on record, and no experiment", {})
+    found: Shown = ("storage", True, "the rollout is on record, and no experiment", {})
     steps = explain(make_flag(ROLLOUT, TEST), row=ROLLED)[1]
     assert steps == [found, EVERYBODY, *BUCKETS]
 
@@ -186,9 +189,9 @@ def test_a_rollout_on_record() -> None:
 def test_a_record_that_is_gone() -> None:
     """Without a record, or with one of what is gone, the rules are asked, and it says so."""
     row = {**ROLLED, "rolloutId": 7, "rolloutKey": "gone"}
-    gone = ("storage", True, "a record without a variation that is still there", {})
+    gone: Shown = ("storage", True, "a record without a variation that is still there", {})
     assert explain(make_flag(ROLLOUT, TEST), row=row) == (Reason.NOT_IN_SEGMENT, [gone, OUTSIDE])
-    none = ("storage", True, "no record", {})
+    none: Shown = ("storage", True, "no record", {})
     assert explain(make_flag(TEST), row={}) == (Reason.ASSIGNED, [none, EVERYBODY, *BUCKETS])
 
 

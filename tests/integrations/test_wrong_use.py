@@ -73,7 +73,8 @@ async def test_no_client_is_open() -> None:
     with wanted:
         for_litestar.VWO(make_client).client_of(Litestar(logging_config=None))
     with wanted:
-        await for_litestar.VWO(make_client).client({"litestar_app": Litestar(logging_config=None)})  # type: ignore[typeddict-item]
+        scope: Any = {"litestar_app": Litestar(logging_config=None)}
+        await for_litestar.VWO(make_client).client(scope)
     with wanted:
         for_aiohttp.VWO(make_client).client(make_mocked_request("GET", "/", app=web.Application()))
     quart = Quart("shop")

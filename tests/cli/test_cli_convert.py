@@ -156,12 +156,12 @@ async def test_fme(command: Command) -> None:
     """Events of FME carry the properties that columns are given as, with their types, and their time."""
     path = command.folder / "rows.csv"
     path.write_text(
-        "user;event;amount;zip;paid;when\n"
+        "user;event;revenue;zip;paid;when\n"
         f"Ashley;purchase;12.50;01234;yes;{THEN.timestamp():.0f}\n"
         f"Bill;purchase;;;no;{THEN.timestamp():.0f}\n"
     )
     columns = [
-        "property.revenue=amount:number",
+        "property.revenue=revenue:number",
         "property.zip=zip:text",
         "property.paid=paid:boolean",
     ]

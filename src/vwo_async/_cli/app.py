@@ -16,9 +16,9 @@ from .keys_command import keys
 UsageError = CycloptsError
 
 
-def _show_default(value: object) -> str:
+def _show_default(value: object) -> str | None:
     """Return the default as the help shows it: nothing where it is none."""
-    return str(value) if value else ""
+    return str(value) if value else None
 
 
 app = App(

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,120 +37,17 @@ _OUTPUT = Output()
 GRACE_S = 3.0
 
 
-def convert(
-    file: FileName,
-    /,
-    *,
-    column: Annotated[list[str] | None, Parameter(alias="-c")] = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
-    timezone: str = "",
-    time_format: str = "",
-    time_unit: TimeUnit = "s",
-    state: Path | None = None,
-    no_state: bool = False,
-    restart: bool = False,
-    refused: Path | None = None,
-    dry_run: bool = False,
-    timeout: PositiveFloat = 120.0,
-    user_id_encoding: IdEncoding | None = None,
-    source: Source = _SOURCE,
-    output: Output = _OUTPUT,
-) -> int:
-    """Report conversions from CSV, JSON lines or Parquet. Ends with 1 where rows were refused.
-
-    What is done is kept in a file, so that the same command goes on after an interruption.
-
-    Args:
-        file: The file, which may be packed with gzip; '-' for standard input.
-        column: FIELD=COLUMN; may be given again. Fields: user, goal, campaign, revenue, time, user_agent, ip,
-            var.NAME, targeting.NAME, property.NAME. Nothing after '=' leaves a column out.
-        set_: FIELD=VALUE for all rows, such as goal=purchase; may be given again.
-        timezone: The zone of times that name none, such as Europe/Berlin.
-        time_format: How times are written, as Python's strptime takes it; by default ISO 8601 or a number.
-        time_unit: The unit of times that are numbers.
-        state: Where to keep what is done; by default beside the file, with .state added to its name.
-        no_state: Keep nothing: a run that is interrupted cannot go on.
-        restart: Forget what is done, and the refused rows of it, and begin again.
-        refused: Where refused rows go; by default beside the file, with .refused and the kind added.
-        dry_run: Check all rows, and send and write nothing.
-        timeout: For how many seconds VWO may take nothing before the run ends.
-        user_id_encoding: How ids outside ASCII are hashed, of FullStack alone: node as the Node SDK does.
-    """
-    if file == source.settings == STANDARD_INPUT:
-        raise CommandError("both the file and the settings are '-': give the name of one")
-    body = source.read()
-    subject = source.compile(body)
-    subject.check_fields(UserFields("", id_encoding=user_id_encoding))
-    columns = Columns(
-        column or (), set_ or (), TimeFormat(time_format, time_unit, _find_zone(timezone))
-    )
-    with closing(open_rows(file)) as rows:
-        columns.bind(rows.columns, file)
-        options: dict[str, Any] = {
-            "base_url": source.base_url,
-            "development_mode": dry_run,
-            "limits": Limits(max_bytes=MAX_QUEUE_BYTES),
-            "wait_timeout_s": 1.0,
-        }
-        if user_id_encoding == "node":
-            options["user_id_encoding"] = user_id_encoding
-        target = make_target(with_key(body), subject, columns.certain_fields, options)
-        places = _Places(file, rows, state, refused, keeps_state=not (no_state or dry_run))
-        if dry_run:
-            places.refused = refused
-        with places.hold():
-            job = _Job(target, columns, rows, places, subject, timeout)
-            run = job.start(restart=restart)
-            with run_quietly():
-                asyncio.run(job.run(run))
-    output.show(job.as_json(run, is_dry_run=dry_run), *job.describe(run, is_dry_run=dry_run))
-    return ExitCode.FOUND if job.progress.refused else ExitCode.OK
-
-
-def _find_zone(name: str) -> tzinfo | None:
-    if not name:
-        return None
-    if name.upper() == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError, KeyError):
-        raise CommandError(
-            f"there is no time zone {name!r}: give one such as Europe/Berlin, or UTC"
-        ) from None
-
-
-class _Places:
+@dataclass(frozen=True)
+class Places:
     """The files of a run.
-
-    Args:
-        file: The name of the file of rows.
-        rows: The same, open.
-        state: Where the progress is to be kept, None for the default.
-        refused: Where refused rows go, None for the default.
-        keeps_state: Whether progress is kept at all.
 
     Attributes:
         state: Where the progress is kept, None for nowhere.
         refused: Where refused rows go, None for nowhere.
     """
 
-    def __init__(
-        self,
-        file: str,
-        rows: RowFile,
-        state: Path | None,
-        refused: Path | None,
-        *,
-        keeps_state: bool,
-    ) -> None:
-        path = None if file == STANDARD_INPUT else Path(file)
-        if path is not None:
-            kind = "jsonl" if rows.columns is None else "csv"
-            state = state or path.with_name(f"{path.name}.state")
-            refused = refused or path.with_name(f"{path.name}.refused.{kind}")
-        self.state = state if keeps_state else None
-        self.refused = refused
+    state: Path | None
+    refused: Path | None
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -177,6 +75,138 @@ class _Places:
             lock.release()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RowOptions:
+    """How rows are read.
+
+    Attributes:
+        column: FIELD=COLUMN; may be given again. Fields: user, goal, campaign, revenue, time, user_agent, ip,
+            var.NAME, targeting.NAME, property.NAME. Nothing after '=' leaves a column out.
+        set_: FIELD=VALUE for all rows, such as goal=purchase; may be given again.
+        timezone: The zone of times that name none, such as Europe/Berlin.
+        time_format: How times are written, as Python's strptime takes it; by default ISO 8601 or a number.
+        time_unit: The unit of times that are numbers.
+    """
+
+    column: Annotated[list[str], Parameter(alias="-c")] = field(default_factory=list)
+    set_: Annotated[list[str], Parameter(name="--set")] = field(default_factory=list)
+    timezone: str = ""
+    time_format: str = ""
+    time_unit: TimeUnit = "s"
+
+    def make_columns(self, rows: RowFile) -> Columns:
+        """Return what the columns of a file mean.
+
+        Raises:
+            CommandError: They lack something, or an option cannot be used.
+        """
+        times = TimeFormat(self.time_format, self.time_unit, _find_zone(self.timezone))
+        columns = Columns(self.column, self.set_, times)
+        columns.bind(rows.columns, rows.name)
+        return columns
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where a run keeps what.
+
+    Attributes:
+        state: Where to keep what is done; by default beside the file, with .state added to its name.
+        no_state: Keep nothing: a run that is interrupted cannot go on.
+        restart: Forget what is done, and the refused rows of it, and begin again.
+        refused: Where refused rows go; by default beside the file, with .refused and the kind added.
+        dry_run: Check all rows, and send and write nothing, but refused rows where --refused is given.
+    """
+
+    state: Path | None = None
+    no_state: bool = False
+    restart: bool = False
+    refused: Path | None = None
+    dry_run: bool = False
+
+    def choose(self, rows: RowFile) -> Places:
+        """Return where the run of a file keeps what."""
+        state, refused = self.state, self.refused
+        if rows.name != STANDARD_INPUT:
+            path, kind = Path(rows.name), "jsonl" if rows.columns is None else "csv"
+            state = state or path.with_name(f"{path.name}.state")
+            if not self.dry_run:
+                refused = refused or path.with_name(f"{path.name}.refused.{kind}")
+        return Places(None if self.no_state or self.dry_run else state, refused)
+
+
+_ROW_OPTIONS = RowOptions()
+_PLACE_OPTIONS = PlaceOptions()
+
+
+def convert(
+    file: FileName,
+    /,
+    *,
+    timeout: PositiveFloat = 120.0,
+    user_id_encoding: IdEncoding | None = None,
+    reading: RowOptions = _ROW_OPTIONS,
+    keeping: PlaceOptions = _PLACE_OPTIONS,
+    source: Source = _SOURCE,
+    output: Output = _OUTPUT,
+) -> int:
+    """Report conversions from CSV, JSON lines or Parquet. Ends with 1 where rows were refused.
+
+    What is done is kept in a file, so that the same command goes on after an interruption.
+
+    Args:
+        file: The file, which may be packed with gzip; '-' for standard input.
+        timeout: For how many seconds VWO may take nothing before the run ends.
+        user_id_encoding: How ids outside ASCII are hashed, of FullStack alone: node as the Node SDK does.
+    """
+    if file == source.settings == STANDARD_INPUT:
+        raise CommandError("both the file and the settings are '-': give the name of one")
+    body = source.read()
+    subject = source.compile(body)
+    subject.check_fields(UserFields("", id_encoding=user_id_encoding))
+    with closing(open_rows(file)) as rows:
+        columns = reading.make_columns(rows)
+        options = _make_options(source.base_url, user_id_encoding, dry_run=keeping.dry_run)
+        target = make_target(with_key(body), subject, columns.certain_fields, options)
+        places = keeping.choose(rows)
+        with places.hold():
+            job = _Job(target, columns, rows, places, subject, timeout)
+            run = job.start(restart=keeping.restart)
+            with run_quietly():
+                asyncio.run(job.run(run))
+    is_dry_run = keeping.dry_run
+    output.show(job.as_json(run, is_dry_run=is_dry_run), *job.describe(run, is_dry_run=is_dry_run))
+    return ExitCode.FOUND if job.progress.refused else ExitCode.OK
+
+
+def _make_options(base_url: str, encoding: IdEncoding | None, *, dry_run: bool) -> dict[str, Any]:
+    """Return the launch options of the client."""
+    options: dict[str, Any] = {
+        "base_url": base_url,
+        "development_mode": dry_run,
+        "limits": Limits(max_bytes=MAX_QUEUE_BYTES),
+        "wait_timeout_s": 1.0,
+    }
+    if encoding == "node":
+        options["user_id_encoding"] = encoding
+    return options
+
+
+def _find_zone(name: str) -> tzinfo | None:
+    if not name:
+        return None
+    if name.upper() == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        raise CommandError(
+            f"there is no time zone {name!r}: give one such as Europe/Berlin, or UTC"
+        ) from None
+
+
 class _Job:
     """All of one run of the command.
 
@@ -198,7 +228,7 @@ class _Job:
         target: Target[Any],
         columns: Columns,
         rows: RowFile,
-        places: _Places,
+        places: Places,
         subject: Subject,
         timeout_s: float,
     ) -> None:

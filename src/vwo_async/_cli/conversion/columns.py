@@ -202,10 +202,13 @@ class Columns:
             CommandError: A column is missing, or there twice.
         """
         self.names = names
-        counted = Counter(names or ())
-        for field, column in list(self._columns.items()):
-            found = self._resolve(field, column, counted, name)
+        counted, claimed = Counter(names or ()), set[str]()
+        # What was said goes first: a column that it names has no other meaning by its usual name.
+        for field, column in sorted(self._columns.items(), key=lambda one: one[1].is_usual):
+            free = [one for one in column.names if not (column.is_usual and one in claimed)]
+            found = self._resolve(field, column._replace(names=tuple(free)), counted, name)
             self._columns[field] = found
+            claimed.update(found.names)
             cell = _make_cell(found, names)
             if cell is not None:
                 self._cells[field] = cell

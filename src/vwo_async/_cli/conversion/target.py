@@ -127,7 +127,7 @@ class FMETarget(Target[FMEClient]):
             if one == "revenue":
                 raise CommandError(
                     "FME has revenue in an event property: give --column property.NAME=COLUMN, with the name that"
-                    " the metric has for it, and --column revenue= where there is a column of that name"
+                    " the metric has for it; --column revenue= leaves a column of that name out"
                 )
             if one == "campaign" or one.startswith(("var.", "targeting.")):
                 raise CommandError(

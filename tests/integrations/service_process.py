@@ -83,6 +83,8 @@ class Process:
                 time.sleep(POLL_S)
             else:
                 return
+        # Whoever makes it has no process yet that he could end.
+        self.end(signal.SIGKILL)
         raise RuntimeError(f"it did not start: {self.output}{self.errors}")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:

@@ -83,6 +83,8 @@ class Process:
                 time.sleep(POLL_S)
             else:
                 return
+        # Whoever makes it has nothing to end it with.
+        self.end()
         raise RuntimeError(f"it did not start: {self.output}{self.errors}")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:

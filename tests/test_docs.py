@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from inspect import CO_COROUTINE
 from pathlib import Path
 from types import CodeType
@@ -355,6 +355,7 @@ def test_the_readme_is_short() -> None:
 # What is named
 
 
+@cache
 def names_of_tests() -> dict[str, set[str]]:
     """Return the names of the tests in each file below tests/."""
     found: dict[str, set[str]] = {}
@@ -366,15 +367,12 @@ def names_of_tests() -> dict[str, set[str]]:
     return found
 
 
-EXISTING = names_of_tests()
-
-
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_named_tests_exist(page: Path) -> None:
     """A page names no test that is not there."""
-    everywhere = set().union(*EXISTING.values())
+    everywhere = set().union(*names_of_tests().values())
     for file, name in re.findall(r"`(?:tests/)?(?:([\w/]+\.py)::)?(test_\w+)`", page.read_text()):
-        assert name in (EXISTING.get(file, ()) if file else everywhere), f"{file}::{name}"
+        assert name in (names_of_tests().get(file, ()) if file else everywhere), f"{file}::{name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
@@ -453,7 +451,7 @@ def fault_rows() -> dict[int, list[str]]:
 def names_by_row() -> dict[int, set[str]]:
     """Return the tests that are named after a row of the failure matrix, by row."""
     found = defaultdict(set)
-    for file, names in EXISTING.items():
+    for file, names in names_of_tests().items():
         for name in names:
             if row := re.match(r"test_row_(\d+)", name):
                 found[int(row[1])].add(f"{file}::{name}")
@@ -464,7 +462,7 @@ def test_every_row_of_the_matrix_is_tested() -> None:
     """Each row names tests; those that are named after a row are named after this one."""
     rows, named_after = fault_rows(), names_by_row()
     assert sorted(rows) == list(range(1, LAST_ROW + 1))
-    everywhere = {f"{file}::{name}" for file, names in EXISTING.items() for name in names}
+    everywhere = {f"{file}::{name}" for file, names in names_of_tests().items() for name in names}
     for number, tests in rows.items():
         assert tests, f"row {number} names no test"
         assert set(tests) <= everywhere, f"row {number}"

@@ -205,7 +205,8 @@ class Columns:
         counted, claimed = Counter(names or ()), set[str]()
         # What was said goes first: a column that it names has no other meaning by its usual name.
         for field, column in sorted(self._columns.items(), key=lambda one: one[1].is_usual):
-            free = [one for one in column.names if not (column.is_usual and one in claimed)]
+            gives_way = column.is_usual and field not in _REQUIRED
+            free = [one for one in column.names if not (gives_way and one in claimed)]
             found = self._resolve(field, column._replace(names=tuple(free)), counted, name)
             self._columns[field] = found
             claimed.update(found.names)

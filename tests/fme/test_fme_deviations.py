@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fme_file import make_campaign, make_feature, make_file, make_flag, make_variation
 from own_time import Stopwatch
-from replay import Caller, compile_file, list_impressions, name_variation
+from replay import Caller, compile_file, list_impressions, make_user, name_variation
 
 from vwo_async import Reason
 from vwo_async._core.fme.user import FlagUser
@@ -124,6 +124,85 @@ def test_a_holdout_on_a_variable_that_the_user_lacks() -> None:
     decision = Caller(compile_file(file)).decide("f1", ASHLEY)
     assert decision.is_enabled
     assert list_impressions(decision)[0] == [9, 2]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(
+    ("tree", "is_in"),
+    [
+        ({"or": [{"featureId": {"1": "on"}}]}, True),
+        ({"or": [{"featureId": {"1": "off"}}]}, False),
+        ({"or": [{"featureId": {"2": "on"}}]}, False),
+        ({"or": [{"featureId": {"2": "off"}}]}, True),
+        ({"not": {"or": [{"featureId": {"1": "off"}}]}}, True),
+        ({"ua": "curl"}, True),
+        ({"ua": "other"}, False),
+        ({"ip_address": "10.0.0.1"}, True),
+        ({"os_version": "1.2"}, True),
+        ({"or": [{"os": "linux"}]}, True),
+        ({"and": [{"country": "India"}]}, True),
+        ({"and": [{"country": "US"}]}, False),
+        ({"campaignVariation": "122_2"}, True),
+        (PRO, True),
+    ],
+)
+def test_new_holdouts_beside_one_on_record(tree: Any, is_in: bool, is_first: bool) -> None:
+    """Any segment of a new holdout is judged by the user of the call; the outcome is reported and stored."""
+    context = {
+        "id": "Ashley",
+        "userAgent": "curl",
+        "ipAddress": "10.0.0.1",
+        "customVariables": {"plan": "pro"},
+        "platformVariables": {"webTestingCampaigns": {"122": 2}},
+        "_vwo": {
+            "location": {"country": "India"},
+            "userAgent": {"os": "Linux", "os_version": "1.2"},
+        },
+    }
+    holdouts = [HOLDOUT, {**HOLDOUT, "id": 12, "segments": tree}]
+    features = [make_feature(1, make_campaign(1)), make_feature(2, make_campaign(2))]
+    campaigns = [make_campaign(1), make_campaign(2)]
+    file = make_file(features, campaigns, holdouts=holdouts[::-1] if is_first else holdouts)
+    decision = with_row(file, isInHoldoutId=[9]).decide("f1", make_user(context))
+    assert decision.reason is Reason.IN_HOLDOUT
+    assert list_impressions(decision) == [[12, 1 if is_in else 2]]
+    (row,) = decision.make_rows("Ashley")
+    assert row["isInHoldoutId"] == ([9, 12] if is_in else [9])
+    assert row.get("notInHoldoutId", []) == ([] if is_in else [12])
+
+
+@pytest.mark.parametrize("kind", ["experiment", "rollout"])
+@pytest.mark.parametrize(
+    "tree", [{}, {"or": [{"featureId": {"1": "on"}}]}, {"and": [{"country": "India"}]}, {"user": 5}]
+)
+def test_new_holdouts_beside_a_variation_on_record(kind: str, tree: Any) -> None:
+    """The user is in none of them: no segment is looked at, be it one that cannot be evaluated."""
+    campaign = make_campaign(1, "r" if kind == "rollout" else "t")
+    file = make_flag(campaign, holdouts=[{**HOLDOUT, "segments": tree}])
+    stored = {f"{kind}Id": 1, f"{kind}Key": "campaign1", f"{kind}VariationId": 1}
+    rows = {"f1|Ashley": {"featureKey": "f1", "userId": "Ashley", **stored}}
+    decision = Caller(compile_file(file), rows).decide("f1", ASHLEY)
+    assert decision.reason is Reason.STORED
+    assert list_impressions(decision) == [[9, 2]]
+    (row,) = decision.make_rows("Ashley")
+    assert row["notInHoldoutId"] == [9]
+    assert stored.items() <= row.items()
+
+
+def test_a_holdout_on_record_asks_no_gateway() -> None:
+    """Where no new holdout is to be judged, nothing that a gateway knows can change the decision."""
+    file = make_flag(
+        make_campaign(1), holdouts=[{**HOLDOUT, "segments": {"and": [{"country": "India"}]}}]
+    )
+    rows = {"f1|Ashley": {"featureKey": "f1", "userId": "Ashley", "isInHoldoutId": [9]}}
+    caller = Caller(compile_file(file), rows, has_gateway=True)
+    user = make_user({"id": "Ashley", "ipAddress": "10.0.0.1"})
+    assert caller.decide("f1", user).reason is Reason.IN_HOLDOUT
+    assert not caller.asked_details
+    rows["f1|Ashley"]["isInHoldoutId"] = []
+    fresh = Caller(compile_file(file), rows, has_gateway=True)
+    fresh.decide("f1", user)
+    assert fresh.asked_details
 
 
 def test_impressions_of_a_flag_that_is_off() -> None:

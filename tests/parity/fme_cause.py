@@ -63,6 +63,7 @@ FME_ROWS: Mapping[str, str] = {
     "reported_before_it_failed": "a part that cannot be evaluated, where there is a gateway",
     "reported_falsy_values": "a reported variable that is 0, false or empty",
     "reserved_properties": "a property or attribute named `vwo_...` or `isCustomEvent`",
+    "stale_holdout_context": "a new holdout with a segment, for a user who is in a holdout on record",
     "storage_key_form": "keys in records of rollouts and personalisations",
     "storage_needs_feature_id": "a record without `featureId`",
     "stored_rollout_incomplete": "a stored rollout without `rolloutVariationId`",

@@ -232,7 +232,7 @@ class FMECase:
     def make(self) -> Json:
         """Return the case."""
         settings = self.settings()
-        stores = self.topic == "storage" or self.chance(0.45)
+        stores = self.topic == "storage" or self.chance(0.8 if self.topic == "holdouts" else 0.45)
         calls = [self.call(settings) for _ in range(self.random.randrange(12, 28))]
         return {
             "settings": settings,
@@ -377,7 +377,7 @@ class FMECase:
         return {
             "id": holdout_id,
             "name": f"Holdout {holdout_id}",
-            "segments": self.segments() if self.chance(0.4) else {},
+            "segments": self.holdout_segments(),
             "percentTraffic": self.pick((0, 10, 30, 50, 100)),
             "isGlobal": self.chance(0.4),
             "featureIds": self.pick(
@@ -385,6 +385,14 @@ class FMECase:
             ),
             "metrics": [self.metric(9, "held")] if self.chance(0.3) else [],
         }
+
+    def holdout_segments(self) -> Json:
+        kind = self.random.random()
+        if kind < 0.2:
+            return {"or": [self.feature_operand()]}
+        if kind < 0.35:
+            return self.tree()
+        return self.segments() if self.chance(0.4) else {}
 
     def add_groups(self, settings: Json) -> None:
         """Put testing and personalize rules into one or two groups."""
@@ -468,11 +476,14 @@ class FMECase:
 
     def devices(self) -> list[Json]:
         if self.chance(0.3):
-            feature_id = self.pick([*self.feature_ids, 4040])
-            return [{"featureId": {str(feature_id): self.pick(("on", "off", "on", "odd"))}}]
+            return [self.feature_operand()]
         kinds = self.random.sample(sorted(DEVICES), self.random.randrange(1, 4))
         nodes = [{kind: self.pick(DEVICES[kind])} for kind in kinds]
         return [*nodes, self.leaf()] if self.chance(0.2) else nodes
+
+    def feature_operand(self) -> Json:
+        feature_id = self.pick([*self.feature_ids, 4040])
+        return {"featureId": {str(feature_id): self.pick(("on", "off", "on", "odd"))}}
 
     def leaf(self) -> Json:
         if self.topic == "gateway" and self.chance(0.3):
@@ -563,7 +574,7 @@ class FMECase:
 
     def rows(self, settings: Json) -> list[list[Any]]:
         """Return what the storage holds at first: decisions of other days and files too."""
-        share = 0.35 if self.topic == "storage" else 0.15
+        share = 0.35 if self.topic in ("storage", "holdouts") else 0.15
         rows = [
             [user, feature["key"], self.row(user, feature, settings)]
             for feature in settings["features"]
@@ -590,7 +601,7 @@ class FMECase:
                 row |= self.stored(kind, feature, *self.pick(fitting))
         holdout_ids = [one["id"] for one in settings.get("holdouts", ())] + [600]
         if "holdouts" in settings or self.chance(0.1):
-            if self.chance(0.15):
+            if self.chance(0.3):
                 row["isInHoldoutId"] = self.random.sample(holdout_ids, 1)
             if self.chance(0.5):
                 row["notInHoldoutId"] = self.random.sample(holdout_ids, self.random.randrange(0, 2))

@@ -81,6 +81,14 @@ export class CampaignDecisionService {`
                 notInHoldoutId: PARITY.notIn(storedData),
                 ...PARITY.kept(storedData, 'group_holdout_forgets'),`
   ],
+  // Who is in a holdout on record.
+  [
+    FLAG,
+    '// evaluate the new holdouts in settings file and send the impression for them',
+    `if (PARITY.asksContext(serviceContainer.getSettings(), feature, storedData, getApplicableHoldouts)) {
+                            await serviceContainer.getSegmentationManager().setContextualData(serviceContainer, feature, context);
+                        }`
+  ],
   // Records.
   [
     FLAG,

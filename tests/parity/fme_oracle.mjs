@@ -395,14 +395,20 @@ const PARITY = (global.PARITY = {
     return address === undefined || (address === null && this.row('null_address'));
   },
 
-  countNew(settings, feature, row, applicable) {
+  findNew(settings, feature, row, applicable) {
     const known = [...(row?.isInHoldoutId ?? []), ...(row?.notInHoldoutId ?? [])];
-    return applicable(settings, feature.getId()).filter(one => !known.includes(one.getId())).length;
+    return applicable(settings, feature.getId()).filter(one => !known.includes(one.getId()));
+  },
+
+  /** Tell whether a new holdout has a segment: nothing that evaluates it is set for the call, not even operands. */
+  asksContext(settings, feature, row, applicable) {
+    const segments = this.findNew(settings, feature, row, applicable).map(one => one.getSegments() ?? {});
+    return segments.some(one => Object.keys(one).length > 0) && this.row('stale_holdout_context');
   },
 
   /** Usage is only reported where nothing else is. */
   sendsUsage(settings, feature, row, applicable) {
-    return !this.countNew(settings, feature, row, applicable) || !this.row('usage_beside_holdouts');
+    return !this.findNew(settings, feature, row, applicable).length || !this.row('usage_beside_holdouts');
   },
 
   read(row) {

@@ -59,6 +59,11 @@ COMPARISONS: dict[str, Callable[[int], bool]] = {
     "lt": lambda order: order < 0,
     "lte": lambda order: order <= 0,
 }
+# What a segment asks the SDK's evaluator about, which holds the user of one call at a time.
+CONTEXT_OPERANDS = (
+    *("featureId", "ua", "ip_address", "browser_version", "os_version", "campaignVariation"),
+    *("country", "region", "city", "os", "browser_string", "device_type", "device"),
+)
 STORED = tuple(
     f"{kind}{name}" for kind in ("rollout", "experiment") for name in ("Id", "Key", "VariationId")
 )
@@ -324,6 +329,14 @@ class Parity:
         stored: str = row["rolloutKey"]
         key: str = keys.get(row["rolloutId"], stored)
         return key if key != stored and self.row("storage_key_form") else stored
+
+    def asks_context(self, applicable: Iterable[Any], row: Json) -> bool:
+        """Tell whether a holdout that the row does not know asks about what is not yet set for the call."""
+        known = [*(row.get("isInHoldoutId") or ()), *(row.get("notInHoldoutId") or ())]
+        new = [one.get_segments() for one in applicable if one.get_id() not in known]
+        text = json.dumps(new)
+        asks = any(f'"{name}":' in text for name in CONTEXT_OPERANDS)
+        return asks and self.row("stale_holdout_context")
 
     def not_in(self, row: Any) -> list[Any]:
         """Return the holdouts that the user is known not to be in, which the SDK forgets."""

@@ -235,6 +235,18 @@ EDITS: list[tuple[str, str, str]] = [
         """                    "rolloutKey": PARITY.campaign_key(settings, stored_data),
 """,
     ),
+    # Who is in a holdout on record.
+    (
+        FLAG,
+        """                        holdout_result = get_matched_holdouts(settings, feature, context, stored_data)
+""",
+        """                        if PARITY.asks_context(applicable_holdouts, stored_data):
+                            SegmentationManager.get_instance().set_contextual_data(
+                                settings, feature, context
+                            )
+                        holdout_result = get_matched_holdouts(settings, feature, context, stored_data)
+""",
+    ),
     # What records hold.
     (
         HOLDOUT,

@@ -58,6 +58,19 @@ def test_cases_are_odd() -> None:
         assert word in text, word
 
 
+def asks_beside_holdout(case: Json) -> bool:
+    """Tell whether a row is in one holdout, and another one of the file asks about a feature."""
+    asking = {one["id"] for one in case["settings"].get("holdouts", ()) if "featureId" in str(one)}
+    inside = [row["isInHoldoutId"] for _, _, row in case["rows"] if row.get("isInHoldoutId")]
+    return any(asking - {*one} for one in inside)
+
+
+def test_cases_ask_about_features_beside_a_holdout_on_record() -> None:
+    """New holdouts that ask about a feature, for users who are in another, are no rarity."""
+    cases = [make_fme_case(5, number) for number in range(100)]
+    assert sum(map(asks_beside_holdout, cases)) >= 3
+
+
 @pytest.mark.anyio
 async def test_our_client_answers_cases() -> None:
     """Every call is answered, on the rows that the storage is said to hold before it."""

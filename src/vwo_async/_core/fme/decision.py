@@ -171,7 +171,7 @@ def _hold(
 ) -> FlagDecision:
     """Turn the flag off for a user who is in a holdout; a stored one lets new ones be judged all the same."""
     if held is None:
-        if feature.needs_details:
+        if feature.needs_details and find_new(feature, record):
             evaluation.prepare_details()
         held = judge_holdouts(feature, record, evaluation, names_user=False)
     evaluation.write(feature.key, held.extend(record), feature.id)

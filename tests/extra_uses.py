@@ -28,7 +28,7 @@ USES: Mapping[str, str] = {
     "litestar": "import vwo_async.integrations.litestar",
     "openfeature": "import vwo_async.integrations.openfeature",
     "opentelemetry": "import vwo_async.integrations.opentelemetry",
-    "parquet": "from vwo_async._cli.conversion import row_file; import duckdb",
+    "parquet": "import duckdb, vwo_async",  # of the command, which has an extra of its own
     "postgres": f"{SQL}('postgresql://u@h/d')",
     "psycopg": f"{SQL}('postgresql+psycopg://u@h/d')",
     "quart": "import vwo_async.integrations.quart",

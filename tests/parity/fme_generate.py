@@ -274,7 +274,8 @@ class FMECase:
         if self.chance({"groups": 1.0, "any": 0.4, "storage": 0.4}.get(self.topic, 0.1)):
             self.add_groups(settings)
         if self.chance({"holdouts": 1.0, "any": 0.3}.get(self.topic, 0.12)):
-            holdout_ids = self.random.sample(range(500, 520), self.random.randrange(1, 4))
+            count = self.random.randrange(2 if self.topic == "holdouts" else 1, 5)
+            holdout_ids = self.random.sample(range(500, 520), count)
             settings["holdouts"] = [self.holdout(one) for one in holdout_ids]
         if self.chance(0.2):
             settings["isMAU"] = True
@@ -601,7 +602,7 @@ class FMECase:
                 row |= self.stored(kind, feature, *self.pick(fitting))
         holdout_ids = [one["id"] for one in settings.get("holdouts", ())] + [600]
         if "holdouts" in settings or self.chance(0.1):
-            if self.chance(0.3):
+            if self.chance(0.5 if self.topic == "holdouts" else 0.2):
                 row["isInHoldoutId"] = self.random.sample(holdout_ids, 1)
             if self.chance(0.5):
                 row["notInHoldoutId"] = self.random.sample(holdout_ids, self.random.randrange(0, 2))

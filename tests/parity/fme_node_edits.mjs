@@ -90,6 +90,7 @@ export class CampaignDecisionService {`
                         }`
   ],
   // Records.
+  ['decorators/StorageDecorator.js', 'userId: context.id,', 'userId: PARITY.idText(context.id),'],
   [
     FLAG,
     'storedData?.featureId && isFeatureIdPresentInSettings(serviceContainer.getSettings(), storedData.featureId)',

@@ -234,6 +234,11 @@ const PARITY = (global.PARITY = {
     return found;
   },
 
+  /** Return the id of a user as records are found by it: the SDK reads by the text, and writes the number. */
+  idText(id) {
+    return typeof id === 'number' && this.row('numeric_id') ? String(id) : id;
+  },
+
   wasSet(text) {
     return JSON.parse(text).isAliasSet === true || !this.row('alias_not_set');
   },

@@ -186,5 +186,5 @@ def read_observers(value: object) -> tuple[Observer, ...]:
     given = [*value] if isinstance(value, Iterable) else [value]
     observers = tuple(one for one in given if isinstance(one, Observer))
     if len(observers) != len(given):
-        raise InvalidInputError("must be Observers")
+        raise InvalidInputError("must be instances of vwo_async.observer.Observer")
     return observers

@@ -108,9 +108,13 @@ class ClientEngine(Generic[SnapshotT]):
         self.loop_end = LoopEnd(self._close_with_loop)
         self._was_closed_with_loop = False
         storage, timeout_s = options.user_storage, options.storage_timeout_s
-        wake = self.loop_share.wake
+        share = self.loop_share
         self.storage = (
-            None if storage is None else StorageAccess(storage, timeout_s, read_row, wake=wake)
+            None
+            if storage is None
+            else StorageAccess(
+                storage, timeout_s, read_row, wake=share.wake, is_crowded=share.has_waiting
+            )
         )
         self.has_storage = self.storage is not None
         self.refuses = options.on_storage_error == "refuse"

@@ -63,6 +63,10 @@ class LoopShare:
         else:
             self.begin()
 
+    def has_waiting(self) -> bool:
+        """Tell whether calls wait for their turn of the loop."""
+        return bool(self._waiting)
+
     async def next(self) -> None:
         """Wait for a turn of one's own, behind those who wait already."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -70,6 +70,7 @@ class StorageAccess:
         timeout_s: How long one call of the API may wait for the storage in all.
         read_row: Returns what a row says of a user and campaign, see `record.read_row`.
         wake: Lets a call go on, now or in a later turn of the loop.
+        is_crowded: Tells whether some wait for such a turn.
     """
 
     def __init__(
@@ -79,11 +80,12 @@ class StorageAccess:
         read_row: RowReader = read_row,
         *,
         wake: Wake = wake_now,
+        is_crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._read_row = read_row
         self._wake = wake
         self._timeout_s = timeout_s
-        self._clock = LoopClock(min(MAX_TICK_S, timeout_s / 20))
+        self._clock = LoopClock(min(MAX_TICK_S, timeout_s / 20), is_crowded)
         self._queues = UserQueues(self._clock)
         rounds = find_rounds(storage)
         backend = MethodCalls(storage) if rounds is None else RoundCalls(rounds)

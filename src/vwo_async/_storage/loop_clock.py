@@ -13,6 +13,8 @@ from collections.abc import Callable
 # millisecond.
 MAX_STRIDE = 1.5
 MAX_DELAY_S = 0.002
+# How much of the time counts while calls wait for their turn.
+CROWDED_SHARE = 0.1
 
 
 class Timer:
@@ -35,15 +37,19 @@ class LoopClock:
 
     Args:
         tick_s: How exact it is.
+        is_crowded: Tells whether answered calls still wait for their turn of the loop. What is waited for has to
+            wait behind them, so that the time counts for little then; it does count, since there may be such
+            calls at all times.
 
     Attributes:
         now: The time.
     """
 
-    __slots__ = ("_due", "_handle", "_tick", "_tick_s", "_ticked_at", "now")
+    __slots__ = ("_due", "_handle", "_is_crowded", "_tick", "_tick_s", "_ticked_at", "now")
 
-    def __init__(self, tick_s: float) -> None:
+    def __init__(self, tick_s: float, is_crowded: Callable[[], bool] = lambda: False) -> None:
         self.now = 0.0
+        self._is_crowded = is_crowded
         self._tick_s = tick_s
         self._tick = 0
         self._ticked_at = 0.0
@@ -66,7 +72,7 @@ class LoopClock:
         present = loop.time()
         elapsed = min(present - self._ticked_at, MAX_STRIDE * self._tick_s + MAX_DELAY_S)
         self._ticked_at = present
-        self.now += elapsed
+        self.now += elapsed * CROWDED_SHARE if self._is_crowded() else elapsed
         before, self._tick = self._tick, int(self.now / self._tick_s)
         for number in range(before + 1, self._tick + 1):
             slot = self._due.pop(number, {})

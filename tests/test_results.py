@@ -36,7 +36,6 @@ from vwo_async import (
 )
 from vwo_async._client import call_options
 from vwo_async._client.user_handle import UserHandle
-from vwo_async.collector import serve
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Limits
@@ -453,7 +452,8 @@ async def test_a_handler_may_return_a_result() -> None:
         async def statistics_typed() -> Statistics:
             return client.statistics()
 
-        async with serve(cast("Any", app)) as url, httpx.AsyncClient(base_url=url) as web:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as web:
 
             async def get(path: str) -> Any:
                 response = await web.get(path)

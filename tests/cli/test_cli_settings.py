@@ -227,6 +227,7 @@ def run_in_process(*arguments: str) -> tuple[int, str, str]:
 
 def list_commands() -> list[str]:
     own = {"settings": ("check", "diff", "fetch"), "outbox": ("status", "drain", "purge")}
+    own["dead-letters"] = ("list", "replay", "purge")
     top = [one for one in app_module.app if not one.startswith("-")]
     return [f"{one} {sub}" if sub else one for one in top for sub in own.get(one, ("",))]
 

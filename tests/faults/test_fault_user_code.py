@@ -536,7 +536,7 @@ async def test_row_33_callbacks_misbehave(
             act(visit)
 
     # A refused batch is divided until its events stand alone: enough for some of them to be refused.
-    await vwo.answer(307, times=24)
+    await vwo.answer(307, times=12)
     client = misbehaving_client(vwo, callback)
     visit = Visit(client)
     async with client, steady_loop():

@@ -72,7 +72,7 @@ def test_a_call_of_a_client(kind: str, bound: int) -> None:
         file = make_segmented_file(number) if kind == "segment" else make_large_file(number)
         async with FMEClient(file, transport=RecordingTransport()) as client:
             # Where the machine is busy, one turn of the loop may end in many calls.
-            return min([await count_awaited_calls(lambda: call(client)) for _ in range(4)])
+            return min([await count_awaited_calls(lambda: call(client)) for _ in range(12)])
 
     def count(number: int) -> int:
         return asyncio.run(main(number), debug=False)

@@ -279,5 +279,5 @@ async def test_the_first_fetch(product: str, way: str, caplog: pytest.LogCapture
         assert one.base_url == server.base_url
         assert one.path.endswith("settings") and KEY not in repr(one)
     assert caplog.text.count("observers: on_request raised LookupError") == 1
-    with pytest.raises(InvalidInputError, match="observers must be Observers"):
+    with pytest.raises(InvalidInputError, match="observers must be instances"):
         await fetch(product, server.base_url, way, observers=[print])

@@ -65,7 +65,8 @@ class LoopEngines(Generic[EngineT]):
     def put_in_force(self, settings: Any) -> None:
         """Put a settings file in force, in all loops."""
         for engine in {self._last, *self._by_loop.values()}:
-            engine.snapshot = engine.compile(settings, GilPause())
+            # At once: a pause would be one of the loop's, since no other thread does it.
+            engine.snapshot = engine.compile(settings, _Unpaused())
             engine.on_updated()
 
     def end(self) -> None:
@@ -119,3 +120,10 @@ class RecordingFMEClient(FMEClient):
     @_engine.setter
     def _engine(self, engine: FMEEngine) -> None:
         self.engines = LoopEngines(engine, self._on_accepted)
+
+
+class _Unpaused(GilPause):
+    """For work in the loop's own thread."""
+
+    def __call__(self) -> None:
+        """Go on."""

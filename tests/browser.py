@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,10 +56,15 @@ def _fetch_axe() -> None:
     if npm is None:
         pytest.skip("axe-core is fetched with npm, which is not installed")
     _CACHE.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [npm, "pack", AXE, "--pack-destination", str(_CACHE)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("axe-core could not be fetched from npm's registry")
-    with tarfile.open(next(_CACHE.glob("axe-core-*.tgz"))) as package:
-        package.extract("package/axe.min.js", _CACHE, filter="data")
+    # Several processes may want it at once: each fetches its own, and puts it in place in one step.
+    with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
+        done = subprocess.run(
+            [npm, "pack", AXE, "--pack-destination", folder], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip("axe-core could not be fetched from npm's registry")
+        with tarfile.open(next(Path(folder).glob("axe-core-*.tgz"))) as package:
+            package.extract("package/axe.min.js", folder, filter="data")
+        script = Path(folder, "package", "axe.min.js")
+        (_CACHE / "package").mkdir(exist_ok=True)
+        script.replace(_CACHE / "package" / "axe.min.js")

@@ -623,16 +623,24 @@ async def end(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
     return process.returncode, out, err
 
 
+def has_progress(path: Path) -> bool:
+    """Tell whether a state file knows of rows that are done."""
+    progress = json.loads(path.read_bytes())["progress"]
+    return bool(progress["read"] > len(progress["open_rows"]))
+
+
 @pytest.mark.slow
 async def test_kills_lose_no_row(command: Command) -> None:
     """After kills with -9 in mid run every row has arrived, and at most once more for each kill."""
     number, kills = 6_000, 2
-    path = command.folder / "rows.csv"
+    path, progress = command.folder / "rows.csv", command.folder / "rows.csv.state"
     write_csv(path, [*make_rows(number - 1), {**make_rows(1)[0], "goal": "nope"}])
-    async with collecting(latency_s=0.15) as (collector, base_url):
+    async with collecting(latency_s=0.5) as (collector, base_url):
         for one in range(1, kills + 1):
             process = start(command, path, base_url)
             await until(lambda goal=one: len(collector.ledger) >= goal * 1_200, timeout_s=60)
+            # It is noted four times a second how far it is.
+            await until(lambda: progress.exists() and has_progress(progress))
             process.kill()
             await end(process)
             assert len(collector.ledger) < number - 1

@@ -957,6 +957,7 @@ async def assert_costs_nothing(service: Service) -> None:
     watch.assert_below(5 * TIMEOUT_S)
 
 
+@pytest.mark.no_debug
 @pytest.mark.timed
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
 async def test_row_35_redis(vwo: FaultServer, tmp_path: Path, fault: str) -> None:

@@ -957,7 +957,6 @@ async def assert_costs_nothing(service: Service) -> None:
     watch.assert_below(5 * TIMEOUT_S)
 
 
-@pytest.mark.no_debug
 @pytest.mark.timed
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
 async def test_row_35_redis(vwo: FaultServer, tmp_path: Path, fault: str) -> None:
@@ -969,7 +968,8 @@ async def test_row_35_redis(vwo: FaultServer, tmp_path: Path, fault: str) -> Non
                 assert await service.visit("u0") is Reason.TRACKED
                 assert await service.is_healed()
                 heal = hurt(server, fault)
-                users = [f"{fault}{number}" for number in range(20)]
+                # So few, since what looks for blocking calls in tests looks at every connection of redis-py.
+                users = [f"{fault}{number}" for number in range(12)]
                 reasons = await asyncio.gather(*map(service.visit, users))
                 assert set(reasons) == {Reason.STORAGE_ERROR}
                 assert service.client.statistics().storage_errors >= len(users)

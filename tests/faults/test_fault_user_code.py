@@ -952,7 +952,8 @@ async def assert_costs_nothing(service: Service) -> None:
     """Assert that of 50 calls that follow one another, all without a storage, hardly any waits for it."""
     watch = Stopwatch()
     for number in range(50):
-        result = await service.track(f"later{number}")
+        # Not timed one by one: to read what the system says of all processes takes longer than the call.
+        result = await service.client.track("checkout", f"later{number}", "signup")
         assert result["checkout"].reason is Reason.STORAGE_ERROR
     watch.assert_below(5 * TIMEOUT_S)
 
@@ -968,8 +969,8 @@ async def test_row_35_redis(vwo: FaultServer, tmp_path: Path, fault: str) -> Non
                 assert await service.visit("u0") is Reason.TRACKED
                 assert await service.is_healed()
                 heal = hurt(server, fault)
-                # So few, since what looks for blocking calls in tests looks at every connection of redis-py.
-                users = [f"{fault}{number}" for number in range(12)]
+                # Each is timed, which takes milliseconds of the loop, so that they are few.
+                users = [f"{fault}{number}" for number in range(8)]
                 reasons = await asyncio.gather(*map(service.visit, users))
                 assert set(reasons) == {Reason.STORAGE_ERROR}
                 assert service.client.statistics().storage_errors >= len(users)

@@ -37,7 +37,7 @@ class Figures:
 
 # With Redis writing each entry to its disk before it answers, a relay on httpx, Python 3.11.
 MEASURED = Figures(
-    pod_events_per_s=10_541, relay_events_per_s=5_283, shard_events_per_s=12_137, entry_bytes=653
+    pod_events_per_s=45_925, relay_events_per_s=15_459, shard_events_per_s=54_328, entry_bytes=509
 )
 
 

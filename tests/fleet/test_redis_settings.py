@@ -124,6 +124,7 @@ async def test_without_redis_each_asks_vwo(tmp_path: Path, fault: str) -> None:
         await shared.aclose()
 
 
+@BOTH_PRODUCTS
 async def test_a_webhook_call_asks_vwo(redis_url: str) -> None:
     """Whoever hears VWO's webhook fetches the file, and all others have it at once."""
     first, second = RedisSettings.from_url(redis_url), RedisSettings.from_url(redis_url)

@@ -14,6 +14,7 @@ from .._delivery.request import Request
 from .._delivery.transport.protocol import MAX_ANSWER_BYTES, Fetcher
 from .._log import FailureLog
 from .._sdk_key import SdkKey
+from .._settings.endpoint import SettingsEndpoint
 from .._settings.seal import KeptSettings, SettingsSeal, UnusableError, add_sdk_key
 
 # A copy that nobody has renewed for so many poll intervals is asked for at VWO again.
@@ -49,6 +50,7 @@ class SharedFetcher:
 
     Args:
         fetcher: Asks VWO.
+        endpoint: Where VWO has the file.
         shared: Where the file is shared.
         seal: Seals the file.
         sdk_key: The key, which the shared file lacks.
@@ -59,6 +61,7 @@ class SharedFetcher:
     def __init__(
         self,
         fetcher: Fetcher,
+        endpoint: SettingsEndpoint[Any],
         shared: SharedSettings,
         seal: SettingsSeal,
         sdk_key: SdkKey,
@@ -66,6 +69,7 @@ class SharedFetcher:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._fetcher = fetcher
+        self._endpoint = endpoint
         self._shared = shared
         self._seal = seal
         self._sdk_key = sdk_key
@@ -81,7 +85,7 @@ class SharedFetcher:
         self, request: Request, max_bytes: int = MAX_ANSWER_BYTES
     ) -> tuple[Answer, bytes]:
         """Return the settings file, from VWO or as shared; see `Fetcher.fetch`."""
-        is_leading = "/pull" in request.target.partition("?")[0] or await self._leads()
+        is_leading = self._endpoint.is_pull(request.target) or await self._leads()
         kept = await self.read_kept()
         if kept is not None and not is_leading and self._is_fresh(kept):
             return Answer(200), add_sdk_key(kept.body, self._sdk_key)

@@ -354,7 +354,13 @@ class SettingsSource:
             return fetcher
         interval_s = self.poll_interval_s or UNPOLLED_S
         return SharedFetcher(
-            fetcher, self._shared, self._seal, self.sdk_key, interval_s, self._wall_clock
+            fetcher,
+            self.endpoint,
+            self._shared,
+            self._seal,
+            self.sdk_key,
+            interval_s,
+            self._wall_clock,
         )
 
     @property

@@ -45,6 +45,10 @@ class SettingsEndpoint(Generic[_SettingsT]):
     names: tuple[str, str]
     fixed: str = ""
 
+    def is_pull(self, target: str) -> bool:
+        """Tell whether *target* is of a call of VWO's webhook."""
+        return target.partition("?")[0] == self.pull_path
+
     def make_target(
         self,
         account_id: int | str,

@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
         "_refresh",
     },
     # Many processes: it builds on what one has, and no client knows of it.
-    "_fleet": {"values", "_settings", "_delivery", "_refresh"},
+    "_fleet": {"values", "_settings", "storage", "_delivery", "_refresh"},
     "fleet": {"values", "_fleet"},
     "transport": {"values", "_delivery"},
     "outbox": {"values", "_delivery"},

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from .._result import Receipt
+from .._wake import wake_now
 
 
 class DeliveryWait:
@@ -45,7 +46,7 @@ class DeliveryWait:
         self, receipt: Receipt, loop: asyncio.AbstractEventLoop, deadline: float
     ) -> bool:
         future: asyncio.Future[bool] = loop.create_future()
-        settled = partial(_set, future, True)
+        settled = partial(wake_now, future, True)
         receipt.on_settled(settled)
         self._deadlines[future] = deadline
         if self._timer is None and self._timeout_s is not None:
@@ -60,7 +61,7 @@ class DeliveryWait:
     def end_all(self) -> None:
         """Let everybody go: there is no hope that what they wait for ends soon."""
         for future in self._deadlines:
-            _set(future, False)
+            wake_now(future, False)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let those go whose time is over, and look again when it is over for the next.
@@ -73,9 +74,4 @@ class DeliveryWait:
             if deadline > now:
                 self._timer = loop.call_at(deadline, self._expire, loop)
                 return
-            _set(future, False)
-
-
-def _set(future: asyncio.Future[bool], value: bool) -> None:
-    if not future.done():
-        future.set_result(value)
+            wake_now(future, False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from .._delivery.event import Event
 from .._result import DeliveryStatus, Outcome
+from .._wake import wake_now
 
 # The end of an event of which no relay tells in time.
 _TAKEN = Outcome(DeliveryStatus.DELIVERED, "", 202)
@@ -39,7 +40,7 @@ class HandedOver:
         wait = _Wait(future, len(events))
         for event in events:
             self._waits[event] = wait
-        timer = loop.call_later(self._timeout_s, _set, future, False)
+        timer = loop.call_later(self._timeout_s, wake_now, future, False)
         future.add_done_callback(lambda _: self._end_wait(timer, events))
         return future
 
@@ -95,9 +96,4 @@ class _Wait:
     def note(self, *, is_taken: bool) -> None:
         self._left -= 1
         if not is_taken or not self._left:
-            _set(self._future, is_taken)
-
-
-def _set(future: asyncio.Future[bool], value: bool) -> None:
-    if not future.done():
-        future.set_result(value)
+            wake_now(self._future, is_taken)

@@ -12,6 +12,7 @@ from typing import cast
 
 from .._cancellation import PROCESS_ENDS, is_failure
 from .._log import FailureLog, log_error, log_warning
+from .._wake import wake_now
 from .answer import Answer, Failure
 from .batch import Batch
 from .event import Event
@@ -227,7 +228,7 @@ class Sender:
         next_at = self._queue.next_at()
         timer = None
         if next_at is not None:
-            timer = loop.call_later(max(next_at - self._clock(), 0.0), _set, waiter)
+            timer = loop.call_later(max(next_at - self._clock(), 0.0), wake_now, waiter, None)
         try:
             await waiter
         finally:
@@ -351,7 +352,7 @@ class Sender:
         except BaseException as error:  # noqa: BLE001 - nothing may end a worker
             log_error("telling of the end of events raised %s", type(error).__name__)
         if self._queue.pending == self._queue.kept and self._drained is not None:
-            _set(self._drained)
+            wake_now(self._drained, None)
 
     def _report(self, answer: Answer) -> None:
         """Log a failed request, at most once a minute."""
@@ -404,8 +405,3 @@ class Sender:
         self._finish(self._queue.abandon("closed", is_kept))
         await end_tasks(workers)
         await close_transport(self._transport)
-
-
-def _set(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

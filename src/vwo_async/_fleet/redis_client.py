@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._delivery.answer import Answer, Failure
-from .._error import InvalidInputError
 from .._extra import explain_missing
-from .._plain import is_kind, to_plain
+from ..storage._backend.redis_pool import MAX_CONNECTIONS, make_pool
 
 try:
-    import redis
-    from redis.asyncio import BlockingConnectionPool, Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
+    from redis.asyncio import Redis
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import RedisError, ResponseError
     from redis.exceptions import TimeoutError as RedisTimeoutError
 except ImportError as error:
     raise explain_missing(error, "redis") from None
-
-TIMEOUT_S = 2.0
-MAX_CONNECTIONS = 20
-# Where this option exists, redis-py would read its own version from disk for each connection.
-_WITHOUT_GREETING: dict[str, Any] = {"driver_info": None} if hasattr(redis, "DriverInfo") else {}
 
 # Whatever redis-py and the sockets under it raise; anything else is a mistake of ours.
 REDIS_ERRORS = (RedisError, OSError, TimeoutError)
@@ -35,23 +24,7 @@ def make_client(url: str, *, max_connections: int = MAX_CONNECTIONS) -> Redis:
     Raises:
         InvalidInputError: *url* is no redis://, rediss:// or unix:// URL.
     """
-    try:
-        pool = BlockingConnectionPool.from_url(
-            str(to_plain(url)) if is_kind(url, str) else "",
-            max_connections=max_connections,
-            timeout=TIMEOUT_S,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            **_WITHOUT_GREETING,
-        )
-    except ValueError:
-        # Its text may hold a part of the URL.
-        pass
-    else:
-        return Redis.from_pool(pool)
-    raise InvalidInputError("the URL is no redis://, rediss:// or unix:// URL")
+    return Redis.from_pool(make_pool(url, max_connections))
 
 
 def read_failure(error: BaseException) -> Answer:

@@ -14,7 +14,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
-from .._cancellation import retrieve_error
 from .._delivery.answer import Answer
 from .._delivery.event import Event
 from .._delivery.event_stream import OnEnd
@@ -25,6 +24,7 @@ from .._error import InvalidInputError
 from .._log import FailureLog, log_warning
 from .._plain import is_number_of
 from .._result import DeliveryStatus, Outcome
+from ..storage._backend.redis_pool import finish
 from .entry import dump_entries
 from .redis_client import REDIS_ERRORS, make_client, read_failure
 from .scripts import ADD, run_script
@@ -138,15 +138,7 @@ class RedisStreamOutbox:
 
     async def hand_over(self, events: Sequence[Event]) -> Answer:
         """Have the next stream in turn take *events*, all or none; see `EventStream`."""
-        call = asyncio.get_running_loop().create_task(self._hand_over(events), context=Context())
-        try:
-            await asyncio.wait([call])
-        except asyncio.CancelledError:
-            # redis-py cannot bear every cancellation at any moment.
-            call.cancel()
-            call.add_done_callback(retrieve_error)
-            raise
-        return call.result()
+        return (await finish(self._hand_over(events))).result()
 
     async def _hand_over(self, events: Sequence[Event]) -> Answer:
         keys = StreamKeys(self._prefix, fingerprint(events[0].account), self._shards)

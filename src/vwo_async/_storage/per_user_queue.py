@@ -15,6 +15,7 @@ from functools import partial
 from typing import Self
 
 from .._core.decision import Stored
+from .._wake import wake_now
 from .loop_clock import LoopClock
 
 
@@ -134,7 +135,7 @@ class UserCall:
             queue.is_taken = True
             return True
         turn = queue.wait_turn()
-        timer = self._clock.call_at(self.ends_at, partial(_miss, turn))
+        timer = self._clock.call_at(self.ends_at, partial(wake_now, turn, False))
         try:
             return await turn
         except asyncio.CancelledError:
@@ -186,8 +187,3 @@ class UserQueues:
 
     def __len__(self) -> int:
         return len(self._queues)
-
-
-def _miss(turn: asyncio.Future[bool]) -> None:
-    if not turn.done():
-        turn.set_result(False)

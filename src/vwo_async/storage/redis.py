@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -10,10 +9,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from .._cancellation import retrieve_error
 from .._error import InvalidInputError, StorageError
 from .._extra import explain_missing
-from .._plain import is_kind, is_number_of, to_plain
+from .._plain import is_number_of
+from ._backend.redis_pool import finish, make_pool
 from ._backend.redis_script import SCRIPT, SHA
 from .protocol import SEPARATOR, AnyRecord
 from .rounds import (
@@ -25,19 +24,13 @@ from .rounds import (
 )
 
 try:
-    import redis
     from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
     from redis.exceptions import NoScriptError, ResponseError
 except ImportError as error:
     raise explain_missing(error, "redis") from None
 
 __all__ = ["RedisUserStorage"]
 
-MAX_CONNECTIONS = 20
-# Longer than the default of `storage_timeout_s`, so that the client ends a call before Redis does.
-TIMEOUT_S = 2.0
 # A thousand years: more would overflow the server's clock, after the field was written.
 MAX_TTL_S = 1000 * 365 * 86400
 
@@ -46,9 +39,6 @@ GOALS = b"goals"
 CLAIM = b"goal:"
 # The value of a claim that names no owner.
 UNOWNED = b"1"
-
-# Where this option exists, redis-py would read its own version from disk for each connection.
-WITHOUT_GREETING: Mapping[str, Any] = {"driver_info": None} if hasattr(redis, "DriverInfo") else {}
 
 T = TypeVar("T")
 
@@ -124,10 +114,10 @@ class RedisUserStorage:
         Raises:
             InvalidInputError: *url* or *ttl_s* cannot be used.
         """
-        client = Redis.from_pool(_make_pool(url))
+        client = Redis.from_pool(make_pool(url))
         storage = cls(client, prefix=prefix, ttl_s=ttl_s, reads_official=reads_official)
         storage._is_own_client = True
-        storage._make_pool = partial(_make_pool, url)
+        storage._make_pool = partial(make_pool, url)
         return storage
 
     def renew(self) -> Self:
@@ -327,25 +317,6 @@ class RedisUserStorage:
         return b":".join(parts)
 
 
-def _make_pool(url: str) -> BlockingConnectionPool:
-    try:
-        return BlockingConnectionPool.from_url(
-            str(to_plain(url)) if is_kind(url, str) else "",
-            max_connections=MAX_CONNECTIONS,
-            timeout=TIMEOUT_S,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            # With protocol 3 the pool hands out connections that the server has closed meanwhile.
-            protocol=2,
-            **WITHOUT_GREETING,
-        )
-    except ValueError:
-        # Its text may hold a part of the URL.
-        pass
-    raise InvalidInputError("the URL is no redis://, rediss:// or unix:// URL")
-
-
 def _make_official_key(user_id: str, campaign_key: str) -> bytes:
     return _encode(f"{campaign_key}:{user_id}")
 
@@ -424,19 +395,8 @@ def _parse(text: str | bytes) -> dict[str, Any]:
 
 
 async def _ask(call: Coroutine[Any, Any, T]) -> T:
-    """Return what *call* returns; an error of it becomes one that tells no URL, key or user.
-
-    It runs in a task of its own, since redis-py cannot bear every cancellation: on Python 3.11 it may go
-    on as if there was none, and a second one may cost it a connection. So the caller goes at once, and
-    *call* is cancelled once.
-    """
-    task = asyncio.create_task(call)
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        task.cancel()
-        task.add_done_callback(retrieve_error)
-        raise
+    """Return what *call* returns; an error of it becomes one that tells no URL, key or user. See `finish`."""
+    task = await finish(call)
     error = task.exception()
     if error is None:
         return task.result()

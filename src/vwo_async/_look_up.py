@@ -1,4 +1,4 @@
-"""Why a user gets what he gets, by a settings file of either product: what the collector's page shows.
+"""Why a user gets what he gets, by a settings file of either product: what page and command show.
 
 Users are as new: there is no user storage and no gateway.
 """
@@ -20,7 +20,7 @@ from ._explanation import Explanation, FlagExplanation, Step
 from ._settings import parse_fme_settings, parse_settings
 from ._user import User
 
-__all__ = ["AskedUser", "LookUp", "load_look_up"]
+__all__ = ["AskedUser", "LookUp", "explain_campaign", "explain_feature", "load_look_up"]
 
 
 class AskedUser(NamedTuple):
@@ -70,23 +70,32 @@ def load_look_up(source: bytes, *, is_fme: bool) -> LookUp:
     return _FMELookUp(source) if is_fme else _FullStackLookUp(source)
 
 
+def explain_campaign(plan: Plan, campaign: Campaign, user: User) -> Explanation:
+    """Return the steps of a decision of FullStack."""
+    refusal = find_refusal(campaign, DECIDE_ALL, has_storage=True)
+    if refusal is not None:
+        text = refusal.value.replace("_", " ")
+        return Explanation(campaign.key, None, refusal, (Step("campaign", False, text),))
+    found = trace(plan, campaign, user, DECIDE_ALL, None)
+    assert isinstance(found, Explanation)
+    return found
+
+
+def explain_feature(plan: FMEPlan, key: str, user: CallUser) -> FlagExplanation:
+    """Return the steps of a decision of FME."""
+    found = trace_feature(plan, key, user, NOTHING)
+    assert isinstance(found, FlagExplanation)
+    return found
+
+
 class _FullStackLookUp:
     def __init__(self, source: bytes) -> None:
         self._plan = Plan(parse_settings(source))
         self.keys: Sequence[str] = list(self._plan.campaigns)
 
     def explain(self, asked: AskedUser, keys: Sequence[str]) -> list[dict[str, Any]]:
-        user = User(*asked[:5])
-        return [self._explain(self._plan.campaigns[key], user).as_json() for key in keys]
-
-    def _explain(self, campaign: Campaign, user: User) -> Explanation:
-        refusal = find_refusal(campaign, DECIDE_ALL, has_storage=True)
-        if refusal is not None:
-            text = refusal.value.replace("_", " ")
-            return Explanation(campaign.key, None, refusal, (Step("campaign", False, text),))
-        found = trace(self._plan, campaign, user, DECIDE_ALL, None)
-        assert isinstance(found, Explanation)
-        return found
+        plan, user = self._plan, User(*asked[:5])
+        return [explain_campaign(plan, plan.campaigns[key], user).as_json() for key in keys]
 
 
 class _FMELookUp:
@@ -96,9 +105,4 @@ class _FMELookUp:
 
     def explain(self, asked: AskedUser, keys: Sequence[str]) -> list[dict[str, Any]]:
         user = CallUser(*asked)
-        return [self._explain(key, user).as_json() for key in keys]
-
-    def _explain(self, key: str, user: CallUser) -> FlagExplanation:
-        found = trace_feature(self._plan, key, user, NOTHING)
-        assert isinstance(found, FlagExplanation)
-        return found
+        return [explain_feature(self._plan, key, user).as_json() for key in keys]

@@ -94,7 +94,7 @@ async def test_endless_requests_are_cut(
     wire: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that is not complete in time is cut off, and leaves no task."""
-    monkeypatch.setattr("vwo_async._collector.server._GRACE_S", 0.1)
+    monkeypatch.setattr("vwo_async._collector.quiet_server._GRACE_S", 0.1)
     collector.latency_s = 60.0
     before = asyncio.all_tasks()
     async with wire.client() as client:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import fields
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from .._collector.quiet_server import listening
 from ..fleet import Relay, RelayStatistics
 
 _GAUGES = {"held"}
-
-
-class _QuietConfig(uvicorn.Config):
-    """uvicorn's configuration, without its changes to the loggers of the process."""
-
-    def configure_logging(self) -> None:
-        """Leave loggers alone."""
 
 
 @asynccontextmanager
@@ -35,20 +27,8 @@ async def serve_pages(relay: Relay, host: str, port: int) -> AsyncIterator[str]:
     Raises:
         OSError: The address cannot be listened on.
     """
-    listener = socket.create_server((host, port), family=_find_family(host))
-    server = uvicorn.Server(_QuietConfig(_make_app(relay), lifespan="off", log_level="critical"))
-    server.config.load()
-    server.lifespan = server.config.lifespan_class(server.config)
-    try:
-        await server.startup(sockets=[listener])
-        shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{listener.getsockname()[1]}"
-    finally:
-        await server.shutdown(sockets=[listener])
-
-
-def _find_family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+    async with listening(_make_app(relay), host, port) as address:
+        yield address
 
 
 def _make_app(relay: Relay) -> Starlette:

@@ -17,10 +17,9 @@ from .._core.feature_variable import is_enabled, read_variables
 from .._core.fme.decision import decide_feature
 from .._core.fme.evaluation import NOTHING
 from .._core.fme.plan import FlagDecision, FMEPlan, Rule
-from .._core.fme.trace import trace_feature
 from .._core.plan import Campaign, Decision, Plan
-from .._core.trace import trace
-from .._explanation import Explanation, FlagExplanation, Step
+from .._explanation import Explanation, FlagExplanation
+from .._look_up import explain_campaign, explain_feature
 from .._reason import Reason
 from .._settings.campaign_type import AB_TEST, TESTING
 from .._user import User
@@ -200,14 +199,7 @@ class FullStackSubject(Subject):
         return Outcome(variation.name, decided.reason, "", is_on)
 
     def explain(self, key: str, user: User) -> Explanation:
-        campaign = self._plan.campaigns[key]
-        refusal = _refuse(campaign)
-        if refusal is not None:
-            text = refusal.reason.value.replace("_", " ")
-            return Explanation(key, None, refusal.reason, (Step("campaign", False, text),))
-        found = trace(self._plan, campaign, user, DECIDE_ALL, None)
-        assert isinstance(found, Explanation)
-        return found
+        return explain_campaign(self._plan, self._plan.campaigns[key], user)
 
     def list_splits(self, key: str) -> Sequence[Split]:
         campaign = self._plan.campaigns[key]
@@ -269,9 +261,7 @@ class FMESubject(Subject):
         return Outcome(name, reason, "" if rule is None else rule.key, variation is not None)
 
     def explain(self, key: str, user: CallUser) -> FlagExplanation:
-        found = trace_feature(self._plan, key, user, NOTHING)
-        assert isinstance(found, FlagExplanation)
-        return found
+        return explain_feature(self._plan, key, user)
 
     def list_splits(self, key: str) -> Sequence[Split]:
         return [

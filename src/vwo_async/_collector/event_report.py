@@ -80,13 +80,14 @@ class EventReport:
 
 
 @dataclass(slots=True)
-class _Sum:
-    """A property, while events are added up."""
+class PropertyCount:
+    """A property of the events of one name: how many have it, and the sum of its numbers."""
 
     events: int = 0
     total: Decimal | None = None
 
     def add(self, value: object) -> None:
+        """Add a value; what is no number is only counted."""
         self.events += 1
         amount = read_decimal(value)
         if amount is not None:
@@ -103,7 +104,7 @@ class _Tally:
     visitors: set[str] = field(default_factory=set)
     conversions: int = 0
     revenue: Decimal = Decimal(0)
-    properties: dict[str, _Sum] = field(default_factory=dict)
+    properties: dict[str, PropertyCount] = field(default_factory=dict)
 
     def add(self, event: Received) -> None:
         # Official SDKs give the impressions of one call the same id, when they are made in one millisecond.
@@ -114,7 +115,7 @@ class _Tally:
         self.ids.add(event_id)
         self.visitors.add(event.visitor)
         for name, value in event.props.items():
-            self.properties.setdefault(name, _Sum()).add(value)
+            self.properties.setdefault(name, PropertyCount()).add(value)
 
     def count(self, counted: Counted) -> None:
         self.conversions += 1

@@ -56,15 +56,12 @@ def dump_entries(
         reply_to: Where that is.
     """
     head = f'{{"v":{LAYOUT},"for":{_encode(events[0].account.facts)}'
-    if replies is None:
-        return [
-            f'{head},"at":{wall_s!r},"event":{_encode(event.dump())}}}'.encode()
-            for event, wall_s in zip(events, walls_s, strict=True)
-        ]
-    head += f',"reply_to":{json.dumps(reply_to)}'
+    tails = [""] * len(events)
+    if replies is not None:
+        tails = [f',"reply":{one},"reply_to":{json.dumps(reply_to)}' for one in replies]
     return [
-        f'{head},"reply":{reply},"at":{wall_s!r},"event":{_encode(event.dump())}}}'.encode()
-        for event, wall_s, reply in zip(events, walls_s, replies, strict=True)
+        f'{head}{tail},"at":{wall_s!r},"event":{_encode(event.dump())}}}'.encode()
+        for event, wall_s, tail in zip(events, walls_s, tails, strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from ..field import read_decimal
+from ..event_report import PropertyCount
 from ..product import Account
 from .series import Column, Series
 
@@ -129,21 +129,6 @@ class CampaignCount:
             yield (variation_id, None), variation.visitors
             for goal_id, goal in variation.goals.items():
                 yield (variation_id, goal_id), goal.converted
-
-
-@dataclass(slots=True)
-class PropertyCount:
-    """A property of the events of one name: how many have it, and the sum of its numbers."""
-
-    events: int = 0
-    total: Decimal | None = None
-
-    def add(self, value: object) -> None:
-        """Add a value; what is no number is only counted."""
-        self.events += 1
-        amount = read_decimal(value)
-        if amount is not None:
-            self.total = amount if self.total is None else self.total + amount
 
 
 @dataclass(slots=True)

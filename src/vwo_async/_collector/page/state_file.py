@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from zlib import compress, decompress
 from zlib import error as ZlibError  # noqa: N812 - it is a class
 
+from ..event_report import PropertyCount
 from ..inbox import Inbox, Totals
 from ..product import Account, Product
-from .count import CampaignCount, GoalCount, NameCount, PropertyCount, VariationCount
+from .count import CampaignCount, GoalCount, NameCount, VariationCount
 from .entry import Entries
 from .fingerprint import FingerprintMap
 from .series import Series

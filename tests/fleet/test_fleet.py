@@ -347,6 +347,8 @@ def make_account(**changes: Any) -> RelayAccount:
         {"max_entries": "many"},
         {"when_full": "wait"},
         {"waits_for": "ever"},
+        {"fallback": 7},
+        {"prefix": 7},
     ],
 )
 def test_options_of_an_outbox(options: dict[str, Any]) -> None:
@@ -356,7 +358,7 @@ def test_options_of_an_outbox(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"lease_s": 0}, {"events_per_s": 0}, {"shards": 0}, {"accounts": []}]
+    "options", [{"lease_s": 0}, {"events_per_s": 0}, {"shards": 0}, {"prefix": 7}, {"accounts": []}]
 )
 def test_options_of_a_relay(options: dict[str, Any]) -> None:
     """The same for a relay."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ def relay(
         close_timeout_s: How long to deliver what is held after SIGTERM; the rest goes to other relays.
     """
     given = _read_config(config)
+    _show_log()
     done = asyncio.run(_run(given, host, port, close_timeout_s))
     table = make_table(
         ["account", "read ", "taken over ", "delivered ", "dead ", "left "],
@@ -55,6 +57,15 @@ def relay(
     )
     output.show([asdict(one) for one in done], table)
     return ExitCode.FOUND if any(one.held for one in done) else ExitCode.OK
+
+
+def _show_log() -> None:
+    """Write the log of this package, and of no other, to standard error: other libraries log what they send."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("vwo_async")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _read_config(path: Path) -> Any:
@@ -76,11 +87,11 @@ async def _run(config: Any, host: str, port: int | None, close_timeout_s: float)
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = Relay.from_url(config.redis_url, config.accounts, **config.options)
     async with AsyncExitStack() as stack:
-        await running.open()
         if port is not None:
             address = await stack.enter_async_context(serve_pages(running, host, port))
             sys.stderr.write(f"{json.dumps({'address': address})}\n")
             sys.stderr.flush()
+        await running.open()
         await stop.wait()
         return await running.aclose(close_timeout_s)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 from .._delivery.answer import Answer
 from .._delivery.event import Event
@@ -22,7 +22,7 @@ from .._delivery.outbox.protocol import Outbox
 from .._delivery.outbox.sqlite import SqliteOutbox
 from .._error import InvalidInputError
 from .._log import FailureLog, log_warning
-from .._plain import is_number_of
+from .._plain import is_kind, is_number_of
 from .._result import DeliveryStatus, Outcome
 from ..storage._backend.redis_pool import finish
 from .entry import dump_entries
@@ -43,6 +43,18 @@ STATUSES: Mapping[str, DeliveryStatus] = MappingProxyType(
         for one in (DeliveryStatus.DELIVERED, DeliveryStatus.REJECTED, DeliveryStatus.DROPPED)
     }
 )
+
+
+class StreamOptions(TypedDict, total=False):
+    """The keyword arguments of `RedisStreamOutbox`, for type checkers."""
+
+    prefix: str
+    shards: int
+    max_entries: int
+    when_full: Literal["keep", "drop_oldest"]
+    durable: bool
+    waits_for: Literal["stream", "delivery"]
+    fallback: str | os.PathLike[str] | Outbox | None
 
 
 class RedisStreamOutbox:
@@ -92,6 +104,7 @@ class RedisStreamOutbox:
         waits_for: Literal["stream", "delivery"] = "stream",
         fallback: str | os.PathLike[str] | Outbox | None = None,
     ) -> None:
+        check_prefix(prefix)
         check_shards(shards)
         if not is_number_of(max_entries, 1, 2**40) or int(max_entries) != max_entries:
             raise InvalidInputError("max_entries must be a whole number of at least 1")
@@ -99,6 +112,10 @@ class RedisStreamOutbox:
             raise InvalidInputError("when_full must be keep or drop_oldest")
         if waits_for not in ("stream", "delivery"):
             raise InvalidInputError("waits_for must be stream or delivery")
+        if isinstance(fallback, (str, os.PathLike)):
+            fallback = SqliteOutbox(fallback)
+        if fallback is not None and not callable(getattr(fallback, "append", None)):
+            raise InvalidInputError("fallback must be a path or an outbox")
         self._client = client
         self._make_client: Callable[[], Any] | None = None
         self._prefix = prefix
@@ -108,16 +125,14 @@ class RedisStreamOutbox:
         self.durable = durable
         self.tells_ends = waits_for == "delivery"
         self.max_events = min(500, max_entries)
-        self.fallback: Outbox | None = (
-            SqliteOutbox(fallback) if isinstance(fallback, (str, os.PathLike)) else fallback
-        )
+        self.fallback: Outbox | None = fallback
         self.trimmed = 0
         self._trims = FailureLog("the stream is full: events gave way")
         self._turns = itertools.cycle(range(shards))
         self._replies = _Replies(client, prefix) if self.tells_ends else None
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:
+    def from_url(cls, url: str, **options: Unpack[StreamOptions]) -> Self:
         """Return an outbox with a client of its own for one server; nothing is connected yet.
 
         Args:
@@ -266,6 +281,16 @@ class _Replies:
         for event, _ in self._expected.values():
             self._on_end(event, None)
         self._expected.clear()
+
+
+def check_prefix(prefix: Any) -> None:
+    """Check what all keys begin with.
+
+    Raises:
+        InvalidInputError: It is no text.
+    """
+    if not is_kind(prefix, str):
+        raise InvalidInputError("prefix must be a text")
 
 
 def check_shards(shards: Any) -> None:

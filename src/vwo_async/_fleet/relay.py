@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 from .._delivery.queue import Limits
 from .._delivery.transport.by_name import TransportName, make_transport
@@ -25,7 +25,7 @@ from .account_relay import AccountRelay
 from .entry import EntryReader
 from .rate_limit import RateLimit
 from .redis_client import REDIS_ERRORS, make_client
-from .redis_stream import check_shards
+from .redis_stream import check_prefix, check_shards
 from .relay_account import RelayAccount
 from .shard import Shard
 from .stream_keys import StreamKeys
@@ -64,6 +64,22 @@ class RelayStatistics:
     retries: int
     redis_errors: int
     is_healthy: bool
+
+
+class RelayOptions(TypedDict, total=False):
+    """The keyword arguments of `Relay`, for type checkers."""
+
+    prefix: str
+    shards: int
+    workers: int
+    limits: Limits | None
+    lease_s: float
+    events_per_s: float | None
+    max_dead: int
+    transport: TransportName
+    timeouts: Timeouts | None
+    ssl_context: ssl.SSLContext | None
+    proxy: str | None
 
 
 class Relay:
@@ -111,6 +127,7 @@ class Relay:
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | None = None,
     ) -> None:
+        check_prefix(prefix)
         check_shards(shards)
         if not accounts:
             raise InvalidInputError("accounts must name at least one account")
@@ -136,7 +153,9 @@ class Relay:
             make_transport(transport, self._config(account))
 
     @classmethod
-    def from_url(cls, url: str, accounts: Sequence[RelayAccount], **options: Any) -> Self:
+    def from_url(
+        cls, url: str, accounts: Sequence[RelayAccount], **options: Unpack[RelayOptions]
+    ) -> Self:
         """Return a relay with a client of its own for one server; nothing is connected yet.
 
         Args:

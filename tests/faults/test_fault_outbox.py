@@ -29,7 +29,7 @@ from waiting import until
 from vwo_async import DeliveryStatus, FlushReport, OutboxError, TrackResult, VWOClient
 from vwo_async._cancellation import is_failure
 from vwo_async._delivery.outbox import restorer, sqlite
-from vwo_async._delivery.outbox.journal import fingerprint
+from vwo_async._delivery.outbox.row import fingerprint
 from vwo_async._delivery.transport import closing as closing_of_transports
 from vwo_async._result import receipt_of
 from vwo_async.outbox import SqliteOutbox

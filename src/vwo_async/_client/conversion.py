@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 from .._core.plan import Campaign, Decision, Goal, Variation
-from .._delivery.outbox.journal import Claim
+from .._delivery.outbox.claim import Claim
 from .._reason import Reason
 from .._result import CampaignTrack, Receipt
 from .._user import User

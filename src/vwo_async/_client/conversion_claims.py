@@ -14,7 +14,7 @@ from typing import Any
 from .._core.decision import Stored
 from .._core.goal import counts_once
 from .._core.plan import Campaign
-from .._delivery.outbox.journal import Claim
+from .._delivery.outbox.claim import Claim
 from .._reason import Reason
 from .._result import CampaignTrack, Receipt, is_lost
 from .._storage.access import StorageAccess

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from .._delivery.event import Event
-from .._delivery.outbox.journal import Claim
+from .._delivery.outbox.claim import Claim
 from .._result import Receipt
 from .conversion import Conversion
 from .reporter import Reporter

@@ -8,13 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._delivery.event import Event
 from .._delivery.event_stream import EventStream
-from .._delivery.outbox.journal import Claim, Journal
+from .._delivery.outbox.claim import Claim
 from .._delivery.outbox.protocol import Outbox, Stock
-from .._delivery.outbox.restorer import Confirm, Restore, Restorer
 from .._delivery.queue import Limits, Queue
 from .._delivery.request import Account
 from .._delivery.sender import LOG_INTERVAL_S, Sender
@@ -44,6 +43,10 @@ from .handed_over import HandedOver
 from .observation import Observation
 from .options import Options
 from .room_wait import RoomWait
+
+if TYPE_CHECKING:
+    from .._delivery.outbox.journal import Journal
+    from .._delivery.outbox.restorer import Confirm, Restore, Restorer
 
 # What closing may take beyond its deadline to bring kept events to rest.
 CLOSE_GRACE_S = 0.4
@@ -167,6 +170,10 @@ class Reporter:
         on_restored: Callable[[Event, Sequence[Claim]], object],
         confirm: Confirm,
     ) -> None:
+        # Not before there is an outbox: they are slow to import.
+        from .._delivery.outbox.journal import Journal  # noqa: PLC0415
+        from .._delivery.outbox.restorer import Restorer  # noqa: PLC0415
+
         limits = self._options.limits
         self._journal = Journal(
             outbox, account, timeout_s=self._options.storage_timeout_s, wake=self._wake

@@ -20,7 +20,7 @@ from .._core.goal import Revenue, Target, find_targets, is_repeat, lacks_revenue
 from .._core.lazy_plan import LazyPlan
 from .._core.plan import Campaign, Goal, Plan
 from .._delivery.event import Event
-from .._delivery.outbox.journal import Claim
+from .._delivery.outbox.claim import Claim
 from .._reason import Reason
 from .._result import (
     NO_DELIVERY,

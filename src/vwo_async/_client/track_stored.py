@@ -11,7 +11,7 @@ from functools import partial
 from .._core.goal import Revenue, counts_once
 from .._core.plan import Campaign, Goal, Variation
 from .._delivery.event import Event
-from .._delivery.outbox.journal import Claim
+from .._delivery.outbox.claim import Claim
 from .._reason import Reason
 from .._result import CampaignTrack, Receipt, SingleTrack, TrackResult, is_lost
 from .._storage.access import StorageAccess

@@ -17,8 +17,8 @@ from typing import Any, Literal, Self, TypedDict, Unpack
 from .._delivery.answer import Answer
 from .._delivery.event import Event
 from .._delivery.event_stream import OnEnd
-from .._delivery.outbox.journal import fingerprint
 from .._delivery.outbox.protocol import Outbox
+from .._delivery.outbox.row import fingerprint
 from .._delivery.outbox.sqlite import SqliteOutbox
 from .._error import InvalidInputError
 from .._log import FailureLog, log_warning

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .._delivery.outbox.journal import fingerprint
+from .._delivery.outbox.row import fingerprint
 from .._delivery.transport.protocol import VWO_BASE_URL, check_base_url
 from .._error import InvalidInputError
 from .._refresh.fetch import read_account

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from itertools import islice
-from typing import Any, NamedTuple
-
-from pydantic_core import PydanticSerializationError, to_json
+from typing import Any
 
 from ..._cancellation import PROCESS_ENDS, is_failure
 from ..._error import OutboxError
@@ -21,9 +17,10 @@ from ..._log import FailureLog, log_error, log_info
 from ..._result import DeliveryStatus
 from ..._wake import Wake, wake_now
 from ..event import Event
-from ..event_kind import restore_event
 from ..request import Account
+from .claim import Claim
 from .protocol import Outbox
+from .row import dump, fingerprint
 
 # So many events are kept at once, and so many of those that could not be while it fails.
 GROUP_LIMIT = 500
@@ -38,22 +35,6 @@ REMOVE_DELAY_S = 0.02
 REMOVE_AT_ONCE = 100
 # How long closing an outbox may take that did not come to rest in time.
 GIVE_UP_S = 0.1
-
-
-class Claim(NamedTuple):
-    """A conversion that is marked as tracked in the user storage and depends on one event.
-
-    Attributes:
-        user_id: The user.
-        campaign_key: The campaign.
-        goal_identifier: The goal.
-        owner: Under which name it was claimed; empty where it was not claimed, or by a storage without owners.
-    """
-
-    user_id: str
-    campaign_key: str
-    goal_identifier: str
-    owner: str = ""
 
 
 class _Call:
@@ -554,35 +535,3 @@ class Journal:
 def _is_live(event: Event) -> bool:
     """Tell whether *event* has not ended, as far as this process is concerned."""
     return event.outcome is None or event.outcome.status is DeliveryStatus.KEPT
-
-
-def fingerprint(account: Account) -> str:
-    """Return a name for an account and key from which the key cannot be told."""
-    return hashlib.sha256(account.event_query.encode()).hexdigest()[:32]
-
-
-def dump(event: Event, claims: Sequence[Claim]) -> bytes:
-    """Return the bytes under which an event rests."""
-    data = event.dump()
-    data["claims"] = claims
-    try:
-        return to_json(data)
-    except PydanticSerializationError:
-        # Half of a surrogate pair, which UTF-8 cannot hold and an escape can.
-        return json.dumps(data).encode()
-
-
-def load(account: Account, payload: bytes) -> tuple[Event, list[Claim]]:
-    """Return the event of `dump` with its claims.
-
-    Raises:
-        ValueError: The bytes are none of `dump`'s.
-    """
-    data = json.loads(payload)
-    if not isinstance(data, dict):
-        raise ValueError("not an event")
-    try:
-        claims = [Claim(*(str(part) for part in claim)) for claim in data.get("claims", ())]
-    except TypeError:
-        raise ValueError("not an event") from None
-    return restore_event(account, data), claims

@@ -14,8 +14,10 @@ from ..._error import OutboxError
 from ..._log import log_info, log_warning
 from ..event import Event
 from ..request import Account
-from .journal import Claim, Journal, load
+from .claim import Claim
+from .journal import Journal
 from .protocol import Row, Stock
+from .row import load
 
 LOAD_LIMIT = 200
 # After so many rows everything else has its turn.

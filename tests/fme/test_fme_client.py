@@ -339,7 +339,11 @@ async def test_bad_users(user: Any, caplog: pytest.LogCaptureFixture) -> None:
                 await call
 
 
-@pytest.mark.parametrize("name", [None, 3, "", b"x", "\ud800", ["f1"]], ids=repr)
+@pytest.mark.parametrize(
+    "name",
+    [None, 3, "", b"x", "\ud800", ["f1"]],
+    ids=["none", "number", "empty", "bytes", "surrogate", "list"],
+)
 async def test_bad_names(name: Any) -> None:
     """What is no name of a feature or event gives a false result with a reason."""
     async with FMEClient(sample(), transport=RecordingTransport()) as client:

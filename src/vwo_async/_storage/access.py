@@ -37,7 +37,7 @@ MAX_CALLS = 1000
 MAX_UNAWAITED = 1000
 # So many rounds can be under way beside each other, where some take long.
 MAX_ROUNDS = 4
-MAX_REQUESTS = 128
+MAX_REQUESTS = 64
 MAX_TICK_S = 0.01
 
 

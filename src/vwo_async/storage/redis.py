@@ -228,18 +228,17 @@ class RedisUserStorage:
 
     async def _read_all(self, reads: Sequence[ReadRecord]) -> list[AnyRecord | Exception]:
         """Return the record of each, with one pipeline: it may go to many nodes of a cluster."""
-        pipeline = self._client.pipeline(transaction=False)
-        for one in reads:
-            pipeline.execute_command("HMGET", self._make_key(*one), RECORD, GOALS)
+        commands: list[tuple[Any, ...]] = [
+            ("HMGET", self._make_key(*one), RECORD, GOALS) for one in reads
+        ]
         keys = [_make_official_key(*one) for one in reads] if self._reads_official else []
         is_cluster = isinstance(self._client, RedisCluster)
         if is_cluster:
-            for key in keys:
-                pipeline.execute_command("GET", key)
+            commands += [("GET", key) for key in keys]
         elif keys:
             # One command for all. It answers nothing, too, for a key that holds anything but a text.
-            pipeline.execute_command("MGET", *keys)
-        answers = await pipeline.execute(raise_on_error=False)
+            commands.append(("MGET", *keys))
+        answers = await self._send(commands)
         official: Sequence[Any] = answers[len(reads) :]
         if not keys:
             official = [None] * len(reads)
@@ -272,14 +271,25 @@ class RedisUserStorage:
         answers: dict[int, Any] = {}
         unknown = list(commands)
         for name, text in (("EVALSHA", SHA), ("EVAL", SCRIPT)):
-            pipeline = self._client.pipeline(transaction=False)
-            for number in unknown:
-                pipeline.execute_command(name, text, 1, *commands[number])
-            found = await pipeline.execute(raise_on_error=False)
+            found = await self._send([(name, text, 1, *commands[one]) for one in unknown])
             answers.update(zip(unknown, found, strict=True))
             unknown = [one for one in unknown if isinstance(answers[one], NoScriptError)]
             if not unknown:
                 break
+        return answers
+
+    async def _send(self, commands: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
+        """Return what the server answers to each command, which may be an error."""
+        if len(commands) == 1:
+            # A pipeline of one would cost a fourth more.
+            try:
+                return [await self._client.execute_command(*commands[0])]
+            except ResponseError as error:
+                return [error]
+        pipeline = self._client.pipeline(transaction=False)
+        for one in commands:
+            pipeline.execute_command(*one)
+        answers: Sequence[Any] = await pipeline.execute(raise_on_error=False)
         return answers
 
     def _make_command(self, request: StorageRequest) -> tuple[Any, ...]:

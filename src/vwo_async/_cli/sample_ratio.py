@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from .._collector.page import statistic as collector_statistic
+from .._collector.page.statistic import RatioTest
 from .._core.bucketing import MAX_BUCKET_VALUE, range_size
-
-# Below it the distribution of the statistic is too far from chi-square.
-MIN_EXPECTED = 5
 
 
 @dataclass(frozen=True)
@@ -25,32 +24,6 @@ class Share:
     name: str
     observed: int
     expected: float
-
-
-@dataclass(frozen=True)
-class RatioTest:
-    """The test of one split.
-
-    Attributes:
-        chi_square: The statistic.
-        p_value: How likely an honest split is at least as far from its weights as this one.
-        is_reliable: Whether there are enough users: at least 5 are expected for each variation.
-        is_mismatch: Whether the split is not as its weights say.
-    """
-
-    chi_square: float
-    p_value: float
-    is_reliable: bool
-    is_mismatch: bool
-
-    def __str__(self) -> str:
-        if not self.is_reliable:
-            return "too few users to tell: each variation must be expected at least 5 times"
-        words = f"p = {self.p_value:.2g}: an honest split is as far off as this one"
-        often = f"{words} in {self.p_value:.2%} of all samples"
-        if self.is_mismatch:
-            return f"SAMPLE RATIO MISMATCH, {often}: do not trust results of this split"
-        return f"no sample ratio mismatch, {often}"
 
 
 def list_shares(weights: Sequence[tuple[str, float]], observed: Sequence[int]) -> list[Share]:
@@ -78,11 +51,12 @@ def check_ratio(shares: Sequence[Share], alpha: float) -> RatioTest | None:
         shares: Its variations.
         alpha: A smaller p-value is a mismatch.
     """
-    if len(shares) < 2 or not sum(one.observed for one in shares):
-        return None
+    observed, expected = [one.observed for one in shares], [one.expected for one in shares]
+    return collector_statistic.check_ratio(observed, expected, alpha, _find_tail)
+
+
+def _find_tail(statistic: float, freedom: int) -> float:
+    """Return how probable a larger statistic is."""
     from scipy.special import chdtrc  # noqa: PLC0415 - slow to import, and needed here alone
 
-    chi_square = sum((one.observed - one.expected) ** 2 / one.expected for one in shares)
-    p_value = float(chdtrc(len(shares) - 1, chi_square))
-    is_reliable = min(one.expected for one in shares) >= MIN_EXPECTED
-    return RatioTest(chi_square, p_value, is_reliable, is_reliable and p_value < alpha)
+    return float(chdtrc(freedom, statistic))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from time import process_time
 from typing import Any
 
+from .._collector.page.statistic import RatioTest
 from .._reason import Reason
-from .sample_ratio import RatioTest, Share, check_ratio, list_shares
+from .sample_ratio import Share, check_ratio, list_shares
 from .subject import Outcome, Split, Subject
 
 

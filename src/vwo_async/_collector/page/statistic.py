@@ -6,7 +6,7 @@ Pure functions of counts. Their results are compared with those of scipy in the 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import erfc, exp, lgamma, log, log1p, sqrt
 from statistics import NormalDist
@@ -63,6 +63,15 @@ class RatioTest(NamedTuple):
     p_value: float
     is_reliable: bool
     is_mismatch: bool
+
+    def __str__(self) -> str:
+        if not self.is_reliable:
+            return "too few users to tell: each variation must be expected at least 5 times"
+        words = f"p = {self.p_value:.2g}: an honest split is as far off as this one"
+        often = f"{words} in {self.p_value:.2%} of all samples"
+        if self.is_mismatch:
+            return f"SAMPLE RATIO MISMATCH, {often}: do not trust results of this split"
+        return f"no sample ratio mismatch, {often}"
 
 
 class _Posterior(NamedTuple):
@@ -168,29 +177,6 @@ def _find_posterior(sample: Sample) -> _Posterior:
     return _Posterior(mean, sd, edges, [one / sums[-1] for one in sums])
 
 
-def check_ratio(observed: Sequence[int], weights: Sequence[float]) -> RatioTest | None:
-    """Return the chi-square test for sample ratio mismatch.
-
-    Args:
-        observed: The visitors of each variation.
-        weights: What each variation should get, on any scale. One without weight takes no part.
-
-    Returns:
-        None where there is nothing to divide.
-    """
-    pairs = [(seen, weight) for seen, weight in zip(observed, weights, strict=True) if weight > 0]
-    visitors, whole = sum(seen for seen, _ in pairs), sum(weight for _, weight in pairs)
-    if len(pairs) < 2 or not visitors:
-        return None
-    expected = [visitors * weight / whole for _, weight in pairs]
-    chi_square = sum(
-        (seen - hoped) ** 2 / hoped for (seen, _), hoped in zip(pairs, expected, strict=True)
-    )
-    p_value = _find_chi_square_tail(chi_square, len(pairs) - 1)
-    is_reliable = min(expected) >= MIN_EXPECTED
-    return RatioTest(chi_square, p_value, is_reliable, is_reliable and p_value < RATIO_ALPHA)
-
-
 def _find_chi_square_tail(statistic: float, freedom: int) -> float:
     """Return how probable a larger statistic is: the regularized upper incomplete gamma function.
 
@@ -205,3 +191,33 @@ def _find_chi_square_tail(statistic: float, freedom: int) -> float:
     return min(
         1.0, first + sum(exp(power * log(half) - half - lgamma(power + 1)) for power in powers)
     )
+
+
+def check_ratio(
+    observed: Sequence[int],
+    weights: Sequence[float],
+    alpha: float = RATIO_ALPHA,
+    find_tail: Callable[[float, int], float] = _find_chi_square_tail,
+) -> RatioTest | None:
+    """Return the chi-square test for sample ratio mismatch.
+
+    Args:
+        observed: The visitors of each variation.
+        weights: What each variation should get, on any scale. One without weight takes no part.
+        alpha: A smaller p-value is a mismatch.
+        find_tail: Returns how probable a larger statistic is, with so many degrees of freedom.
+
+    Returns:
+        None where there is nothing to divide.
+    """
+    pairs = [(seen, weight) for seen, weight in zip(observed, weights, strict=True) if weight > 0]
+    visitors, whole = sum(seen for seen, _ in pairs), sum(weight for _, weight in pairs)
+    if len(pairs) < 2 or not visitors:
+        return None
+    expected = [visitors * weight / whole for _, weight in pairs]
+    chi_square = sum(
+        (seen - hoped) ** 2 / hoped for (seen, _), hoped in zip(pairs, expected, strict=True)
+    )
+    p_value = find_tail(chi_square, len(pairs) - 1)
+    is_reliable = min(expected) >= MIN_EXPECTED
+    return RatioTest(chi_square, p_value, is_reliable, is_reliable and p_value < alpha)

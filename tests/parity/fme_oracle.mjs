@@ -257,14 +257,21 @@ const PARITY = (global.PARITY = {
     return !isWeb;
   },
 
-  /** Leave out what was reported before a flag failed: without a gateway the SDK reports nothing then. */
-  whenFailed(requests, after) {
+  /**
+   * Leave out what was reported before a flag failed: without a gateway the SDK reports nothing then.
+   * Holdouts stay that stand on record by then: `rows` are those of the user.
+   */
+  whenFailed(requests, rows, features) {
     if (!gateway || !this.hasFailed) {
       return requests;
     }
     const shown = requests.filter(one => one.d.event.name === 'vwo_variationShown');
-    const known = after.flatMap(([, , row]) => [...(row.isInHoldoutId ?? []), ...(row.notInHoldoutId ?? [])]);
-    const early = shown.filter(({ d }) => d.event.props.fId === undefined || !known.includes(d.event.props.id));
+    const stands = ({ d: { event } }) => {
+      const key = features.find(one => one.id === event.props.fId)?.key;
+      const row = rows.find(one => one.featureKey === key);
+      return [...(row?.isInHoldoutId ?? []), ...(row?.notInHoldoutId ?? [])].includes(event.props.id);
+    };
+    const early = shown.filter(one => !stands(one));
     const leaves = early.length && this.row('reported_before_it_failed');
     return leaves ? requests.filter(one => !early.includes(one)) : requests;
   },
@@ -464,8 +471,14 @@ class Storage {
 
   async get(featureKey, userId) {
     record.gets.push(featureKey);
+    record.asked.push(userId);
     const row = structuredClone(this.rows.get(JSON.stringify([userId, featureKey])));
     return IS_CORRECTED ? PARITY.read(row) : row;
+  }
+
+  /** Return the rows of the users that the call asked about. */
+  listAsked() {
+    return [...this.rows].filter(([name]) => record.asked.includes(JSON.parse(name)[0])).map(([, row]) => row);
   }
 
   async set(data) {
@@ -551,7 +564,7 @@ async function wrapOperands(from) {
 }
 
 async function start(init, job) {
-  record = { requests: [], sets: [], gets: [], aliased: [] };
+  record = { requests: [], sets: [], gets: [], asked: [], aliased: [] };
   const options = { sdkKey: KEY, accountId: job.settings.accountId, settings: structuredClone(job.settings) };
   const storage = job.stores ? new Storage() : null;
   Object.assign(options, { isBatchingDisabled: true, isUsageStatsDisabled: true }, storage ? { storage } : {});
@@ -610,14 +623,16 @@ async function run({ client, storage }, call, rows) {
     storage.load(rows);
   }
   const before = storage ? storage.content() : [];
-  record = { requests: [], sets: [], gets: [], aliased: [] };
+  record = { requests: [], sets: [], gets: [], asked: [], aliased: [] };
   PARITY.hasFailed = false;
   const ret = await make(client, structuredClone(call));
   // What the SDK sends and stores without waiting for it.
   await new Promise(setImmediate);
   await new Promise(setImmediate);
   const after = storage ? storage.content() : [];
-  const requests = IS_CORRECTED ? PARITY.whenFailed(record.requests, after) : record.requests;
+  const asked = storage?.listAsked() ?? [];
+  const { features } = client.originalSettings;
+  const requests = IS_CORRECTED ? PARITY.whenFailed(record.requests, asked, features) : record.requests;
   return { ...record, requests, ret: ret ?? null, before, after };
 }
 

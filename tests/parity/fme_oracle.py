@@ -233,8 +233,11 @@ class Parity:
             return stock
         return user_id if self.row("alias_visitor") else stock
 
-    def when_failed(self, requests: list[Json], after: list[list[Any]]) -> list[Json]:
-        """Leave out what was reported before a flag failed: without a gateway the SDK reports nothing then."""
+    def when_failed(self, requests: list[Json], rows: Iterable[Json]) -> list[Json]:
+        """Leave out what was reported before a flag failed: without a gateway the SDK reports nothing then.
+
+        Holdouts stay that stand on record by then: *rows* are those of the user.
+        """
         if GATEWAY[0] is None:
             return requests
         events = [one["d"]["event"] for one in requests]
@@ -242,16 +245,16 @@ class Parity:
         has_failed = any(
             one.get("an") == "getFlag" and one.get("msg_t") == "EXECUTION_FAILED" for one in logged
         )
-        rows = [row for _, _, row in after]
+        keys = {one["id"]: one["key"] for one in SETTINGS[0]["features"]}
         known = {
-            holdout_id
+            (row["featureKey"], holdout_id)
             for row in rows
             for name in ("isInHoldoutId", "notInHoldoutId")
             for holdout_id in row.get(name) or ()
         }
         early = [
             one["name"] == "vwo_variationShown"
-            and not ("fId" in one["props"] and one["props"]["id"] in known)
+            and (keys.get(one["props"].get("fId")), one["props"]["id"]) not in known
             for one in events
         ]
         if not (has_failed and any(early) and self.row("reported_before_it_failed")):
@@ -453,6 +456,7 @@ class Storage:
 
     def get(self, feature_key: str, user_id: str) -> Any:
         RECORD["gets"].append(feature_key)
+        RECORD["asked"].append(user_id)
         row = copy.deepcopy(self.rows.get((user_id, feature_key)))
         return PARITY.read(row) if sys.argv[1] == "corrected" else row
 
@@ -463,6 +467,10 @@ class Storage:
 
     def content(self) -> list[list[Any]]:
         return [[user, key, copy.deepcopy(row)] for (user, key), row in self.rows.items()]
+
+    def list_asked(self) -> list[Json]:
+        """Return the rows of the users that the call asked about."""
+        return [row for (user, _), row in self.rows.items() if user in RECORD["asked"]]
 
 
 class EditedLoader(importlib.machinery.SourceFileLoader):
@@ -526,11 +534,12 @@ class Client:
             self.storage.rows = {(user, key): row for user, key, row in copy.deepcopy(rows)}
         before = [] if self.storage is None else self.storage.content()
         RECORD.clear()
-        RECORD.update(requests=[], sets=[], gets=[], aliased=[])
+        RECORD.update(requests=[], sets=[], gets=[], asked=[], aliased=[])
         ret = self.make(copy.deepcopy(call))
         after = [] if self.storage is None else self.storage.content()
         if sys.argv[1] == "corrected" and call["api"] == "get_flag":
-            RECORD["requests"] = PARITY.when_failed(RECORD["requests"], after)
+            rows = [] if self.storage is None else self.storage.list_asked()
+            RECORD["requests"] = PARITY.when_failed(RECORD["requests"], rows)
         return {**copy.deepcopy(RECORD), "ret": ret, "before": before, "after": after}
 
     def make(self, call: Json) -> Any:

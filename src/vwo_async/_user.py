@@ -259,12 +259,27 @@ class User:
             self.notes: tuple[str, ...] = ()
             return
         notes: list[str] = []
-        self.custom_variables = read_variables(custom_variables, "custom_variables", notes)
-        self.variation_targeting_variables = read_variables(
-            variation_targeting_variables, "variation_targeting_variables", notes
+        # Most calls give one of the four: what is not given costs no call.
+        self.custom_variables = (
+            _NO_VARIABLES
+            if custom_variables is None
+            else read_variables(custom_variables, "custom_variables", notes)
         )
-        self.user_agent = read_header(user_agent, "user_agent", notes)
-        self.user_ip_address = read_header(user_ip_address, "user_ip_address", notes)
+        self.variation_targeting_variables = (
+            _NO_VARIABLES
+            if variation_targeting_variables is None
+            else read_variables(
+                variation_targeting_variables, "variation_targeting_variables", notes
+            )
+        )
+        self.user_agent = (
+            "" if user_agent is None else read_header(user_agent, "user_agent", notes)
+        )
+        self.user_ip_address = (
+            ""
+            if user_ip_address is None
+            else read_header(user_ip_address, "user_ip_address", notes)
+        )
         self.notes = tuple(notes)
 
     def __repr__(self) -> str:

@@ -47,7 +47,10 @@ def decide_feature(
         known = known._replace(details=None)
     evaluation = Evaluation(plan, user, known)
     try:
-        decision = _decide(feature, evaluation)
+        if known is NOTHING and not feature.holdouts:
+            decision = _decide_by_rules(feature, None, NOT_HELD, evaluation)
+        else:
+            decision = _decide(feature, evaluation)
     except NeedError as error:
         return error.needs
     except MalformedTreeError:
@@ -111,6 +114,13 @@ def _decide_afresh(
         held = judge_holdouts(feature, record, evaluation, names_user=False)
         if held.inside:
             return _hold(feature, record or FeatureRecord(), evaluation, held)
+    return _decide_by_rules(feature, record, held, evaluation)
+
+
+def _decide_by_rules(
+    feature: Feature, record: FeatureRecord | None, held: Held, evaluation: Evaluation
+) -> FlagDecision:
+    """Decide for a user who is in no holdout and has no variation on record."""
     rules = feature.rollout_rules
     rollout = _try_rules(rules, feature, evaluation) if rules else None
     return _give(feature, rollout, record, held, evaluation)

@@ -31,7 +31,7 @@ OFFICIAL_NAMES = """
     sdk_key account_id storage poll_interval batch_event_data is_usage_stats_disabled threading segmentation
     network _vwo_meta _wingify_meta vwoBuilder
     accountId pollInterval batchEventData shouldWaitForTrackingCalls isUsageStatsDisabled retryConfig
-    edgeConfig clientStorage httpsAgentConfig platform sdkMeta isBatchingDisabled
+    edgeConfig clientStorage browserConfig httpsAgentConfig platform sdkMeta isBatchingDisabled
 """
 
 
@@ -43,6 +43,30 @@ def test_every_official_option_is_refused_with_what_to_use(name: str) -> None:
     told = str(raised.value)
     assert told.startswith(f"{name}: ")
     assert any(word in told for word in (": use ", "leave it out", "first argument", "give it to"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        (FMEClient, "getFlag", "use get_flag"),
+        (FMEClient, "update_settings", "use refresh_settings"),
+        (FMEClient, "shutdown", "use aclose"),
+        (vwo_async.sync.FMEClient, "shutdown", "use close"),
+        (FMEClient, "getVariationName", "it is a method of VWOClient"),
+        (VWOClient, "getVariationName", "use get_variation_name"),
+        (VWOClient, "get_flag", "it is a method of FMEClient"),
+        (VWOClient, "nothing_like_it", ""),
+        (VWOClient, "_private", ""),
+    ],
+)
+def test_methods_by_their_official_names(kind: Any, name: str, hint: str) -> None:
+    """The error says what the method is called here, and nothing where there is none like it."""
+    client: Any = kind(FME_FILE if "FME" in kind.__name__ else settings())
+    with pytest.raises(AttributeError) as raised:
+        getattr(client, name)
+    told = f"{kind.__name__!r} object has no attribute {name!r}"
+    assert str(raised.value) == (f"{told}: {hint}" if hint else told)
+    assert not hasattr(client, name)
 
 
 def test_all_wrong_options_stand_in_one_error() -> None:

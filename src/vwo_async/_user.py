@@ -33,23 +33,27 @@ _NO_VARIABLES: Variables = {}
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
-def encode_id(user_id: object) -> bytes:
+def encode_id(user_id: object, name: str = "user_id") -> bytes:
     """Return the UTF-8 bytes of a user id, which is plain, see `to_plain`.
+
+    Args:
+        user_id: The id.
+        name: What the caller calls it.
 
     Raises:
         InvalidInputError: *user_id* is not a non-empty text of at most 4096 encodable bytes.
     """
     if type(user_id) is not str or not user_id:
-        raise InvalidInputError("user_id must be a non-empty str")
+        raise InvalidInputError(f"{name} must be a non-empty str")
     # Raised outside the except block: the codec's error holds the text and would become our __context__.
     try:
         encoded = user_id.encode()
     except UnicodeEncodeError:
         encoded = b""
     if not encoded:
-        raise InvalidInputError("user_id holds a lone surrogate")
+        raise InvalidInputError(f"{name} holds a lone surrogate")
     if len(encoded) > MAX_USER_ID_BYTES:
-        raise InvalidInputError(f"user_id is longer than {MAX_USER_ID_BYTES} bytes in UTF-8")
+        raise InvalidInputError(f"{name} is longer than {MAX_USER_ID_BYTES} bytes in UTF-8")
     return encoded
 
 
@@ -224,6 +228,10 @@ class User:
         "variation_targeting_variables",
     )
 
+    # What callers call them.
+    _ID_NAME = "user_id"
+    _ADDRESS_NAME = "user_ip_address"
+
     def __init__(
         self,
         user_id: str,
@@ -243,7 +251,7 @@ class User:
             self.id_bytes = self.hash_bytes = user_id.encode()
         else:
             user_id = to_plain(user_id)
-            self.id_bytes = self.hash_bytes = encode_id(user_id)
+            self.id_bytes = self.hash_bytes = encode_id(user_id, self._ID_NAME)
         if encoding == "node":
             # The Node SDK hashes the low byte of each UTF-16 unit; the visitor id is UTF-8 there too.
             self.hash_bytes = user_id.encode("utf-16-le")[::2]
@@ -272,13 +280,11 @@ class User:
                 variation_targeting_variables, "variation_targeting_variables", notes
             )
         )
-        self.user_agent = (
-            "" if user_agent is None else read_header(user_agent, "user_agent", notes)
-        )
+        self.user_agent = "" if user_agent is None else read_header(user_agent, "user_agent", notes)
         self.user_ip_address = (
             ""
             if user_ip_address is None
-            else read_header(user_ip_address, "user_ip_address", notes)
+            else read_header(user_ip_address, self._ADDRESS_NAME, notes)
         )
         self.notes = tuple(notes)
 

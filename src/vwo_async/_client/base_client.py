@@ -16,6 +16,7 @@ from .._result import CloseReport, FlushReport, Statistics
 from .._user import read_id
 from .arguments import read_flag, read_room
 from .engine import ClientEngine
+from .official_methods import OfficialMethods
 from .official_names import describe_init_options
 from .options import Options
 
@@ -26,7 +27,7 @@ ResultT = TypeVar("ResultT")
 ClientT = TypeVar("ClientT", bound="Client[Any]")
 
 
-class Client(Generic[EngineT]):
+class Client(OfficialMethods, Generic[EngineT]):
     """A client of either product.
 
     Args:

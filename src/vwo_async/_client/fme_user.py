@@ -185,7 +185,7 @@ def read_user(user: object, *, has_web_ids: bool = True) -> CallUser:
     if is_kind(user, Mapping):
         notes: list[str] = []
         return _read_fields(_read_context(user, notes), notes, has_web_ids)
-    return CallUser(_read_id(user))
+    return CallUser(_read_plain_id(user))
 
 
 def read_user_id(user: object) -> str:
@@ -195,12 +195,12 @@ def read_user_id(user: object) -> str:
         InvalidInputError: He has no id that can be hashed and sent.
     """
     if is_kind(user, FMEUser):
-        given = read_foreign(lambda: getattr(user, "id", None), "the user")
+        given = _read_id(read_foreign(lambda: getattr(user, "id", None), "the user"))
     elif is_kind(user, Mapping):
-        given = _read_context(user, []).get("id")
+        given = _read_id(_read_context(user, []).get("id"))
     else:
-        given = user
-    return CallUser(_read_id(given)).id
+        given = _read_plain_id(user)
+    return CallUser(given).id
 
 
 def read_alias(user_id: str, alias_id: object) -> tuple[str, str]:
@@ -210,8 +210,8 @@ def read_alias(user_id: str, alias_id: object) -> tuple[str, str]:
         InvalidInputError: One of them is no id, or they are the same.
     """
     own, alias = user_id.strip(), read_name(alias_id, "alias_id").strip()
-    encode_id(own)
-    encode_id(alias)
+    encode_id(own, "id")
+    encode_id(alias, "alias_id")
     if own == alias:
         raise InvalidInputError("alias_id must differ from the id of the user")
     return own, alias
@@ -319,6 +319,18 @@ def _read_id(user_id: object) -> Any:
     if type(plain) is int and plain.bit_length() < 256:
         return str(plain)
     return plain
+
+
+def _read_plain_id(user: object) -> Any:
+    """Return the id of a user who is given by it alone.
+
+    Raises:
+        InvalidInputError: What was given is no user at all.
+    """
+    found = _read_id(user)
+    if type(found) is not str:
+        raise InvalidInputError("user must be an id, a mapping with the key 'id', or an FMEUser")
+    return found
 
 
 def _read_session(session_id: object, notes: list[str]) -> int:

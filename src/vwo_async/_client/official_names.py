@@ -30,6 +30,7 @@ _GATHERED = "leave it out: no usage statistics with options of the client are se
 _REPLACED: Mapping[str, str] = {
     "account_id": _FETCH,
     "async_storage_config": "use 'user_storage': an async one is awaited, for storage_timeout_s at most",
+    "browser_config": _NOT_NEEDED,
     "client_storage": _NOT_NEEDED,
     "edge_config": _NOT_NEEDED,
     "http_agent_config": "use 'workers', 'timeouts' and 'limits'",

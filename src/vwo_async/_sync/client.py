@@ -12,6 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from .._client.base_client import Client, engine_of
 from .._client.engine import ClientEngine
+from .._client.official_methods import OfficialMethods
 from .._error import ClosedError, OutboxError
 from .._log import log_warning
 from .._result import CloseReport, Delivery, Outcome, Statistics
@@ -26,7 +27,7 @@ ResultT = TypeVar("ResultT")
 BoundT = TypeVar("BoundT")
 
 
-class SyncClient(Generic[ClientT]):
+class SyncClient(OfficialMethods, Generic[ClientT]):
     """A client for code without a running event loop.
 
     Args:

@@ -42,6 +42,9 @@ class FlagUser(User):
         web_testing_campaigns: For each web testing campaign of the user his variation, None if not given.
     """
 
+    _ID_NAME = "id"
+    _ADDRESS_NAME = "ip_address"
+
     # Most users have none of these: then nothing is set.
     has_seed = False
     has_address = False

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 from both_products import BOTH_PRODUCTS
-from chosen_product import make_client, make_source, settings
+from chosen_product import is_fme, make_client, make_source, settings
 from chosen_transport import chosen_name
 from every_transport import EVERY_TRANSPORT
 from own_time import Stopwatch
@@ -260,6 +260,7 @@ async def test_row_82_each_status_has_its_words(status: int, words: str) -> None
     assert caught.value.status_code == status
 
 
+@BOTH_PRODUCTS
 async def test_row_82_callback_that_refreshes() -> None:
     """A callback that asks for the settings anew is held to the rate of webhooks."""
     collector = Collector(settings())
@@ -274,7 +275,7 @@ async def test_row_82_callback_that_refreshes() -> None:
             nonlocal number
             number += 1
             collector.set_settings(settings(campaign(11, f"checkout-{number}")))
-            await client.get_and_update_settings_file()
+            await (client.refresh_settings if is_fme() else client.get_and_update_settings_file)()
 
         client = make_client(
             settings_,

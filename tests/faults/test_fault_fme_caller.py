@@ -1,4 +1,4 @@
-"""Rows 50, 51 and 53 of docs/faults.md in FME: callers who pass on whatever a visitor sends."""
+"""Rows 50, 51, 53 and 54 of docs/faults.md in FME: callers who pass on whatever a visitor sends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from own_time import assert_below
 from rig import P99_DELAY_S
 from sample import KEY
 from server import running_server
-from test_fault_caller import LONE, REFUSED_IDS, STRANGE_IDS, find_visitor
+from test_fault_caller import (
+    FORGED,
+    LONE,
+    REFUSED_IDS,
+    STRANGE_IDS,
+    assert_one_line_each,
+    find_visitor,
+    lines_of,
+)
 from vector import RecordingStorage
 
 from vwo_async import FMEClient, FMEUser, InvalidInputError, Reason
@@ -168,3 +176,43 @@ async def test_row_53_properties_cannot_override_ours_in_fme() -> None:
         "plan": "pro",
         "vwo_fs_environment": KEY,
     }
+
+
+async def test_row_54_input_does_not_reach_the_log_in_fme(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever a visitor sends, the log says what is wrong with it and shows nothing of it."""
+    odd = {FORGED: object()}
+    users: list[Any] = [
+        FORGED * 10,
+        {"id": FORGED * 10},
+        {"id": "Ashley", **odd},
+        {"id": "Ashley", "customVariables": odd},
+        {"id": "Ashley", "variation_targeting_variables": {"x": [FORGED]}},
+        {"id": "Ashley", "userAgent": FORGED * 10},
+        {"id": "Ashley", "ip_address": FORGED * 10},
+        {"id": "Ashley", "session_id": FORGED},
+        {"id": "Ashley", "bucketingSeed": odd},
+        {"id": "Ashley", "_vwo": FORGED},
+        {"id": "Ashley", "platform_variables": FORGED},
+        {"id": "Ashley", "post_segmentation_variables": FORGED},
+        {"id": "Ashley", "use_id_for_web": True},
+        FMEUser(FORGED, custom_variables=odd),
+        odd,
+    ]
+    client: Any
+    async with FMEClient(settings(), transport=RecordingTransport()) as client:
+        for user in users:
+            await client.get_flag("checkout", user)
+            await client.track_event("signup", user)
+            await client.explain("checkout", user)
+        await client.get_flag(FORGED, FORGED)
+        await client.get_flag(FORGED * 10, "Ashley", wait=FORGED)
+        await client.track_event(FORGED, "Ashley", odd)
+        await client.track_event("signup", "Ashley", FORGED, at=FORGED)
+        await client.set_attribute(FORGED, FORGED, "Ashley")
+        await client.set_attribute(odd, "Ashley")
+        await client.set_alias("Ashley", FORGED * 10)
+    assert len(lines_of(caplog)) >= len(users)
+    assert_one_line_each(lines_of(caplog))
+    assert "pwned" not in caplog.text

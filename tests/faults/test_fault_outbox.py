@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from both_products import BOTH_PRODUCTS
-from chosen_product import make_client, settings
+from chosen_product import make_client, result_key, settings
 from outbox_file import count_rows
 from own_time import Stopwatch, assert_below
 from rig import SLACK_S, FaultServer, child, names_of, say, steady_loop
@@ -992,6 +992,7 @@ async def test_row_68_a_transport_that_hears_nothing() -> None:
     await asyncio.sleep(1.2)
 
 
+@BOTH_PRODUCTS
 async def test_row_68_a_hook_that_breaks_the_end_of_events(path: Path) -> None:
     """What is told of the end of an event may raise anything: the others are told, and work goes on."""
     client = make_client(settings(), transport=RecordingTransport(), outbox=path)
@@ -1002,7 +1003,7 @@ async def test_row_68_a_hook_that_breaks_the_end_of_events(path: Path) -> None:
             raise ValueError
 
         for result in results:
-            receipt = receipt_of(result["checkout"])
+            receipt = receipt_of(result[result_key()])
             if receipt is not None and receipt.outcome is None:
                 receipt.on_settled(burst)
         assert await client.flush_events()

@@ -382,18 +382,20 @@ async def test_row_57_logs_of_callbacks(*, is_async: bool, batches: bool) -> Non
     assert find_secrets(repr(told))
 
 
-BAD_BODIES: dict[str, Any] = {
-    "another account": settings(accountId=int("203")),
-    "another key": settings(sdkKey=f"{SECRET}2"),
-    "wrong types": settings(version=[SECRET], campaigns=[{SECRET: USER_ID}]),
-    "wrong groups": settings(groups={"5": SECRET}, campaignGroups={"11": USER_ID}),
-    "wrong key": settings(sdkKey=f"{SECRET}\r\n"),
-    "no JSON": f'{{"sdkKey": "{SECRET}", "accountId": {USER_ID}',
-    "error page": f"<html>No settings for {SECRET} at {ADDRESS}</html>",
-    "not UTF-8": f'{{"sdkKey": "{SECRET}'.encode() + b"\xff",
-    "good": settings(version=2),
-    "good again": settings(campaign(11, "checkout"), version=3),
-}
+def make_bodies() -> dict[str, Any]:
+    """Return what a server may answer in place of good settings of the product, and at the end good ones."""
+    return {
+        "another account": settings(accountId=int("203")),
+        "another key": settings(sdkKey=f"{SECRET}2"),
+        "wrong types": {**settings(version=[SECRET]), "campaigns": [{SECRET: USER_ID}]},
+        "wrong groups": settings(groups={"5": SECRET}, campaignGroups={"11": USER_ID}),
+        "wrong key": settings(sdkKey=f"{SECRET}\r\n"),
+        "no JSON": f'{{"sdkKey": "{SECRET}", "accountId": {USER_ID}',
+        "error page": f"<html>No settings for {SECRET} at {ADDRESS}</html>",
+        "not UTF-8": f'{{"sdkKey": "{SECRET}'.encode() + b"\xff",
+        "good": settings(version=2),
+        "good again": settings(campaign(11, "checkout"), version=3),
+    }
 
 
 def encode(body: Any) -> bytes:
@@ -402,6 +404,7 @@ def encode(body: Any) -> bytes:
     return (body if isinstance(body, str) else json.dumps(body)).encode()
 
 
+@BOTH_PRODUCTS
 async def test_row_57_logs_of_settings(tmp_path: Path) -> None:
     """Nor where the settings that VWO gives are bad, foreign, or new."""
     async with running_server() as server, telling_all() as listener:
@@ -410,7 +413,7 @@ async def test_row_57_logs_of_settings(tmp_path: Path) -> None:
         )
         client = make_client(settings(), base_url=server.base_url, settings_source=source)
         async with client:
-            for body in BAD_BODIES.values():
+            for body in make_bodies().values():
                 server.replies.append(answer(200, body=encode(body)))
                 await client.get_and_update_settings_file()
             server.default = answer(500)
@@ -436,10 +439,10 @@ def silent_error(kind: type[BaseException]) -> Iterator[None]:
 
 
 @BOTH_PRODUCTS
-@pytest.mark.parametrize("name", [name for name in BAD_BODIES if not name.startswith("good")])
+@pytest.mark.parametrize("name", [name for name in make_bodies() if not name.startswith("good")])
 async def test_row_57_errors_of_settings(name: str) -> None:
     """A refused settings file is in no error: neither as text, nor as its cause, nor by a request."""
-    body = BAD_BODIES[name]
+    body = make_bodies()[name]
     async with running_server() as server:
         server.default = answer(200, body=encode(body))
         with silent_error(SettingsError):
@@ -461,6 +464,7 @@ async def test_row_57_errors_of_fetching(name: str) -> None:
             await fetch(ACCOUNT, KEY, base_url=url, timeouts=HURRIED)
 
 
+@BOTH_PRODUCTS
 async def test_row_57_errors_of_calls() -> None:
     """With strict, and after the end, every method says what is wrong without the value."""
     client: Any = make_client(settings(), transport=RecordingTransport(), strict=True)
@@ -525,6 +529,7 @@ async def test_row_57_errors_of_an_outbox(tmp_path: Path) -> None:
 # Row 57: what is printed
 
 
+@BOTH_PRODUCTS
 async def test_row_57_reprs(tmp_path: Path) -> None:
     """No public object shows the key or the visitor when it is printed; what explains a decision may."""
     storage = MemoryUserStorage()

@@ -481,7 +481,7 @@ class Feature:
         self.rollout_rules = tuple(one for one in rules if one.type == ROLLOUT)
         self.experiment_rules = tuple(one for one in rules if one.type != ROLLOUT)
         self.holdouts = tuple(one for one in holdouts if one.applies_to(feature.id))
-        trees = [tree for _, campaign in linked for tree in list_trees(campaign)]
+        trees = [tree for _, campaign in linked for tree in name_trees(campaign).values()]
         # *holdouts* are all of the file; here those that do not apply to the feature count too. As in the
         # official SDKs, whitelisting alone asks nobody.
         self.needs_details = any(one.needs_details for one in holdouts) or any(
@@ -650,9 +650,12 @@ def _link_groups(settings: model.FMESettings, features: Sequence[Feature]) -> No
                 rule.group = groups.get(str(rule.group_id))
 
 
-def list_trees(campaign: model.Campaign) -> tuple[Any, ...]:
-    """Return all segments of a campaign."""
-    return (campaign.segments, *(one.segments for one in campaign.variations))
+def name_trees(campaign: model.Campaign) -> dict[str, Any]:
+    """Return all segments of a campaign by their places in it."""
+    trees = {"segments": campaign.segments}
+    for number, variation in enumerate(campaign.variations):
+        trees[f"variations.{number}.segments"] = variation.segments
+    return trees
 
 
 def _note(
@@ -672,7 +675,7 @@ def _note(
             yield f"campaignGroups.{ascii(name[:20])[1:-1]}: {text}"
     for index, campaign in enumerate(settings.campaigns):
         pause()
-        for tree in list_trees(campaign):
-            yield from note_fme_patterns(f"campaigns.{index}", tree)
+        for name, tree in name_trees(campaign).items():
+            yield from note_fme_patterns(f"campaigns.{index}.{name}", tree)
     for index, holdout in enumerate(settings.holdouts):
-        yield from note_fme_patterns(f"holdouts.{index}", holdout.segments)
+        yield from note_fme_patterns(f"holdouts.{index}.segments", holdout.segments)

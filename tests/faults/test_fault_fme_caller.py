@@ -182,7 +182,7 @@ async def test_row_54_input_does_not_reach_the_log_in_fme(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever a visitor sends, the log says what is wrong with it and shows nothing of it."""
-    odd = {FORGED: object()}
+    odd: dict[str, Any] = {FORGED: object()}
     users: list[Any] = [
         FORGED * 10,
         {"id": FORGED * 10},

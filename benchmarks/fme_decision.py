@@ -13,7 +13,7 @@ from typing import Any
 from vwo_async._core.api_method import ACTIVATE
 from vwo_async._core.decision import decide
 from vwo_async._core.fme.decision import decide_feature
-from vwo_async._core.fme.plan import compile_fme_plan
+from vwo_async._core.fme.lazy_plan import compile_fme_plan
 from vwo_async._core.fme.user import FlagUser
 from vwo_async._core.plan import Plan
 from vwo_async._settings import parse_fme_settings, parse_settings

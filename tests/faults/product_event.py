@@ -12,7 +12,8 @@ from sample import settings as fullstack_settings
 from vwo_async._client.fme_user import CallUser
 from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.evaluation import NOTHING
-from vwo_async._core.fme.plan import FlagDecision, compile_fme_plan
+from vwo_async._core.fme.lazy_plan import compile_fme_plan
+from vwo_async._core.fme.plan import FlagDecision
 from vwo_async._core.plan import Plan
 from vwo_async._delivery.event import Event
 from vwo_async._delivery.event_factory import EventFactory

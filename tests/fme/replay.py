@@ -11,7 +11,8 @@ from typing import Any
 
 from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.evaluation import Known, Needs
-from vwo_async._core.fme.plan import FlagDecision, FMEPlan, compile_fme_plan
+from vwo_async._core.fme.lazy_plan import compile_fme_plan
+from vwo_async._core.fme.plan import FlagDecision, FMEPlan
 from vwo_async._core.fme.record import FeatureRecord, read_record
 from vwo_async._core.fme.user import Details, FlagUser, read_details
 from vwo_async._settings import parse_fme_settings

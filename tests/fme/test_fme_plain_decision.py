@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from vwo_async import parse_fme_settings
 from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.evaluation import Known
-from vwo_async._core.fme.plan import FlagDecision, FMEPlan, compile_fme_plan
+from vwo_async._core.fme.lazy_plan import compile_fme_plan
+from vwo_async._core.fme.plan import FlagDecision, FMEPlan
 from vwo_async._core.fme.user import FlagUser
 from vwo_async.testing import FeatureBuilder, build_fme_settings, feature
 

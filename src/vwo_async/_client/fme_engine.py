@@ -64,7 +64,8 @@ class FMEEngine(ClientEngine[FMESnapshot]):
 
     def compile(self, settings: FMESettings, pause: GilPause) -> FMESnapshot:
         """Return what would be in force with *settings*; may take a while and may run in a thread."""
-        return FMESnapshot(settings, self._fme_options, time.time, pause=pause)
+        like = self.snapshot.plan
+        return FMESnapshot(settings, self._fme_options, time.time, pause=pause, like=like)
 
     def make_lookup(self) -> Lookup:
         """Return what one call asks the gateway by; it asks nothing by itself."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from .._core.fme.plan import FMEPlan, compile_fme_plan
+from .._core.fme.lazy_plan import compile_fme_plan
+from .._core.fme.plan import FMEPlan
 from .._delivery.fme_event import FMEAccount
 from .._delivery.fme_event_factory import FMEEventFactory
+from .._settings.lazy_entries import FeatureTexts
 from .._wording import count_of
 from .fme_options import FMEOptions
 from .snapshot import list_account_fields
 
 if TYPE_CHECKING:
     from .._settings import FMESettings
+    from .._settings.fme import Feature, Holdout
 
 
 class FMESnapshot:
@@ -32,6 +34,7 @@ class FMESnapshot:
         wall_clock: Seconds since the epoch.
         plan: The plan of *settings*, where it is compiled already.
         pause: Called between two small steps of the work.
+        like: The plan that is replaced, see `compile_fme_plan`.
     """
 
     __slots__ = ("event_factory", "event_names", "plan", "settings")
@@ -44,14 +47,11 @@ class FMESnapshot:
         *,
         plan: FMEPlan | None = None,
         pause: Callable[[], object] = lambda: None,
+        like: FMEPlan | None = None,
     ) -> None:
         self.settings = settings
-        self.plan: FMEPlan = plan or compile_fme_plan(settings, pause)
-        metrics = chain(
-            chain.from_iterable(one.metrics for one in settings.features),
-            chain.from_iterable(one.metrics for one in settings.holdouts),
-        )
-        self.event_names = frozenset(one.identifier for one in metrics if one.identifier)
+        self.plan: FMEPlan = plan or compile_fme_plan(settings, pause, like)
+        self.event_names = _find_events(settings.features) | _find_events(settings.holdouts)
         account = FMEAccount(
             **list_account_fields(settings, options),
             goes_to_gateway=options.gateway_service is not None,
@@ -76,3 +76,11 @@ class FMESnapshot:
 
     def __repr__(self) -> str:
         return f"<FMESnapshot of {self.summary}>"
+
+
+def _find_events(entries: Sequence[Feature] | Sequence[Holdout]) -> frozenset[str]:
+    """Return the events that the metrics of features or holdouts count."""
+    if isinstance(entries, FeatureTexts):
+        return entries.events
+    metrics = (metric for one in entries for metric in one.metrics)
+    return frozenset(one.identifier for one in metrics if one.identifier)

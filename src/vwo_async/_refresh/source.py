@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, Ty
 
 from anyio import to_thread
 
-from .._core.fme.plan import compile_fme_plan
+from .._core.fme.lazy_plan import compile_fme_plan
 from .._core.lazy_plan import compile_plan
 from .._delivery.transport.brand import Brand, find_fme_address
 from .._delivery.transport.by_name import make_fetcher

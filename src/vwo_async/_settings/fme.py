@@ -7,14 +7,22 @@ the file are the aliases in this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from math import isfinite
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Strict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetPydanticSchema,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    Strict,
+    WrapSerializer,
+)
 
 from .._home import set_home
-from .fault import find_repeated
 from .field_type import (
     MAX_ID,
     AccountId,
@@ -214,8 +222,27 @@ class SdkMetaInfo(SettingsModel):
     was_initialized_earlier: Flag = Field(default=False, alias="wasInitializedEarlier")
 
 
+def _dump_entries(entries: Sequence[Any], dump: SerializerFunctionWrapHandler) -> Any:
+    return dump(tuple(entries))
+
+
+# Tuples; in a large file `FeatureTexts` and `FlagCampaignTexts`.
+Features: TypeAlias = Annotated[
+    Sequence[Feature],
+    GetPydanticSchema(lambda _, handler: handler(tuple[Feature, ...])),
+    BeforeValidator(to_optional_list),
+    WrapSerializer(_dump_entries),
+]
+Campaigns: TypeAlias = Annotated[
+    Sequence[Campaign],
+    GetPydanticSchema(lambda _, handler: handler(tuple[Campaign, ...])),
+    BeforeValidator(to_optional_list),
+    WrapSerializer(_dump_entries),
+]
+
+
 class FMESettings(SettingsModel):
-    """A whole v2 settings file.
+    """A whole v2 settings file. The features and campaigns of a large one are kept as text, and parsed on each access.
 
     Attributes:
         sdk_key: The SDK key; no repr, pickle or JSON of the settings holds it.
@@ -228,8 +255,8 @@ class FMESettings(SettingsModel):
     sdk_key: Key = Field(None, alias="sdkKey")
     account_id: AccountId = Field(alias="accountId")
     version: Version
-    features: Annotated[tuple[Feature, ...], BeforeValidator(to_optional_list)] = ()
-    campaigns: Annotated[tuple[Campaign, ...], BeforeValidator(to_optional_list)] = ()
+    features: Features = ()
+    campaigns: Campaigns = ()
     campaign_groups: Annotated[dict[Text, Id], BeforeValidator(to_map)] = Field(
         default_factory=dict, alias="campaignGroups"
     )
@@ -252,18 +279,6 @@ class FMESettings(SettingsModel):
     is_event_arch_enabled: Foreign = Field(
         None, alias="isEventArchEnabled", repr=False, exclude=True
     )
-
-
-def find_fme_duplicates(settings: FMESettings) -> Iterator[str]:
-    """Yield a fault for each id, and each key of a feature, that several entries of one list share."""
-    features, campaigns = settings.features, settings.campaigns
-    yield from find_repeated("features", "id", [one.id for one in features])
-    yield from find_repeated("features", "key", [one.key for one in features])
-    yield from find_repeated("campaigns", "id", [one.id for one in campaigns])
-    for index, campaign in enumerate(campaigns):
-        path = f"campaigns.{index}.variations"
-        yield from find_repeated(path, "id", [one.id for one in campaign.variations])
-    yield from find_repeated("holdouts", "id", [one.id for one in settings.holdouts])
 
 
 set_home(FMESettings, "vwo_async")

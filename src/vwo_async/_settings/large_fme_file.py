@@ -1,11 +1,13 @@
 """Parses a large v2 settings file entry by entry, with the same result as parsing it at once.
 
-Parsing or building much at once holds the GIL, and so blocks the event loop even from another thread.
+Parsing or building much at once holds the GIL, and so blocks the event loop even from another thread. Of
+features and campaigns only the text is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from sys import intern
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,14 +15,12 @@ from pydantic_core import ErrorDetails
 
 from .fault import MAX_FAULTS, describe, describe_all, list_errors
 from .fme import Campaign, Feature, FMESettings, Holdout
+from .fme_duplicates import find_repeated_variations
 from .json_outline import InvalidJsonError, Outline, Span, find_items
+from .lazy_entries import FeatureTexts, FlagCampaignTexts, RuleName
 from .plain_entry import STEP_BYTES, validate_plain
 
-_LISTS: Mapping[str, type[BaseModel]] = {
-    "features": Feature,
-    "campaigns": Campaign,
-    "holdouts": Holdout,
-}
+_LISTS = ("features", "campaigns", "holdouts")
 
 
 def read_large_fme(body: bytes, pause: Callable[[], object]) -> FMESettings | list[str]:
@@ -49,6 +49,95 @@ def _read_whole(body: bytes) -> FMESettings | list[str]:
         return describe_all(list_errors(error))
 
 
+class _Features:
+    """Collects features. One list for each field: objects would be visited by the garbage collector."""
+
+    model = Feature
+
+    def __init__(self) -> None:
+        self._texts: list[bytes] = []
+        self._ids: list[int] = []
+        self._keys: list[str] = []
+        self._events: set[str] = set()
+        self._rules: list[tuple[RuleName, ...]] = []
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def add(self, text: bytes, feature: Any) -> None:
+        """Add the next one."""
+        self._texts.append(text)
+        self._ids.append(feature.id)
+        self._keys.append(feature.key)
+        self._events.update(one.identifier for one in feature.metrics if one.identifier)
+        self._rules.append(
+            tuple(
+                (intern(one.rule_key), one.campaign_id, one.variation_id) for one in feature.rules
+            )
+        )
+
+    def finish(self) -> FeatureTexts:
+        """Return all of them."""
+        return FeatureTexts(self._texts, self._ids, self._keys, self._events, self._rules)
+
+
+class _Campaigns:
+    """Collects campaigns, likewise."""
+
+    model = Campaign
+
+    def __init__(self) -> None:
+        self._texts: list[bytes] = []
+        self._ids: list[int] = []
+        self._keys: list[str] = []
+        self._types: list[str] = []
+        self._variations: list[int] = []
+        self._repeated: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def add(self, text: bytes, campaign: Any) -> None:
+        """Add the next one."""
+        self._repeated += find_repeated_variations(len(self), campaign)
+        self._texts.append(text)
+        self._ids.append(campaign.id)
+        self._keys.append(campaign.key)
+        self._types.append(intern(campaign.type))
+        self._variations.append(len(campaign.variations))
+
+    def finish(self) -> FlagCampaignTexts:
+        """Return all of them."""
+        return FlagCampaignTexts(
+            self._texts,
+            self._ids,
+            self._keys,
+            self._types,
+            self._variations,
+            self._repeated,
+        )
+
+
+class _Holdouts:
+    """Collects holdouts, of which there are few."""
+
+    model = Holdout
+
+    def __init__(self) -> None:
+        self._entries: list[Holdout] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, text: bytes, holdout: Any) -> None:
+        """Add the next one."""
+        self._entries.append(holdout)
+
+    def finish(self) -> tuple[Holdout, ...]:
+        """Return all of them."""
+        return tuple(self._entries)
+
+
 class _Reader:
     """Validates the entries while the file is scanned."""
 
@@ -56,18 +145,28 @@ class _Reader:
         self._body = body
         self._pause = pause
         self._pause_at = STEP_BYTES
-        self._entries: dict[str, list[BaseModel | None]] = {name: [] for name in _LISTS}
+        self._lists: Mapping[str, _Features | _Campaigns | _Holdouts] = {
+            "features": _Features(),
+            "campaigns": _Campaigns(),
+            "holdouts": _Holdouts(),
+        }
+        self._positions = dict.fromkeys(_LISTS, 0)
         self._faults: list[str] = []
 
     def make_adder(self, name: str) -> Callable[[Span, Any], None]:
         """Return what adds the next entry to the list of that name."""
-        entries, model = self._entries[name], _LISTS[name]
+        entries = self._lists[name]
 
         def add(span: Span, value: object) -> None:
             if span.end >= self._pause_at:
                 self._pause_at = span.end + STEP_BYTES
                 self._pause()
-            entries.append(self._read_entry(model, (name, len(entries)), span, value))
+            position = self._positions[name]
+            self._positions[name] += 1
+            entry = self._read_entry(entries.model, (name, position), span, value)
+            # After a fault the file is refused.
+            if entry is not None and not self._faults:
+                entries.add(self._body[span.start : span.end], entry)
 
         return add
 
@@ -95,8 +194,10 @@ class _Reader:
         envelope = _read_whole(document)
         if isinstance(envelope, list):
             return [*envelope, *self._faults]
-        entries = {name: tuple(found) for name, found in self._entries.items()}
-        return self._faults or envelope.model_copy(update=entries)
+        if self._faults:
+            return self._faults
+        read = [one.name for one in outline.members if self._is_read(one.name, one.value)]
+        return envelope.model_copy(update={name: self._lists[name].finish() for name in read})
 
     def _is_read(self, name: str, value: Span) -> bool:
         return name in _LISTS and self._body[value.start : value.start + 1] == b"["

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from .._error import SettingsError
 from .._plain import is_kind, to_bytes, to_plain
 from .fault import MAX_FAULTS, describe_all, find_duplicates, find_inner_duplicates, list_errors
-from .fme import FMESettings, find_fme_duplicates
+from .fme import FMESettings
+from .fme_duplicates import find_fme_duplicates
 from .large_file import read_large
 from .large_fme_file import read_large_fme
 from .lazy_campaigns import CampaignTexts

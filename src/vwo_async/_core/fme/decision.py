@@ -37,7 +37,7 @@ def decide_feature(
         user: The user.
         known: What the caller knows of the user by now.
     """
-    feature = plan.features.get(feature_key)
+    feature = plan.ready.get(feature_key) or plan.features.get(feature_key)
     if feature is None:
         return FlagDecision(None, reason=Reason.FEATURE_NOT_FOUND)
     if known is NOTHING and feature.is_plain:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -520,6 +520,7 @@ class FMEPlan:
     Attributes:
         features: By key, in the order of the file.
         features_by_id: The same by id.
+        ready: Those of them, by key, that are compiled already: in a plain dict, and so found quickly.
         name_visitor: Returns the visitor id of a user of this account, given the user id in UTF-8.
         notes: Which parts of the file are not used, and why.
     """
@@ -532,6 +533,7 @@ class FMEPlan:
         "features_by_id",
         "name_visitor",
         "notes",
+        "ready",
     )
 
     def __init__(
@@ -544,14 +546,15 @@ class FMEPlan:
         for feature in settings.features:
             pause()
             features.append(Feature(settings, feature, campaigns, holdouts))
-        self.features: Mapping[str, Feature] = {one.key: one for one in features}
+        self.ready = {one.key: one for one in features}
+        self.features: Mapping[str, Feature] = self.ready
         self.features_by_id: Mapping[int, Feature] = {one.id: one for one in features}
         self._stored: dict[tuple[str, int], RuleResult] = {}
-        self._campaigns = {one.key: one for one in reversed(settings.campaigns)}
-        self._rules: dict[str, list[Rule]] = {}
-        for rule in (rule for feature in features for rule in feature.rules):
-            self._rules.setdefault(rule.python_key, []).append(rule)
-        _link_groups(settings, features)
+        self._campaigns: Mapping[str, model.Campaign] = {
+            one.key: one for one in reversed(settings.campaigns)
+        }
+        self._rules: Mapping[str, Sequence[Rule]] = index_rules(features)
+        link_groups(features, settings.campaign_groups, make_groups(settings, features))
         self.notes = tuple(_note(settings, campaigns, pause))
 
     def find_stored(self, stored: StoredVariation) -> RuleResult | None:
@@ -594,19 +597,17 @@ class FMEPlan:
         return tuple(keys)
 
 
-def compile_fme_plan(
-    settings: model.FMESettings, pause: Callable[[], object] = lambda: None
-) -> FMEPlan:
-    """Return the plan of *settings*; *pause* is called between two small steps."""
-    return FMEPlan(settings, pause)
-
-
 def _is_usable(rule: model.Rule, campaigns: Mapping[int, model.Campaign]) -> bool:
     campaign = campaigns.get(rule.campaign_id)
-    if campaign is None or campaign.type not in FME_TYPES:
+    return campaign is not None and can_be_given(campaign.type, len(campaign.variations))
+
+
+def can_be_given(campaign_type: str, variations: int) -> bool:
+    """Tell whether a rule can give anything of a campaign of that type with so many variations."""
+    if campaign_type not in FME_TYPES:
         return False
     # A rollout or personalize rule is judged by its first variation.
-    return campaign.type == TESTING or bool(campaign.variations)
+    return campaign_type == TESTING or variations > 0
 
 
 def _narrow(campaign: model.Campaign, variation_id: int | None) -> Sequence[model.Variation]:
@@ -639,12 +640,25 @@ def _index_members(
     return {name: tuple(found) for name, found in index.items()}
 
 
-def _link_groups(settings: model.FMESettings, features: Sequence[Feature]) -> None:
+def index_rules(features: Iterable[Feature]) -> dict[str, list[Rule]]:
+    """Return the rules by the keys that their campaigns have in records of the Python SDK."""
+    found: dict[str, list[Rule]] = {}
+    for rule in (rule for feature in features for rule in feature.rules):
+        found.setdefault(rule.python_key, []).append(rule)
+    return found
+
+
+def make_groups(settings: model.FMESettings, features: Sequence[Feature]) -> dict[str, Group]:
+    """Return the groups by id; *features* are at least those that have a member."""
     members = _index_members(settings, features)
-    groups = {
-        group_id: Group(group_id, group, members) for group_id, group in settings.groups.items()
-    }
-    for feature in features if settings.campaign_groups else ():
+    return {group_id: Group(group_id, one, members) for group_id, one in settings.groups.items()}
+
+
+def link_groups(
+    features: Iterable[Feature], links: Mapping[str, int], groups: Mapping[str, Group]
+) -> None:
+    """Give each rule its group; *links* are those of the file."""
+    for feature in features if links else ():
         for rule in feature.rules:
             if rule.group_id is not None:
                 rule.group = groups.get(str(rule.group_id))
@@ -667,15 +681,35 @@ def _note(
     for index, feature in enumerate(settings.features):
         for number, rule in enumerate(feature.rules):
             if not _is_usable(rule, campaigns):
-                text = "its campaign is not there, or not of a kind that is known"
-                yield f"features.{index}.rules.{number}: {text}: the rule is left out"
+                yield note_rule(index, number)
+    yield from note_groups(settings)
+    for index, campaign in enumerate(settings.campaigns):
+        pause()
+        yield from note_campaign(index, campaign)
+    yield from note_holdouts(settings)
+
+
+def note_rule(index: int, number: int) -> str:
+    """Return the note of a rule that cannot be used: the one of that number, of the feature at *index*."""
+    text = "its campaign is not there, or not of a kind that is known"
+    return f"features.{index}.rules.{number}: {text}: the rule is left out"
+
+
+def note_groups(settings: model.FMESettings) -> Iterator[str]:
+    """Yield a note for each group that is missing."""
     for name, group_id in settings.campaign_groups.items():
         if str(group_id) not in settings.groups:
             text = "the group is not there, so nobody gets this rule"
             yield f"campaignGroups.{ascii(name[:20])[1:-1]}: {text}"
-    for index, campaign in enumerate(settings.campaigns):
-        pause()
-        for name, tree in name_trees(campaign).items():
-            yield from note_fme_patterns(f"campaigns.{index}.{name}", tree)
+
+
+def note_campaign(index: int, campaign: model.Campaign) -> Iterator[str]:
+    """Yield which patterns of the campaign at *index* match nothing."""
+    for name, tree in name_trees(campaign).items():
+        yield from note_fme_patterns(f"campaigns.{index}.{name}", tree)
+
+
+def note_holdouts(settings: model.FMESettings) -> Iterator[str]:
+    """Yield which patterns of holdouts match nothing."""
     for index, holdout in enumerate(settings.holdouts):
         yield from note_fme_patterns(f"holdouts.{index}.segments", holdout.segments)

@@ -150,7 +150,7 @@ class _Reader:
             "campaigns": _Campaigns(),
             "holdouts": _Holdouts(),
         }
-        self._positions = dict.fromkeys(_LISTS, 0)
+        self._positions: dict[str, int] = dict.fromkeys(_LISTS, 0)
         self._faults: list[str] = []
 
     def make_adder(self, name: str) -> Callable[[Span, Any], None]:

@@ -41,16 +41,13 @@ def decide_feature(
     if feature is None:
         return FlagDecision(None, reason=Reason.FEATURE_NOT_FOUND)
     if known is NOTHING and feature.is_plain:
-        return _decide_plain(feature, user.hash_bytes)
+        return _decide_plain(feature, user)
     if known.details is not None and not feature.needs_details:
         # For this flag alone nobody would ask the gateway: what was learnt for others must not change it.
         known = known._replace(details=None)
     evaluation = Evaluation(plan, user, known)
     try:
-        if known is NOTHING and not feature.holdouts:
-            decision = _decide_by_rules(feature, None, NOT_HELD, evaluation)
-        else:
-            decision = _decide(feature, evaluation)
+        decision = _decide(feature, evaluation)
     except NeedError as error:
         return error.needs
     except MalformedTreeError:
@@ -62,13 +59,26 @@ def decide_feature(
     return decision
 
 
-def _decide_plain(feature: Feature, hash_bytes: bytes) -> FlagDecision:
-    """Decide for a user of whom no record is known, where the first rule of each kind lets everybody pass."""
-    rollout = experiment = None
-    if feature.rollout_rules:
-        rollout = feature.rollout_rules[0].bucketer.assign(hash_bytes)
-    if feature.experiment_rules and (rollout is None or rollout.variation is not None):
-        experiment = feature.experiment_rules[0].bucketer.assign(hash_bytes)
+def _decide_plain(feature: Feature, user: FlagUser) -> FlagDecision:
+    """Decide for a user of whom no record is known, where nothing but his variables and hashes has a say."""
+    variables, hash_bytes = user.custom_variables, user.hash_bytes
+    rollout: RuleResult | None = None
+    experiment: RuleResult | None = None
+    # As `_try_rules`, written out: most decisions are of this kind, and a call is a good part of one.
+    try:
+        for rule in feature.rollout_rules:
+            if rule.segment is None or rule.segment(variables, None):
+                rollout = rule.bucketer.assign(hash_bytes)
+                break
+            rollout = rule.not_in_segment
+        if rollout is None or rollout.variation is not None:
+            for rule in feature.experiment_rules:
+                if rule.segment is None or rule.segment(variables, None):
+                    experiment = rule.bucketer.assign(hash_bytes)
+                    break
+                experiment = rule.not_in_segment
+    except MalformedTreeError:
+        return _give_up(feature)
     return feature.find_decision(rollout, experiment)
 
 
@@ -114,13 +124,6 @@ def _decide_afresh(
         held = judge_holdouts(feature, record, evaluation, names_user=False)
         if held.inside:
             return _hold(feature, record or FeatureRecord(), evaluation, held)
-    return _decide_by_rules(feature, record, held, evaluation)
-
-
-def _decide_by_rules(
-    feature: Feature, record: FeatureRecord | None, held: Held, evaluation: Evaluation
-) -> FlagDecision:
-    """Decide for a user who is in no holdout and has no variation on record."""
     rules = feature.rollout_rules
     rollout = _try_rules(rules, feature, evaluation) if rules else None
     return _give(feature, rollout, record, held, evaluation)

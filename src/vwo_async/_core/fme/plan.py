@@ -13,7 +13,13 @@ from ..bucketing import Bucketer, Ranges
 from ..segment import Predicate
 from ..visitor import make_namer, make_namespace
 from .record import GROUP_KEY, FeatureRecord, StoredVariation, make_row
-from .segment import compile_fme_segment, find_feature_ids, needs_gateway, note_fme_patterns
+from .segment import (
+    asks_variables_alone,
+    compile_fme_segment,
+    find_feature_ids,
+    needs_gateway,
+    note_fme_patterns,
+)
 
 if TYPE_CHECKING:
     from ..._settings import fme as model
@@ -444,7 +450,8 @@ class Feature:
         experiment_rules: The testing and the personalize rules.
         holdouts: Those that apply to it.
         impact_campaign_id: The campaign that measures its impact, if any.
-        is_plain: Whether hashes alone decide: no segment, whitelisting, group or holdout has a say.
+        is_plain: Whether hashes and custom variables alone decide where there is no gateway: no whitelisting,
+            group or holdout has a say, and no segment asks about anything else.
         needs_details: Whether a segment, or one of any holdout, asks what only a gateway knows of the user.
         watched_ids: Ids of the features whose records its segments, or those of any holdout, ask about.
     """
@@ -490,8 +497,9 @@ class Feature:
         self.watched_ids = frozenset[int]().union(
             *map(find_feature_ids, trees), *(one.watched_ids for one in holdouts)
         )
-        self.is_plain = not (self.holdouts or self.needs_details) and all(
-            one.segment is None and not one.whitelist and one.group_id is None for one in rules
+        self.is_plain = not self.holdouts and all(
+            not one.whitelist and one.group_id is None and asks_variables_alone(one.segment_tree)
+            for one in rules
         )
         self._decisions: dict[tuple[RuleResult | None, RuleResult | None], FlagDecision] = {}
 

@@ -126,6 +126,27 @@ def needs_gateway(tree: Any) -> bool:
     return isinstance(tree, list) and any(map(needs_gateway, tree))
 
 
+def asks_variables_alone(tree: Any) -> bool:
+    """Tell whether a segment asks about nothing but custom variables: its predicate needs no subject then.
+
+    False for some that ask about no more, but look odd.
+    """
+    if isinstance(tree, list):
+        return all(map(asks_variables_alone, tree))
+    if not isinstance(tree, dict) or len(tree) > 1:
+        return False
+    return all(_asks_variables_alone(kind, content) for kind, content in tree.items())
+
+
+def _asks_variables_alone(kind: str, content: Any) -> bool:
+    if kind != "custom_variable":
+        return kind in ("and", "or", "not") and asks_variables_alone(content)
+    return isinstance(content, dict) and all(
+        name != CAMPAIGN_VARIATION and isinstance(operand, str) and _LIST_WORD not in operand
+        for name, operand in content.items()
+    )
+
+
 def find_feature_ids(tree: Any) -> set[int]:
     """Return the ids of the features whose stored records the segment asks about."""
     return {

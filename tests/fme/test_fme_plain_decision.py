@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vwo_async import parse_fme_settings
+from vwo_async import Reason, parse_fme_settings
 from vwo_async._core.fme.decision import decide_feature
 from vwo_async._core.fme.evaluation import NOTHING, Known
 from vwo_async._core.fme.lazy_plan import compile_fme_plan
@@ -90,7 +90,11 @@ def test_what_asks_for_more_is_not_plain(segment: Any) -> None:
 
 
 def test_a_malformed_part_turns_a_plain_flag_off() -> None:
-    """An operand of the short way that cannot be evaluated ends as on the full way."""
-    plan = compile_plan(feature("a").rollout(100, segment={"or": []}))
+    """A part that cannot be evaluated ends the decision as on the full way."""
+    plan = compile_plan(feature("a").rollout(100, segment={"not": [LEAF]}))
+    assert plan.features["a"].is_plain
     for known in (Known(), NOTHING):
-        assert not decide_feature(plan, "a", FlagUser("u1"), known).is_enabled
+        decision = decide_feature(plan, "a", FlagUser("u1"), known)
+        assert isinstance(decision, FlagDecision)
+        assert decision.reason is Reason.MALFORMED_SEGMENT
+        assert decision.impressions == ()

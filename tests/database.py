@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import redis
 from port import find_free_port
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -20,6 +21,8 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
 START_S = 20.0
+# A client made from a URL would otherwise read redis-py's version from disk for each connection.
+QUIET: dict[str, Any] = {"driver_info": None} if hasattr(redis, "DriverInfo") else {}
 SLOTS = 16384
 MASTER_NAME = "main"
 

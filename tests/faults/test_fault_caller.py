@@ -31,11 +31,11 @@ from both_products import BOTH_PRODUCTS
 from chosen_product import fetch, is_fme, make_client, settings
 from own_time import assert_below
 from rig import P99_DELAY_S, steady_loop
-from sample import ACCOUNT, KEY, REQUIRED, campaign
+from sample import ACCOUNT, KEY, REQUIRED, campaign, row
 from server import Received, running_server
 from vector import RecordingStorage
 
-from vwo_async import InvalidInputError, Reason, VWOClient, VWOError
+from vwo_async import InvalidInputError, Reason, StorageError, VWOClient, VWOError
 from vwo_async.storage import MemoryUserStorage, StoredDecision
 from vwo_async.testing import RecordingTransport
 
@@ -571,6 +571,8 @@ async def test_row_54_files_and_storages_do_not_write_lines(
         async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
             if user_id == "Ashley":
                 raise ForgedError(FORGED)
+            if user_id == "Bill":
+                raise StorageError(FORGED)
             return {"userId": FORGED, "campaignKey": FORGED, "variationName": FORGED}
 
     def fail(_: dict[str, Any]) -> None:
@@ -591,7 +593,7 @@ async def test_row_54_files_and_storages_do_not_write_lines(
             integrations=fail,
         )
         async with client:
-            for user in ("Ashley", "Billy"):
+            for user in ("Ashley", "Bill", "Billy"):
                 await client.activate("checkout", user)
                 await client.track(None, user, "signup")
             for file in bad:
@@ -1120,6 +1122,27 @@ async def test_row_55_a_container_that_raises(method: str, value: Any) -> None:
             await call(**{one: usable[one] for one in names}, **{name: value})
         ledger = client.statistics()
         assert ledger.accepted == ledger.delivered + ledger.pending
+
+
+class Nameless(Unprintable):
+    """Raises, too, where it is asked of which class it is."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise RuntimeError("class")
+
+
+async def test_row_55_a_record_of_what_raises() -> None:
+    """Nor does a record that the caller gives raise, whatever stands in its fields."""
+    names = ("userId", "campaignKey", "variationName", "goalIdentifier", "goalIdentifiers")
+    storage = MemoryUserStorage()
+    async with make_client(
+        settings(), user_storage=storage, transport=RecordingTransport()
+    ) as client:
+        for name in names:
+            given = {**row(), name: Nameless()}
+            assert await client.activate("checkout", "Ashley", user_storage_data=given)
+            await client.track("checkout", "Ashley", "signup", user_storage_data=given)
 
 
 # Row 56

@@ -44,7 +44,7 @@ def vwo(tmp_path: Path) -> Iterator[FaultServer]:
         yield server
 
 
-def row(variation: int = 2, user_id: str = "Ashley", key: str = "checkout") -> dict[str, Any]:
+def row(variation: int = 2, user_id: Any = "Ashley", key: str = "checkout") -> dict[str, Any]:
     """Return a record of an experiment in the official shape."""
     return {
         "featureKey": key,
@@ -102,7 +102,7 @@ def client_of(server: FaultServer, storage: Any, **options: Any) -> FMEClient:
     return FMEClient(settings(), base_url=server.base_url, user_storage=storage, **options)
 
 
-async def decide_afresh(user_id: str) -> Any:
+async def decide_afresh(user_id: Any) -> Any:
     async with FMEClient(settings(), transport=RecordingTransport()) as client:
         return (await client.get_flag("checkout", user_id)).variation
 
@@ -145,6 +145,7 @@ GARBAGE: dict[str, Any] = {
     "wrong types": {**row(), "experimentVariationId": ["x"], "notInHoldoutId": "x"},
     "row of another user": row(user_id="Bill"),
     "row of another feature": row(key="search"),
+    "row of many": {**row(), "userId": ["Ashley"]},
 }
 
 
@@ -158,14 +159,15 @@ async def test_row_31_get_returns_garbage_in_fme(vwo: FaultServer, name: str) ->
         assert flag.reason is Reason.ASSIGNED
 
 
-async def test_row_31_a_record_is_used() -> None:
-    """A record that can be read decides, so that the tests of those that cannot mean something."""
-    given = await decide_afresh("Ashley")
+@pytest.mark.parametrize("user_id", ["Ashley", 42])
+async def test_row_31_a_record_is_used(user_id: Any) -> None:
+    """A record that can be read decides, also one of the Node SDK about an id that is a number."""
+    given = await decide_afresh(user_id)
     other = 3 - given.id
-    storage = FaultyStorage(on_get=returning(row(other)))
+    storage = FaultyStorage(on_get=returning(row(other, user_id)))
     transport = RecordingTransport()
     async with FMEClient(settings(), transport=transport, user_storage=storage) as client:
-        flag = await client.get_flag("checkout", "Ashley")
+        flag = await client.get_flag("checkout", user_id)
         assert flag.variation is not None
         assert (flag.variation.id, flag.reason) == (other, Reason.STORED)
 

@@ -1,11 +1,13 @@
-"""Rows 35, 56, 73, 74, 86 and 87 of docs/faults.md in FME, which stores what it decided and claims nothing."""
+"""Rows 35, 56, 71 to 74, 86 and 87 of docs/faults.md in FME, which stores what it decided and claims nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import sys
+import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import product
@@ -134,17 +136,158 @@ async def open_storage(kind: str, folder: Path, redis: RedisServer) -> AsyncIter
             yield two
 
 
+# Row 71
+
+
+class Turned(MemoryUserStorage):
+    """A storage in which everybody has variation 1 on record, while the file gives 2; some calls hang."""
+
+    def __init__(self, hangs: Callable[[str], bool] = lambda user_id: False) -> None:
+        super().__init__()
+        self.hangs = hangs
+        self.hangs_in_writes = False
+        self.written: list[str] = []
+
+    async def get(self, user_id: str, key: str) -> Mapping[str, Any] | None:
+        await asyncio.sleep(3600 if self.hangs(user_id) else 0.001)
+        return make_record(user_id)
+
+    async def set(self, data: Mapping[str, Any]) -> None:
+        if self.hangs_in_writes:
+            await asyncio.sleep(3600)
+        self.written.append(data["userId"])
+
+
+def make_record(user_id: str) -> dict[str, Any]:
+    return {
+        "featureKey": "checkout",
+        "userId": user_id,
+        "experimentId": 11,
+        "experimentKey": "checkout",
+        "experimentVariationId": 1,
+    }
+
+
+def turned_file() -> dict[str, Any]:
+    return make_split(["checkout"], is_turned=True)
+
+
+class Threads:
+    """A storage of plain functions that takes its time over each read."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    def get(self, user_id: str, key: str) -> Mapping[str, Any]:
+        time.sleep(0.02)
+        return make_record(user_id)
+
+    def set(self, data: Mapping[str, Any]) -> None:
+        self.written.append(data["userId"])
+
+
+@pytest.mark.parametrize("policy", ["decide", "refuse"])
+async def test_row_71_too_many_for_the_threads_in_fme(policy: Any) -> None:
+    """Who was not asked in time is told so, and nothing of his is written over; the next is asked."""
+    storage = Threads()
+    async with client_with(storage, turned_file(), on_storage_error=policy) as client:
+        calls = (client.get_flag("checkout", f"u{number}") for number in range(1000))
+        flags = await asyncio.gather(*calls)
+        unread = (Reason.ASSIGNED, 2) if policy == "decide" else (Reason.STORAGE_ERROR, None)
+        assert {show(one) for one in flags} == {(Reason.STORED, 1), unread}
+        assert all(bool(one.notes) is (show(one) == unread) for one in flags)
+        notes = {note for one in flags for note in one.notes}
+        assert "user storage: not asked in time, with too many calls ahead" in notes
+        # The storage is busy and not broken.
+        assert show(await client.get_flag("checkout", "next")) == (Reason.STORED, 1)
+    assert storage.written == []
+
+
+async def test_row_71_one_time_out_blinds_nobody_else_in_fme() -> None:
+    """A storage that hangs for one user and answers the others is asked about the others."""
+    storage = Turned(lambda user_id: user_id == "hanging")
+    async with client_with(storage, turned_file()) as client:
+        hanging = asyncio.ensure_future(client.get_flag("checkout", "hanging"))
+        while not hanging.done():
+            flag = await client.get_flag("checkout", uuid.uuid4().hex)
+            assert show(flag) == (Reason.STORED, 1)
+        assert hanging.result().notes == ("user storage: get timed out",)
+        assert show(await client.get_flag("checkout", "Ashley")) == (Reason.STORED, 1)
+    assert storage.written == []
+
+
+async def test_row_71_a_loop_that_is_held_in_fme() -> None:
+    """While other code holds the loop, no answer can arrive, and no storage is blamed for it."""
+    async with client_with(Turned(), turned_file(), storage_timeout_s=0.1) as client:
+        call = asyncio.ensure_future(client.get_flag("checkout", "Ashley"))
+        for _ in range(4):
+            await asyncio.sleep(0)
+            time.sleep(0.2)  # noqa: ASYNC251 - as careless code of a service does
+        assert show(await call) == (Reason.STORED, 1)
+        assert client.statistics().storage_errors == 0
+
+
+# Row 72
+
+
+@pytest.mark.parametrize("is_eager", [False, True])
+async def test_row_72_a_stall_ends_in_fme(*, is_eager: bool) -> None:
+    """Whoever calls or does not, the first call after a storage is back goes by what it holds."""
+    if is_eager and sys.version_info < (3, 12):
+        pytest.skip("eager tasks are there from Python 3.12 on")
+    loop = asyncio.get_running_loop()
+    if is_eager:
+        loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
+    try:
+        storage = Turned(lambda user_id: True)
+        async with client_with(storage, turned_file()) as client:
+            assert show(await client.get_flag("checkout", "Ashley")) == (Reason.ASSIGNED, 2)
+            storage.hangs = lambda user_id: False
+            errors = client.statistics().storage_errors
+            await asyncio.sleep(2 * TIMEOUT_S)
+            assert show(await client.get_flag("checkout", "Ashley")) == (Reason.STORED, 1)
+            assert client.statistics().storage_errors == errors
+        assert storage.written == []
+    finally:
+        loop.set_task_factory(None)
+
+
+async def test_row_72_a_stall_of_writes_alone_in_fme() -> None:
+    """A storage that reads and does not write is read; its writes are tried again after a while."""
+    storage = Turned()
+    # One variation is gone from the file: each call decides anew, and would keep that.
+    file = make_split(["checkout"], is_turned=True)
+    file["campaigns"][0]["variations"] = file["campaigns"][0]["variations"][1:]
+    storage.hangs_in_writes = True
+    async with client_with(storage, file) as client:
+        assert (await client.get_flag("checkout", "u0")).notes == ("user storage: set timed out",)
+        watch = Stopwatch()
+        for number in range(1, 10):
+            assert show(await client.get_flag("checkout", f"u{number}")) == (Reason.ASSIGNED, 2)
+        watch.assert_below(5 * TIMEOUT_S)
+        storage.hangs_in_writes = False
+
+        async def is_written() -> bool:
+            return not (await client.get_flag("checkout", "later")).notes
+
+        await until(is_written)
+    assert "later" in storage.written
+
+
 # Row 73
 
 
 class Slow(MemoryUserStorage):
     """A storage in which each call takes nearly as long as it may."""
 
+    sets = 0
+
     async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
         await asyncio.sleep(0.9 * TIMEOUT_S)
         return await super().get(user_id, campaign_key)
 
     async def set(self, data: Mapping[str, Any]) -> None:
+        self.sets += 1
         await asyncio.sleep(0.9 * TIMEOUT_S)
         await super().set(data)
 
@@ -163,6 +306,17 @@ async def test_row_73_one_limit_for_the_whole_call_in_fme() -> None:
         await call("Ashley")
         await asyncio.gather(*(call("Ashley") for _ in range(5)), *map(call, "abc"))
         assert_below(max(took), 2 * TIMEOUT_S)
+
+
+async def test_row_73_late_in_the_line_stores_nothing_in_fme() -> None:
+    """Who had no turn in time is decided all the same, and writes over nothing that another writes."""
+    storage = Slow()
+    async with client_with(storage) as client:
+        flags = await asyncio.gather(*(client.get_flag("checkout", "Ashley") for _ in range(20)))
+        assert len({show(one)[1] for one in flags}) == 1
+        late = "user storage: not asked in time, with too many calls ahead"
+        assert late in {note for one in flags for note in one.notes}
+    assert storage.sets == 1
 
 
 # Row 74

@@ -19,7 +19,7 @@ import pytest
 import sentry_sdk
 from both_products import BOTH_PRODUCTS, once_in_fme
 from chosen_product import make_client, make_source, parse, settings
-from sample import ACCOUNT, KEY
+from sample import ACCOUNT, KEY, SECRET
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 from waiting import until
@@ -173,6 +173,18 @@ async def test_row_79_sentry() -> None:
     assert not [text for text in reports.texts if KEY in text]
 
 
+@BOTH_PRODUCTS
+async def test_row_79_bad_input_when_strict() -> None:
+    """Of what was bad the method alone shows it that was given it, and no frame that took it apart."""
+    async with make_client(settings(), transport=RecordingTransport(), strict=True) as client:
+        with pytest.raises(InvalidInputError) as caught:
+            await client.activate("checkout", SECRET, custom_variables=5)  # type: ignore[arg-type]
+    frames = [one.tb_frame for one in frames_of(caught.value)]
+    ours = [one for one in frames if one.f_globals["__name__"].startswith("vwo_async.")]
+    shown = {one.f_code.co_name for one in ours if SECRET in repr(one.f_locals)}
+    assert ours and shown <= {"activate", "_decide", "get_flag"}
+
+
 class Reporting:
     """A transport of one's own that reports a failure to Sentry, or leaves that to the client's log."""
 
@@ -309,7 +321,7 @@ TRACED = """
     from chosen_product import make_client, settings
     from sentry_sdk.transport import Transport
     from chosen_product import fetch, is_fme
-    from sample import ACCOUNT, KEY
+    from sample import ACCOUNT, KEY, SECRET
     from server import answer, running_server
     from vwo_async.integrations.opentelemetry import OpenTelemetry
     from vwo_async.integrations.sentry import Sentry

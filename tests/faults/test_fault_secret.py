@@ -46,7 +46,14 @@ from vwo_async import (
     VWOError,
     compare_settings,
 )
+from vwo_async.outbox import Row
 from vwo_async.storage import MemoryUserStorage, StoredDecision
+from vwo_async.storage.rounds import (
+    AssignVariation,
+    CountConversion,
+    ReadRecord,
+    WithdrawConversion,
+)
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import HttpxTransport, Limits, Request, Timeouts
 
@@ -561,7 +568,15 @@ async def test_row_57_reprs(tmp_path: Path) -> None:
         make_source(ACCOUNT, KEY),
         compare_settings(parse(settings()), parse(settings(sdkKey="other"))),
     ]
-    shown += [StoredDecision(USER_ID, "checkout", "Control", meta_data=VARIABLES)]
+    record = StoredDecision(USER_ID, "checkout", "Control", meta_data=VARIABLES)
+    shown += [
+        record,
+        ReadRecord(USER_ID, "checkout"),
+        AssignVariation(record.as_dict()),
+        CountConversion(USER_ID, "checkout", "signup", "owner", record.as_dict()),
+        WithdrawConversion(USER_ID, "checkout", "signup", "owner"),
+        Row(1, 0.0, USER_ID.encode()),
+    ]
     shown += [
         Request("GET", f"/server-side/track-goal?env={SECRET}", ((b"Authorization", KEY.encode()),))
     ]

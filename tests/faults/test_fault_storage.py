@@ -12,7 +12,7 @@ import traceback
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,20 +20,25 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
-from database import RedisServer, running_redis
+from database import QUIET, RedisServer, running_redis
 from own_time import Stopwatch, assert_below
 from pooler import pooling
 from port import find_free_port
 from postgres import PostgresServer
 from redis import Redis as SyncRedis
+from redis.asyncio import Redis
 from sample import row
 from server import Server, running_server
+from slow_path import slow_path
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from waiting import until
 
 from vwo_async import InvalidInputError, Reason, TrackResult, VWOClient
 from vwo_async._error import StorageError
+from vwo_async._storage.access import StorageAccess
+from vwo_async._storage.loop_clock import LoopClock
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.storage.redis import RedisUserStorage
 from vwo_async.storage.rounds import (
@@ -354,6 +359,17 @@ async def test_row_71_a_crowd_on_a_healthy_storage(redis_server: RedisServer) ->
         assert client.statistics().delivered == 9000
 
 
+@BOTH_PRODUCTS
+async def test_row_71_a_pool_of_few_connections(redis_server: RedisServer) -> None:
+    """Where the service's own client has no connection to spare, calls wait for one."""
+    redis = Redis.from_url(redis_server.url, max_connections=2, **QUIET)
+    async with redis, client_with(RedisUserStorage(redis), storage_timeout_s=10) as client:
+        users = [f"u{number}" for number in range(600)]
+        names = await asyncio.gather(*(client.activate("checkout", one) for one in users))
+        assert names == [await client.get_variation_name("checkout", one) for one in users]
+        assert client.statistics().storage_errors == 0
+
+
 class Threads:
     """A storage of plain functions, as those of the official SDKs, that takes its time over each."""
 
@@ -602,6 +618,73 @@ async def test_row_73_late_in_the_line_counts_nothing() -> None:
         assert reasons[Reason.TRACKED] + reasons[Reason.STORAGE_ERROR] == 20
         await client.flush_events()
         assert client.statistics().delivered == 1
+
+
+@pytest.mark.timed
+async def test_row_73_a_crowd_does_not_lengthen_the_limit() -> None:
+    """Nor does a storage that hangs cost more while many calls that it has answered wait for their turn."""
+
+    class Hanging(MemoryUserStorage):
+        async def get(self, user_id: str, campaign_key: str) -> Any:
+            await asyncio.sleep(3600)
+
+    access = StorageAccess(Hanging(), 0.1, is_crowded=lambda: True)
+    notes: list[str] = []
+    watch = Stopwatch()
+    await access.read("Ashley", ["checkout"], notes, access.find_deadline())
+    watch.assert_below(0.5)
+    assert notes == ["user storage: get timed out"]
+    await access.aclose(0.1)
+
+
+async def test_row_73_others_wait_by_the_clock_after_one_raised() -> None:
+    """What ends the process comes through a timer; where the loop goes on, so do all limits."""
+    loop, clock, called = asyncio.get_running_loop(), LoopClock(0.01), asyncio.Event()
+    raised: list[BaseException | None] = []
+    loop.set_exception_handler(lambda _, context: raised.append(context.get("exception")))
+
+    def fail() -> None:
+        raise LookupError
+
+    # The last of a tick is called first.
+    for callback in (called.set, fail):
+        clock.call_at(0.03, callback)
+    clock.call_at(0.05, fail)
+    await asyncio.wait_for(called.wait(), 5)
+    late = asyncio.Event()
+    clock.call_at(clock.now + 0.05, late.set)
+    await asyncio.wait_for(late.wait(), 5)
+    loop.set_exception_handler(None)
+    assert [type(one) for one in raised] == [LookupError] * 2
+
+
+# Row 35
+
+
+@BOTH_PRODUCTS
+async def test_row_35_redis_that_becomes_a_replica(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """After a failover the name leads to another server; the old one keeps its connections, and takes no writes."""
+    with running_redis(tmp_path / "other") as other:
+        async with (
+            slow_path(redis_server.port) as (path, own_port),
+            RedisUserStorage.from_url(f"redis://127.0.0.1:{own_port}") as storage,
+            client_with(storage) as client,
+        ):
+            for _ in range(3):
+                await client.activate("checkout", uuid.uuid4().hex)
+            assert client.statistics().storage_errors == 0
+            path.port = other.port
+            redis_server.command("REPLICAOF", "127.0.0.1", other.port)
+
+            async def is_written() -> bool:
+                user = uuid.uuid4().hex
+                await client.activate("checkout", user)
+                return bool(other.command("EXISTS", f"vwo:8:checkout:{user}"))
+
+            await until(is_written)
+            assert client.statistics().storage_errors > 0
 
 
 # Row 74
@@ -1060,60 +1143,6 @@ async def test_row_86_a_claim_that_is_made_after_its_time_out(
         assert reason_of(result) is Reason.TRACKED
 
 
-class SlowPath:
-    """A relay to a server by which one request is on its way for long, while others are quick.
-
-    Attributes:
-        is_due: Whether the next request that has *text* in it is the slow one.
-    """
-
-    def __init__(self, port: int, text: bytes, delay_s: float) -> None:
-        self._port = port
-        self._text = text
-        self._delay_s = delay_s
-        self.is_due = False
-
-    async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection; what was sent arrives, even if whoever sent it has hung up since."""
-        from_server, to_server = await asyncio.open_connection("127.0.0.1", self._port)
-        back = asyncio.create_task(self._return(from_server, writer))
-        with suppress(OSError):
-            while data := await reader.read(65_536):
-                if self.is_due and self._text in data:
-                    self.is_due = False
-                    await asyncio.sleep(self._delay_s)
-                to_server.write(data)
-        to_server.write_eof()
-        await back
-        to_server.close()
-
-    async def _return(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            writer.write(data)
-        writer.close()
-
-
-@asynccontextmanager
-async def slow_path(port: int, text: bytes, delay_s: float) -> AsyncIterator[tuple[SlowPath, int]]:
-    """Run such a relay; yield it and its port."""
-    path = SlowPath(port, text, delay_s)
-    tasks: set[asyncio.Task[None]] = set()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(path.pass_on(reader, writer))
-        tasks.add(task)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield path, server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await asyncio.wait(tasks, timeout=2)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 @pytest.mark.parametrize("end", ["refused", "cancelled"])
 async def test_row_86_a_claim_that_arrives_after_its_withdrawal(
     redis_server: RedisServer, end: str
@@ -1176,6 +1205,61 @@ async def test_row_86_a_claim_that_arrives_at_postgresql_after_its_withdrawal(
             assert reason_of(result) is Reason.TRACKED
             result = await client.track("checkout", user, "signup")
             assert reason_of(result) is Reason.ALREADY_TRACKED
+
+
+@pytest.mark.parametrize("end", ["refused", "cancelled"])
+@pytest.mark.parametrize("is_psycopg", [False, True], ids=["asyncpg", "psycopg"])
+async def test_row_86_a_claim_whose_connection_is_cut_while_it_is_made(
+    own_postgres: PostgresServer, end: str, *, is_psycopg: bool
+) -> None:
+    """PostgreSQL goes on with it, unseen until it is made: it is taken back then, and can be counted."""
+    user = uuid.uuid4().hex
+    await fill_server(own_postgres, [user])
+    options: dict[str, Any] = {"on_storage_error": "refuse"} if end == "refused" else {}
+    url = urlsplit(own_postgres.url)
+    async with slow_path(url.port or 5432) as (path, own_port):
+        relayed = url._replace(netloc=url.netloc.replace(f":{url.port}", f":{own_port}")).geturl()
+        async with (
+            SqlUserStorage.from_url(psycopg_url(relayed) if is_psycopg else relayed) as storage,
+            client_with(storage, storage_timeout_s=1, **options) as client,
+            engine_of(own_postgres.url) as engine,
+            engine.connect() as connection,
+        ):
+            await connection.execute(text(LOCK), {"user_id": user})
+            call = asyncio.ensure_future(client.track("checkout", user, "signup"))
+            await until_blocked(own_postgres)
+            if end == "cancelled":
+                call.cancel()
+            path.cut()
+            await asyncio.wait([call])
+            assert call.cancelled() or reason_of(call.result()) is Reason.STORAGE_ERROR
+            # A withdrawal has come by now, and found nothing.
+            await asyncio.sleep(0.2)
+            await connection.rollback()
+
+            async def is_counted() -> bool:
+                result = await client.track("checkout", user, "signup")
+                assert reason_of(result) is not Reason.ALREADY_TRACKED
+                return reason_of(result) is Reason.TRACKED
+
+            await until(is_counted)
+            assert client.statistics().accepted == 1
+
+
+LOCK = "SELECT 1 FROM vwo_user WHERE user_id = :user_id FOR UPDATE"
+
+
+async def until_blocked(server: PostgresServer) -> None:
+    """Wait until a statement waits for a lock."""
+    async with engine_of(server.url) as engine, engine.connect() as connection:
+
+        async def is_blocked() -> bool:
+            found = await connection.execute(
+                text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            )
+            return bool(found.scalar())
+
+        await until(is_blocked)
 
 
 class OutOfOrder(MemoryUserStorage):

@@ -13,13 +13,15 @@ from chosen_product import make_client, make_source, settings
 from database import running_redis
 from fleet_redis import connect
 from own_time import Stopwatch
+from redis.exceptions import ReadOnlyError
 from sample import ACCOUNT, KEY
 from server import Server, answer, running_server
+from slow_path import slow_path
 from waiting import until
 
 from vwo_async import DeliveryError, InvalidInputError
 from vwo_async._sdk_key import SdkKey
-from vwo_async.fleet import RedisSettings
+from vwo_async.fleet import RedisSettings, RedisStreamOutbox
 
 pytestmark = pytest.mark.anyio
 
@@ -150,3 +152,23 @@ def test_what_shares_nothing_is_refused() -> None:
         make_source(ACCOUNT, KEY, shared="redis://localhost")
     with pytest.raises(InvalidInputError, match="redis://"):
         RedisSettings.from_url("localhost")
+
+
+async def test_a_redis_that_becomes_a_replica(tmp_path: Path) -> None:
+    """After a failover what a fleet writes goes to the server to which the name leads then."""
+    with running_redis(tmp_path / "one") as one, running_redis(tmp_path / "other") as other:
+        async with slow_path(one.port) as (path, port):
+            url = f"redis://127.0.0.1:{port}"
+            shared = RedisSettings.from_url(url)
+            async with make_client(settings(), outbox=RedisStreamOutbox.from_url(url)) as client:
+                await shared.write("account", b"{}", is_news=True)
+                assert await client.track("checkout", "Ashley", "signup", wait=True)
+                path.port = other.port
+                one.command("REPLICAOF", "127.0.0.1", other.port)
+                with pytest.raises(ReadOnlyError):
+                    await shared.write("account", b"{}", is_news=True)
+                await shared.write("account", b"{}", is_news=True)
+                assert await client.track("checkout", "Bill", "signup")
+                await until(lambda: client.statistics().delivered == 2)
+            await shared.aclose()
+        assert len(other.command("KEYS", "*")) == 2

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis as redis_py
 import trustme
 from database import (
     MASTER_NAME,
+    QUIET,
     RedisServer,
     any_redis,
     find_old_redis,
@@ -38,6 +38,7 @@ from vwo_async import Reason, VWOClient
 from vwo_async._error import InvalidInputError, StorageError
 from vwo_async.storage import GoalClaims, ManyReader, UserStorage
 from vwo_async.storage.redis import RedisUserStorage
+from vwo_async.storage.rounds import ReadRecord
 from vwo_async.testing import RecordingTransport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(30)]
@@ -45,10 +46,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(30)]
 OLD_REDIS = find_old_redis()
 # Far more than a server on loopback needs, and less than any time-out of a client here.
 AT_ONCE_S = 0.5
-
-
-# A client made from a URL would otherwise read redis-py's version from disk for each connection.
-QUIET: dict[str, Any] = {"driver_info": None} if hasattr(redis_py, "DriverInfo") else {}
 
 
 @dataclass
@@ -664,8 +661,11 @@ async def test_damaged_record(place: Place, value: str | bytes, decodes: bool) -
         async with client_with(storage) as client:
             assert await client.activate("checkout", place.user) is not None
             assert client.statistics().storage_errors == 1
-        # Neither the connection nor another record has suffered.
+        # Neither the connection nor another record has suffered, nor one that is asked for with it.
         assert await storage.get(place.user, "search") is None
+        asked = [ReadRecord(place.user, one) for one in ("search", "checkout", "search")]
+        before, damaged, after = await storage.run_round(asked)
+        assert (before, after) == (None, None) and isinstance(damaged, StorageError)
 
 
 async def test_record_that_is_no_json(place: Place) -> None:

@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import traceback
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from vwo_async import Reason, VWOClient
 from vwo_async._error import InvalidInputError, StorageError
 from vwo_async.storage import GoalClaims, ManyReader, UserStorage, sql
 from vwo_async.storage._backend import sql_engine
+from vwo_async.storage.rounds import AssignVariation, CountConversion
 from vwo_async.storage.sql import SqlUserStorage
 from vwo_async.testing import RecordingTransport
 
@@ -505,6 +506,81 @@ async def test_a_damaged_row(storage: SqlUserStorage, url: str, tables: dict[str
     assert caught.value.__cause__ is None and caught.value.__context__ is None
     await storage.set(record())
     assert await storage.get("u", "c") == record()
+
+
+async def test_a_table_that_is_altered(
+    postgres_url: str, storage: SqlUserStorage, tables: dict[str, str], url: str
+) -> None:
+    """What was prepared before a column got another type costs no call."""
+    await storage.set(record())
+    for kind in ("VARCHAR(300)", "TEXT", "VARCHAR(400)"):
+        assert await storage.get("u", "c") == record()
+        if url == postgres_url:
+            await ask(url, f"ALTER TABLE {tables['record_table']} ALTER variation_name TYPE {kind}")
+        assert await storage.get("u", "c") == record()
+
+
+async def test_what_is_no_requests_fault_is_asked_once(
+    storage: SqlUserStorage, tables: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a table is gone, no request of a round is looked for that might be to blame."""
+    if url.startswith("sqlite"):
+        return
+    await ask(url, f"DROP TABLE {tables['claim_table']}")
+    fetch, asked = storage._driver.fetch, []
+
+    async def spy(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return await fetch(*arguments)
+
+    monkeypatch.setattr(storage._driver, "fetch", spy)
+    counts = [CountConversion(f"u{n}", "c", "g", "owner", record(f"u{n}")) for n in range(100)]
+    with pytest.raises(StorageError, match="42P01"):
+        await storage.run_round(counts)
+    assert len(asked) == 1
+
+
+async def test_sessions_that_may_not_write(own_postgres: PostgresServer) -> None:
+    """Connections that began while writing was forbidden are left once it is allowed again."""
+    url = own_postgres.url
+    async with SqlUserStorage.from_url(url) as storage:
+        await storage.create_tables()
+        await storage.set(record("before"))
+    await ask(url, "ALTER ROLE vwo SET default_transaction_read_only = on")
+    async with SqlUserStorage.from_url(url) as storage:
+        try:
+            assert await storage.get("before", "c") == record("before")
+            # Two connections, of which each would refuse for itself.
+            found = await asyncio.gather(
+                *map(storage.set, [record("u")] * 2), return_exceptions=True
+            )
+            assert {str(one) for one in found} == {"sql: ReadOnlySQLTransactionError 25006"}
+        finally:
+            engine = foreign_engine(url)
+            async with engine.begin() as connection:
+                await connection.execute(text("SET TRANSACTION READ WRITE"))
+                await connection.execute(text("ALTER ROLE vwo RESET ALL"))
+            await engine.dispose()
+        await storage.set(record("u"))
+        assert await storage.get("u", "c") == record("u")
+
+
+async def test_a_commit_that_fails_leaves_no_transaction_open(tmp_path: Path) -> None:
+    """Without WAL a reader that is not done has a commit fail; the next call finds the connection as it was."""
+    path = tmp_path / "vwo.db"
+    engine = foreign_engine(
+        f"sqlite:///{path}", connect_args={"timeout": 0.05}, pool_reset_on_return=None
+    )
+    async with SqlUserStorage(engine) as storage:
+        await storage.create_tables()
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM vwo_user").fetchall()
+            with pytest.raises(StorageError, match="SQLITE_BUSY"):
+                await storage.run_round([AssignVariation(record())])
+        assert await storage.run_round([AssignVariation(record())]) == [True]
+        assert await storage.get("u", "c") == record()
+    await engine.dispose()
 
 
 # Engines

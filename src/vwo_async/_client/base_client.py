@@ -233,7 +233,8 @@ class Client(OfficialMethods, Generic[EngineT]):
     def _refuse(self, name: str, error: InvalidInputError) -> None:
         """Log bad input in one line, without the input; with strict, raise it."""
         if self._options.strict:
-            raise error
+            # Those who read it took the arguments apart: their frames hold what a visitor sent.
+            raise without_frames(error)
         log_warning("%s: %s", name, error)
 
 

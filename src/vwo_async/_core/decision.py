@@ -32,6 +32,10 @@ class Stored(NamedTuple):
     goals: tuple[str, ...] = ()
     rest: Mapping[str, Any] = MappingProxyType({})
 
+    def __repr__(self) -> str:
+        """Do not show the rest, in which anything may stand."""
+        return f"<Stored {self.variation_name!a}>"
+
 
 class Needs(NamedTuple):
     """Keys of campaigns whose records must be read before a decision is possible."""

@@ -22,6 +22,7 @@ from .._delivery.transport.closing import end_tasks
 from .._delivery.transport.protocol import Transport
 from .._log import FailureLog
 from .._result import DeliveryStatus, Outcome
+from ..storage._backend.redis_pool import leaving_replica
 from .entry import Entry, EntryReader, NewerLayoutError
 from .rate_limit import RateLimit
 from .redis_client import REDIS_ERRORS
@@ -148,7 +149,8 @@ class AccountRelay:
     async def _try(self, work: Callable[[], Awaitable[Any]]) -> bool:
         """Do what needs Redis; false where it cannot be reached."""
         try:
-            await work()
+            async with leaving_replica(self._client):
+                await work()
         except REDIS_ERRORS as error:
             self.counts["redis_errors"] += 1
             self._failures.add(type(error).__name__)

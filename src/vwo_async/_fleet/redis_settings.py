@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from .._log import FailureLog
+from ..storage._backend.redis_pool import leaving_replica
 from .redis_client import REDIS_ERRORS, make_client
 
 AGAIN_S = 0.5
@@ -52,14 +53,18 @@ class RedisSettings:
 
     async def write(self, name: str, content: bytes, *, is_news: bool) -> None:
         """Keep *content*; where it is news, tell all who `watch`."""
-        await self._client.set(self._key(name, "settings"), content, ex=KEEP_S)
+        async with leaving_replica(self._client):
+            await self._client.set(self._key(name, "settings"), content, ex=KEEP_S)
         if is_news:
             await self._client.execute_command("PUBLISH", self._key(name, _NEWS), "")
 
     async def lead(self, name: str, lead_s: float) -> bool:
         """Tell whether the caller is the one process that asks VWO for the next so many seconds."""
         lease_ms = max(int(lead_s * 1000), 1)
-        return bool(await self._client.set(self._key(name, "leader"), "1", nx=True, px=lease_ms))
+        async with leaving_replica(self._client):
+            return bool(
+                await self._client.set(self._key(name, "leader"), "1", nx=True, px=lease_ms)
+            )
 
     async def watch(self, name: str, on_news: Callable[[], object]) -> None:
         """Call *on_news* at each news, and whenever some may have been missed; until cancelled."""

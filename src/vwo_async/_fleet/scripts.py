@@ -11,6 +11,8 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from ..storage._backend.redis_pool import leaving_replica
+
 # KEYS: stream. ARGV: most entries, whether the oldest give way, then the entries.
 # Answer: whether they were taken, and how many gave way.
 ADD = """
@@ -106,7 +108,9 @@ async def run_script(client: Any, script: str, keys: Sequence[str], *arguments: 
         keys: Its keys, all of one shard.
         arguments: Its arguments.
     """
-    try:
-        return await client.execute_command("EVALSHA", _SHAS[script], len(keys), *keys, *arguments)
-    except NoScriptError:
-        return await client.execute_command("EVAL", script, len(keys), *keys, *arguments)
+    rest = (len(keys), *keys, *arguments)
+    async with leaving_replica(client):
+        try:
+            return await client.execute_command("EVALSHA", _SHAS[script], *rest)
+        except NoScriptError:
+            return await client.execute_command("EVAL", script, *rest)

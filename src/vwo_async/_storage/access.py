@@ -25,7 +25,7 @@ from .health import PROBE_INTERVAL_S, RETRY_INTERVAL_S, StorageHealth
 from .instant_channel import InstantChannel
 from .loop_clock import LoopClock
 from .method_calls import MethodCalls
-from .pending import NOT_ASKED, UNRESPONSIVE, PendingRequest, StorageFailure
+from .pending import NOT_ASKED, UNRESPONSIVE, PendingRequest, StorageFailure, name_kind
 from .per_user_queue import UserCall, UserQueues
 from .record import RowReader, make_data, read_row
 from .round_calls import RoundCalls, find_rounds
@@ -85,7 +85,10 @@ class StorageAccess:
         self._read_row = read_row
         self._wake = wake
         self._timeout_s = timeout_s
-        self._clock = LoopClock(min(MAX_TICK_S, timeout_s / 20), is_crowded)
+        tick_s = min(MAX_TICK_S, timeout_s / 20)
+        self._clock = LoopClock(tick_s, is_crowded)
+        # What the storage was asked is limited by another: calls that wait for their turn hold up no answer.
+        self._answer_clock = LoopClock(tick_s)
         self._queues = UserQueues(self._clock)
         rounds = find_rounds(storage)
         backend = MethodCalls(storage) if rounds is None else RoundCalls(rounds)
@@ -114,7 +117,7 @@ class StorageAccess:
         self._failures = FailureLog("user storage")
 
     def _make_channel(self, probe_interval_s: float, *, is_for_reads: bool) -> AnyChannel:
-        backend, clock, timeout_s = self._backend, self._clock, self._timeout_s
+        backend, clock, timeout_s = self._backend, self._answer_clock, self._timeout_s
         health = StorageHealth(clock, timeout_s, probe_interval_s)
         if isinstance(backend, RoundCalls) and backend.answer_now is not None:
             return InstantChannel(backend.answer_now, backend.name, health)
@@ -238,7 +241,7 @@ class StorageAccess:
         try:
             stored = self._read_row(row, request.user_id, request.campaign_key)
         except Exception as error:  # noqa: BLE001 - a row of a class of the storage's own may raise anything
-            stored = f"get returned what raised {type(error).__name__}"
+            stored = f"get returned what raised {name_kind(error)}"
         return StorageFailure(stored, is_answer=True) if isinstance(stored, str) else stored
 
     # Writing

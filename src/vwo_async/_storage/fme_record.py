@@ -13,6 +13,7 @@ from typing import Any
 from .._core.decision import Stored
 from .._plain import is_kind, read_fields
 from ..storage.protocol import AnyRecord
+from .pending import name_kind
 from .record import list_fields
 
 _META_DATA = "metaData"
@@ -32,7 +33,7 @@ def read_feature_row(row: AnyRecord, user_id: str, key: str) -> Stored | str | N
         return None
     read = list_fields(row)
     if read is None:
-        return f"get returned {type(row).__name__}"
+        return f"get returned {name_kind(row)}"
     record = read
     meta_data = read.get(_META_DATA)
     if "featureKey" not in read and is_kind(meta_data, Mapping):
@@ -40,11 +41,18 @@ def read_feature_row(row: AnyRecord, user_id: str, key: str) -> Stored | str | N
     label = read.get("variationName")
     if not ("featureKey" in record or "campaignKey" in read or record.keys() & _SAYS):
         return None
-    owners = {read.get("userId"), record.get("userId")} - {None, "", user_id}
-    names = {read.get("campaignKey"), record.get("featureKey")} - {None, key}
-    if owners or names:
+    owners = [_read_owner(one.get("userId")) for one in (read, record)]
+    names = [read.get("campaignKey"), record.get("featureKey")]
+    if any(one not in (None, "", user_id) for one in owners) or any(
+        one not in (None, key) for one in names
+    ):
         return "get returned the record of another user or feature"
     return Stored(label if isinstance(label, str) else "", (), record)
+
+
+def _read_owner(user_id: object) -> object:
+    """Return whose record it is: the Node SDK writes an id that is a number as the number."""
+    return str(user_id) if type(user_id) is int else user_id
 
 
 def make_feature_data(row: Mapping[str, Any], label: str) -> dict[str, Any]:

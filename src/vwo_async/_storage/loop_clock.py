@@ -45,13 +45,23 @@ class LoopClock:
         now: The time.
     """
 
-    __slots__ = ("_due", "_handle", "_is_crowded", "_tick", "_tick_s", "_ticked_at", "now")
+    __slots__ = (
+        "_called",
+        "_due",
+        "_handle",
+        "_is_crowded",
+        "_tick",
+        "_tick_s",
+        "_ticked_at",
+        "now",
+    )
 
     def __init__(self, tick_s: float, is_crowded: Callable[[], bool] = lambda: False) -> None:
         self.now = 0.0
         self._is_crowded = is_crowded
         self._tick_s = tick_s
-        self._tick = 0
+        # The present tick, and the last whose timers were called.
+        self._tick = self._called = 0
         self._ticked_at = 0.0
         self._due: dict[int, dict[Timer, None]] = {}
         self._handle: asyncio.TimerHandle | None = None
@@ -73,12 +83,23 @@ class LoopClock:
         elapsed = min(present - self._ticked_at, MAX_STRIDE * self._tick_s + MAX_DELAY_S)
         self._ticked_at = present
         self.now += elapsed * CROWDED_SHARE if self._is_crowded() else elapsed
-        before, self._tick = self._tick, int(self.now / self._tick_s)
-        for number in range(before + 1, self._tick + 1):
-            slot = self._due.pop(number, {})
+        self._tick = int(self.now / self._tick_s)
+        try:
+            self._call_due()
+        finally:
+            # Whatever came through a callback, as what ends the process does: others wait by this clock.
+            self._go_on(loop)
+
+    def _call_due(self) -> None:
+        for number in range(self._called + 1, self._tick + 1):
+            slot = self._due.get(number)
             while slot:
                 timer, _ = slot.popitem()
                 timer.callback()
+            self._due.pop(number, None)
+            self._called = number
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         if any(self._due.values()):
             self._handle = loop.call_later(self._tick_s, self._on_tick, loop)
         else:

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple, final
 from .._error import StorageError
 from ..storage.rounds import StorageRequest
 
+# Of a text that a storage gives no more than that is shown.
+MAX_SHOWN = 200
+
 
 @final
 class StorageFailure(NamedTuple):
@@ -85,10 +88,20 @@ class PendingRequest:
 
 
 def describe(error: BaseException) -> str:
-    """Return how a call of the storage failed: a text of our own as it is, of a foreign error its kind alone."""
-    kind = type(error).__name__
+    """Return how a call of the storage failed: the text of a `StorageError`, of other errors the kind alone."""
+    kind = name_kind(error)
     if issubclass(type(error), StorageError):
         # A class of the storage's own may raise instead.
         with suppress(Exception):
-            return f"raised {kind} ({error})"
+            return f"raised {kind} ({show_text(str(error))})"
     return f"raised {kind}"
+
+
+def name_kind(value: object) -> str:
+    """Return the name of the class of *value*, as it may stand in a log."""
+    return show_text(type(value).__name__)
+
+
+def show_text(text: str) -> str:
+    """Return a text of others as it may stand in a log: on one line, in ASCII, and cut."""
+    return ascii(text[:MAX_SHOWN])[1:-1]

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from .._core.decision import Stored
 from .._plain import is_kind, read_fields, to_plain
 from ..storage.protocol import SEPARATOR, AnyRecord, StoredDecision, read_decision
+from .pending import name_kind
 
 DECISION_FIELDS = frozenset(
     ("userId", "campaignKey", "variationName", "goalIdentifier", "goalIdentifiers")
@@ -28,7 +29,7 @@ def read_row(row: AnyRecord, user_id: str, campaign_key: str) -> Stored | str | 
             return stored
     read = list_fields(row)
     if read is None:
-        return f"get returned {type(row).__name__}"
+        return f"get returned {name_kind(row)}"
     fields = read_decision(read)
     if fields is None:
         return None

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from .._plain import is_kind
 from .._wording import count_of
 
 SEPARATOR = "_vwo_"
@@ -71,16 +72,19 @@ class StoredDecision:
 
 def read_decision(row: Mapping[str, Any]) -> tuple[str, str, str, tuple[str, ...]] | None:
     """Return user id, campaign key, variation name and goals, as `StoredDecision.from_mapping` reads them."""
-    user_id, key, name = row.get("userId"), row.get("campaignKey"), row.get("variationName")
-    if not (isinstance(key, str) and isinstance(name, str) and key and name):
+    # What stands in a record may be of any class, also of one that says that it is a str.
+    user_id: Any = row.get("userId")
+    key: Any = row.get("campaignKey")
+    name: Any = row.get("variationName")
+    if not (is_kind(key, str) and is_kind(name, str) and key and name):
         return None
-    return user_id if isinstance(user_id, str) else "", key, name, _split_goals(row)
+    return user_id if is_kind(user_id, str) else "", key, name, _split_goals(row)
 
 
 def _split_goals(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the goals of a record, from both fields, without duplicates."""
-    values = row.get("goalIdentifier"), row.get("goalIdentifiers")
-    texts = [text for text in values if isinstance(text, str)]
+    values: tuple[Any, Any] = row.get("goalIdentifier"), row.get("goalIdentifiers")
+    texts = [text for text in values if is_kind(text, str)]
     if not texts:
         return ()
     return tuple(dict.fromkeys(part for text in texts for part in text.split(SEPARATOR) if part))

@@ -7,12 +7,18 @@ import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from .._error import InvalidInputError, StorageError
 from .._extra import explain_missing
 from .._plain import is_number_of
-from ._backend.redis_pool import finish, make_pool
+from ._backend.redis_pool import (
+    finish,
+    leave_replica,
+    leaving_replica,
+    make_pool,
+    run_pipeline,
+)
 from ._backend.redis_script import SCRIPT, SHA
 from .protocol import SEPARATOR, AnyRecord
 from .rounds import (
@@ -41,6 +47,7 @@ CLAIM = b"goal:"
 UNOWNED = b"1"
 
 T = TypeVar("T")
+_Command: TypeAlias = tuple[Any, ...]
 
 
 class RedisUserStorage:
@@ -56,6 +63,7 @@ class RedisUserStorage:
     A client that was passed in is used as it is, whether it decodes responses or not. Give it a socket
     time-out above the launch option ``storage_timeout_s`` and no retries of its own; those of redis-py's
     defaults go on for seconds after a server was killed.
+    One that has no connection to spare is waited for, up to 2 s.
     A `RedisCluster` has a bound of its own, 100 connections to a node by default, above which calls fail at
     once: ``max_connections`` raises it.
 
@@ -172,7 +180,7 @@ class RedisUserStorage:
         """
         field = CLAIM + _encode(goal_identifier)
         key = self._make_key(user_id, campaign_key)
-        await _ask(self._client.execute_command("HDEL", key, field))
+        await _ask(self._run_command("HDEL", key, field))
 
     async def aclose(self) -> None:
         """Close the client that `from_url` made; one that was passed in stays open.
@@ -228,9 +236,7 @@ class RedisUserStorage:
 
     async def _read_all(self, reads: Sequence[ReadRecord]) -> list[AnyRecord | Exception]:
         """Return the record of each, with one pipeline: it may go to many nodes of a cluster."""
-        commands: list[tuple[Any, ...]] = [
-            ("HMGET", self._make_key(*one), RECORD, GOALS) for one in reads
-        ]
+        commands: list[_Command] = [("HMGET", self._make_key(*one), RECORD, GOALS) for one in reads]
         keys = [_make_official_key(*one) for one in reads] if self._reads_official else []
         is_cluster = isinstance(self._client, RedisCluster)
         if is_cluster:
@@ -238,7 +244,7 @@ class RedisUserStorage:
         elif keys:
             # One command for all. It answers nothing, too, for a key that holds anything but a text.
             commands.append(("MGET", *keys))
-        answers = await self._send(commands)
+        answers = await run_pipeline(self._client, commands)
         official: Sequence[Any] = answers[len(reads) :]
         if not keys:
             official = [None] * len(reads)
@@ -271,26 +277,18 @@ class RedisUserStorage:
         answers: dict[int, Any] = {}
         unknown = list(commands)
         for name, text in (("EVALSHA", SHA), ("EVAL", SCRIPT)):
-            found = await self._send([(name, text, 1, *commands[one]) for one in unknown])
+            calls = [(name, text, 1, *commands[number]) for number in unknown]
+            found = await run_pipeline(self._client, calls)
             answers.update(zip(unknown, found, strict=True))
             unknown = [one for one in unknown if isinstance(answers[one], NoScriptError)]
             if not unknown:
                 break
+        await leave_replica(self._client, *answers.values())
         return answers
 
-    async def _send(self, commands: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
-        """Return what the server answers to each command, which may be an error."""
-        if len(commands) == 1:
-            # A pipeline of one would cost a fourth more.
-            try:
-                return [await self._client.execute_command(*commands[0])]
-            except ResponseError as error:
-                return [error]
-        pipeline = self._client.pipeline(transaction=False)
-        for one in commands:
-            pipeline.execute_command(*one)
-        answers: Sequence[Any] = await pipeline.execute(raise_on_error=False)
-        return answers
+    async def _run_command(self, *command: Any) -> object:
+        async with leaving_replica(self._client):
+            return await self._client.execute_command(*command)
 
     def _make_command(self, request: StorageRequest) -> tuple[Any, ...]:
         """Return key and arguments with which the script does what is asked."""
@@ -315,7 +313,7 @@ class RedisUserStorage:
 
     async def _write(self, command: str, key: bytes, *arguments: bytes) -> object:
         if self._ttl_ms is None:
-            return await self._client.execute_command(command, key, *arguments)
+            return await self._run_command(command, key, *arguments)
         answers = await self._run_scripts({0: (key, b"write", self._ttl_ms, command, *arguments)})
         if isinstance(answers[0], Exception):
             raise answers[0]

@@ -32,6 +32,10 @@ class ReadRecord(NamedTuple):
     user_id: str
     campaign_key: str
 
+    def __repr__(self) -> str:
+        """Show no user, as all requests."""
+        return f"<ReadRecord of {self.campaign_key!a}>"
+
 
 class AssignVariation(NamedTuple):
     """Keep a record unless there is a newer one; the outcome is whether it is kept.
@@ -44,6 +48,9 @@ class AssignVariation(NamedTuple):
 
     data: Mapping[str, Any]
     replaced: str | None = None
+
+    def __repr__(self) -> str:
+        return "<AssignVariation>"
 
 
 class CountConversion(NamedTuple):
@@ -67,6 +74,9 @@ class CountConversion(NamedTuple):
     data: Mapping[str, Any] | None
     is_new: bool = False
 
+    def __repr__(self) -> str:
+        return f"<CountConversion of {self.goal_identifier!a} in {self.campaign_key!a}>"
+
 
 class WithdrawConversion(NamedTuple):
     """Undo `CountConversion` of this owner, both claim and mark; no effect where there is neither.
@@ -85,6 +95,9 @@ class WithdrawConversion(NamedTuple):
     campaign_key: str
     goal_identifier: str
     owner: str
+
+    def __repr__(self) -> str:
+        return f"<WithdrawConversion of {self.goal_identifier!a} in {self.campaign_key!a}>"
 
 
 StorageRequest: TypeAlias = ReadRecord | AssignVariation | CountConversion | WithdrawConversion

@@ -109,8 +109,8 @@ CLOSE_S: Final = 2.0
 MAX_AGE_S: Final = 100 * 365.25 * 86400
 # Two sessions that lock each other out, or meet in an unlucky order: what was asked for was not done.
 _TRANSIENT = frozenset({"40001", "40P01"})
-# The connection, the server or its resources: no request is to blame for it.
-_UNREACHABLE = frozenset({"08", "53", "57", "58"})
+# The connection, the server, its resources, tables and rights: no request is to blame for it.
+_NOBODYS = frozenset({"08", "0A", "25", "28", "3D", "3F", "42", "53", "57", "58"})
 _DATABASES = frozenset({"postgresql", "sqlite"})
 _DRIVERS = frozenset({"aiosqlite", "asyncpg", "psycopg", "psycopg_async"})
 # Above every hash.
@@ -329,7 +329,8 @@ class SqlUserStorage:
             return await text.run_round(connection.driver, requests)
 
         fetch = partial(self._fetch_on, connection)
-        return await _divide(partial(text.run_round, fetch), requests)
+        undo = partial(self._driver.run_and_undo, connection.driver)
+        return await _divide(partial(text.run_round, fetch, undo), requests)
 
     async def _fetch(self, statement: str, arguments: Sequence[Any]) -> Sequence[Any]:
         def fetch(connection: Connection) -> Awaitable[Sequence[Any]]:
@@ -483,7 +484,7 @@ async def _divide(
         code = find_code(error)
         if code in _TRANSIENT and len(requests) == 1:
             return await run(requests)
-        if not code or code[:2] in _UNREACHABLE or len(requests) == 1:
+        if not code or code[:2] in _NOBODYS or len(requests) == 1:
             raise
     half = len(requests) // 2
     outcomes: list[StorageOutcome] = []

@@ -19,3 +19,6 @@ class Claim(NamedTuple):
     campaign_key: str
     goal_identifier: str
     owner: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Claim of {self.goal_identifier!a} in {self.campaign_key!a}>"

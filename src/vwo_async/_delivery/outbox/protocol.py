@@ -19,6 +19,10 @@ class Row(NamedTuple):
     wall_s: float
     payload: bytes
 
+    def __repr__(self) -> str:
+        """Do not show what was sent of whom."""
+        return f"<Row {self.id}, {len(self.payload)} bytes>"
+
 
 class Stock(NamedTuple):
     """What is in an outbox besides the events that this process has in memory.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from ..._cancellation import retrieve_error
@@ -16,12 +17,19 @@ try:
     from redis.asyncio import BlockingConnectionPool
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+    from redis.client import NEVER_DECODE
+    from redis.exceptions import ConnectionError as RedisConnectionError
+    from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
 except ImportError as error:
     raise explain_missing(error, "redis") from None
 
 MAX_CONNECTIONS = 20
 # Longer than the default of `storage_timeout_s`, so that the client ends a call before Redis does.
 TIMEOUT_S = 2.0
+
+# How long to wait before a pool is asked again that has no connection to spare.
+FULL_POOL_S = 0.01
+_AS_BYTES: Mapping[str, Any] = {NEVER_DECODE: True}
 
 # Where this option exists, redis-py would read its own version from disk for each connection.
 _WITHOUT_GREETING: Mapping[str, Any] = {"driver_info": None} if hasattr(redis, "DriverInfo") else {}
@@ -51,6 +59,73 @@ def make_pool(url: str, max_connections: int = MAX_CONNECTIONS) -> BlockingConne
         # Its text may hold a part of the URL.
         pass
     raise InvalidInputError("the URL is no redis://, rediss:// or unix:// URL")
+
+
+async def run_pipeline(client: Any, commands: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """Return what the server answers to each command, errors among it, and texts as bytes.
+
+    A pool that has no connection to spare refuses at once, unless it is one that waits: that is waited for
+    here, for as long as such a pool does.
+
+    Args:
+        client: A client of redis-py.
+        commands: Each with its arguments.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + TIMEOUT_S
+    while True:
+        try:
+            return await _send(client, commands)
+        except RedisConnectionError as error:
+            if not _is_of_full_pool(error) or loop.time() > ends_at:
+                raise
+        await asyncio.sleep(FULL_POOL_S)
+
+
+async def _send(client: Any, commands: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    # Texts as bytes: one that is no UTF-8 would, with a client that decodes, fail all that are read with it.
+    if len(commands) == 1:
+        # A pipeline of one would cost a fourth more.
+        try:
+            return [await client.execute_command(*commands[0], **_AS_BYTES)]
+        except ResponseError as error:
+            return [error]
+    pipeline = client.pipeline(transaction=False)
+    for one in commands:
+        pipeline.execute_command(*one, **_AS_BYTES)
+    answers: Sequence[Any] = await pipeline.execute(raise_on_error=False)
+    return answers
+
+
+def _is_of_full_pool(error: RedisConnectionError) -> bool:
+    # redis-py 5 has no class for it.
+    return isinstance(error, MaxConnectionsError) or str(error) == "Too many connections"
+
+
+async def leave_replica(client: Any, *answers: object) -> None:
+    """Have a client connect anew for what it asks next, where an answer says that its server is a replica.
+
+    After a failover the name of a server leads to another one, and the one that was made a replica keeps its
+    connections: writes would fail on them for ever. Clients of a Sentinel or of a cluster find the new master
+    themselves.
+
+    Args:
+        client: A client of redis-py.
+        *answers: What the server answered, errors among it.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None and any(isinstance(one, ReadOnlyError) for one in answers):
+        await pool.disconnect(inuse_connections=False)
+
+
+@asynccontextmanager
+async def leaving_replica(client: Any) -> AsyncIterator[None]:
+    """Do what `leave_replica` does where a command within the block is answered so."""
+    try:
+        yield
+    except ReadOnlyError as error:
+        await leave_replica(client, error)
+        raise
 
 
 async def finish(call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

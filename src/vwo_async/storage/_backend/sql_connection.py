@@ -15,6 +15,8 @@ from .sql_drivers import find_code, is_closed, stop, terminate
 
 T = TypeVar("T")
 
+# A server that was made a standby, or a session that began while writing was forbidden: a new connection may do.
+READ_ONLY: Final = "25006"
 # A connection to a server that was since taken out of service is not kept for ever.
 RECYCLE_S: Final = 1800
 # How long after its caller was cancelled a statement may still end by itself, and until when by being stopped.
@@ -100,11 +102,12 @@ class Connections:
     async def give_back(self, connection: Connection, error: BaseException | None) -> None:
         """Take *connection* back, after the *error* that came of its use if any did."""
         try:
-            if error is None or (find_code(error) and not is_closed(connection.driver)):
+            code = "" if error is None else find_code(error)
+            if error is None or (code and code != READ_ONLY and not is_closed(connection.driver)):
                 await self._keep(connection)
             else:
                 await connection.give_up()
-                if is_closed(connection.driver):
+                if code == READ_ONLY or is_closed(connection.driver):
                     # The others may have gone the same way, and would only be found out one by one.
                     await self.close()
         finally:

@@ -16,10 +16,16 @@ import socket
 import uuid
 from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
+# How long to wait for what another connection is about to do.
+LOCK_S: Final = 0.1
+# It had a lock for longer.
+LOCKED: Final = "55P03"
 # The statement is not there, or there is one of that name.
 _MISSED = frozenset({"26000", "42P05"})
+# It is there, and gives columns of other types than when it was prepared: a table has changed.
+_OUTDATED = "0A000"
 _PLACEHOLDER = re.compile(r"\$\d+")
 
 
@@ -56,14 +62,37 @@ class PostgresDriver:
             try:
                 return await _fetch_prepared(driver, prepared, statement, arguments)
             except Exception as error:
-                if getattr(error, "sqlstate", None) not in _MISSED:
+                code = getattr(error, "sqlstate", None)
+                if code not in _MISSED and code != _OUTDATED:
                     raise
-            # The statement was not run, so that it can be below; all later ones go there at once.
+            # The statement was not run, so that it can be now; after one that was missed, all go below at once.
+            if code == _OUTDATED:
+                return await _fetch_prepared(driver, prepared, statement, arguments)
             self._is_pooled = True
         async with driver.transaction():
             unnamed = await driver.prepare(statement, name="")
             rows: Sequence[Any] = await unnamed.fetch(*arguments)
         return rows
+
+    async def run_and_undo(self, driver: Any, statement: str, arguments: Sequence[Any]) -> None:
+        """Run *statement* in a transaction that is rolled back: what it waits for has then ended.
+
+        It waits for no lock longer than `LOCK_S`, and fails then.
+        """
+        limit = f"SET LOCAL lock_timeout = {int(LOCK_S * 1000)}"
+        if self._is_psycopg:
+            async with driver.transaction(force_rollback=True):
+                await driver.execute(limit)
+                await self._fetch_by_psycopg(driver, statement, arguments)
+            return
+        transaction = driver.transaction()
+        await transaction.start()
+        try:
+            await driver.execute(limit)
+            unnamed = await driver.prepare(statement, name="")
+            await unnamed.fetch(*arguments)
+        finally:
+            await transaction.rollback()
 
     async def _fetch_by_psycopg(
         self, driver: Any, statement: str, arguments: Sequence[Any]

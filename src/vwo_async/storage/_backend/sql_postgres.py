@@ -22,10 +22,13 @@ from ..rounds import (
     WithdrawConversion,
 )
 from .place import place_of
+from .sql_drivers import LOCKED, find_code
 from .sql_tables import NameCache, escape, make_hash, try_read_record, write_record
 
 Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs a statement with its arguments and returns the rows."""
+Undo: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[None]]
+"""Runs a statement with its arguments in a transaction that is rolled back."""
 
 _SAME_RECORD = "{0}.user_hash = {1}.user_hash AND {0}.campaign_hash = {1}.campaign_hash"
 _SAME_CLAIM = _SAME_RECORD + " AND {0}.goal_hash = {1}.goal_hash"
@@ -255,6 +258,16 @@ WITH wanted AS (
 SELECT n FROM mine"""
 
 
+def _text_of_meet(c: str) -> str:
+    """Return what waits for claims that another connection is making at this moment; to be rolled back."""
+    return f"""
+INSERT INTO {c} ({_CLAIM}, owner)
+SELECT {_CLAIM}, owner FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::text[], $5::text[],
+    $6::text[], $7::text[]) AS w ({_CLAIM}, owner)
+ORDER BY 1, 2, 3
+ON CONFLICT (user_hash, campaign_hash, goal_hash) DO NOTHING"""
+
+
 class PostgresText:
     """The statements about two tables."""
 
@@ -271,9 +284,10 @@ class PostgresText:
         self.count = _text_of_count(r, c)
         self.count_one = _text_of_count_one(r, c)
         self.withdraw = _text_of_withdraw(r, c)
+        self.meet = _text_of_meet(c)
 
     async def run_round(
-        self, fetch: Fetch, requests: Sequence[StorageRequest]
+        self, fetch: Fetch, undo: Undo, requests: Sequence[StorageRequest]
     ) -> list[StorageOutcome]:
         """Answer *requests*, of which none or all are reads."""
         rows: dict[int, tuple[Any, ...]] = {}
@@ -289,7 +303,7 @@ class PostgresText:
             for number in numbers:
                 parts.setdefault(_name_of(requests[number]), []).append(number)
             for name, some in parts.items():
-                found = await self._run(fetch, name, [rows[one] for one in some])
+                found = await self._run(fetch, undo, name, [rows[one] for one in some])
                 for number, outcome in zip(some, found, strict=True):
                     outcomes[number] = outcome
         return [
@@ -318,15 +332,57 @@ class PostgresText:
         record = (None, None, None) if request.data is None else write_record(request.data)[2:]
         return (*hashes, escape(user_id), campaign, goal, owner, *record, request.is_new)
 
-    async def _run(self, fetch: Fetch, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+    async def _run(
+        self, fetch: Fetch, undo: Undo, name: str, rows: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
         """Return what statement *name* says of each row: what follows its number, True where nothing does."""
         if name == "replace":
             return [bool(await fetch(self.replace, row)) for row in rows]
         if name == "count" and len(rows) == 1 and _is_of_known_user(rows[0]):
             return [bool(await fetch(self.count_one, rows[0][:7]))]
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        found = {row[0]: row[1:] or True for row in await fetch(getattr(self, name), columns)}
+        found = await self._run_once(fetch, name, rows)
+        if name == "withdraw":
+            await self._withdraw_late(fetch, undo, rows, found)
+        return found
+
+    async def _run_once(
+        self, fetch: Fetch, name: str, rows: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        found = {row[0]: row[1:] or True for row in await fetch(getattr(self, name), _turn(rows))}
         return [found.get(number, False) for number in range(1, len(rows) + 1)]
+
+    async def _withdraw_late(
+        self, fetch: Fetch, undo: Undo, rows: Sequence[tuple[Any, ...]], found: list[Any]
+    ) -> None:
+        """Take back, too, what is being claimed at this moment on a connection that was cut.
+
+        Its server goes on with it, and nobody sees the claim before it has ended. None begins any more.
+
+        Args:
+            fetch: Runs a statement.
+            undo: Runs one without effect.
+            rows: What was to be taken back.
+            found: Whether it was; set where it is now, to an error where nobody can tell yet.
+        """
+        late = [n for n, row in enumerate(rows) if row[6] is not None and not found[n]]
+        if not late:
+            return
+        missed = [rows[number] for number in late]
+        again: list[Any]
+        try:
+            await undo(self.meet, _turn(missed))
+            again = await self._run_once(fetch, "withdraw", missed)
+        except Exception as error:
+            if find_code(error) != LOCKED:
+                raise
+            again = [error] * len(late)
+        for number, outcome in zip(late, again, strict=True):
+            found[number] = outcome
+
+
+def _turn(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """Return the columns of *rows*."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _is_of_known_user(row: Sequence[Any]) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from sqlalchemy import Table
@@ -54,10 +56,13 @@ ON CONFLICT (user_hash, campaign_hash, goal_hash) DO """
         await driver.execute_fetchall("BEGIN IMMEDIATE")
         try:
             outcomes = await self._write_round(driver, requests)
+            # It may fail, without WAL for a reader that is not done: the transaction is open then.
+            await driver.execute_fetchall("COMMIT")
         except BaseException:
-            await driver.execute_fetchall("ROLLBACK")
+            # After some errors SQLite has done so itself, which makes this one fail.
+            with suppress(sqlite3.OperationalError):
+                await driver.execute_fetchall("ROLLBACK")
             raise
-        await driver.execute_fetchall("COMMIT")
         return outcomes
 
     async def _read_rows(

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import gc
 import inspect
-import linecache
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from both_products import product  # noqa: F401 - fixtures are found by name
 from cli_command import command  # noqa: F401 - fixtures are found by name
 from collection import begin_with_slow, check_names, group_by_server
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
+from debug_mode import note_brief_stacks
 from every_transport import transport_name  # noqa: F401 - the same
 from fleet_redis import redis_url, shared_redis  # noqa: F401 - the same
 from fme_wire import fme, fme_client, fme_collector  # noqa: F401 - the same
@@ -61,6 +61,16 @@ def _no_blocking() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for no garbage while thousands of tests are found, none of which becomes garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Hold every async test to leaving no task behind, and make the suite fit for several processes."""
@@ -80,8 +90,8 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_sessionstart() -> None:
-    """Spare asyncio's debug mode, which notes the stack of each callback, a look at each file on disk."""
-    linecache.checkcache = lambda filename=None: None
+    """Make asyncio's debug mode cheap."""
+    note_brief_stacks()
 
 
 def _leaving_no_task(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -15,7 +15,14 @@ import pytest
 from blockbuster import blockbuster_ctx
 from both_products import product  # noqa: F401 - fixtures are found by name
 from cli_command import command  # noqa: F401 - fixtures are found by name
-from collection import begin_with_slow, check_names, group_by_server
+from collection import (
+    Scheduling,
+    begin_with_slow,
+    check_names,
+    check_timed,
+    group_by_server,
+    show_groups,
+)
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
 from debug_mode import note_brief_stacks
 from every_transport import transport_name  # noqa: F401 - the same
@@ -75,11 +82,25 @@ def pytest_collection() -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Hold every async test to leaving no task behind, and make the suite fit for several processes."""
     check_names([item.nodeid for item in items])
+    check_timed(items)
     group_by_server(items)
     begin_with_slow(items)
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _leaving_no_task(item.obj)
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+def pytest_name_groups(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of a group in one process, where there are several."""
+    if getattr(config.option, "loadgroup", False):
+        show_groups(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """Share the tests among the processes."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(tryfirst=True)

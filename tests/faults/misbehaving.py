@@ -395,7 +395,8 @@ def fork_servers() -> None:
             say(ended=asked["end"])
         elif not os.fork():
             os.close(held)
-            become_server(*asked["start"], lifeline)
+            ledger, certificate = asked["start"]
+            become_server(ledger, certificate, lifeline)
 
 
 if __name__ == "__main__":

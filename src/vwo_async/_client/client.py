@@ -638,7 +638,7 @@ class VWOClient(Client[Engine]):
             if user.notes:
                 self._note(api.name, user.notes)
             waits = api.sends and self._read_wait(api.name, wait)
-            decision = None
+            decision, call = None, None
             if (
                 user_storage_data is None
                 and meta_data is None
@@ -658,8 +658,9 @@ class VWOClient(Client[Engine]):
             self._refuse(api.name, error)
             engine.observe(api, campaign_key, user_id, Reason.INVALID_INPUT)
             return Reason.INVALID_INPUT
-        if decision is None:
+        if call is not None:
             return await decide_campaign(engine, call)
+        assert decision is not None
         if api.sends:
             unfinished = report_now(engine, decision, user, waits=waits)
             if unfinished is not None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 
 # Servers that take seconds to start: one process starts such a server, for all tests that need it.
 SLOW_SERVERS = {"own_postgres", "postgres_url", "cluster_port", "nodes"}
@@ -57,23 +56,6 @@ def _add_to_id(item: Any, ending: str) -> None:
         item._id = item.parent.id.child(item.name + ending)
     else:
         item._nodeid += ending
-
-
-class Scheduling(LoadGroupScheduling):  # type: ignore[misc]
-    """Sends tests to processes one by one, and each group to one process.
-
-    It lets go of what has been run. Else each test that ends would have it look at all that were run before.
-    """
-
-    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
-        """Take note of a test that has ended, and send the process others where it has few left."""
-        nodeid = self.registered_collections[node][item_index]
-        scope = self._split_scope(nodeid)
-        assigned = self.assigned_work[node]
-        assigned[scope][nodeid] = True
-        if all(assigned[scope].values()):
-            del assigned[scope]
-        self._reschedule(node)
 
 
 def begin_with_slow(items: list[pytest.Item]) -> None:

@@ -16,7 +16,6 @@ from blockbuster import blockbuster_ctx
 from both_products import product  # noqa: F401 - fixtures are found by name
 from cli_command import command  # noqa: F401 - fixtures are found by name
 from collection import (
-    Scheduling,
     begin_with_slow,
     check_names,
     check_timed,
@@ -95,12 +94,6 @@ def pytest_name_groups(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of a group in one process, where there are several."""
     if getattr(config.option, "loadgroup", False):
         show_groups(items)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
-    """Share the tests among the processes."""
-    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(tryfirst=True)

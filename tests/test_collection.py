@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
-from collection import Scheduling, check_names, check_timed, group_by_server, show_groups
+from collection import check_names, check_timed, group_by_server, show_groups
 from port import PORTS, find_free_port
-from xdist.remote import Producer  # type: ignore[import-untyped]
 
 
 @pytest.mark.parametrize("value", [object(), memoryview(b""), lambda: None, object.__new__])
@@ -47,47 +43,6 @@ def test_a_timed_test_that_would_not_be_found_is_refused(request: pytest.Fixture
     item.add_marker("timed")
     with pytest.raises(pytest.UsageError, match="test_collection"):
         check_timed([item])
-
-
-class Process:
-    """A process of pytest-xdist, as its scheduler sees it."""
-
-    def __init__(self) -> None:
-        self.gateway = SimpleNamespace(id="process")
-        self.sent: list[int] = []
-        self.ran: list[str] = []
-        self.shutting_down = False
-
-    def send_runtest_some(self, indices: list[int]) -> None:
-        self.sent += indices
-
-    def shutdown(self) -> None:
-        self.shutting_down = True
-
-
-def test_each_test_is_sent_to_one_process() -> None:
-    """Every test runs once, a group in one process, and what has been run is let go of."""
-    names = [f"a.py::test[{number}]{'' if number % 5 else '@group'}" for number in range(30)]
-    config: Any = SimpleNamespace(
-        getvalue=lambda name: ["popen", "popen"], option=SimpleNamespace(loadscopereorder=False)
-    )
-    scheduling = Scheduling(config, Producer("tests", enabled=False))
-    processes: list[Any] = [Process(), Process()]
-    for one in processes:
-        scheduling.add_node(one)
-        scheduling.add_node_collection(one, names)
-    scheduling.schedule()
-    while waiting := [one for one in processes if one.sent]:
-        for one in waiting:
-            index = one.sent.pop(0)
-            one.ran.append(names[index])
-            scheduling.mark_test_complete(one, index)
-    first, second = ([name.endswith("@group") for name in one.ran] for one in processes)
-    assert sorted(processes[0].ran + processes[1].ran) == sorted(names)
-    assert len(first) > 5 and len(second) > 5
-    assert sum(first) == 6 and not any(second)
-    assert scheduling.assigned_work == {one: {} for one in processes}
-    assert all(one.shutting_down for one in processes)
 
 
 def test_processes_draw_ports_from_ranges_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,11 +29,12 @@ QUICK_TESTS = [
 # Of the failure matrix, what reaches lines that no other test does: outbox and storages that fail.
 REACHING_FAULTS = ["disk", "fme_storage", "outbox", "storage"]
 PYTEST = ("python", "-X", "dev", "-m", "pytest")
+# Tests of one `xdist_group` share servers that are slow to start: one process runs them.
 IN_PARALLEL = ("--dist", "loadgroup", "--numprocesses")
 # A bound of time that was not kept is tried again, since the machine may have been busy; nothing else is.
 AGAIN = ("--reruns", "2", "--only-rerun", "TooSlowError")
 # Most tests wait most of their time: for servers, for processes, for what must not happen.
-WAITING = str(2 * (os.cpu_count() or 1))
+WAITING = str(5 * (os.cpu_count() or 1) // 2 or 1)
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -75,7 +76,13 @@ def run_tests(session: nox.Session) -> None:
         session.run(*PYTEST, *session.posargs, env=env)
         return
     session.run(*PYTEST, *AGAIN, *IN_PARALLEL, WAITING, "-m", "not timed", env=env)
-    session.run(*PYTEST, *AGAIN, "-m", "timed", env=env)
+    session.run(*PYTEST, *AGAIN, "-m", "timed", *find_timed(), env=env)
+
+
+def find_timed() -> list[str]:
+    """Return the files that have tests marked `timed`, since to collect all others takes longer than to look."""
+    files = sorted(Path("tests").rglob("test_*.py"))
+    return [str(one) for one in files if "pytest.mark.timed" in one.read_text()]
 
 
 @nox.session

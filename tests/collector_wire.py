@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import httpx
 import pytest
+from plain_http import NO_AUTHORITIES
 
 from vwo_async.collector import Collector, serve
 
@@ -96,7 +97,9 @@ class Wire:
 
     def client(self, base_url: str = "") -> httpx.AsyncClient:
         """Return an HTTP client which no proxy of the environment gets between."""
-        return httpx.AsyncClient(base_url=base_url, timeout=_TIMEOUT_S, trust_env=False)
+        return httpx.AsyncClient(
+            base_url=base_url, timeout=_TIMEOUT_S, trust_env=False, verify=NO_AUTHORITIES
+        )
 
     def retrieval(self, path: str = "/server-side/settings") -> WireCall:
         """Ask for the settings file."""

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import gc
 import inspect
-import linecache
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,8 +15,15 @@ import pytest
 from blockbuster import blockbuster_ctx
 from both_products import product  # noqa: F401 - fixtures are found by name
 from cli_command import command  # noqa: F401 - fixtures are found by name
-from collection import begin_with_slow, check_names, group_by_server
+from collection import (
+    begin_with_slow,
+    check_names,
+    check_timed,
+    group_by_server,
+    show_groups,
+)
 from collector_wire import client, collector, wire  # noqa: F401 - fixtures are found by name
+from debug_mode import note_brief_stacks
 from every_transport import transport_name  # noqa: F401 - the same
 from fleet_redis import redis_url, shared_redis  # noqa: F401 - the same
 from fme_wire import fme, fme_client, fme_collector  # noqa: F401 - the same
@@ -61,15 +67,33 @@ def _no_blocking() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for no garbage while thousands of tests are found, none of which becomes garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Hold every async test to leaving no task behind, and make the suite fit for several processes."""
     check_names([item.nodeid for item in items])
+    check_timed(items)
     group_by_server(items)
     begin_with_slow(items)
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _leaving_no_task(item.obj)
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+def pytest_name_groups(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of a group in one process, where there are several."""
+    if getattr(config.option, "loadgroup", False):
+        show_groups(items)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -80,8 +104,8 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_sessionstart() -> None:
-    """Spare asyncio's debug mode, which notes the stack of each callback, a look at each file on disk."""
-    linecache.checkcache = lambda filename=None: None
+    """Make asyncio's debug mode cheap."""
+    note_brief_stacks()
 
 
 def _leaving_no_task(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from collector_wire import Item, WireCall
+from plain_http import NO_AUTHORITIES
 
 from vwo_async.collector import Collector, serve
 
@@ -42,7 +43,9 @@ class FMEWire:
 
     def client(self, base_url: str = "") -> httpx.AsyncClient:
         """Return an HTTP client which no proxy of the environment gets between."""
-        return httpx.AsyncClient(base_url=base_url, timeout=30.0, trust_env=False)
+        return httpx.AsyncClient(
+            base_url=base_url, timeout=30.0, trust_env=False, verify=NO_AUTHORITIES
+        )
 
     def retrieval(self, path: str = "/server-side/v2-settings") -> WireCall:
         """Ask for the settings file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from collection import check_names, group_by_server
+from collection import check_names, check_timed, group_by_server, show_groups
 from port import PORTS, find_free_port
 
 
@@ -31,8 +31,18 @@ def test_tests_of_one_server_stay_together(request: pytest.FixtureRequest) -> No
 
     items = [make_item("own_postgres", "tmp_path"), make_item("tmp_path"), make_item("nodes")]
     group_by_server(items)
-    groups = [marker.args for item in items for marker in item.iter_markers("xdist_group")]
-    assert groups == [("own_postgres",), ("nodes",)]
+    show_groups(items)
+    show_groups(items)
+    names = [item.nodeid.rpartition("::")[2] for item in items]
+    assert names == ["x@own_postgres", "x", "x@nodes"]
+
+
+def test_a_timed_test_that_would_not_be_found_is_refused(request: pytest.FixtureRequest) -> None:
+    """A test that is marked elsewhere than in its file would be left out by both parts of the suite."""
+    item = pytest.Function.from_parent(request.node.parent, name="x", callobj=lambda: None)
+    item.add_marker("timed")
+    with pytest.raises(pytest.UsageError, match="test_collection"):
+        check_timed([item])
 
 
 def test_processes_draw_ports_from_ranges_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from plain_http import NO_AUTHORITIES
 
 pytest.importorskip("rich", reason="the demonstration draws its tables with rich")
 
@@ -108,13 +109,16 @@ def test_an_interrupted_demonstration_leaves_no_process(
     with running_demo("--visitors", "100000") as process:
         assert process.stdout is not None
         urls = [re.findall(r"http://[\w.:]+", process.stdout.readline())[0] for _ in range(2)]
-        assert httpx.get(f"{urls[1]}/statistics", trust_env=False).status_code == 200
+        assert (
+            httpx.get(f"{urls[1]}/statistics", trust_env=False, verify=NO_AUTHORITIES).status_code
+            == 200
+        )
         process.send_signal(number)
         output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == status, output
     for url in urls:
         with pytest.raises(httpx.ConnectError):
-            httpx.get(url, trust_env=False)
+            httpx.get(url, trust_env=False, verify=NO_AUTHORITIES)
 
 
 def test_the_page_is_named_first_and_kept() -> None:
@@ -124,12 +128,12 @@ def test_the_page_is_named_first_and_kept() -> None:
         lines = iter(process.stdout.readline, "")
         page = re.findall(r"http://\S+", next(lines))[0]
         assert any("until Ctrl-C" in line for line in lines)
-        assert "<title>Collector" in httpx.get(page, trust_env=False).text
+        assert "<title>Collector" in httpx.get(page, trust_env=False, verify=NO_AUTHORITIES).text
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(page, trust_env=False)
+        httpx.get(page, trust_env=False, verify=NO_AUTHORITIES)
 
 
 def test_fme_counts_by_event() -> None:

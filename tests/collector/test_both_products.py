@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from plain_http import NO_AUTHORITIES
 
 import vwo_async
 from vwo_async import DeliveryError, FMEClient, FMESettingsSource, FMEUser, VWOClient
@@ -304,7 +305,7 @@ def test_own_process(wire: Any, fme: Any, tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         base_url = process.stdout.readline().strip().removeprefix("listening on ")
-        with httpx.Client(base_url=base_url, trust_env=False) as client:
+        with httpx.Client(base_url=base_url, trust_env=False, verify=NO_AUTHORITIES) as client:
             found = [
                 client.get(request.path, params=request.query).json()
                 for request in (wire.retrieval(), fme.retrieval())

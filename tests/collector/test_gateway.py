@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from plain_http import NO_AUTHORITIES
 
 from vwo_async import FMEClient, FMEUser, Reason, fetch_fme_settings
 from vwo_async.collector import Collector, GatewayData, serve
@@ -104,7 +105,10 @@ async def test_a_client_asks_the_collector() -> None:
 async def test_aliases_that_were_set_are_forgotten_with_a_reset() -> None:
     """Those it was given stay."""
     collector = Collector(make_file(), gateway=KNOWN)
-    async with serve(collector) as base_url, httpx.AsyncClient(base_url=base_url) as client:
+    async with (
+        serve(collector) as base_url,
+        httpx.AsyncClient(base_url=base_url, verify=NO_AUTHORITIES) as client,
+    ):
         await client.send(set_alias(client, "u2", "bill"))
         for expected in (["u1", "u2"], ["u1"]):
             found = (await ask(client, FIND, userId='["anna@x","bill"]')).json()
@@ -146,7 +150,10 @@ WRONG: list[tuple[str, dict[str, str], str]] = [
 async def test_wrong_questions(path: str, query: dict[str, str], reason: str) -> None:
     """Each wrong field is refused by name, and nothing of its value is kept."""
     collector = Collector(make_file(), gateway=KNOWN)
-    async with serve(collector) as base_url, httpx.AsyncClient(base_url=base_url) as client:
+    async with (
+        serve(collector) as base_url,
+        httpx.AsyncClient(base_url=base_url, verify=NO_AUTHORITIES) as client,
+    ):
         answer = await ask(client, path, **query)
         assert answer.status_code == 400
         assert answer.json()["error"].startswith(reason)
@@ -156,7 +163,10 @@ async def test_wrong_questions(path: str, query: dict[str, str], reason: str) ->
 async def test_other_wrong_requests() -> None:
     """Methods, bodies that say something else, batches, prefixes, and questions about nothing."""
     collector = Collector(make_file(), gateway=KNOWN)
-    async with serve(collector) as base_url, httpx.AsyncClient(base_url=base_url) as client:
+    async with (
+        serve(collector) as base_url,
+        httpx.AsyncClient(base_url=base_url, verify=NO_AUTHORITIES) as client,
+    ):
         assert (await client.post(DETAILS)).status_code == 405
         assert (await client.get(f"/eu01{DETAILS}?ipAddress=1.2.3.4")).status_code == 404
         assert (await client.get(DETAILS)).status_code == 400
@@ -217,6 +227,6 @@ def test_as_a_process(tmp_path: Path) -> None:
             assert process.stdout is not None
             url = process.stdout.readline().split()[-1]
             query = {"accountId": str(ACCOUNT), "attribute": "gold", "listId": "L1"}
-            assert httpx.get(f"{url}{LISTED}", params=query).json() is True
+            assert httpx.get(f"{url}{LISTED}", params=query, verify=NO_AUTHORITIES).json() is True
         finally:
             process.terminate()

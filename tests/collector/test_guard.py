@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from plain_http import NO_AUTHORITIES
 
 from vwo_async.collector import Collector, serve
 
@@ -85,7 +86,9 @@ async def test_row_83_token_beyond_loopback(wire: Any) -> None:
     collector = Collector()
     async with (
         serve(collector, host="0.0.0.0") as base_url,
-        httpx.AsyncClient(base_url=base_url.replace("0.0.0.0", "127.0.0.1")) as client,
+        httpx.AsyncClient(
+            base_url=base_url.replace("0.0.0.0", "127.0.0.1"), verify=NO_AUTHORITIES
+        ) as client,
     ):
         assert collector.token
         for method, path in PATHS:

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from plain_http import NO_AUTHORITIES
 from sample import ACCOUNT, KEY
 from sample import settings as make_settings
 from waiting import until
@@ -152,7 +153,9 @@ async def test_the_token_beyond_loopback() -> None:
     collector = Collector()
     async with (
         serve(collector, host="0.0.0.0") as base_url,
-        httpx.AsyncClient(base_url=base_url.replace("0.0.0.0", "127.0.0.1")) as client,
+        httpx.AsyncClient(
+            base_url=base_url.replace("0.0.0.0", "127.0.0.1"), verify=NO_AUTHORITIES
+        ) as client,
     ):
         assert (await client.get("/")).status_code == 200
         for method, path in GUARDED:
@@ -251,7 +254,7 @@ async def test_filter_by_user_id(file: Any) -> None:
     async with (
         serve(collector) as base_url,
         VWOClient(make_settings(), base_url=base_url) as vwo,
-        httpx.AsyncClient(base_url=base_url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=base_url, trust_env=False, verify=NO_AUTHORITIES) as client,
     ):
         for user_id in ("anna", HOSTILE):
             await vwo.activate("checkout", user_id)
@@ -263,7 +266,7 @@ async def test_filter_by_user_id(file: Any) -> None:
 
 async def test_a_page_that_stays_open_does_not_hold_the_end(collector: Collector) -> None:
     """Open streams and requests that hang end with the server, without its grace."""
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_AUTHORITIES, timeout=30) as client:
         async with asyncio.timeout(1.5 * 5), serve(collector) as base_url:
             stream = await client.send(
                 client.build_request("GET", f"{base_url}/collector/stream"), stream=True
@@ -372,7 +375,7 @@ async def test_look_up_is_what_explain_says(command: Any) -> None:
     files = [Path(one).read_bytes() for one in (command.fullstack, command.fme)]
     async with (
         serve(Collector(files)) as base_url,
-        httpx.AsyncClient(base_url=base_url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=base_url, trust_env=False, verify=NO_AUTHORITIES) as client,
     ):
         asked = {"user_id": "Ashley", "custom_variables": {"plan": "pro"}}
         found = (await client.post("/collector/look-up", json=asked)).json()["files"]
@@ -391,7 +394,7 @@ async def test_look_up_shows_what_arrived(wire: Any, tmp_path: Path) -> None:
     async with (
         serve(collector) as base_url,
         VWOClient(make_settings(), base_url=base_url) as vwo,
-        httpx.AsyncClient(base_url=base_url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=base_url, trust_env=False, verify=NO_AUTHORITIES) as client,
     ):
         await vwo.activate("checkout", "anna")
         await vwo.flush_events()
@@ -421,7 +424,7 @@ async def test_a_question_that_is_none(asked: Any) -> None:
     """What cannot be decided is answered with what is wrong."""
     async with (
         serve(Collector(make_settings())) as base_url,
-        httpx.AsyncClient(base_url=base_url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=base_url, trust_env=False, verify=NO_AUTHORITIES) as client,
     ):
         answer = await client.post("/collector/look-up", content=json.dumps(asked))
         assert answer.status_code == 400
@@ -487,8 +490,12 @@ def test_the_process_prints_its_page(tmp_path: Path) -> None:
             assert process.stdout is not None
             base_url = process.stdout.readline().removeprefix("listening on ").strip()
             assert process.stdout.readline() == f"page: {base_url}/\n"
-            assert httpx.get(f"{base_url}/", trust_env=False).status_code == 200
-            httpx.get(f"{base_url}/nothing", trust_env=False)
-            found = httpx.get(f"{base_url}/collector/totals", trust_env=False).json()
+            assert (
+                httpx.get(f"{base_url}/", trust_env=False, verify=NO_AUTHORITIES).status_code == 200
+            )
+            httpx.get(f"{base_url}/nothing", trust_env=False, verify=NO_AUTHORITIES)
+            found = httpx.get(
+                f"{base_url}/collector/totals", trust_env=False, verify=NO_AUTHORITIES
+            ).json()
             process.send_signal(signal.SIGTERM)
         assert (found["requests"], found["refused"]) == (requests, requests)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from browser import load_axe, open_browser
+from plain_http import NO_AUTHORITIES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, ViewportSize
@@ -76,10 +77,14 @@ class Shop:
         self._thread.start()
 
     def read(self, path: str) -> Any:
-        return httpx.get(f"{self.collector}collector/{path}", trust_env=False, timeout=30).json()
+        return httpx.get(
+            f"{self.collector}collector/{path}", trust_env=False, verify=NO_AUTHORITIES, timeout=30
+        ).json()
 
     def _visit(self) -> None:
-        with httpx.Client(base_url=self._shop, trust_env=False, timeout=60) as client:
+        with httpx.Client(
+            base_url=self._shop, trust_env=False, verify=NO_AUTHORITIES, timeout=60
+        ) as client:
             number = 0
             while not self._is_over.wait(0.05):
                 number += 1
@@ -231,7 +236,7 @@ def test_filter(page: Page, shop: Shop) -> None:
 
 def test_refused(page: Page, shop: Shop) -> None:
     """What was wrong in a refused request stands beside it."""
-    httpx.get(f"{shop.collector}server-side/track-user", trust_env=False)
+    httpx.get(f"{shop.collector}server-side/track-user", trust_env=False, verify=NO_AUTHORITIES)
     page.select_option('#filter [name="kind"]', "refused")
     wait(
         page,
@@ -421,7 +426,7 @@ def test_markup_is_text(browser: Browser, tmp_path: Path) -> None:
             check=True,
             timeout=60,
         )
-        httpx.get(f"{url}{HOSTILE}", trust_env=False)
+        httpx.get(f"{url}{HOSTILE}", trust_env=False, verify=NO_AUTHORITIES)
         wait(
             page,
             "(text) => [...document.querySelectorAll('#campaigns h3')].some((one) => one.textContent === text)",
@@ -517,7 +522,7 @@ def test_a_restart(browser: Browser, tmp_path: Path) -> None:
     arguments = ("--settings", EXAMPLES / "settings.json", "--state", tmp_path / "state.json")
     with running_collector(*arguments) as url:
         port = httpx.URL(url).port
-        httpx.get(f"{url}nothing", trust_env=False)
+        httpx.get(f"{url}nothing", trust_env=False, verify=NO_AUTHORITIES)
         context = browser.new_context()
         page = context.new_page()
         page.goto(url)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate, stats
 
 from vwo_async._collector.page.statistic import (
     Sample,
@@ -14,6 +13,9 @@ from vwo_async._collector.page.statistic import (
     find_uplift,
     wilson_interval,
 )
+
+# One process imports scipy, which takes a second, and where it is needed.
+pytestmark = pytest.mark.xdist_group("scipy")
 
 samples = st.integers(1, 10**6).flatmap(
     lambda visitors: st.builds(Sample, st.integers(0, visitors), st.just(visitors))
@@ -24,6 +26,8 @@ samples = st.integers(1, 10**6).flatmap(
 @given(samples, st.sampled_from([0.8, 0.9, 0.95, 0.99]))
 def test_wilson_is_that_of_scipy(sample: Sample, confidence: float) -> None:
     """Both ends of the interval are those of scipy's Wilson interval."""
+    from scipy import stats
+
     found = wilson_interval(sample, confidence)
     known = stats.binomtest(sample.converted, sample.visitors).proportion_ci(confidence, "wilson")
     assert found == pytest.approx((known.low, known.high), abs=1e-12)
@@ -57,6 +61,8 @@ def test_uplift(control: Sample, variation: Sample, uplift: float | None) -> Non
 
 def integrate_probability(control: Sample, variation: Sample) -> float:
     """Return the probability that the variation's rate is above the control's, by scipy's quadrature."""
+    from scipy import integrate, stats
+
     ours, theirs = (
         stats.beta(1 + one.converted, 1 + one.visitors - one.converted)
         for one in (variation, control)
@@ -113,6 +119,8 @@ splits = st.lists(
 @given(splits)
 def test_ratio_is_that_of_scipy(pairs: list[tuple[int, float]]) -> None:
     """Statistic and p-value are those of scipy's chi-square test."""
+    from scipy import stats
+
     observed, weights = [seen for seen, _ in pairs], [weight for _, weight in pairs]
     found = check_ratio(observed, weights)
     expected = [sum(observed) * one / sum(weights) for one in weights]

@@ -21,7 +21,7 @@ from own_time import assert_below
 from search_effort import examples
 
 from vwo_async._core.re2 import compile_re2
-from vwo_async._core.regex_bound import LENGTHS, Pattern, compile_pattern
+from vwo_async._core.regex_bound import LENGTHS, Pattern, compile_pattern, is_regex
 
 # Beyond this a search of Python's, which is compared with, is given up.
 PATIENCE_S = 0.2
@@ -202,6 +202,53 @@ def test_any_pattern_is_bounded(text: str) -> None:
             assert min(held_s(found, searched), held_s(found, searched)) < 0.05, (text, unit)
 
 
+@pytest.mark.parametrize(
+    ("text", "length", "shared"),
+    [
+        ("a.*b.*c", 192, 64),
+        ("(?i)a.*b.*c", 192, 48),
+        (r"(a+)b\1.*c", 192, 48),
+        (r"(?i)(a+)b\1.*c", 128, 48),
+        (".*?a.*?b", 192, 48),
+        ("(?:ab|cd)*x.*y", 256, 64),
+        ("(?m)^a.*b.*c", 192, 64),
+        (r"(?m)\Aa.*b.*c.*d", 192, 64),
+        ("(?:a.b)*c(?:d.e)*f", 256, 96),
+        ("(?:(?:a.b)+c)+", 128, 32),
+        ("[abc].*[def].*[ghi]", 192, 48),
+        ("(?i)[abc].*[def].*[ghi]", 128, 48),
+        ("(?a:[abc].*[def]).*[ghi]", 128, 32),
+    ],
+)
+def test_how_long_a_text_is_searched(text: str, length: int, shared: int) -> None:
+    """The estimate of each kind of part stays what it was measured for; of less work shorter texts come."""
+    whole, part = compile_pattern(text), compile_pattern(text, 0.03)
+    assert whole is not None and part is not None
+    assert (whole.max_length, part.max_length) == (length, shared)
+
+
+@pytest.mark.usefixtures("re2")
+def test_how_long_a_text_re2_searches() -> None:
+    """What RE2 may search in gets shorter with its share of the work as well."""
+    whole, part = (compile_pattern("(?:ab?){1,30}c.*d", share) for share in (1.0, 0.03))
+    assert whole is not None and part is not None
+    assert whole.is_ascii and part.is_ascii
+    assert whole.max_length == 4096 and part.max_length < 1000
+
+
+def test_sets_beyond_latin_1_are_counted() -> None:
+    """Ten sets with such letters are compiled, and any number of others."""
+    assert compile_pattern("[\u00fe\u00ff]" * 11) is not None
+    assert compile_pattern("[\u0100\u0101]" * 10) is not None
+    assert compile_pattern("[\u0100\u0101]" * 11) is None
+
+
+def test_what_is_too_long_to_look_at_counts_as_valid() -> None:
+    """Nobody reads a pattern of more than a thousand characters to say that it is no regex."""
+    assert not is_regex("(" * 1000)
+    assert is_regex("(" * 1001)
+
+
 # RE2
 
 
@@ -227,6 +274,8 @@ def re2() -> ModuleType:
         (r"(?m)^(b+)+$", "a\nbb\nc", True),
         (r"(.*\d)+\u00e9", "a1", False),
         (r"^(?:(a+)+|b)$", "b\n", True),
+        (r"(?:(a+)+x$|b$)", "b\n", True),
+        (r"^([ab]+)+$", "aXb", False),
         (r"(\x00+)+$", "a\x00", True),
     ],
 )

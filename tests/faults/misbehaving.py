@@ -1,7 +1,8 @@
 """A server that misbehaves on command, as a process of its own: run it by path, never import it.
 
-``python misbehaving.py LEDGER [CERTIFICATE]`` prints one JSON line with its two ports, and ends with its
-standard input. Each connection to the control port carries one command and its answer as JSON lines: the
+``python misbehaving.py`` reads lines of JSON, and forks a server for each ``{"start": [LEDGER, CERTIFICATE]}``:
+that takes a tenth of what a process of its own program takes. The server prints one JSON line with its pid and
+its two ports. ``{"end": PID}`` ends it, and all end with the standard input. Each connection to the control port carries one command and its answer as JSON lines: the
 name of a method of `Server` that begins with ``do_``, and its arguments.
 
 What it has fully read and taken is in the ledger, one event a line, synced to disk before the answer
@@ -15,6 +16,7 @@ import gzip
 import hashlib
 import json
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -22,7 +24,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import parse_qs, unquote, urlsplit
 
 HOST = "127.0.0.1"
@@ -354,8 +356,8 @@ def join(*parts: object) -> str:
     return ":".join("" if part is None else str(part) for part in parts)
 
 
-async def main(ledger: str, certificate: str | None = None) -> None:
-    """Serve until standard input ends."""
+async def main(ledger: str, certificate: str | None, lifeline: int) -> None:
+    """Serve until *lifeline* ends."""
     loop = asyncio.get_running_loop()
     # Clients that hang up in the handshake are what this server is for.
     loop.set_exception_handler(lambda *_: None)
@@ -363,14 +365,39 @@ async def main(ledger: str, certificate: str | None = None) -> None:
     server = Server(file, certificate)
     await server.listen()
     control = await asyncio.start_server(server.command, HOST, 0)
-    ports = {"port": server.port, "control": control.sockets[0].getsockname()[1]}
-    sys.stdout.write(json.dumps(ports) + "\n")
-    sys.stdout.flush()
+    say(pid=os.getpid(), port=server.port, control=control.sockets[0].getsockname()[1])
     ended = asyncio.Event()
-    loop.add_reader(sys.stdin.fileno(), ended.set)
+    loop.add_reader(lifeline, ended.set)
     await ended.wait()
-    os._exit(0)
+
+
+def say(**words: int) -> None:
+    os.write(1, json.dumps(words).encode() + b"\n")
+
+
+def become_server(ledger: str, certificate: str | None, lifeline: int) -> NoReturn:
+    try:
+        asyncio.run(main(ledger, certificate, lifeline))
+    finally:
+        # Whoever waits for the ports learns that there are none.
+        say()
+        os._exit(0)
+
+
+def fork_servers() -> None:
+    """Fork servers, and end them, as standard input says."""
+    lifeline, held = os.pipe()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "end" in asked:
+            os.kill(asked["end"], signal.SIGKILL)
+            os.waitpid(asked["end"], 0)
+            say(ended=asked["end"])
+        elif not os.fork():
+            os.close(held)
+            ledger, certificate = asked["start"]
+            become_server(ledger, certificate, lifeline)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    fork_servers()

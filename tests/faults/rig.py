@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import datetime as dt
 import json
 import os
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,20 +148,41 @@ def fault_server(
     """Run the misbehaving server on a free port of loopback, with its ledger in *folder*."""
     ledger = folder / f"{name}.txt"
     ledger.touch()
-    arguments = [str(ledger)] if certificate is None else [str(ledger), str(certificate)]
-    with subprocess.Popen(
-        [sys.executable, str(SERVER), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            ports = json.loads(process.stdout.readline())
-            scheme = "http" if certificate is None else "https"
-            yield FaultServer(ports["port"], ports["control"], ledger, scheme)
-        finally:
-            process.kill()
+    maker = _server_maker()
+    ports = maker.ask(start=[str(ledger), None if certificate is None else str(certificate)])
+    try:
+        scheme = "http" if certificate is None else "https"
+        yield FaultServer(ports["port"], ports["control"], ledger, scheme)
+    finally:
+        maker.ask(end=ports["pid"])
+
+
+class ServerMaker:
+    """The process that forks misbehaving servers; see `misbehaving.py`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, **words: Any) -> dict[str, int]:
+        """Have it start or end a server, and return what is said then."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, int] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        """End it and all of its servers."""
+        self._process.communicate()
+
+
+@cache
+def _server_maker() -> ServerMaker:
+    maker = ServerMaker()
+    atexit.register(maker.close)
+    return maker
 
 
 # What was accepted

@@ -29,6 +29,7 @@ from chaos import Child, CollectorProcess, Nursery, find_visitors, make_argument
 from chosen_product import make_client, settings
 from outbox_file import count_rows
 from own_time import Stopwatch
+from plain_http import NO_AUTHORITIES
 from server import running_server
 
 from vwo_async import ClosedError, CloseReport, OutboxError, TrackResult, VWOClient, WrongLoopError
@@ -145,14 +146,17 @@ def start_service(collector: CollectorProcess, *more: str) -> tuple[Child, str]:
 
 def visit(base_url: str, numbers: range) -> None:
     """Let visitors sign up in a web service."""
-    with httpx.Client(base_url=base_url, trust_env=False) as web:
+    with httpx.Client(base_url=base_url, trust_env=False, verify=NO_AUTHORITIES) as web:
         for number in numbers:
             assert web.post(f"/signup?user=u{number}").status_code == 200
 
 
 def visit_until_refused(base_url: str, numbers: Iterator[int]) -> None:
     """Let visitors sign up until the service is gone."""
-    with httpx.Client(base_url=base_url, trust_env=False) as web, suppress(httpx.TransportError):
+    with (
+        httpx.Client(base_url=base_url, trust_env=False, verify=NO_AUTHORITIES) as web,
+        suppress(httpx.TransportError),
+    ):
         for number in numbers:
             web.post(f"/signup?user=u{number}")
 

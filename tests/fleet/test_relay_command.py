@@ -17,6 +17,7 @@ import httpx
 import pytest
 from cli_command import Command
 from fleet_rig import Fleet, make_users, running_fleet, track
+from plain_http import NO_AUTHORITIES
 from waiting import until
 
 from vwo_async import InvalidInputError
@@ -80,7 +81,7 @@ async def test_a_relay_process(redis_url: str, tmp_path: Path) -> None:
             async with fleet.make_pod() as pod:
                 await track(pod, make_users(30))
             await fleet.arrived(30)
-            async with httpx.AsyncClient(base_url=address) as http:
+            async with httpx.AsyncClient(base_url=address, verify=NO_AUTHORITIES) as http:
 
                 async def is_counted() -> bool:
                     text = (await http.get("/metrics")).text
@@ -211,7 +212,7 @@ async def test_a_relay_whose_redis_is_away_is_not_healthy(tmp_path: Path) -> Non
     ) as process:
         assert process.stderr is not None
         address = read_address(await process.stderr.receive())
-        async with httpx.AsyncClient(base_url=address) as http:
+        async with httpx.AsyncClient(base_url=address, verify=NO_AUTHORITIES) as http:
             assert (await http.get("/health")).status_code == 503
         process.send_signal(signal.SIGINT)
         with anyio.fail_after(60):

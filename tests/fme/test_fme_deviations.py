@@ -356,6 +356,15 @@ def test_a_devices_pattern_that_is_none() -> None:
     assert admits({"or": both}, custom_variables={"plan": "pro"}, user_agent="x", details=details)
 
 
+@pytest.mark.parametrize(("others", "wanted"), [(0, True), (200, False)])
+def test_patterns_of_devices_share_the_work(others: int, wanted: bool) -> None:
+    """The more patterns a segment has, the shorter are the names in which each is searched."""
+    operands = [f"wildcard({number}.*b.*c)" for number in range(others)]
+    tree = {"or": [{"os": ["wildcard(a.*b.*c)", *operands]}]}
+    details = {"userAgent": {"os": f"a{'-' * 60}b{'-' * 60}c"}}
+    assert admits(tree, user_agent="x", details=details) is wanted
+
+
 def test_a_devices_pattern_that_could_run_away() -> None:
     """It matches nothing, is answered in a moment, and is noted among the warnings of the file."""
     # With a reference to a group, since RE2 would bear the rest.

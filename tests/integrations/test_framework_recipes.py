@@ -19,6 +19,7 @@ import litestar.di
 import pytest
 from aiohttp import test_utils
 from litestar.testing import AsyncTestClient
+from plain_http import NO_AUTHORITIES
 from port import find_free_port
 from sample import ACCOUNT, KEY
 from service_process import CollectorProcess, Process
@@ -213,7 +214,7 @@ def test_an_example_loses_nothing(example: str, tmp_path: Path) -> None:
     with Process(tmp_path, example, command, cwd=ROOT, environment={"PORT": port}) as process:
         url = f"http://127.0.0.1:{port}"
         process.wait_for(url)
-        with httpx.Client(base_url=url, trust_env=False) as web:
+        with httpx.Client(base_url=url, trust_env=False, verify=NO_AUTHORITIES) as web:
             for number in range(10):
                 visitor = {"visitor": f"u{number}"}
                 assert web.get("/checkout", params=visitor).json() is not None

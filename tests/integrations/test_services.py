@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import httpx
 import pytest
+from plain_http import NO_AUTHORITIES
 from service_process import COMMANDS, CollectorProcess, Service
 
 SECRET = "the secret of the webhook"
@@ -46,7 +47,7 @@ def service(
 
 @pytest.fixture
 def web(service: Service) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service.url, trust_env=False) as client:
+    with httpx.Client(base_url=service.url, trust_env=False, verify=NO_AUTHORITIES) as client:
         yield client
 
 
@@ -240,7 +241,10 @@ def test_the_schema_is_that_of_the_service(service: Service, web: httpx.Client) 
 
 
 def visit_until_refused(url: str, numbers: Iterator[int], accepted: list[int]) -> None:
-    with httpx.Client(base_url=url, trust_env=False) as web, suppress(httpx.TransportError):
+    with (
+        httpx.Client(base_url=url, trust_env=False, verify=NO_AUTHORITIES) as web,
+        suppress(httpx.TransportError),
+    ):
         for number in numbers:
             answer = web.get("/visit", headers={"Cookie": f"visitor=u{number}"})
             if answer.status_code == 200:

@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 from anyio.from_thread import start_blocking_portal
+from plain_http import NO_AUTHORITIES
 
 from vwo_async.collector import Collector, serve
 
@@ -237,7 +238,9 @@ class Traffic:
             thread.start()
 
     def _run(self) -> None:
-        with httpx.Client(base_url=f"http://127.0.0.1:{self._port}", trust_env=False) as client:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{self._port}", trust_env=False, verify=NO_AUTHORITIES
+        ) as client:
             while not self._is_over:
                 try:
                     client.get(f"/u{next(self._numbers)}")

@@ -15,7 +15,7 @@ from .._delivery.event_factory import dump_properties
 from .._error import InvalidInputError
 from .._plain import copy_mapping, is_kind, is_plain, read_fields, read_foreign, to_plain
 from .._user import User, read_text
-from .call_options import TrackOptions
+from .call_options import ActivateOptions, TrackOptions
 from .event_time import read_time
 from .options import GoalType, Options, read_goal_type
 
@@ -50,6 +50,7 @@ class DecideCall(NamedTuple):
         tracks_returning_user: Whether a user whom the storage knows is reported again.
         custom_properties: JSON text of what goes with the impression; empty for nothing.
         waits: Whether the call awaits delivery.
+        notes: What of the properties was left out, and why; never a value.
     """
 
     api: Api
@@ -60,6 +61,7 @@ class DecideCall(NamedTuple):
     tracks_returning_user: bool
     custom_properties: str
     waits: bool
+    notes: tuple[str, ...]
 
 
 class TrackCall(NamedTuple):
@@ -160,6 +162,47 @@ def read_room(
     if type(limit_s) not in (int, float) or not limit_s >= 0:
         raise InvalidInputError("timeout_s must be a number of seconds, 0 or more")
     return number, limit_s
+
+
+# Of what decides one campaign
+
+
+def read_decide_call(
+    launch: Options,
+    api: Api,
+    campaign_key: object,
+    user: User,
+    given: ActivateOptions,
+    *,
+    waits: bool,
+) -> DecideCall:
+    """Return a call that decides one campaign with its arguments read.
+
+    Args:
+        launch: Launch options, for what the call leaves open.
+        api: On whose behalf.
+        campaign_key: As the caller gave it.
+        user: Has what *given* says of the user.
+        given: The caller's other arguments.
+        waits: Whether the call awaits delivery.
+
+    Raises:
+        InvalidInputError: One of them cannot be used.
+    """
+    properties = read_properties(given.get("custom_properties"), "custom_properties")
+    return DecideCall(
+        api=api,
+        campaign_key=read_name(campaign_key, "campaign_key"),
+        user=user,
+        given_record=read_record(given.get("user_storage_data")),
+        meta_data=read_meta_data(given.get("meta_data")),
+        # As in the Node SDK, a call can ask for it but not take back what launch asked for.
+        tracks_returning_user=read_flag(given.get(RETURNING), False, RETURNING)
+        or launch.should_track_returning_user,
+        custom_properties=properties.json,
+        waits=waits,
+        notes=properties.notes,
+    )
 
 
 # Of track

@@ -22,18 +22,15 @@ from .._result import (
 from .._settings import parse_settings
 from .._user import User, Variables
 from .arguments import (
-    NO_PROPERTIES,
-    RETURNING,
     DecideCall,
+    read_decide_call,
     read_flag,
-    read_meta_data,
     read_name,
-    read_properties,
     read_record,
     read_track_call,
 )
 from .base_client import Client, read_launch
-from .call_options import TrackOptions
+from .call_options import ActivateOptions, TrackOptions
 from .callback import is_within_callback
 from .decide import (
     decide_all_campaigns,
@@ -640,43 +637,42 @@ class VWOClient(Client[Engine]):
             )
             if user.notes:
                 self._note(api.name, user.notes)
-            given_record = None if user_storage_data is None else read_record(user_storage_data)
-            meta_data = None if meta_data is None else read_meta_data(meta_data)
             waits = api.sends and self._read_wait(api.name, wait)
-            # As in the Node SDK, a call can ask for it but not take back what launch asked for.
-            tracks_again = self._options.should_track_returning_user
-            if should_track_returning_user is not None:
-                tracks_again |= read_flag(should_track_returning_user, False, RETURNING)
-            is_quick, properties = custom_properties is None, NO_PROPERTIES
-            decision = decide_now(engine, api, campaign_key, user) if is_quick else None
+            decision, call = None, None
+            if (
+                user_storage_data is None
+                and meta_data is None
+                and should_track_returning_user is None
+                and custom_properties is None
+            ):
+                decision = decide_now(engine, api, campaign_key, user)
             if decision is None:
-                campaign_key = read_name(campaign_key, "campaign_key")
-                properties = read_properties(custom_properties, "custom_properties")
-                self._note(api.name, properties.notes)
+                given = ActivateOptions(
+                    user_storage_data=user_storage_data,
+                    meta_data=meta_data,
+                    should_track_returning_user=should_track_returning_user,
+                    custom_properties=custom_properties,
+                )
+                call = self._read_decide_call(api, campaign_key, user, given, waits=waits)
         except InvalidInputError as error:
             self._refuse(api.name, error)
             engine.observe(api, campaign_key, user_id, Reason.INVALID_INPUT)
             return Reason.INVALID_INPUT
-        if decision is None:
-            call = DecideCall(
-                api=api,
-                campaign_key=campaign_key,
-                user=user,
-                given_record=given_record,
-                meta_data=meta_data,
-                tracks_returning_user=tracks_again,
-                custom_properties=properties.json,
-                waits=waits,
-            )
+        if call is not None:
             return await decide_campaign(engine, call)
-        # Asked here too, since most calls end with this question.
-        if engine.is_observed or is_debugging():
-            engine.observe(api, campaign_key, user.id, decision)
+        assert decision is not None
         if api.sends:
             unfinished = report_now(engine, decision, user, waits=waits)
             if unfinished is not None:
                 await unfinished
         return decision
+
+    def _read_decide_call(
+        self, api: Api, campaign_key: object, user: User, given: ActivateOptions, *, waits: bool
+    ) -> DecideCall:
+        call = read_decide_call(self._options, api, campaign_key, user, given, waits=waits)
+        self._note(api.name, call.notes)
+        return call
 
     def _log_conversions(self, goal_identifier: str, user: User, result: TrackResult) -> None:
         self._engine.observation.log_conversions("track", goal_identifier, user.id, result)

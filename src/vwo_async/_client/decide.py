@@ -18,6 +18,7 @@ from .._core.feature_variable import is_enabled, read_variables
 from .._core.lazy_plan import LazyPlan
 from .._core.plan import Campaign, Decision, Plan
 from .._explanation import Explanation, Step
+from .._log import is_debugging
 from .._reason import Reason
 from .._result import NO_DELIVERY, CampaignDecision, Delivery
 from .._settings.campaign_type import AB_TEST, FULLSTACK_TYPES
@@ -61,7 +62,11 @@ def decide_now(engine: Engine, api: Api, campaign_key: object, user: User) -> De
     campaign = plan.ready[api.name].get(campaign_key)
     if campaign is None:
         return None
-    return decide(plan, campaign, user, api, None)
+    decision = decide(plan, campaign, user, api, None)
+    # Asked here too, since most calls end with this question.
+    if engine.is_observed or is_debugging():
+        engine.observe(api, campaign_key, user.id, decision)
+    return decision
 
 
 def report_now(

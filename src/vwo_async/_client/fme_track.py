@@ -40,28 +40,39 @@ async def track_event(
     if engine.lacks_settings:
         engine.note_lack()
         return TrackResult.refused(event_name, Reason.NO_SETTINGS)
-    snapshot = engine.snapshot
-    if event_name not in snapshot.event_names:
+    if event_name not in engine.snapshot.event_names:
         engine.unknown_keys.add("metric of the event", event_name)
         return TrackResult.refused(event_name, Reason.EVENT_NOT_FOUND)
-    event = snapshot.event_factory.make_metric(
-        user, event_name, properties, session_id=user.session_id, at_s=at_s
-    )
-    receipts = engine.reporter.put([event])
-    if receipts is None:
-        done = {event_name: CampaignTrack(True, Reason.TRACKED)}
-        result = TrackResult(done, DEVELOPMENT_DELIVERY, notes=notes)
-    elif receipts[0] is None:
-        return TrackResult.refused(event_name, Reason.QUEUE_FULL)
-    else:
-        result = SingleTrack(event_name, None, event, notes)
-    if engine.has_integration:
-        engine.tell_integration(make_event_payload(event_name))
+    result = _put_metric(engine, user, event_name, properties, notes, at_s)
     if engine.has_outbox:
         kept = engine.reporter.keep_quickly(result)
         if kept is not None:
             await kept
-    return await await_delivery(engine, result) if waits and receipts is not None else result
+    is_on_its_way = type(result) is SingleTrack
+    return await await_delivery(engine, result) if waits and is_on_its_way else result
+
+
+def _put_metric(
+    engine: FMEEngine,
+    user: CallUser,
+    event_name: str,
+    properties: str,
+    notes: tuple[str, ...],
+    at_s: float | None,
+) -> TrackResult:
+    """Put the event on the queue, and tell the integration where there was room for it."""
+    event = engine.snapshot.event_factory.make_metric(
+        user, event_name, properties, session_id=user.session_id, at_s=at_s
+    )
+    receipts = engine.reporter.put([event])
+    if receipts is not None and receipts[0] is None:
+        return TrackResult.refused(event_name, Reason.QUEUE_FULL)
+    if engine.has_integration:
+        engine.tell_integration(make_event_payload(event_name))
+    if receipts is not None:
+        return SingleTrack(event_name, None, event, notes)
+    done = {event_name: CampaignTrack(True, Reason.TRACKED)}
+    return TrackResult(done, DEVELOPMENT_DELIVERY, notes=notes)
 
 
 def read_event_properties(properties: object, notes: list[str]) -> str:

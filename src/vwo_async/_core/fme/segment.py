@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from ..number import to_text
@@ -307,7 +308,7 @@ def _compile_feature(content: Any) -> Predicate | None:
     return holds
 
 
-def _compile_user(content: Any, *, is_hashed: bool) -> Predicate:
+def _compile_user(content: Any, scope: Scope, *, is_hashed: bool) -> Predicate:
     if not isinstance(content, str):
         return malformed
     listed = split_users(content)
@@ -356,19 +357,15 @@ def _compile_address(content: Any, scope: Scope) -> Predicate:
     return holds
 
 
-def _compile_version_of(kind: str) -> Callable[[Any, Scope], Predicate]:
-    """Return what compiles the nodes of *kind*, a version of the user's browser or system."""
+def _compile_version_of(kind: str, content: Any, scope: Scope) -> Predicate:
+    """Return the predicate of a node of *kind*, a version of the user's browser or system."""
+    test = _compile_version(content, scope)
 
-    def compile_kind(content: Any, scope: Scope) -> Predicate:
-        test = _compile_version(content, scope)
+    def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
+        found: Texts = subject.find_details().user_agent or {}
+        return kind in found and test(found[kind])
 
-        def holds(variables: Mapping[str, Any], subject: Subject) -> bool:
-            found: Texts = subject.find_details().user_agent or {}
-            return kind in found and test(found[kind])
-
-        return holds
-
-    return compile_kind
+    return holds
 
 
 def _compile_version(content: Any, scope: Scope) -> Test:
@@ -395,21 +392,23 @@ def _compile_campaign_variation(content: Any, scope: Scope) -> Predicate:
     return holds
 
 
-def _make_dialect(*, hashes_user_list: bool) -> Dialect:
-    kinds = {
-        **KINDS,
-        "and": _compile_and,
-        "or": _compile_or,
-        "user": lambda content, scope: _compile_user(content, is_hashed=hashes_user_list),
-        "custom_variable": _compile_custom_variable,
-        "ua": _compile_user_agent,
-        "ip_address": _compile_address,
-        "browser_version": _compile_version_of("browser_version"),
-        "os_version": _compile_version_of("os_version"),
-        CAMPAIGN_VARIATION: _compile_campaign_variation,
-    }
-    return Dialect(kinds, compile_fme_operand, never, find_device_patterns)
-
-
-_BY_ID = _make_dialect(hashes_user_list=False)
-_BY_HASH = _make_dialect(hashes_user_list=True)
+_NODES: Mapping[str, Callable[[Any, Scope], Predicate]] = {
+    **KINDS,
+    "and": _compile_and,
+    "or": _compile_or,
+    "custom_variable": _compile_custom_variable,
+    "ua": _compile_user_agent,
+    "ip_address": _compile_address,
+    "browser_version": partial(_compile_version_of, "browser_version"),
+    "os_version": partial(_compile_version_of, "os_version"),
+    CAMPAIGN_VARIATION: _compile_campaign_variation,
+}
+_BY_ID, _BY_HASH = (
+    Dialect(
+        {**_NODES, "user": partial(_compile_user, is_hashed=is_hashed)},
+        compile_fme_operand,
+        never,
+        find_device_patterns,
+    )
+    for is_hashed in (False, True)
+)

@@ -540,6 +540,17 @@ async def test_refused_rows_are_written_once(command: Command) -> None:
             file.write("Bill,checkout,nope\n")
         await convert(command, *asked, base_url)
         assert [one["line"] for one in refused_rows(refused)] == ["2", "3"]
+        # As where the first run was killed before it could note any row.
+        state = path.with_name("rows.csv.state")
+        begun = json.loads(state.read_text())
+        begun["progress"] |= {"read": 0, "checksum": 0, "refused": 0, "refused_bytes": 0}
+        state.write_text(json.dumps(begun))
+        await convert(command, *asked, base_url)
+        assert [one["line"] for one in refused_rows(refused)] == ["2", "3"]
+        state.unlink()
+        assert "exists: move it" in (await convert(command, *asked, base_url)).err
+        assert not state.exists()
+        await convert(command, *asked, base_url, "--restart")
         refused.write_text("short")
         assert "is not what an earlier run wrote" in (await convert(command, *asked, base_url)).err
 

@@ -256,7 +256,11 @@ class _Job:
             self._refused.clear()
         self.progress = kept.load(restart=restart)
         self.resumed_after = self.progress.read
-        self._refused.begin(self.progress.refused_bytes)
+        is_resumed = kept.is_there() and not restart
+        self._refused.begin(self.progress.refused_bytes, is_resumed=is_resumed)
+        if not is_resumed:
+            # Before there can be a file of refused rows, which is known by it as one of this run.
+            kept.save(self.progress, ())
         bar = ProgressBar(self._rows.name, self._rows.size)
         return Run(
             self._target, self._columns, self.progress, kept, self._refused, bar, self._timeout_s

@@ -55,6 +55,10 @@ class ProgressFile:
         self._path = path
         self._run = run
 
+    def is_there(self) -> bool:
+        """Tell whether an earlier run has kept something."""
+        return self._path is not None and self._path.exists()
+
     def load(self, *, restart: bool) -> Progress:
         """Return how far an earlier run came.
 
@@ -65,8 +69,9 @@ class ProgressFile:
             CommandError: The file is none of this run.
             OSError: It cannot be read.
         """
-        if self._path is None or restart or not self._path.exists():
+        if restart or not self.is_there():
             return Progress()
+        assert self._path is not None
         try:
             found = json.loads(self._path.read_bytes())
             run, progress = found["run"], self._read(found)
@@ -75,7 +80,7 @@ class ProgressFile:
                 f"{self._path}: holds no progress: remove it, or give another --state",
                 ExitCode.FILE,
             ) from None
-        if run != self._run:
+        if run != self._run and progress.read:
             names = [one for one in self._run if run.get(one) != self._run[one]]
             raise CommandError(
                 f"{self._path}: is of a run with other {' and '.join(names) or 'options'}: give --state for"

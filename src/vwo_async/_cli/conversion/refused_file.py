@@ -34,11 +34,12 @@ class RefusedFile:
         self._waiting: list[str] = []
         self.first: list[tuple[int, str]] = []
 
-    def begin(self, size: int) -> None:
+    def begin(self, size: int, *, is_resumed: bool) -> None:
         """Cut the file off after what an earlier run is known to have written.
 
         Args:
-            size: So many bytes; with none of it the file must not be there.
+            size: So many bytes.
+            is_resumed: Whether there was an earlier run; without one the file must not be there.
 
         Raises:
             CommandError: There is a file that no earlier run is known to have written, or less of it.
@@ -52,7 +53,7 @@ class RefusedFile:
                 f"{self._path}: is not what an earlier run wrote: put it back, or give --restart",
                 ExitCode.FILE,
             )
-        if found and not size:
+        if found and not is_resumed:
             raise CommandError(f"{self._path}: exists: move it, or give another --refused")
         if found > size:
             os.truncate(self._path, size)

@@ -15,7 +15,7 @@ from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.fault import describe_fault
 from .._delivery.transport.intermediary import GatewayService, find_destination
-from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
+from .._delivery.transport.protocol import Fetcher, Timeouts, choose_base_url
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._observer import Observer
 from .._plain import to_plain
@@ -40,7 +40,7 @@ async def fetch_settings(
     sdk_key: str,
     *,
     via_webhook: bool = False,
-    base_url: str = VWO_BASE_URL,
+    base_url: str | None = None,
     timeouts: Timeouts | None = None,
     ssl_context: ssl.SSLContext | None = None,
     proxy: str | None = None,
@@ -52,7 +52,7 @@ async def fetch_settings(
         account_id: The VWO account.
         sdk_key: The key of the environment.
         via_webhook: Whether to fetch from the address that is meant for calls of VWO's webhook.
-        base_url: Where VWO is: https, or http on a loopback host.
+        base_url: Where VWO is: https, or http on a loopback host. None: at VWO's own address.
         timeouts: Limits of the request.
         ssl_context: To trust other certificates; verification cannot be turned off.
         proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
@@ -68,7 +68,7 @@ async def fetch_settings(
             FULLSTACK,
             account_id,
             sdk_key,
-            TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy),
+            TransportConfig(choose_base_url(base_url), timeouts, USER_AGENT, ssl_context, proxy),
             via_webhook=via_webhook,
             observers=observers,
         )

@@ -273,7 +273,12 @@ class SettingsSource:
 
     async def _fetch_once(self, transport: Fetcher) -> tuple[bytes, Any]:
         body = await fetch_body(
-            transport, self.account_id, self.sdk_key, via_webhook=False, endpoint=self.endpoint
+            transport,
+            self.account_id,
+            self.sdk_key,
+            via_webhook=False,
+            endpoint=self.endpoint,
+            base_url=self.base_url,
         )
         return body, await self._read(body)
 

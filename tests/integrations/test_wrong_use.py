@@ -15,7 +15,7 @@ from sample import settings
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
-from vwo_async import ClosedError, FMEUser, InvalidInputError, VWOClient
+from vwo_async import ClosedError, FMEUser, InvalidInputError, VWOClient, sync
 from vwo_async.integrations import aiohttp as for_aiohttp
 from vwo_async.integrations import fastapi as for_fastapi
 from vwo_async.integrations import litestar as for_litestar
@@ -60,6 +60,29 @@ def test_wrong_arguments(kind: Any) -> None:
         with pytest.raises(InvalidInputError, match="name must be an identifier"):
             kind(make_client, name=name)
     assert "'shop'" in repr(kind(make_client, name="shop"))
+
+
+@pytest.mark.parametrize("made", [None, "client", VWOClient, sync.VWOClient(settings())])
+async def test_what_is_no_client_is_refused(made: Any) -> None:
+    """What make_client returns, or its context manager yields, must be an async client: the error says what it is."""
+
+    @asynccontextmanager
+    async def give() -> AsyncIterator[Any]:
+        yield made
+
+    for make in (lambda: made, give):
+        vwo = for_starlette.VWO(make)
+        with pytest.raises(InvalidInputError, match=f"it gave a {type(made).__module__}"):
+            async with vwo.lifespan(Starlette()):
+                pytest.fail("it must not begin")
+
+
+def test_fastapi_takes_dependencies() -> None:
+    """A plain function of the request, as the other frameworks take it, is refused with what to write."""
+    for name in ("user_id", "custom_variables"):
+        given: Any = {name: lambda request: request.cookies.get("visitor")}
+        with pytest.raises(InvalidInputError, match="write 'request: Request'"):
+            for_fastapi.VWO(make_client, **given)
 
 
 async def test_no_client_is_open() -> None:

@@ -96,7 +96,9 @@ async def test_no_client_is_open() -> None:
     with wanted:
         for_litestar.VWO(make_client).client_of(Litestar(logging_config=None))
     with wanted:
-        scope: Any = {"litestar_app": Litestar(logging_config=None)}
+        # Older versions look at "app".
+        litestar = Litestar(logging_config=None)
+        scope: Any = {"litestar_app": litestar, "app": litestar}
         await for_litestar.VWO(make_client).client(scope)
     with wanted:
         for_aiohttp.VWO(make_client).client(make_mocked_request("GET", "/", app=web.Application()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import logging
 import os
 import sys
 import tempfile
@@ -103,4 +104,6 @@ async def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    # Why a row was refused is printed with its line.
+    logging.getLogger("vwo_async").setLevel(logging.ERROR)
     asyncio.run(main(Path(sys.argv[1])) if len(sys.argv) > 1 else show())

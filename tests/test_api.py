@@ -684,7 +684,7 @@ async def test_an_unknown_key_is_named_once(caplog: pytest.LogCaptureFixture) ->
             assert not await client.track("ann@example.com", "checkout", "signup")
     named = [one for one in caplog.messages if one.startswith("the settings")]
     assert named == [
-        "the settings have no campaign 'chekout'",
+        "the settings have no campaign 'chekout': did you mean 'checkout'?",
         "the settings have no campaign of the key that was given",
     ]
 

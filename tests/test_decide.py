@@ -218,41 +218,50 @@ def named(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "activate": (lambda it: it.activate("chekout", "Ashley"), "no campaign 'chekout'"),
-    "decide": (lambda it: it.decide("chekout", "Ashley"), "no campaign 'chekout'"),
+    "activate": (
+        lambda it: it.activate("chekout", "Ashley"),
+        "no campaign 'chekout': did you mean 'checkout'",
+    ),
+    "decide": (
+        lambda it: it.decide("chekout", "Ashley"),
+        "no campaign 'chekout': did you mean 'checkout'",
+    ),
     "is_feature_enabled": (
         lambda it: it.is_feature_enabled("serch", "Ashley"),
-        "no campaign 'serch'",
+        "no campaign 'serch': did you mean 'search'",
     ),
     "get_variation_name": (
         lambda it: it.get_variation_name("chekout", "Ashley"),
-        "no campaign 'chekout'",
+        "no campaign 'chekout': did you mean 'checkout'",
     ),
     "campaign of a variable": (
         lambda it: it.get_feature_variable_value("serch", "size", "Ashley"),
-        "no campaign 'serch'",
+        "no campaign 'serch': did you mean 'search'",
     ),
     "variable": (
         lambda it: it.get_feature_variable_value("sized", "sice", "Ashley"),
-        "'sized' has no variable 'sice'",
+        "'sized' has no variable 'sice': did you mean 'size'",
     ),
     "campaign of a conversion": (
         lambda it: it.track("chekout", "Ashley", "signup"),
-        "no campaign 'chekout'",
+        "no campaign 'chekout': did you mean 'checkout'",
     ),
     "goal": (
         lambda it: it.track("checkout", "Ashley", "singup"),
-        "'checkout' has no goal 'singup'",
+        "'checkout' has no goal 'singup': did you mean 'signup'",
     ),
     "campaign of several": (
         lambda it: it.track(["checkout", "chekout"], "Ashley", "signup"),
-        "no campaign 'chekout'",
+        "no campaign 'chekout': did you mean 'checkout'",
     ),
     "goal of several": (
         lambda it: it.track(["checkout"], "Ashley", "singup"),
-        "'checkout' has no goal 'singup'",
+        "'checkout' has no goal 'singup': did you mean 'signup'",
     ),
-    "goal of all": (lambda it: it.track(None, "Ashley", "singup"), "no goal 'singup'"),
+    "goal of all": (
+        lambda it: it.track(None, "Ashley", "singup"),
+        "no goal 'singup': did you mean 'signup'",
+    ),
 }
 
 
@@ -261,7 +270,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
 async def test_each_unknown_key_is_named_once(
     path: Path, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A misspelt key is one line in the log, however often it is used."""
+    """A misspelt key is one line in the log, with the key that may be meant, however often it is used."""
     call, text = CALLS[what]
     async with recording(path) as (client, _):
         await client.is_feature_enabled("sized", "Ashley")
@@ -308,8 +317,11 @@ async def test_known_keys_are_not_named(caplog: pytest.LogCaptureFixture) -> Non
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda it: it.get_flag("serch", "Ashley"), "no feature 'serch'"),
-        (lambda it: it.track_event("singup", "Ashley"), "no metric of the event 'singup'"),
+        (lambda it: it.get_flag("serch", "Ashley"), "no feature 'serch': did you mean 'search'"),
+        (
+            lambda it: it.track_event("singup", "Ashley"),
+            "no metric of the event 'singup': did you mean 'signup'",
+        ),
     ],
 )
 async def test_unknown_keys_of_fme(

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import logging
 
 import pytest
 
-from vwo_async._log import MAX_KINDS, FailureLog
+from vwo_async._log import MAX_KINDS, FailureLog, log_info, log_warning
+
+
+def test_no_logging_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a service has set up no logging, what is at WARNING and above is seen nevertheless."""
+    seen = io.StringIO()
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging, "lastResort", _last_resort(seen))
+    log_info("opened")
+    log_warning("the settings have no campaign %r", "hero")
+    assert seen.getvalue() == "the settings have no campaign 'hero'\n"
+
+
+def _last_resort(stream: io.StringIO) -> logging.Handler:
+    """Return a handler like Python's own for this, which writes to *stream*."""
+    handler = logging.StreamHandler(stream)
+    handler.setLevel(logging.WARNING)
+    return handler
 
 
 def test_ladder(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""What builds the site and guards a release sees what is wrong; the drawing shows what the package computes."""
+"""What builds the site and guards a release sees what is wrong; the drawings are as their scripts draw them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def test_the_drawing_has_the_numbers_of_the_package() -> None:
     drawn = load("docs/site/draw_bucketing.py").draw()
     assert (ROOT / "docs" / "bucketing.svg").read_text() == drawn
     assert ">Ashley gets Variation-1, " in drawn
+
+
+def test_the_diagrams_are_as_their_script_draws_them() -> None:
+    """The pictures of the folders and of the fleet are what their script draws today."""
+    for name, draw in load("docs/site/draw_diagrams.py").DRAWINGS.items():
+        assert (ROOT / "docs" / "pictures" / name).read_text() == draw(), name
 
 
 # Gathering the site

@@ -1,4 +1,7 @@
-"""The one logger, ``vwo_async``. Nothing is printed unless the service configures logging.
+"""The one logger, ``vwo_async``.
+
+It has no handler of its own: where a service configures no logging, as an app that uvicorn runs by default,
+Python prints what is at WARNING and above to standard error. A wrong key or a lost event must not go unseen there.
 
 No line holds the SDK key, a user id, an address or a payload. A logging handler of the service that raises
 must not fail a call, end a worker or lose an event.
@@ -15,7 +18,6 @@ from functools import partial
 MAX_KINDS = 100
 
 _LOGGER = logging.getLogger("vwo_async")
-_LOGGER.addHandler(logging.NullHandler())
 # Whether the service logs at DEBUG; asked by every decision, and no function of ours for that.
 is_debugging = partial(_LOGGER.isEnabledFor, logging.DEBUG)
 

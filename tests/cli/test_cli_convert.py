@@ -425,7 +425,7 @@ ASKED = "convert rows.csv -s {fullstack}"
         (f"{ASKED} --column user=user:text", 2, "a type is for var, targeting and property"),
         (f"{ASKED} --set property.x=1", 2, "this account has no event properties"),
         (f"{ASKED} --timezone Mars/Olympus", 2, "Europe/Berlin"),
-        (f"{ASKED} --timeout 0", 2, "timeout"),
+        (f"{ASKED} --timeout-s 0", 2, "timeout"),
         ("convert rows.csv -s {fme} --column var.plan=user", 2, "an event of FME has none"),
         ("convert money.csv -s {fme}", 2, "--column property.NAME=COLUMN"),
         ("convert rows.csv -s {fme} --user-id-encoding node", 2, "for FullStack"),
@@ -562,7 +562,7 @@ async def test_an_outage_ends_the_run_and_the_next_goes_on(command: Command) -> 
     asked = (path, "-s", command.fullstack, "--base-url")
     async with running_server() as server:
         server.default = answer(503)
-        run = await convert(command, *asked, server.base_url, "--timeout", 0.5)
+        run = await convert(command, *asked, server.base_url, "--timeout-s", 0.5)
     assert run.code == ExitCode.NETWORK
     assert "with 50 rows on their way: give the same command again" in run.err
     async with collecting() as (collector, base_url):
@@ -583,7 +583,7 @@ async def test_one_row_that_never_arrives_is_left_open(command: Command) -> None
 
     async with running_server() as server:
         server.default = reply
-        run = await convert(command, *asked, server.base_url, "--timeout", 2)
+        run = await convert(command, *asked, server.base_url, "--timeout-s", 2)
         assert (run.code, "with 1 row on their way" in run.err) == (ExitCode.NETWORK, True)
         server.default, before = answer(), len(server.requests)
         again = await convert(command, *asked, server.base_url, "--json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,7 +14,13 @@ from sample import KEY, campaign, settings, variation
 
 from vwo_async import FMEClient, VWOClient
 from vwo_async._cli.sample_ratio import check_ratio, list_shares
-from vwo_async.testing import RecordingTransport
+from vwo_async.testing import (
+    RecordingTransport,
+    build_fme_settings,
+    build_settings,
+    feature,
+    feature_test,
+)
 
 
 @pytest.mark.parametrize("user_id", ["Ashley", "Bill", "Zoë"])
@@ -241,6 +248,7 @@ def test_diff_names_who_changes(command: Command) -> None:
         "Control",
         "Variation-1",
     )
+    assert change["differs"] == ["variation"]
     assert ended.data["users"] == 2_000
     assert 150 < change["users"] == ended.data["affected"] < 250
     user_id = change["examples"][0]
@@ -250,6 +258,29 @@ def test_diff_names_who_changes(command: Command) -> None:
     shown = command.run("diff", command.fullstack, new, "-n", 2_000).out
     assert f"{change['users']} of 2,000 users get something else" in shown
     assert command.run("diff", new, new, "-n", 50).code == 0
+
+
+def test_diff_finds_other_variables(command: Command) -> None:
+    """Who stays in his variation and gets other variables with it, or the feature off, is named as well."""
+
+    def make_fme(size: int) -> Any:
+        return build_fme_settings(feature("menu").test(50, 50, size=[1, size]))
+
+    def make_fullstack(size: int) -> Any:
+        menu = feature_test("menu").variation("A", 50, size=1).variation("B", 50, size=size)
+        return build_settings(menu)
+
+    for make in (make_fme, make_fullstack):
+        old, new = (command.write(f"{size}.json", make(size)) for size in (2, 3))
+        ended = command.run("diff", old, new, "-n", 100, "--json")
+        (change,) = ended.data["changes"]
+        assert change["before"] == change["after"]
+        assert change["differs"] == ["size"]
+        assert 0 < change["users"] == ended.data["affected"] < 100
+        user_id, name = change["examples"][0], change["before"]
+        for file, size in ((old, 2), (new, 3)):
+            found = command.ask("decide", user_id, "menu", "-s", file)["menu"]
+            assert (found["variation"], found["variables"]) == (name, {"size": size})
 
 
 def test_diff_wants_one_product(command: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import re
@@ -24,8 +25,10 @@ from sample import ACCOUNT, KEY, campaign, settings
 
 from vwo_async import VWOClient
 from vwo_async._cli import app as app_module
+from vwo_async._cli.collector_command import collector
 from vwo_async._cli.exit_code import ExitCode
 from vwo_async.collector import Collector, serve
+from vwo_async.collector.__main__ import make_parser
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "cli.md"
@@ -498,6 +501,12 @@ async def test_purge_removes_what_nobody_uses(command: Command) -> None:
 
 
 # Collector
+
+
+def test_collector_has_one_set_of_options() -> None:
+    """Whoever starts it by ``vwo-async collector`` or ``python -m vwo_async.collector`` has the same options."""
+    taken = {name for name in inspect.signature(collector).parameters if name != "output"}
+    assert taken == set(vars(make_parser().parse_args([])))
 
 
 @pytest.mark.slow

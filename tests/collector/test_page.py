@@ -25,6 +25,7 @@ from waiting import until
 from vwo_async import VWOClient
 from vwo_async._collector.page.asset import SECURITY_HEADERS
 from vwo_async.collector import Collector, Fault, serve
+from vwo_async.collector.__main__ import main
 
 pytestmark = pytest.mark.anyio
 
@@ -499,3 +500,19 @@ def test_the_process_prints_its_page(tmp_path: Path) -> None:
             ).json()
             process.send_signal(signal.SIGTERM)
         assert (found["requests"], found["refused"]) == (requests, requests)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"), [(None, "No such file"), ("{", "not JSON"), ("{}", "a file cannot be used")]
+)
+def test_the_process_says_which_file_is_at_fault(
+    text: str | None, fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A settings file that cannot be used is one line, and no traceback."""
+    file = tmp_path / "settings.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        main(["--settings", str(file)])
+    assert ended.value.code == 2
+    assert fault in capfd.readouterr().err.splitlines()[-1]

@@ -94,7 +94,7 @@ class CollectorProcess:
         command += ["--settings", str(self.settings), "--ledger", str(self.ledger)]
         with self._errors.open("ab") as errors:
             self._process = subprocess.Popen(
-                [*command, "--latency", str(latency_s)],
+                [*command, "--latency-s", str(latency_s)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,

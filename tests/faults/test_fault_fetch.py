@@ -228,10 +228,11 @@ async def test_row_82_each_fault_has_its_words_in_the_log(
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nX: 1"])
 async def test_row_82_hung_up(answer: bytes) -> None:
-    """A connection that ends without an answer of HTTP is said to be broken."""
+    """A connection that ends without an answer of HTTP is said to be broken, and of which address that is."""
     async with unhelpful_server(answer) as port:
-        with pytest.raises(DeliveryError, match="the connection broke"):
-            await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=f"http://127.0.0.1:{port}")
+        base_url = f"http://127.0.0.1:{port}"
+        with pytest.raises(DeliveryError, match=f"no answer from {base_url}: the connection broke"):
+            await vwo_async.fetch_settings(ACCOUNT, KEY, base_url=base_url)
 
 
 @BOTH_PRODUCTS

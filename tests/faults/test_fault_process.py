@@ -367,6 +367,30 @@ def test_row_22_loop_ends_with_the_client_open() -> None:
 
 
 @BOTH_PRODUCTS
+@pytest.mark.parametrize(
+    ("events", "level", "line"),
+    [(1, "WARNING", "1 events were pending and are lost"), (0, "INFO", "nothing was pending")],
+)
+def test_row_22_a_client_that_is_dropped_says_what_is_lost(
+    events: int, level: str, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has the number of lost events at WARNING; where nothing was lost, it says so at INFO."""
+    caplog.set_level("INFO", "vwo_async")
+
+    async def drop() -> None:
+        client = await make_client(settings(), transport=RecordingTransport()).open()
+        for _ in range(events):
+            assert await client.track("checkout", "Ashley", "signup")
+        del client
+        gc.collect()
+
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        asyncio.run(drop())
+    (record,) = [one for one in caplog.records if "was not closed" in one.getMessage()]
+    assert (record.levelname, record.getMessage()) == (level, f"a client was not closed: {line}")
+
+
+@BOTH_PRODUCTS
 @pytest.mark.timeout(20)
 def test_row_22_the_end_of_the_loop_closes(caplog: pytest.LogCaptureFixture) -> None:
     """A client that somebody still has is closed with its loop: what was accepted is delivered, and nothing is

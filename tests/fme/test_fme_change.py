@@ -10,6 +10,7 @@ from fme_file import make_campaign, make_feature, make_file, make_variation
 from vwo_async._settings import parse_fme_settings
 from vwo_async._settings.change import SettingsChange
 from vwo_async._settings.fme_change import compare_fme_settings
+from vwo_async.testing import build_fme_settings, feature
 
 TREE = {"or": [{"user": "u1"}], "and": []}
 # The same members in another order: the first one names the kind of the node.
@@ -55,7 +56,11 @@ CHANGES = [
     ({}, {"campaignGroups": {}}, {"groups": ("5",)}),
     ({}, {"campaignGroups": {"1": 6}}, {"groups": ("5", "6")}),
     ({"salt": "s"}, {}, {"features": ("f1",)}),
-    ({"variations": [make_variation(1, 100)]}, {}, {"features": ("f1",)}),
+    (
+        {"variations": [make_variation(1, 100)]},
+        {},
+        {"features": ("f1",), "weights": {"f1": {"rule1: Variation-1": (50.0, 100.0)}}},
+    ),
     ({}, {"features": []}, {"stopped": ("f2", "f1")}),
 ]
 
@@ -72,6 +77,18 @@ def test_the_order_of_a_segments_members_counts() -> None:
     """The first member of a segment's node names its kind, so another order is another segment."""
     change = compare(file({"segments": TREE}), file({"segments": TURNED}))
     assert change == SettingsChange(features=("f1",))
+
+
+def test_weights_are_named_by_rule_and_variation() -> None:
+    """Who only moved the weights of a test reads from what to what, not merely that the feature changed."""
+    old, new = (
+        build_fme_settings(feature("menu").test(first, 100 - first, size=[1, 2]))
+        for first in (30, 70)
+    )
+    change = compare(old, new)
+    assert change.features == ("menu",)
+    assert change.weights == {"menu": {"test: Control": (30, 70), "test: Variation-1": (70, 30)}}
+    assert "weights: menu (test: Control 30 -> 70, test: Variation-1 70 -> 30)" in str(change)
 
 
 def test_features_and_events_come_and_go() -> None:

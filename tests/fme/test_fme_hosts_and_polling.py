@@ -32,7 +32,12 @@ pytestmark = pytest.mark.anyio
 ACCOUNT, KEY = 888888, "5ecre7"
 VWO = "dev.visualwebsiteoptimizer.com:443"
 FILES, EVENTS = "edge.wingify.net:443", "collect.wingify.net:443"
-BRANDS = [({}, VWO, VWO), ({"brand": "vwo"}, VWO, VWO), ({"brand": "wingify"}, FILES, EVENTS)]
+BRANDS = [
+    ({}, VWO, VWO),
+    ({"brand": "vwo", "base_url": None}, VWO, VWO),
+    ({"brand": "wingify"}, FILES, EVENTS),
+    ({"brand": "wingify", "base_url": None}, FILES, EVENTS),
+]
 
 
 def sample(**fields: Any) -> dict[str, Any]:
@@ -51,7 +56,10 @@ def tunnels(server: Server) -> list[str]:
 
 @pytest.mark.parametrize(("chosen", "files", "events"), BRANDS)
 async def test_each_brand_has_its_hosts(chosen: Any, files: str, events: str) -> None:
-    """The option brand chooses the hosts of the settings and of the events, in all places that take it."""
+    """The option brand chooses the hosts of the settings and of the events, in all places that take it.
+
+    A base_url of None, as of a variable of the environment that is not set, is none.
+    """
     async with running_server() as proxy:
         proxy.default = answer(403)
         with pytest.raises(DeliveryError):

@@ -15,7 +15,7 @@ from sample import settings
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
-from vwo_async import ClosedError, FMEUser, InvalidInputError, VWOClient
+from vwo_async import ClosedError, FMEUser, InvalidInputError, VWOClient, sync
 from vwo_async.integrations import aiohttp as for_aiohttp
 from vwo_async.integrations import fastapi as for_fastapi
 from vwo_async.integrations import litestar as for_litestar
@@ -62,6 +62,29 @@ def test_wrong_arguments(kind: Any) -> None:
     assert "'shop'" in repr(kind(make_client, name="shop"))
 
 
+@pytest.mark.parametrize("made", [None, "client", VWOClient, sync.VWOClient(settings())])
+async def test_what_is_no_client_is_refused(made: Any) -> None:
+    """What make_client returns, or its context manager yields, must be an async client: the error says what it is."""
+
+    @asynccontextmanager
+    async def give() -> AsyncIterator[Any]:
+        yield made
+
+    for make in (lambda: made, give):
+        vwo = for_starlette.VWO(make)
+        with pytest.raises(InvalidInputError, match=f"it gave a {type(made).__module__}"):
+            async with vwo.lifespan(Starlette()):
+                pytest.fail("it must not begin")
+
+
+def test_fastapi_takes_dependencies() -> None:
+    """A plain function of the request, as the other frameworks take it, is refused with what to write."""
+    for name in ("user_id", "custom_variables"):
+        given: Any = {name: lambda request: request.cookies.get("visitor")}
+        with pytest.raises(InvalidInputError, match="write 'request: Request'"):
+            for_fastapi.VWO(make_client, **given)
+
+
 async def test_no_client_is_open() -> None:
     """Outside of the app's lifespan there is no client, and the error says which one is meant."""
     wanted = pytest.raises(ClosedError, match="the client 'vwo' is not open")
@@ -73,7 +96,9 @@ async def test_no_client_is_open() -> None:
     with wanted:
         for_litestar.VWO(make_client).client_of(Litestar(logging_config=None))
     with wanted:
-        scope: Any = {"litestar_app": Litestar(logging_config=None)}
+        # Older versions look at "app".
+        litestar = Litestar(logging_config=None)
+        scope: Any = {"litestar_app": litestar, "app": litestar}
         await for_litestar.VWO(make_client).client(scope)
     with wanted:
         for_aiohttp.VWO(make_client).client(make_mocked_request("GET", "/", app=web.Application()))

@@ -31,6 +31,7 @@ from vwo_async import (
     SettingsSource,
     VWOClient,
     WrongLoopError,
+    fetch_settings,
 )
 from vwo_async._refresh import source as source_module
 from vwo_async._sdk_key import SdkKey
@@ -714,6 +715,21 @@ async def test_hanging_disk_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(DeliveryError):
         await source.load()
     freed.set()
+
+
+async def test_no_address_is_vwos() -> None:
+    """A base_url of None, as of a variable of the environment that is not set, is VWO's, wherever one is given."""
+    async with running_server() as proxy:
+        proxy.default = answer(403)
+        nowhere: Any = {"base_url": None, "proxy": proxy.base_url}
+        with pytest.raises(DeliveryError):
+            await fetch_settings(ACCOUNT, KEY, **nowhere)
+        with pytest.raises(DeliveryError):
+            await SettingsSource(ACCOUNT, KEY, **nowhere).load()
+        async with VWOClient(OLD, wait_timeout_s=0.2, close_timeout_s=0.1, **nowhere) as client:
+            assert not await client.push("plan", "pro", "Ashley", wait=True)
+            await until(lambda: len(proxy.requests) > 2)
+    assert {one.target for one in proxy.requests} == {"dev.visualwebsiteoptimizer.com:443"}
 
 
 # Wrong use

@@ -22,18 +22,24 @@ import vwo_async
 import vwo_async.integrations.asgi  # it knows the classes as they are
 import vwo_async.sync
 from vwo_async.collector import Collector
+from vwo_async.testing import build_fme_settings, feature
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 MAX_LINES = 20
 VISITOR = {"visitor": "user 1"}
+SEARCH = feature("search").metric("purchase", revenue_prop="revenue").test(50, 50, size=[10, 20])
+FME_FILE = {**build_fme_settings(SEARCH), "accountId": ACCOUNT, "sdkKey": KEY}
 
 
 @pytest.fixture
 def vwo_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     """Let what asks VWO ask a collector."""
-    with running_collector(settings(campaign(11, "checkout"))) as (collector, url):
+    with running_collector([settings(campaign(11, "checkout")), FME_FILE]) as (collector, url):
         for door in (vwo_async, vwo_async.sync):
-            for name in ("VWOClient", "fetch_settings", "SettingsSource"):
+            for name in (
+                *("VWOClient", "fetch_settings", "SettingsSource"),
+                *("FMEClient", "fetch_fme_settings"),
+            ):
                 if hasattr(door, name):
                     monkeypatch.setattr(door, name, partial(getattr(door, name), base_url=url))
         yield collector
@@ -64,6 +70,11 @@ def use_django(names: dict[str, Any]) -> None:
     request = SimpleNamespace(COOKIES=VISITOR, headers={"User-Agent": "agent/1.0"})
     assert django_settings.configured
     assert isinstance(names["buy"](request), HttpResponse)
+    assert names["show"](request).content.decode() in (
+        "Control, Control",
+        "Variation-1, Variation-1",
+    )
+    assert names["search"](request).content in (b"10", b"20")
 
     async def serve() -> None:
         assert isinstance(await names["buy_async"](request), HttpResponse)
@@ -71,13 +82,17 @@ def use_django(names: dict[str, Any]) -> None:
 
     asyncio.run(serve())
     names["vwo"].close()
+    names["fme"].close()
 
 
 def use_flask(names: dict[str, Any]) -> None:
     visitor = names["app"].test_client()
     visitor.set_cookie("visitor", "user 1")
     assert visitor.post("/buy").json["tracked"]
+    assert visitor.post("/order").json["tracked"]
+    assert visitor.get("/search").json["size"] in (10, 20)
     names["vwo"].close()
+    names["fme"].close()
 
 
 def use_celery(names: dict[str, Any]) -> None:
@@ -98,14 +113,16 @@ def use_lambda(names: dict[str, Any]) -> None:
         assert names["handler"]({"user": "user 1"}, None)["tracked"]
 
 
-USES: dict[str, tuple[Callable[[dict[str, Any]], object], int]] = {
-    "celery.md": (use_celery, 1),
-    "django.md": (use_django, 2),
-    "flask.md": (use_flask, 1),
-    "jupyter.md": (lambda names: None, 0),
-    "lambda.md": (use_lambda, 2),
-    "rq.md": (use_rq, 1),
-    "scripts.md": (lambda names: None, 2),
+# How each page is used, how many conversions come of it, and how many reports of a visitor.
+USES: dict[str, tuple[Callable[[dict[str, Any]], object], int, int]] = {
+    "celery.md": (use_celery, 1, 0),
+    # By `buy` and `search` one report each, and by `show` one for two questions.
+    "django.md": (use_django, 3, 3),
+    "flask.md": (use_flask, 2, 1),
+    "jupyter.md": (lambda names: None, 0, 0),
+    "lambda.md": (use_lambda, 2, 0),
+    "rq.md": (use_rq, 1, 0),
+    "scripts.md": (lambda names: None, 3, 0),
 }
 
 
@@ -117,9 +134,10 @@ def test_recipe(page: str, vwo_collector: Collector) -> None:
 
         if not django_settings.configured:
             django_settings.configure()
-    use, number = USES[page]
+    use, conversions, reports = USES[page]
     use(run_page(page))
-    assert len(received(vwo_collector)) == number
+    assert len(received(vwo_collector)) == conversions
+    assert vwo_collector.totals().by_kind["user"] == reports
     assert not vwo_collector.refused
 
 

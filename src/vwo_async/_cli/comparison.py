@@ -1,25 +1,50 @@
-"""What a new settings file changes for users: who gets another variation, and of what."""
+"""What a new settings file changes for users: who gets another variation or other variables, and of what."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .exit_code import CommandError
-from .subject import Outcome, Subject
+from .subject import Subject
 
 # So many ids of each change are named.
 MAX_NAMED = 5
 
 
 class Change(NamedTuple):
-    """One change: from which variation to which, None for none."""
+    """What changes for some users.
+
+    Attributes:
+        key: Of which campaign or feature.
+        before: The variation by the old file, None for none.
+        after: The variation by the new file.
+        differs: What of it is another: ``variation``; or where that stays, ``is_on`` and the keys of variables.
+    """
 
     key: str
     before: str | None
     after: str | None
+    differs: tuple[str, ...]
+
+
+class Gift(NamedTuple):
+    """What a user gets of one campaign or feature.
+
+    Attributes:
+        variation: Its name, None for none.
+        is_on: Whether the feature is on.
+        values: The variables by key.
+    """
+
+    variation: str | None
+    is_on: bool
+    values: Mapping[str, Any]
+
+
+NOTHING = Gift(None, False, {})
 
 
 @dataclass
@@ -28,7 +53,7 @@ class Comparison:
 
     Attributes:
         users: How many were looked at.
-        affected: How many of them get another variation of anything.
+        affected: How many of them get another variation of anything, or other variables with it.
         changes: How many are affected by each change.
         named: For each change, the ids of the first of them.
     """
@@ -69,25 +94,38 @@ def compare(old: Subject, new: Subject, users: Iterable[Any]) -> Comparison:
             f"the files are of {old.product} and {new.product}: give two of one product"
         )
     keys = list(dict.fromkeys((*old.keys, *new.keys)))
-    pairs = [(key, _make_namer(old, key), _make_namer(new, key)) for key in keys]
+    pairs = [(key, _make_giver(old, key), _make_giver(new, key)) for key in keys]
     comparison = Comparison()
     for user in users:
         decided = ((key, before(user), after(user)) for key, before, after in pairs)
-        comparison.add(user.id, (Change(*one) for one in decided if one[1] != one[2]))
+        comparison.add(user.id, (_describe(*one) for one in decided if one[1] != one[2]))
     return comparison
 
 
-def _make_namer(subject: Subject, key: str) -> Callable[[Any], str | None]:
-    """Return a function from a user to the name of his variation."""
+def _describe(key: str, before: Gift, after: Gift) -> Change:
+    differs = ["variation"] if before.variation != after.variation else _list_changed(before, after)
+    return Change(key, before.variation, after.variation, tuple(differs))
+
+
+def _list_changed(before: Gift, after: Gift) -> list[str]:
+    keys = dict.fromkeys((*before.values, *after.values))
+    changed = [one for one in keys if before.values.get(one) != after.values.get(one)]
+    return [*(["is_on"] if before.is_on != after.is_on else []), *changed]
+
+
+def _make_giver(subject: Subject, key: str) -> Callable[[Any], Gift]:
+    """Return a function from a user to what he gets."""
     if key not in subject.keys:
-        return lambda user: None
-    decider, known = subject.make_decider(key), dict[Any, Outcome]()
+        return lambda user: NOTHING
+    decider, known = subject.make_decider(key), dict[Any, Gift]()
 
-    def name(user: Any) -> str | None:
+    def give(user: Any) -> Gift:
         decided = decider(user)
-        outcome = known.get(decided)
-        if outcome is None:
-            outcome = known[decided] = subject.read_outcome(decided)
-        return outcome.variation
+        gift = known.get(decided)
+        if gift is None:
+            outcome = subject.read_outcome(decided)
+            gift = Gift(outcome.variation, outcome.is_on, subject.read_values(decided))
+            known[decided] = gift
+        return gift
 
-    return name
+    return give

@@ -145,7 +145,7 @@ def convert(
     file: FileName,
     /,
     *,
-    timeout: PositiveFloat = 120.0,
+    timeout_s: PositiveFloat = 120.0,
     user_id_encoding: IdEncoding | None = None,
     reading: RowOptions = _ROW_OPTIONS,
     keeping: PlaceOptions = _PLACE_OPTIONS,
@@ -158,7 +158,7 @@ def convert(
 
     Args:
         file: The file, which may be packed with gzip; '-' for standard input.
-        timeout: For how many seconds VWO may take nothing before the run ends.
+        timeout_s: For how many seconds VWO may take nothing before the run ends.
         user_id_encoding: How ids outside ASCII are hashed, of FullStack alone: node as the Node SDK does.
     """
     if file == source.settings == STANDARD_INPUT:
@@ -172,7 +172,7 @@ def convert(
         target = make_target(with_key(body), subject, columns.certain_fields, options)
         places = keeping.choose(rows)
         with places.hold():
-            job = _Job(target, columns, rows, places, subject, timeout)
+            job = _Job(target, columns, rows, places, subject, timeout_s)
             run = job.start(restart=keeping.restart)
             with run_quietly():
                 asyncio.run(job.run(run))

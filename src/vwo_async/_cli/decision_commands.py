@@ -51,7 +51,10 @@ def decide(
     subject, user = _prepare(user_id, seed, attributes, source)
     found = [(key, _decide(subject, key, user)) for key in _choose(subject, keys)]
     data = {
-        key: {**show_outcome(one), "variables": subject.read_values(key, user)}
+        key: {
+            **show_outcome(one),
+            "variables": subject.read_values(subject.make_decider(key)(user)),
+        }
         for key, one in found
     }
     rows = [
@@ -252,10 +255,11 @@ def _show_comparison(result: Comparison) -> Iterator[Any]:
                 one.key,
                 one.before or "-",
                 one.after or "-",
+                ", ".join(one.differs),
                 f"{number:,}",
                 ", ".join(result.named[one]),
             )
             for one, number in result.changes.most_common()
         ]
-        yield make_table(("key", "before", "after", "users ", "such as"), rows)
+        yield make_table(("key", "before", "after", "differs", "users ", "such as"), rows)
     yield f"{result.affected:,} of {result.users:,} users get something else"

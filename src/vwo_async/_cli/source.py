@@ -182,7 +182,7 @@ async def fetch_file(account: str, key: SdkKey, base_url: str) -> bytes:
     try:
         for endpoint in endpoints:
             try:
-                return await _fetch(fetcher, endpoint, account_id, key)
+                return await _fetch(fetcher, endpoint, account_id, key, base_url)
             except (DeliveryError, SettingsError) as error:
                 faults.append(error)
                 if isinstance(error, DeliveryError) and error.status_code is None:
@@ -195,8 +195,14 @@ async def fetch_file(account: str, key: SdkKey, base_url: str) -> bytes:
 
 
 async def _fetch(
-    fetcher: Fetcher, endpoint: SettingsEndpoint[Any], account_id: int | str, key: SdkKey
+    fetcher: Fetcher,
+    endpoint: SettingsEndpoint[Any],
+    account_id: int | str,
+    key: SdkKey,
+    base_url: str,
 ) -> bytes:
-    body = await fetch_body(fetcher, account_id, key, via_webhook=False, endpoint=endpoint)
+    body = await fetch_body(
+        fetcher, account_id, key, via_webhook=False, endpoint=endpoint, base_url=base_url
+    )
     endpoint.read(body, account_id, key)
     return body

@@ -141,8 +141,8 @@ class Subject(ABC):
         """Return the names of the variations that somebody could get."""
 
     @abstractmethod
-    def read_values(self, key: str, user: Any) -> dict[str, Any]:
-        """Return the variables of a feature that a user gets."""
+    def read_values(self, decided: Any) -> dict[str, Any]:
+        """Return the variables of a feature that come with a decider's value."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -208,8 +208,7 @@ class FullStackSubject(Subject):
     def list_variations(self, key: str) -> Sequence[str]:
         return list(dict.fromkeys(one.name for one in self._plan.campaigns[key].variations))
 
-    def read_values(self, key: str, user: User) -> dict[str, Any]:
-        decided = self.make_decider(key)(user)
+    def read_values(self, decided: Decision) -> dict[str, Any]:
         if decided.variation is None or decided.campaign.type == AB_TEST:
             return {}
         return read_variables(decided.campaign, decided.variation)
@@ -274,8 +273,8 @@ class FMESubject(Subject):
         rules = self._plan.features[key].rules
         return list(dict.fromkeys(one.name for rule in rules for one in rule.variations))
 
-    def read_values(self, key: str, user: CallUser) -> dict[str, Any]:
-        variation = self.make_decider(key)(user)[1]
+    def read_values(self, decided: Any) -> dict[str, Any]:
+        variation = decided[1]
         return {} if variation is None else {one.key: one.value for one in variation.variables}
 
     def describe(self) -> str:

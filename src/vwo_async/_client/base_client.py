@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from .._error import ClosedError, InvalidInputError, OutboxError, VWOError, without_frames
-from .._log import FailureLog, log_warning
+from .._log import FailureLog, log_info, log_warning
 from .._result import CloseReport, FlushReport, Statistics
 from .._user import read_id
 from .arguments import read_flag, read_room
@@ -244,6 +244,9 @@ def _note_unclosed(engine: ClientEngine[Any]) -> None:
     if not engine.is_open_here:
         return
     count = engine.reporter.queue.pending
+    if not count:
+        log_info("a client was not closed: nothing was pending")
+        return
     fate = "left in the outbox" if engine.has_outbox else "lost"
     log_warning("a client was not closed: %d events were pending and are %s", count, fate)
 

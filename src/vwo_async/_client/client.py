@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from .._core import api_method as apis
 from .._core.api_method import Api
-from .._core.feature_variable import has_variable, is_enabled, read_variable
+from .._core.feature_variable import has_variable, is_enabled, read_variable, read_variables
 from .._core.plan import Decision
 from .._error import InvalidInputError
 from .._explanation import Explanation
@@ -265,7 +265,8 @@ class VWOClient(Client[Engine]):
             return default
         campaign = decision.campaign
         if not has_variable(campaign, decision.variation, variable_key):
-            self._engine.unknown_keys.add("variable", variable_key, campaign.key)
+            known = read_variables(campaign, decision.variation)
+            self._engine.unknown_keys.add("variable", variable_key, known, owner=campaign.key)
         value = read_variable(campaign, decision.variation, variable_key)
         return default if value is None else value
 

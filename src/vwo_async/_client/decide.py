@@ -133,7 +133,7 @@ def _log_refusal(engine: Engine, call: DecideCall, reason: Reason) -> None:
     """Log what only a change of the service or its account can mend, since what the method returns is empty."""
     campaign = engine.snapshot.plan.campaigns.get(call.campaign_key)
     if campaign is None:
-        engine.unknown_keys.add("campaign", call.campaign_key)
+        engine.unknown_keys.add("campaign", call.campaign_key, engine.snapshot.plan.campaigns)
         return
     name = f"{call.api.name} gives nothing for {campaign.key[:MAX_SHOWN_KEY]!a}"
     # Of a type that nobody knows, `settings_warnings` tells.

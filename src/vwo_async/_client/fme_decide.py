@@ -41,7 +41,7 @@ def get_flag_now(engine: FMEEngine, feature_key: str, user: CallUser) -> Flag:
     decision = decide_feature(snapshot.plan, feature_key, user, NOTHING)
     assert isinstance(decision, FlagDecision)
     if decision.feature is None:
-        engine.unknown_keys.add("feature", feature_key)
+        engine.unknown_keys.add("feature", feature_key, snapshot.plan.features)
     session_id = user.session_id or factory.find_session(0)
     delivery = _report(engine, snapshot, decision, user, session_id)
     visitor = factory.find_visitor(user)
@@ -63,7 +63,7 @@ async def get_flag(engine: FMEEngine, feature_key: str, named: CallUser) -> Flag
     with engine.make_stored_records(user, None) as stored_records:
         (decision,) = await _decide(snapshot, [feature_key], user, stored_records, lookup)
         if decision.feature is None:
-            engine.unknown_keys.add("feature", feature_key)
+            engine.unknown_keys.add("feature", feature_key, snapshot.plan.features)
         if stored_records.has_failed and engine.refuses:
             notes = (*user.notes, *lookup.notes, *stored_records.notes)
             return _fail_flag(feature_key, notes, session_id, visitor)

@@ -113,7 +113,7 @@ def _find_hosts(options: FMEOptions, given: Mapping[str, Any]) -> FMEOptions:
     Raises:
         InvalidInputError: The settings source is one of the other brand.
     """
-    if "base_url" in given:
+    if given.get("base_url") is not None:
         return replace(options, settings_url=options.base_url)
     source, brand = options.settings_source, options.brand
     is_direct = options.gateway_service is None and options.proxy_url is None

@@ -40,8 +40,9 @@ async def track_event(
     if engine.lacks_settings:
         engine.note_lack()
         return TrackResult.refused(event_name, Reason.NO_SETTINGS)
-    if event_name not in engine.snapshot.event_names:
-        engine.unknown_keys.add("metric of the event", event_name)
+    event_names = engine.snapshot.event_names
+    if event_name not in event_names:
+        engine.unknown_keys.add("metric of the event", event_name, event_names)
         return TrackResult.refused(event_name, Reason.EVENT_NOT_FOUND)
     result = _put_metric(engine, user, event_name, properties, notes, at_s)
     if engine.has_outbox:

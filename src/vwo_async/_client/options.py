@@ -15,7 +15,13 @@ from .._delivery.queue import Batching, Limits
 from .._delivery.transport.by_name import TransportName, check_transport_name
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.intermediary import Destination
-from .._delivery.transport.protocol import VWO_BASE_URL, Timeouts, Transport, check_base_url
+from .._delivery.transport.protocol import (
+    VWO_BASE_URL,
+    Timeouts,
+    Transport,
+    check_base_url,
+    choose_base_url,
+)
 from .._delivery.transport.proxy import read_proxy
 from .._delivery.transport.tls import check_ssl_context
 from .._error import DeliveryError, InvalidInputError, MissingExtraError, VWOError
@@ -139,10 +145,11 @@ def _is_stream(value: object) -> bool:
 
 
 def _read_base_url(value: object) -> object:
-    if not isinstance(value, str):
+    if not isinstance(value, str | None):
         raise InvalidInputError("must be a str")
-    check_base_url(value)
-    return value
+    base_url = choose_base_url(value)
+    check_base_url(base_url)
+    return base_url
 
 
 def _read_ssl_context(value: object) -> object:
@@ -206,7 +213,7 @@ class SharedLaunchOptions(TypedDict, total=False):
     on_settings_change: SettingsHook | None
     development_mode: bool
     strict: bool
-    base_url: str
+    base_url: str | None
     sdk_name: str
     sdk_version: str
     storage_timeout_s: float
@@ -295,7 +302,7 @@ class Options:
     """Raise `InvalidInputError` out of API methods instead of returning a falsy result."""
 
     base_url: str = option(_read_base_url, VWO_BASE_URL)
-    """Where VWO is: https, or http on a loopback host."""
+    """Where VWO is: https, or http on a loopback host. None: at VWO's own address."""
 
     sdk_name: str = option(read_text, PACKAGE_NAME)
     """The name under which VWO's servers see this SDK."""

@@ -119,6 +119,8 @@ class SettingsRefresh:
     async def _fetch_and_update(
         self, transport: Fetcher, account_id: int | str, sdk_key: SdkKey, *, via_webhook: bool
     ) -> bool:
+        asked = self._options.settings_source or self._options.settings_config
+
         async def fetch() -> bytes:
             return await fetch_body(
                 transport,
@@ -128,6 +130,7 @@ class SettingsRefresh:
                 sdk_version=self._options.sdk_version,
                 via_webhook=via_webhook,
                 endpoint=self._holder.endpoint,
+                base_url=asked.base_url,
             )
 
         return await self.settings_update.fetch_and_update(fetch, account_id, sdk_key)

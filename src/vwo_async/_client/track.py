@@ -152,7 +152,7 @@ async def track_conversions(engine: Engine, call: TrackCall) -> TrackResult:
     open_targets, not_open = sort_targets(snapshot.plan, call, targets)
     _name_unknown(engine, call, not_open)
     if not targets:
-        engine.unknown_keys.add("goal", call.goal_identifier)
+        engine.unknown_keys.add("goal", call.goal_identifier, snapshot.plan.goals)
     if not open_targets:
         return TrackResult(not_open, notes=call.notes)
     with engine.make_stored_records(call.user, call.given_record) as stored_records:
@@ -178,11 +178,13 @@ def _name_unknown(engine: Engine, call: TrackCall, refused: Refused) -> None:
     Raises:
         InvalidInputError: With ``strict``.
     """
+    campaigns = engine.snapshot.plan.campaigns
     for key, result in refused.items():
         if result.reason is Reason.CAMPAIGN_NOT_FOUND:
-            engine.unknown_keys.add("campaign", key)
+            engine.unknown_keys.add("campaign", key, campaigns)
         elif result.reason is Reason.GOAL_NOT_FOUND:
-            engine.unknown_keys.add("goal", call.goal_identifier, key)
+            goals = campaigns[key].goals if key in campaigns else ()
+            engine.unknown_keys.add("goal", call.goal_identifier, goals, owner=key)
 
 
 async def _find_targets(plan: Plan, call: TrackCall, *, has_storage: bool) -> list[Target]:

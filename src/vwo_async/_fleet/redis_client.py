@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._delivery.answer import Answer, Failure
+from .._error import InvalidInputError
 from .._extra import explain_missing
 from ..storage._backend.redis_pool import MAX_CONNECTIONS, make_pool
 
@@ -25,6 +26,19 @@ def make_client(url: str, *, max_connections: int = MAX_CONNECTIONS) -> Redis:
         InvalidInputError: *url* is no redis://, rediss:// or unix:// URL.
     """
     return Redis.from_pool(make_pool(url, max_connections))
+
+
+def check_listens(client: object, what: str) -> None:
+    """Refuse a client that cannot subscribe: nothing would ever be heard, and nobody would say so.
+
+    Raises:
+        InvalidInputError: It cannot, and *what* needs it.
+    """
+    if not callable(getattr(client, "pubsub", None)):
+        raise InvalidInputError(
+            f"{what} needs a client of redis.asyncio with pubsub(), which RedisCluster has in newer"
+            " versions of redis-py alone"
+        )
 
 
 def read_failure(error: BaseException) -> Answer:

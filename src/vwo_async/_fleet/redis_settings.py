@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from .._log import FailureLog
 from ..storage._backend.redis_pool import leaving_replica
-from .redis_client import REDIS_ERRORS, make_client
+from .redis_client import REDIS_ERRORS, check_listens, make_client
 
 AGAIN_S = 0.5
 # A copy of an account that nobody uses any more goes away.
@@ -29,6 +29,7 @@ class RedisSettings:
     """
 
     def __init__(self, client: Any, *, prefix: str = "vwo") -> None:
+        check_listens(client, "RedisSettings")
         self._client = client
         self._prefix = prefix
         self._failures = FailureLog("redis: settings are not heard of")

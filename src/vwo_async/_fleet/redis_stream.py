@@ -26,7 +26,7 @@ from .._plain import is_kind, is_number_of
 from .._result import DeliveryStatus, Outcome
 from ..storage._backend.redis_pool import finish
 from .entry import dump_entries
-from .redis_client import REDIS_ERRORS, make_client, read_failure
+from .redis_client import REDIS_ERRORS, check_listens, make_client, read_failure
 from .scripts import ADD, run_script
 from .stream_keys import StreamKeys
 
@@ -112,6 +112,8 @@ class RedisStreamOutbox:
             raise InvalidInputError("when_full must be keep or drop_oldest")
         if waits_for not in ("stream", "delivery"):
             raise InvalidInputError("waits_for must be stream or delivery")
+        if waits_for == "delivery":
+            check_listens(client, "waits_for='delivery'")
         if isinstance(fallback, (str, os.PathLike)):
             fallback = SqliteOutbox(fallback)
         if fallback is not None and not callable(getattr(fallback, "append", None)):

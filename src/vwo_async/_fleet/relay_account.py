@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .._delivery.outbox.row import fingerprint
-from .._delivery.transport.protocol import VWO_BASE_URL, check_base_url
+from .._delivery.transport.protocol import VWO_BASE_URL, check_base_url, choose_base_url
 from .._error import InvalidInputError
 from .._refresh.fetch import read_account
 from .._sdk_key import SdkKey
@@ -39,10 +39,11 @@ class RelayAccount:
         sdk_key: str | SdkKey,
         *,
         product: Literal["fullstack", "fme"] = "fullstack",
-        base_url: str = VWO_BASE_URL,
+        base_url: str | None = None,
     ) -> None:
         if product not in ("fullstack", "fme"):
             raise InvalidInputError("product must be fullstack or fme")
+        base_url = choose_base_url(base_url)
         check_base_url(base_url)
         set_field = object.__setattr__
         set_field(self, "account_id", read_account(account_id))

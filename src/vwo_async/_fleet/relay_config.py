@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,9 +56,7 @@ def read_config(text: str, environment: Mapping[str, str] = os.environ) -> Relay
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInputError(f"the file is no TOML: {error}") from None
-    unknown = data.keys() - OPTIONS.keys() - {"accounts", "redis_url", "redis_url_env"}
-    if unknown:
-        raise InvalidInputError(f"the file has unknown names: {', '.join(sorted(unknown))}")
+    _check_names("the file", data, {*OPTIONS, "accounts", "redis_url", "redis_url_env"})
     accounts = data.get("accounts")
     if not isinstance(accounts, list) or not accounts:
         raise InvalidInputError("the file names no account: it needs a table [[accounts]]")
@@ -67,6 +65,19 @@ def read_config(text: str, environment: Mapping[str, str] = os.environ) -> Relay
         tuple(_read_account(one, environment) for one in accounts),
         {name: _read_option(name, data[name]) for name in OPTIONS if name in data},
     )
+
+
+def _check_names(what: str, data: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse names that mean nothing: what was meant would not hold.
+
+    Raises:
+        InvalidInputError: There are some; the text says which ones there may be.
+    """
+    unknown = [repr(one) for one in data if one not in known]
+    if unknown:
+        raise InvalidInputError(
+            f"{what} has unknown names: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
 
 
 def _read_url(data: Mapping[str, Any], environment: Mapping[str, str]) -> str:
@@ -87,14 +98,9 @@ def _read_option(name: str, value: Any) -> Any:
 
 
 def _read_account(data: Any, environment: Mapping[str, str]) -> RelayAccount:
-    if (
-        not isinstance(data, dict)
-        or not {"account_id", "sdk_key_env"} <= data.keys() <= _ACCOUNT_NAMES
-    ):
-        names = ", ".join(sorted(_ACCOUNT_NAMES))
-        raise InvalidInputError(
-            f"an account has account_id and sdk_key_env, and nothing but {names}"
-        )
+    if not isinstance(data, dict) or not {"account_id", "sdk_key_env"} <= data.keys():
+        raise InvalidInputError("an account needs account_id and sdk_key_env")
+    _check_names("an account", data, _ACCOUNT_NAMES)
     return RelayAccount(
         data["account_id"],
         _read_variable(data["sdk_key_env"], environment),

@@ -15,7 +15,7 @@ from .._delivery.transport.by_name import load_transport, make_fetcher
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.fault import describe_fault
 from .._delivery.transport.intermediary import GatewayService, find_destination
-from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts
+from .._delivery.transport.protocol import VWO_BASE_URL, Fetcher, Timeouts, choose_base_url
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._observer import Observer
 from .._plain import to_plain
@@ -40,7 +40,7 @@ async def fetch_settings(
     sdk_key: str,
     *,
     via_webhook: bool = False,
-    base_url: str = VWO_BASE_URL,
+    base_url: str | None = None,
     timeouts: Timeouts | None = None,
     ssl_context: ssl.SSLContext | None = None,
     proxy: str | None = None,
@@ -52,7 +52,7 @@ async def fetch_settings(
         account_id: The VWO account.
         sdk_key: The key of the environment.
         via_webhook: Whether to fetch from the address that is meant for calls of VWO's webhook.
-        base_url: Where VWO is: https, or http on a loopback host.
+        base_url: Where VWO is: https, or http on a loopback host. None: at VWO's own address.
         timeouts: Limits of the request.
         ssl_context: To trust other certificates; verification cannot be turned off.
         proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
@@ -68,7 +68,7 @@ async def fetch_settings(
             FULLSTACK,
             account_id,
             sdk_key,
-            TransportConfig(base_url, timeouts, USER_AGENT, ssl_context, proxy),
+            TransportConfig(choose_base_url(base_url), timeouts, USER_AGENT, ssl_context, proxy),
             via_webhook=via_webhook,
             observers=observers,
         )
@@ -149,7 +149,12 @@ async def _fetch(
     transport = watch_fetcher(make_fetcher(config), observers, endpoint.product, config.base_url)
     try:
         body = await fetch_body(
-            transport, account_id, sdk_key, via_webhook=via_webhook, endpoint=endpoint
+            transport,
+            account_id,
+            sdk_key,
+            via_webhook=via_webhook,
+            endpoint=endpoint,
+            base_url=config.base_url,
         )
     finally:
         await transport.aclose()
@@ -189,8 +194,11 @@ async def fetch_body(
     sdk_version: str = __version__,
     via_webhook: bool,
     endpoint: SettingsEndpoint[Any] = FULLSTACK,
+    base_url: str = VWO_BASE_URL,
 ) -> bytes:
     """Return the body of VWO's answer to a request for the settings file.
+
+    *base_url* is where *transport* asks, to be named where nobody answers.
 
     Raises:
         DeliveryError: VWO could not be reached, or refused.
@@ -201,7 +209,7 @@ async def fetch_body(
     )
     answer, body = await transport.fetch(Request("GET", target), MAX_SETTINGS_BYTES)
     if answer.status != 200:
-        text = f"the settings could not be fetched: {_describe(answer)}"
+        text = f"the settings could not be fetched: {_describe(answer, base_url)}"
         raise DeliveryError(text, answer.status) from answer.fault
     if not body:
         raise SettingsError(f"the answer is empty, or larger than {MAX_SETTINGS_BYTES} bytes")
@@ -223,12 +231,13 @@ _NO_CONNECTION = "no connection came about, for want of a network, name, valid c
 _NO_END = "the connection broke, or what answered does not speak HTTP"
 
 
-def _describe(answer: Answer) -> str:
+def _describe(answer: Answer, base_url: str) -> str:
     status = answer.status
     if status is None:
         is_sent = answer.failure is not Failure.NOT_SENT
         words = _NO_END if is_sent else _NO_CONNECTION
-        return f"no answer from VWO: {describe_fault(answer.fault, is_sent=is_sent) or words}"
+        where = "VWO" if base_url == VWO_BASE_URL else base_url
+        return f"no answer from {where}: {describe_fault(answer.fault, is_sent=is_sent) or words}"
     if status < 300 or status == NOT_MODIFIED:
         return f"VWO answered without a settings file (status {status})"
     if status < 400:

@@ -27,7 +27,7 @@ from .._delivery.transport.intermediary import (
     GatewayService,
     find_destination,
 )
-from .._delivery.transport.protocol import MAX_TIMEOUT_S, VWO_BASE_URL, Fetcher, Timeouts
+from .._delivery.transport.protocol import MAX_TIMEOUT_S, Fetcher, Timeouts, choose_base_url
 from .._error import DeliveryError, InvalidInputError, SettingsError, VWOError, without_frames
 from .._log import FailureLog, log_warning
 from .._observer import Observer
@@ -113,7 +113,7 @@ class SettingsSource:
         max_age_s: For how many seconds after VWO sent it a kept or shared file can be used.
         min_refresh_interval_s: The least number of seconds between two refreshes of a client, whoever
             asks for them.
-        base_url: VWO's address: https, or http on a loopback host.
+        base_url: Where VWO is: https, or http on a loopback host. None: at VWO's own address.
         timeouts: Limits of a request.
         ssl_context: To trust other certificates; verification cannot be turned off.
         proxy: URL of an HTTP proxy. Proxy variables of the environment are not read.
@@ -148,7 +148,7 @@ class SettingsSource:
         shared: SharedSettings | None = None,
         max_age_s: float = 7 * DAY_S,
         min_refresh_interval_s: float = 1.0,
-        base_url: str = VWO_BASE_URL,
+        base_url: str | None = None,
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | None = None,
@@ -175,7 +175,7 @@ class SettingsSource:
         self._seal = SettingsSeal(
             account_id, self.sdk_key, max_age_s=max_age_s, wall_clock=wall_clock
         )
-        address, allows_http = self._destination or Destination(base_url)
+        address, allows_http = self._destination or Destination(choose_base_url(base_url))
         self._transport_config = TransportConfig(
             address, timeouts, USER_AGENT, ssl_context, proxy, allows_http
         )
@@ -273,7 +273,12 @@ class SettingsSource:
 
     async def _fetch_once(self, transport: Fetcher) -> tuple[bytes, Any]:
         body = await fetch_body(
-            transport, self.account_id, self.sdk_key, via_webhook=False, endpoint=self.endpoint
+            transport,
+            self.account_id,
+            self.sdk_key,
+            via_webhook=False,
+            endpoint=self.endpoint,
+            base_url=self.base_url,
         )
         return body, await self._read(body)
 

@@ -40,7 +40,8 @@ class SettingsChange(Value):
         started: Campaigns that run now and did not before.
         stopped: Campaigns that ran before and do not now, or are gone.
         traffic: The percentage of users before and after, 0..100.
-        weights: For each variation whose weight changed, by name, the weight before and after.
+        weights: For each variation whose weight changed, by name, the weight before and after; in VWO FME by
+            rule and name.
         variations_added: Names of new variations.
         variations_gone: Names of variations that are gone. Users with such a variation on record are
             decided anew.

@@ -33,10 +33,11 @@ def compare_fme_settings(
 
     Returns:
         ``started`` and ``stopped`` name the features that are new or gone, ``goals_added`` and
-        ``goals_gone`` their events, ``features`` those with any other change of what they give to whom.
+        ``goals_gone`` their events, ``features`` those with any other change of what they give to whom. Where
+        that is also a matter of weights, ``weights`` has them by rule and variation, ``test: Control``.
     """
     before, after = _Side(old), _Side(new)
-    changed, added, gone = [], {}, {}
+    changed, weights, added, gone = [], {}, {}, {}
     for key, second in after.features.items():
         pause()
         first = before.features.get(key)
@@ -44,12 +45,14 @@ def compare_fme_settings(
             continue
         if before.describe(first) != after.describe(second):
             changed.append(key)
+            weights[key] = _find_moved(before.list_weights(first), after.list_weights(second))
         events = list_events(first), list_events(second)
         added[key] = tuple(one for one in events[1] if one not in events[0])
         gone[key] = tuple(one for one in events[0] if one not in events[1])
     return SettingsChange(
         started=tuple(key for key in after.features if key not in before.features),
         stopped=tuple(key for key in before.features if key not in after.features),
+        weights={key: moved for key, moved in weights.items() if moved},
         goals_added={key: events for key, events in added.items() if events},
         goals_gone={key: events for key, events in gone.items() if events},
         features=tuple(changed),
@@ -61,6 +64,17 @@ def compare_fme_settings(
 def list_events(feature: Feature) -> list[str]:
     """Return the events that the metrics of *feature* count."""
     return [one.identifier for one in feature.metrics if one.identifier]
+
+
+def _find_moved(
+    before: Mapping[str, float], after: Mapping[str, float]
+) -> dict[str, tuple[float, float]]:
+    """Return the weights that are in both and differ."""
+    return {
+        name: (before[name], weight)
+        for name, weight in after.items()
+        if name in before and before[name] != weight
+    }
 
 
 class _Side:
@@ -78,6 +92,15 @@ class _Side:
         impact = feature.impact_campaign.campaign_id
         # The order of keys counts: the first key of a segment names its kind.
         return json.dumps((feature.id, impact, rules))
+
+    def list_weights(self, feature: Feature) -> dict[str, float]:
+        """Return the weights of all variations, each by rule and name."""
+        return {
+            f"{rule.rule_key}: {one.name}": one.weight
+            for rule in feature.rules
+            if (campaign := self._campaigns.get(rule.campaign_id)) is not None
+            for one in campaign.variations
+        }
 
     def _dump(self, campaign_id: int) -> Any:
         campaign = self._campaigns.get(campaign_id)

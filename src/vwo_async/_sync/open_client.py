@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from .._client.base_client import Client, engine_of
 from .._client.engine import ClientEngine
 from .._error import ClosedError
-from .._log import log_error, log_warning
+from .._log import log_error, log_info, log_warning
 from .._result import CloseReport, Statistics
 from . import process_exit
 from .caller_engine import make_caller_client
@@ -134,10 +134,13 @@ class OpenClient(Generic[ClientT]):
     def close_lost(self) -> None:
         """Close, and wait for nothing: nobody has the client any more."""
         if self._closing is None and self.pid == os.getpid():
-            log_warning(
-                "a client was not closed: %d events were pending and are delivered in the background",
-                self.pending,
-            )
+            if count := self.pending:
+                log_warning(
+                    "a client was not closed: %d events were pending and are delivered in the background",
+                    count,
+                )
+            else:
+                log_info("a client was not closed: nothing was pending")
             self.begin_close()
             if self._closing is not None:
                 self._closing.add_done_callback(self._end_lost)

@@ -235,7 +235,8 @@ def choose_file(files: Sequence[Any], builders: Sequence[object]) -> SettingsFil
         return None
     if len(files) > 1 or builders or not isinstance(files[0], (Mapping, bytes, str, Path)):
         raise InvalidInputError(
-            "give one settings file, its path, or campaigns or features of a new one"
+            "give one settings file, its path, or what a new one has: campaigns to the fixture vwo,"
+            " features to vwo_fme"
         )
     only: SettingsFile = files[0]
     return only

@@ -20,21 +20,32 @@ MAX_EVENTS = 50_000
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the collector with command line arguments until SIGINT or SIGTERM."""
-    options = _parser().parse_args(arguments)
-    collector = Collector(
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    try:
+        collector = _make_collector(options)
+    except OSError as error:
+        parser.error(f"{error.filename}: {error.strerror}")
+    except ValueError as error:
+        parser.error(f"a file cannot be used: {error}")
+    asyncio.run(run(collector, options.host, options.port, announce))
+
+
+def _make_collector(options: argparse.Namespace) -> Collector:
+    return Collector(
         [file.read_bytes() for file in options.settings],
-        latency_s=options.latency,
+        latency_s=options.latency_s,
         ledger_path=options.ledger,
         strict=not options.loose,
-        clock_window_s=options.clock_window,
+        clock_window_s=options.clock_window_s,
         gateway=options.gateway and GatewayData.read(options.gateway.read_bytes()),
         state_path=options.state,
         max_events=options.max_events,
     )
-    asyncio.run(run(collector, options.host, options.port, announce))
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(prog="python -m vwo_async.collector", description=__doc__)
     parser.add_argument(
         "--settings",
@@ -54,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ledger", type=Path, metavar="FILE", help="file to append received events to"
     )
     parser.add_argument(
-        "--latency", type=float, default=0.0, metavar="SECONDS", help="keep each answer back"
+        "--latency-s", type=float, default=0.0, metavar="SECONDS", help="keep each answer back"
     )
     parser.add_argument(
         "--gateway",
@@ -63,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         help="JSON of what VWO's gateway service knows: lists, locations, user_agents and aliases",
     )
     parser.add_argument(
-        "--clock-window",
+        "--clock-window-s",
         type=float,
         default=CLOCK_WINDOW_S,
         metavar="SECONDS",

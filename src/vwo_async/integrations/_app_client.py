@@ -15,6 +15,7 @@ from .. import (
     FMEUserHandle,
     InvalidInputError,
     UserHandle,
+    VWOClient,
 )
 from ._address import Network, TrustedProxies
 from ._memo import AnyClient, RequestMemo
@@ -66,11 +67,19 @@ class AppClient(Generic[ClientT_co]):
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[ClientT_co]:
-        """Make and open the client; at the end, close it within its ``close_timeout_s``."""
+        """Make and open the client; at the end, close it within its ``close_timeout_s``.
+
+        Raises:
+            InvalidInputError: What was made is no client, and gives none.
+        """
         made = self._make_client()
         resource = await made if isawaitable(made) else made
+        if not hasattr(type(resource), "__aenter__"):
+            raise _no_client(resource)
         # Whoever gives the client may leave it to this to open and to close it: again is no error.
         async with resource as client:
+            if not isinstance(client, (VWOClient, FMEClient)):
+                raise _no_client(client)
             await client.open()
             try:
                 yield client
@@ -124,6 +133,14 @@ class AppClient(Generic[ClientT_co]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def _no_client(made: object) -> InvalidInputError:
+    kind = type(made)
+    return InvalidInputError(
+        "make_client must return a VWOClient or FMEClient, or an async context manager that yields one;"
+        f" it gave a {kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def make_fme_user(user: Any, visit: Visit, custom_variables: Any) -> Any:

@@ -15,8 +15,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from inspect import Parameter, signature
 from typing import Any
 
+from .. import InvalidInputError
 from .._extra import explain_missing
 
 try:
@@ -73,6 +75,8 @@ class VWO(StarletteClient[ClientT_co]):
         name: str = "vwo",
     ) -> None:
         super().__init__(make_client, name=name, trusted_proxies=trusted_proxies)
+        for dependency in (user_id, custom_variables):
+            _check_dependency(dependency)
         self.user: Callable[..., Any] = self._make_dependency(
             user_id or _no_user, custom_variables or _no_variables
         )
@@ -115,6 +119,22 @@ class VWO(StarletteClient[ClientT_co]):
             return self._make_user(connection, user, variables)
 
         return user
+
+
+def _check_dependency(dependency: Callable[..., object] | None) -> None:
+    """Refuse a function that would be given a query parameter, where it expects the request.
+
+    Raises:
+        InvalidInputError: It is one.
+    """
+    if dependency is None:
+        return
+    for one in signature(dependency).parameters.values():
+        if one.name in ("request", "connection") and one.annotation is Parameter.empty:
+            raise InvalidInputError(
+                "user_id and custom_variables are dependencies of FastAPI: write 'request: Request',"
+                " or it is taken for a query parameter"
+            )
 
 
 async def _no_user() -> None:

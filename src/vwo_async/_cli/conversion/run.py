@@ -294,7 +294,7 @@ class Run:
         if self._is_under_way() and time.monotonic() - self._moved_at > self._timeout_s:
             raise CommandError(
                 f"VWO took nothing for {self._timeout_s:g} s, with {count_of(len(self._open), 'row')} on their way:"
-                " give the same command again to go on, or a longer --timeout",
+                " give the same command again to go on, or a longer --timeout-s",
                 ExitCode.NETWORK,
             )
 

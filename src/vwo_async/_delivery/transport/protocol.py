@@ -121,6 +121,11 @@ def check_timeouts(timeouts: Timeouts | None) -> Timeouts:
     return timeouts
 
 
+def choose_base_url(base_url: str | None) -> str:
+    """Return *base_url*, or VWO's own where it is None, as a variable of the environment is that is not set."""
+    return VWO_BASE_URL if base_url is None else base_url
+
+
 def check_base_url(base_url: str, *, allows_http: bool = False) -> URL:
     """Return the parsed *base_url*: https, or http on a loopback host, or with *allows_http* on any.
 

@@ -832,11 +832,25 @@ async def return_nothing() -> None:
     """Return no answer."""
 
 
+async def return_odd_fields() -> Any:
+    """Return an answer with fields of other types than it says."""
+    odd: Any = None
+    return Answer(503, retry_after=odd)
+
+
+async def return_odd_status() -> Any:
+    """Return an answer whose status is no number."""
+    odd: Any = "200"
+    return Answer(odd)
+
+
 TRANSPORT_FAULTS = {
     "future cancelled within": cancel_within,
     "CancelledError": raise_cancelled,
     "BaseException": raise_odd,
     "no answer": return_nothing,
+    "odd fields": return_odd_fields,
+    "odd status": return_odd_status,
 }
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import re
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from both_products import BOTH_PRODUCTS
-from chosen_product import make_client, result_key
+from chosen_product import make_client, result_key, settings
 from database import running_cluster, running_redis
 from fleet_redis import connect
 from fleet_rig import make_users, running_fleet, track
 from redis.asyncio import RedisCluster
+from redis.exceptions import ReadOnlyError
 from waiting import until
 
 from vwo_async import DeliveryStatus, InvalidInputError, Reason
@@ -358,7 +364,18 @@ def test_options_of_an_outbox(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"lease_s": 0}, {"events_per_s": 0}, {"shards": 0}, {"prefix": 7}, {"accounts": []}]
+    "options",
+    [
+        {"lease_s": 0},
+        {"events_per_s": 0},
+        {"shards": 0},
+        {"prefix": 7},
+        {"accounts": []},
+        {"workers": 0},
+        {"max_dead": -1},
+        {"max_dead": 1.5},
+        {"limits": 7},
+    ],
 )
 def test_options_of_a_relay(options: dict[str, Any]) -> None:
     """The same for a relay."""
@@ -404,3 +421,237 @@ async def test_fork_child_has_an_outbox_of_its_own() -> None:
     assert repr(other) == repr(outbox)
     assert (other.durable, other.tells_ends) == (True, True)
     assert other._client is not outbox._client
+
+
+# Row 91: a Redis in trouble
+
+
+@pytest.fixture
+async def full_redis(redis_url: str) -> AsyncIterator[str]:
+    """A Redis whose memory can be filled, and is set free again."""
+    yield redis_url
+    async with connect(redis_url) as client:
+        await client.config_set("maxmemory", "0")
+
+
+@pytest.mark.parametrize("options", [{}, {"events_per_s": 1000}], ids=["no limit", "limit"])
+async def test_row_91_a_redis_without_memory_is_drained(
+    full_redis: str, options: dict[str, Any]
+) -> None:
+    """Pods keep what it does not take, and a relay that starts then makes room in it, dead letters included."""
+    limits = Limits(backoff_base_s=0.01, backoff_cap_s=0.05)
+    async with running_fleet(full_redis, relays=0) as fleet, fleet.make_pod(limits=limits) as pod:
+        await track(pod, make_users(20), wait=True)
+        async with connect(full_redis) as client:
+            await client.xadd(fleet.keys().events(1), {"e": "{"})
+            await client.config_set("maxmemory", "1")
+            await track(pod, make_users(10, "later"))
+            await until(lambda: pod.statistics().retries > 2)
+            assert (await fleet.count(), pod.statistics().pending) == (21, 10)
+            assert pod.statistics().unknown == 0
+            async with fleet.make_relay(**options) as relay:
+                await until(lambda: fleet.collector.ledger.conversions == 20)
+                await until(lambda: relay.statistics()[0].buried == 1)
+                await client.config_set("maxmemory", "0")
+                await fleet.arrived(30)
+
+
+async def test_row_91_a_master_that_is_none_any_more(redis_url: str) -> None:
+    """A connection on which it says so is given up: the next one may lead to the new master."""
+    async with connect(redis_url) as client:
+        numbers = [await client.client_id()]
+        await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        try:
+            with pytest.raises(ReadOnlyError):
+                await client.xadd("stream", {"e": "1"})
+        finally:
+            numbers.append(await client.client_id())
+            await client.execute_command("REPLICAOF", "NO", "ONE")
+    assert numbers[0] != numbers[1]
+
+
+async def test_row_91_what_surely_was_not_sent(redis_url: str, tmp_path: Path) -> None:
+    """Where no connection comes about nothing is `unknown`: with ``on_unknown="drop"`` nothing is lost."""
+    limits = Limits(backoff_base_s=0.01, backoff_cap_s=0.05, on_unknown="drop")
+    hosts = {
+        "wrong password": redis_url.replace("redis://", "redis://:word@"),
+        "refused": "redis://127.0.0.1:1",
+        "no such host": "redis://nowhere.invalid",
+        "no socket": f"unix://{tmp_path / 'socket'}",
+        "no TLS": redis_url.replace("redis://", "rediss://"),
+    }
+    async with AsyncExitStack() as stack:
+        pods = [
+            await stack.enter_async_context(
+                make_client(
+                    settings(),
+                    outbox=RedisStreamOutbox.from_url(url),
+                    limits=limits,
+                    close_timeout_s=0.1,
+                )
+            )
+            for url in hosts.values()
+        ]
+        for pod in pods:
+            await track(pod, make_users(3))
+        await until(lambda: all(one.statistics().retries for one in pods))
+        found = [(one.statistics().unknown, one.statistics().pending) for one in pods]
+    assert dict(zip(hosts, found, strict=True)) == dict.fromkeys(hosts, (0, 3))
+
+
+async def test_row_91_a_group_that_is_gone(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Relays make it again, say so, and deliver what is in the stream."""
+    async with running_fleet(redis_url) as fleet, fleet.make_pod() as pod:
+        await track(pod, make_users(5, "before"))
+        await fleet.arrived(5)
+        async with connect(redis_url) as client:
+            for shard in range(4):
+                await client.xgroup_destroy(fleet.keys().events(shard), "relays")
+        await track(pod, make_users(5, "after"))
+        await fleet.arrived(10)
+    assert "its group was gone" in caplog.text
+
+
+# Row 92: entries that a relay cannot deliver
+
+
+async def test_row_92_newer_entries_hold_up_nobody(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many entries of a newer layout there are, an old relay looks at each once in a while only."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod() as pod:
+            monkeypatch.setattr(entry_module, "LAYOUT", 2)
+            await track(pod, make_users(12, "new"), wait=True)
+            monkeypatch.undo()
+        async with fleet.make_relay(lease_s=0.6) as relay, connect(redis_url) as client:
+            await until(lambda: relay.statistics()[0].taken_over > 0)
+            await client.config_resetstat()
+            before = relay.statistics()[0].taken_over
+            await asyncio.sleep(1.0)
+            looks = (await client.info("commandstats"))["cmdstat_xautoclaim"]["calls"]
+            assert looks <= 4 * 6
+            assert 0 < relay.statistics()[0].taken_over - before <= 12 * 6
+
+
+@BOTH_PRODUCTS
+async def test_row_92_an_entry_too_large_for_the_relay(redis_url: str) -> None:
+    """It lies with the dead letters; those behind it arrive."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod(shards=1) as pod:
+            agents = ["a" * 200, "b" * 4000, "c" * 200]
+            for number, agent in enumerate(agents):
+                await pod.track(
+                    "checkout", f"user {number}", "signup", user_agent=agent, wait=True
+                )
+        async with fleet.make_relay(shards=1, limits=Limits(max_bytes=3000)) as relay:
+            await fleet.arrived(2)
+            assert relay.statistics()[0].buried == 1
+        async with connect(redis_url) as client:
+            letters = [one async for one in DeadLetters(client, fleet.keys(1)).read()]
+    assert [one.reason for one in letters] == ["too_large"]
+
+
+@pytest.mark.parametrize("at", ["NaN", "Infinity", "-Infinity", "1e400"])
+async def test_row_92_an_entry_of_no_time(redis_url: str, at: str) -> None:
+    """It counts as accepted when it is read, and does not live for ever."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod(shards=1) as pod:
+            await track(pod, ["user"], wait=True)
+        async with connect(redis_url) as client:
+            key = fleet.keys(1).events(0)
+            ((id_, fields),) = await client.xrange(key)
+            payload = re.sub(rb'"at":[0-9.]+', f'"at":{at}'.encode(), fields[b"e"])
+            await client.xdel(key, id_)
+            await client.xadd(key, {"e": payload})
+        fleet.collector.answer_next(503, times=1)
+        async with fleet.make_relay(shards=1):
+            await fleet.arrived(1)
+
+
+async def test_row_92_dead_letters_that_give_way(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beyond ``max_dead`` the oldest go, which is counted and logged."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with connect(redis_url) as client:
+            for number in range(400):
+                await client.xadd(fleet.keys(1).events(0), {"e": str(number)})
+        async with fleet.make_relay(shards=1, max_dead=100) as relay:
+            await until(lambda: relay.statistics()[0].buried == 400)
+            (found,) = relay.statistics()
+    assert found.trimmed == 400 - await fleet.count_dead(1) > 100
+    assert "too many dead letters" in caplog.text
+
+
+# Row 93: a relay that has no more room
+
+
+async def test_row_93_no_lease_is_lost_for_want_of_room(redis_url: str) -> None:
+    """A relay whose queue is full goes on to hold what it has, and says that Redis answers."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        fleet.collector.answer_next(503, times=10_000)
+        async with fleet.make_pod() as pod:
+            await track(pod, make_users(40), wait=True)
+        full = fleet.make_relay(lease_s=0.6, limits=Limits(max_bytes=6000))
+        async with full, connect(redis_url) as client:
+            await until(lambda: full.statistics()[0].held == 40)
+            dead = fleet.keys().events(0)
+            await client.xadd(dead, {"e": "{}"})
+            await client.xreadgroup("relays", "dead relay", {dead: ">"}, count=1)
+            async with fleet.make_relay(lease_s=0.6) as other:
+                await asyncio.sleep(1.5)
+                assert other.statistics()[0].taken_over <= 1
+                assert full.statistics()[0].held == 40
+                assert full.statistics()[0].is_healthy
+            fleet.collector.reset()
+            await fleet.arrived(40)
+    assert fleet.collector.ledger.conversions == 40
+
+
+async def test_row_93_what_others_hold_hides_nothing(redis_url: str) -> None:
+    """Entries of a dead relay are found behind however many that living ones hold."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod(shards=1) as pod:
+            await asyncio.gather(*(track(pod, [user]) for user in make_users(120)))
+            await until(lambda: pod.statistics().pending == 0)
+        async with connect(redis_url) as client:
+            key = fleet.keys(1).events(0)
+            await client.xgroup_create(key, "relays", id="0")
+            await client.xreadgroup("relays", "dead relay", {key: ">"}, count=120)
+            ids = [id_ for id_, _ in await client.xrange(key, count=100)]
+            relay = fleet.make_relay(shards=1, lease_s=0.9, limits=Limits(max_events=3))
+            async with relay:
+                with anyio.fail_after(30):
+                    while fleet.collector.ledger.conversions < 20:
+                        await client.xclaim(key, "relays", "living relay", 0, ids, justid=True)
+                        await asyncio.sleep(0.1)
+    assert fleet.collector.ledger.conversions == 20
+
+
+# Row 94: several environments
+
+
+@BOTH_PRODUCTS
+async def test_row_94_environments_of_one_account(redis_url: str) -> None:
+    """Each is delivered and reported under a name of its own, and all of them end with the relay."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        other = dataclasses.replace(fleet, file={**fleet.file, "sdkKey": "another-key"})
+        for one in (fleet, other):
+            async with one.make_pod() as pod:
+                await track(pod, make_users(5), wait=True)
+        relay = Relay.from_url(redis_url, [fleet.account, other.account], lease_s=0.6)
+        async with relay:
+            await until(lambda: [one.delivered for one in relay.statistics()] == [5, 5])
+            names = [one.account for one in relay.statistics()]
+    assert len(set(names)) == 2
+    assert all(name.startswith(fleet.account.name + ":") for name in names)
+    assert not any("key" in name for name in names)
+
+
+def test_row_94_one_environment_twice() -> None:
+    """It is refused: its streams would be read twice."""
+    with pytest.raises(InvalidInputError, match="twice"):
+        Relay.from_url("redis://localhost", [make_account(), make_account(base_url="http://[::1]")])

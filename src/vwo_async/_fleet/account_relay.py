@@ -88,7 +88,7 @@ class AccountRelay:
         self._client = client
         self._shards = shards
         self._reader = reader
-        self._max_held, self._max_bytes = limits.max_events, limits.max_bytes
+        self._max_held = limits.max_events
         self.queue = Queue(limits)
         self._sender = Sender(self.queue, transport, workers=workers, on_ended=self._note_ended)
         self._lease_s = lease_s
@@ -244,10 +244,7 @@ class AccountRelay:
             except Exception:  # noqa: BLE001 - whatever is wrong with one entry, those after it are sound
                 letters.append(Buried(row.id, "unreadable", row.payload))
             else:
-                if held.entry.event.size > self._max_bytes:
-                    letters.append(Buried(row.id, "too_large", row.payload))
-                else:
-                    sound.append(held)
+                sound.append(held)
         if newer:
             # A relay of a later version takes them over, at its next look.
             await self._try(partial(self._shards[number].hold, newer, idle_s=self._lease_s))

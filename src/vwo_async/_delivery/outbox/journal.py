@@ -114,15 +114,13 @@ class Journal:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._is_given_up = False
+        self._is_owner = False
 
     # Life
 
     def start(self) -> None:
         """Begin to open the outbox."""
         self._loop = asyncio.get_running_loop()
-        outbox: Any = self.outbox
-        if hasattr(outbox, "on_lost"):
-            outbox.on_lost = self._on_lost
         self._begin("open", self._open)
 
     def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -144,6 +142,7 @@ class Journal:
         function()
 
     async def _open(self) -> None:
+        self._take()
         try:
             await self.outbox.open(fingerprint(self._account))
         except BaseException as error:
@@ -151,6 +150,22 @@ class Journal:
                 raise
             raise OutboxError(f"open raised {type(error).__name__}") from error
         self._is_open = True
+
+    def _take(self) -> None:
+        """Take the outbox as this client's own.
+
+        Raises:
+            OutboxError: Another client has it.
+        """
+        outbox: Any = self.outbox
+        if not hasattr(outbox, "on_lost"):
+            self._is_owner = True
+        elif outbox.on_lost is None or self._is_owner:
+            self._is_owner = True
+            outbox.on_lost = self._on_lost
+        else:
+            # What it holds would be sent in the name of the other's account.
+            raise OutboxError("another client has this outbox: each needs one of its own")
 
     async def opened(self) -> None:
         """Wait until the outbox is open.
@@ -208,9 +223,12 @@ class Journal:
 
     async def _give_up(self) -> None:
         """Close the outbox, once."""
-        if self._is_given_up:
+        if self._is_given_up or not self._is_owner:
             return
         self._is_given_up = True
+        outbox: Any = self.outbox
+        if hasattr(outbox, "on_lost"):
+            outbox.on_lost = None
         try:
             await self.outbox.aclose()
         except BaseException as error:

@@ -116,7 +116,8 @@ class Restorer:
     @property
     def is_read(self) -> bool:
         """Whether it is known what is in the outbox; nothing is in one that cannot be opened."""
-        return self.has_looked or self._journal.has_failed_to_open
+        is_known = self.has_looked or self._journal.has_failed_to_open
+        return is_known and not self.stock.unread
 
     def is_restored(self, event: Event) -> bool:
         """Tell whether *event* is a restored one that has not ended."""

@@ -138,6 +138,7 @@ class SqliteOutbox:
         self._unremoved: set[int] = set()
         self._expired = 0
         self._vanished = 0
+        self._unread = 0
         self._adopt_at = 0.0
 
     def renew(self) -> Self:
@@ -292,6 +293,7 @@ class SqliteOutbox:
             if not is_damage(error):
                 raise
         set_aside(path)
+        self._unread += 1
         log_error("the outbox was damaged or of another version, and has been set aside")
         return EventFile(path, self._synchronous)
 
@@ -343,6 +345,8 @@ class SqliteOutbox:
         self._let_go()
         if self._lock is not None:
             set_aside(self._lock.path)
+            # What was loaded is in memory, and is kept again.
+            self._unread += bool(self._generation.list_unloaded() or self._generation.foreign)
             log_error("the outbox is damaged and has been set aside")
 
     # The thread: rows
@@ -466,7 +470,7 @@ class SqliteOutbox:
         self._ensure_open()
         generation = self._generation
         waiting = sum(span.own for span in generation.left)
-        return Stock(waiting, generation.foreign, self._expired, self._vanished)
+        return Stock(waiting, generation.foreign, self._expired, self._vanished, self._unread)
 
     def _adopt(self) -> Iterator[object]:
         """Take over what processes left that are no more, in steps."""

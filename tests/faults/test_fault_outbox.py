@@ -635,6 +635,7 @@ STRANGE: dict[str, dict[str, Any]] = {
     "surrogate": {"user_agent": "\udcff"},
     "claims of strange things": {"claims": [[1, 2, 3], ["a", None, {}]]},
     "much too long": {"user_agent": "x" * 3_000_000},
+    "larger than the queue": {"user_agent": "x" * 4_500_000},
 }
 
 
@@ -652,6 +653,7 @@ async def test_row_66_rows_of_another_version(path: Path, name: str) -> None:
         settings(),
         transport=RecordingTransport(),
         outbox=path,
+        limits=Limits(max_bytes=4_000_000),
         on_drop=lambda outcome, event: heard.append(outcome.reason),
         batch_events={"events_per_request": 4, "flush_callback": lambda *told: None},
     )
@@ -707,6 +709,24 @@ async def test_row_66_old_rows_of_another_key_end(
         assert "were too old" in caplog.text
     assert not transport.requests
     assert count_rows(path) == 12_006 - old
+
+
+@BOTH_PRODUCTS
+async def test_row_66_one_outbox_of_two_clients(path: Path) -> None:
+    """An outbox object is of one client: else its rows would be sent in the name of another account."""
+    outbox = SqliteOutbox(path)
+    first = make_client(settings(), base_url=DOWN, outbox=outbox)
+    second = make_client(settings(sdkKey="f" * 32), base_url=DOWN, outbox=outbox)
+    async with first:
+        with pytest.raises(OutboxError, match="another client"):
+            await second.open()
+        await track(first, "first")
+        await second.aclose()
+        assert (await first.aclose(timeout_s=0)).remaining == 1
+    # One that was closed leaves it to others, with all that is in it.
+    third = make_client(settings(), transport=RecordingTransport(), outbox=outbox)
+    async with third:
+        assert await third.flush_events() == FlushReport(1, 1, 0, 0, 0)
 
 
 # Row 67: a backlog

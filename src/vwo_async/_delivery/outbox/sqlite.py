@@ -132,6 +132,10 @@ class SqliteOutbox:
         self._lock: ProcessLock | None = None
         self._file: EventFile | None = None
         self._fingerprint = ""
+        self._know_nothing()
+
+    def _know_nothing(self) -> None:
+        """Begin anew: what is in the files is what earlier clients left."""
         self._generation = _Generation(0, 1)
         self._generations: dict[Identity, _Generation] = {}
         # Ended events whose rows could not be removed yet: a full disk refuses deletes too.
@@ -155,6 +159,7 @@ class SqliteOutbox:
         """
         self._fingerprint = fingerprint
         if self._thread is None:
+            self._know_nothing()
             self._thread = WriterThread(self._tick, CHECK_INTERVAL_S, self._close)
         try:
             await self._thread.do(self._ensure_open)

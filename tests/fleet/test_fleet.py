@@ -25,6 +25,7 @@ from waiting import until
 from vwo_async import DeliveryStatus, InvalidInputError, Reason
 from vwo_async._fleet import entry as entry_module
 from vwo_async._fleet.dead_letters import DeadLetters
+from vwo_async._fleet.redis_client import warn_of_eviction
 from vwo_async.fleet import RedisStreamOutbox, Relay, RelayAccount
 from vwo_async.transport import Limits
 
@@ -512,6 +513,35 @@ async def test_row_91_a_group_that_is_gone(
         await track(pod, make_users(5, "after"))
         await fleet.arrived(10)
     assert "its group was gone" in caplog.text
+
+
+async def test_row_91_a_redis_that_evicts_streams(
+    full_redis: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A relay says that events may be thrown away; not where only keys with a time to live are."""
+    async with connect(full_redis) as client:
+        await client.config_set("maxmemory", "1gb")
+        for policy, said in (("volatile-lru", 0), ("noeviction", 0), ("allkeys-lru", 1)):
+            await client.config_set("maxmemory-policy", policy)
+            await warn_of_eviction(client)
+            assert caplog.text.count("throws away events") == said
+        await client.config_set("maxmemory-policy", "noeviction")
+
+
+async def test_row_91_durable_calls_do_not_wait_in_an_outage(redis_url: str) -> None:
+    """Once it is known that Redis is away they return at once, one after the other too."""
+    pod = make_client(
+        settings(),
+        outbox=RedisStreamOutbox.from_url("redis://127.0.0.1:1", durable=True),
+        limits=Limits(backoff_base_s=0.05, backoff_cap_s=0.2),
+        storage_timeout_s=60.0,
+        close_timeout_s=0.1,
+    )
+    async with asyncio.timeout(50), pod:
+        # Who waits while it becomes known is let go then.
+        results = await track(pod, make_users(20))
+        assert all(results)
+    assert pod.statistics().accepted == 20
 
 
 # Row 92: entries that a relay cannot deliver

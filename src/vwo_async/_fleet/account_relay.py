@@ -27,6 +27,7 @@ from .._result import DeliveryStatus, Outcome
 from ..storage._backend.redis_pool import leaving_replica
 from .entry import Entry, EntryReader, NewerLayoutError
 from .rate_limit import RateLimit
+from .redis_client import warn_of_eviction
 from .shard import FIRST_CURSOR, Buried, Shard, StreamRow
 
 READ_ROWS = 500
@@ -196,7 +197,10 @@ class AccountRelay:
                 "redis: a stream or its group was gone, and is made again: events in it that no relay held"
                 " are lost if the stream was gone, and those held may arrive twice"
             )
+        is_first = not self._known
         self._known.add(number)
+        if is_first:
+            await warn_of_eviction(self._client)
 
     async def _read(self, number: int, room: int) -> None:
         """Read once, at most *room* entries, as the common limit allows."""

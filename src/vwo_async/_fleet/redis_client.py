@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from traceback import walk_tb
+from typing import Any
 
 from .._delivery.answer import Answer, Failure
 from .._extra import explain_missing
+from .._log import log_warning
 from ..storage._backend.redis_pool import MAX_CONNECTIONS, make_pool
 
 try:
@@ -32,6 +34,27 @@ def make_client(url: str, *, max_connections: int = MAX_CONNECTIONS) -> Redis:
         InvalidInputError: *url* is no redis://, rediss:// or unix:// URL.
     """
     return Redis.from_pool(make_pool(url, max_connections))
+
+
+async def warn_of_eviction(client: Any) -> None:
+    """Say so where the server may throw whole streams away to make room for something else.
+
+    Streams have no time to live, so that only policies for all keys reach them. A server that does not tell
+    its policy is taken at its word.
+    """
+    try:
+        found = await client.info("memory")
+    except REDIS_ERRORS:
+        return
+    nodes = [found] if "maxmemory_policy" in found else list(found.values())
+    policies = {str(one.get("maxmemory_policy", "")) for one in nodes if one.get("maxmemory")}
+    for policy in policies:
+        if policy.startswith("allkeys"):
+            log_warning(
+                "redis: with maxmemory-policy %s it throws away events without a word when its memory is"
+                " full: set noeviction, or a policy for volatile keys",
+                policy,
+            )
 
 
 def read_failure(error: BaseException) -> Answer:

@@ -424,7 +424,7 @@ async def test_fork_child_has_an_outbox_of_its_own() -> None:
     assert other._client is not outbox._client
 
 
-# Row 91: a Redis in trouble
+# A Redis in trouble
 
 
 @pytest.fixture
@@ -544,7 +544,7 @@ async def test_row_91_durable_calls_do_not_wait_in_an_outage(redis_url: str) -> 
     assert pod.statistics().accepted == 20
 
 
-# Row 92: entries that a relay cannot deliver
+# Entries that a relay cannot deliver
 
 
 async def test_row_92_newer_entries_hold_up_nobody(
@@ -573,9 +573,7 @@ async def test_row_92_an_entry_too_large_for_the_relay(redis_url: str) -> None:
         async with fleet.make_pod(shards=1) as pod:
             agents = ["a" * 200, "b" * 4000, "c" * 200]
             for number, agent in enumerate(agents):
-                await pod.track(
-                    "checkout", f"user {number}", "signup", user_agent=agent, wait=True
-                )
+                await pod.track("checkout", f"user {number}", "signup", user_agent=agent, wait=True)
         async with fleet.make_relay(shards=1, limits=Limits(max_bytes=3000)) as relay:
             await fleet.arrived(2)
             assert relay.statistics()[0].buried == 1
@@ -616,7 +614,7 @@ async def test_row_92_dead_letters_that_give_way(
     assert "too many dead letters" in caplog.text
 
 
-# Row 93: a relay that has no more room
+# A relay that has no more room
 
 
 async def test_row_93_no_lease_is_lost_for_want_of_room(redis_url: str) -> None:
@@ -661,7 +659,7 @@ async def test_row_93_what_others_hold_hides_nothing(redis_url: str) -> None:
     assert fleet.collector.ledger.conversions == 20
 
 
-# Row 94: several environments
+# Several environments
 
 
 @BOTH_PRODUCTS

@@ -224,7 +224,9 @@ class Queue:
             self._bytes += event.size
             self.accepted += 1
             event.at = at
-            self._given_up += self._end(Batch([event]), Outcome(DeliveryStatus.DROPPED, "too_large"))
+            self._given_up += self._end(
+                Batch([event]), Outcome(DeliveryStatus.DROPPED, "too_large")
+            )
             return True
         is_accepted = self.put_one(event, at)
         if not is_accepted:

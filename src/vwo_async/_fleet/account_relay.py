@@ -145,7 +145,7 @@ class AccountRelay:
         for task in self._others:
             task.cancel()
         await asyncio.gather(*self._others, return_exceptions=True)
-        while not await self._try(self._settle) and time.monotonic() < ends_at:
+        while not await self._try(self._settle) and time.monotonic() < ends_at:  # noqa: ASYNC110 - it does not tell when it is back
             await asyncio.sleep(SETTLE_S)
         await self._try(self._hand_back)
 

@@ -90,7 +90,9 @@ def name_accounts(accounts: Sequence[RelayAccount]) -> Mapping[str, RelayAccount
         raise InvalidInputError("accounts must name at least one account")
     times = Counter(one.name for one in accounts)
     named = {
-        one.name if times[one.name] == 1 else f"{one.name}:{one.fingerprint[:SHOWN_FINGERPRINT]}": one
+        one.name
+        if times[one.name] == 1
+        else f"{one.name}:{one.fingerprint[:SHOWN_FINGERPRINT]}": one
         for one in accounts
     }
     if len(named) < len(accounts):

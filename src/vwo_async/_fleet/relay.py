@@ -257,8 +257,8 @@ class Relay:
         await self.aclose()
 
 
-def _check_whole(name: str, value: object, most: int) -> None:
-    if not is_number_of(value, 1, most) or int(value) != value:  # type: ignore[call-overload]
+def _check_whole(name: str, value: Any, most: int) -> None:
+    if not is_number_of(value, 1, most) or int(value) != value:
         raise InvalidInputError(f"{name} must be a whole number from 1 to {most}")
 
 

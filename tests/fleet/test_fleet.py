@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import pytest
@@ -18,7 +18,7 @@ from chosen_product import make_client, result_key, settings
 from database import running_cluster, running_redis
 from fleet_redis import connect
 from fleet_rig import make_users, running_fleet, track
-from redis.asyncio import RedisCluster
+from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import ReadOnlyError
 from waiting import until
 
@@ -27,6 +27,7 @@ from vwo_async._fleet import entry as entry_module
 from vwo_async._fleet.dead_letters import DeadLetters
 from vwo_async._fleet.redis_client import warn_of_eviction
 from vwo_async.fleet import RedisStreamOutbox, Relay, RelayAccount
+from vwo_async.storage._backend.redis_pool import make_pool
 from vwo_async.transport import Limits
 
 pytestmark = pytest.mark.anyio
@@ -498,6 +499,45 @@ async def test_row_91_what_surely_was_not_sent(redis_url: str, tmp_path: Path) -
         await until(lambda: all(one.statistics().retries for one in pods))
         found = [(one.statistics().unknown, one.statistics().pending) for one in pods]
     assert dict(zip(hosts, found, strict=True)) == dict.fromkeys(hosts, (0, 3))
+
+
+class MoodyRedis(Redis):
+    """Raises once for each of its methods what is none of redis-py's errors, as a cluster that is away does."""
+
+    raised: ClassVar[set[str]] = set()
+
+    def _raise_once(self, name: str) -> None:
+        if name not in self.raised:
+            self.raised.add(name)
+            raise AttributeError(name)
+
+    def pubsub(self, **options: Any) -> Any:
+        self._raise_once("pubsub")
+        return super().pubsub(**options)
+
+    async def execute_command(self, *words: Any, **options: Any) -> Any:
+        self._raise_once(words[0])
+        return await super().execute_command(*words, **options)
+
+
+async def test_row_91_whatever_redis_py_raises(redis_url: str) -> None:
+    """No part of a pod or a relay ends of it."""
+    MoodyRedis.raised.clear()
+    limits = Limits(backoff_base_s=0.01, backoff_cap_s=0.05)
+    async with (
+        running_fleet(redis_url, relays=0) as fleet,
+        MoodyRedis.from_pool(make_pool(redis_url)) as one,
+        MoodyRedis.from_pool(make_pool(redis_url)) as other,
+        Relay(one, [fleet.account], lease_s=0.6),
+    ):
+        outbox = RedisStreamOutbox(other, waits_for="delivery")
+        async with make_client(fleet.file, outbox=outbox, limits=limits) as pod:
+            await until(lambda: "pubsub" in MoodyRedis.raised)
+            await asyncio.sleep(1.0)
+            results = await track(pod, make_users(5), wait=True)
+            assert [(await one.delivery).status_code for one in results] == [200] * 5
+        await fleet.arrived(5)
+    assert {"pubsub", "EVALSHA", "XREADGROUP", "XAUTOCLAIM", "PUBLISH"} <= MoodyRedis.raised
 
 
 async def test_row_91_a_group_that_is_gone(

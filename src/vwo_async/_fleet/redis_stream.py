@@ -14,6 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, Self, TypedDict, Unpack
 
+from .._cancellation import is_failure
 from .._delivery.answer import Answer
 from .._delivery.event import Event
 from .._delivery.event_stream import OnEnd
@@ -167,9 +168,11 @@ class RedisStreamOutbox:
             taken, gone = await run_script(
                 self._client, ADD, [keys.events(next(self._turns))], *limits, *entries
             )
-        except REDIS_ERRORS as error:
+        except BaseException as error:
             if replies is not None:
                 replies.forget(numbers or ())
+            if not isinstance(error, REDIS_ERRORS):
+                raise
             return read_failure(error)
         if gone:
             self.trimmed += gone
@@ -254,7 +257,10 @@ class _Replies:
                 async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(self.channel)
                     await self._read(pubsub)
-            except REDIS_ERRORS:
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
+                # Whatever redis-py raises while a server or a cluster is away.
                 await asyncio.sleep(REPLY_AGAIN_S)
 
     async def _read(self, pubsub: Any) -> None:

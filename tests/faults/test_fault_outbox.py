@@ -32,7 +32,7 @@ from vwo_async._delivery.outbox import restorer, sqlite
 from vwo_async._delivery.outbox.row import fingerprint
 from vwo_async._delivery.transport import closing as closing_of_transports
 from vwo_async._result import receipt_of
-from vwo_async.outbox import SqliteOutbox
+from vwo_async.outbox import SqliteOutbox, Stock
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Failure, Limits
 
@@ -1163,6 +1163,36 @@ async def test_row_68_outbox_of_ones_own() -> None:
         await until(lambda: len(outbox.rows) == 5)
         report = await client.aclose(timeout_s=0)
     assert report.remaining == 5 and report.kept_in == "elsewhere"
+
+
+ODD_ANSWERS: dict[str, Any] = {
+    "append": [None, (), 7, [[]] * 9],
+    "take_stock": [None, (1, 2), Stock(-1), Stock("many")],  # type: ignore[arg-type]
+    "find": [None, [[]]],
+    "load": [None, [7], "rows"],
+    "describe": [None],
+}
+
+
+@BOTH_PRODUCTS
+@pytest.mark.parametrize("method", ODD_ANSWERS)
+async def test_row_68_an_outbox_that_answers_nonsense(method: str) -> None:
+    """Calls do not wait for it, what it cannot be believed is counted, and reports come all the same."""
+    for odd in ODD_ANSWERS[method]:
+        outbox: Any = ForeignOutbox()
+
+        async def answer(*_: Any, odd: Any = odd) -> Any:
+            return odd
+
+        setattr(outbox, method, (lambda: 1 / 0) if method == "describe" else answer)
+        client = make_client(settings(), base_url=DOWN, outbox=outbox, storage_timeout_s=60.0)
+        async with asyncio.timeout(30), client:
+            for number in range(3):
+                assert await track(client, f"u{number}")
+            await client.aclose(timeout_s=0.1)
+            found = client.statistics()
+            assert found.accepted == found.pending + sum(found.dropped.values()) == 3
+            assert found.outbox_errors or method in ("find", "load")
 
 
 class OwnOutbox(ForeignOutbox):

@@ -22,7 +22,7 @@ from .._delivery.outbox.protocol import Outbox
 from .._delivery.outbox.row import fingerprint
 from .._delivery.outbox.sqlite import SqliteOutbox
 from .._error import InvalidInputError
-from .._log import FailureLog, log_warning
+from .._log import FailureLog, log_error, log_warning
 from .._plain import is_kind, is_number_of
 from .._result import DeliveryStatus, Outcome
 from ..storage._backend.redis_pool import finish
@@ -64,6 +64,7 @@ class RedisStreamOutbox:
     Given as ``outbox``, a client sends nothing to VWO itself: what it accepts goes to a stream, all events
     that wait at a moment in one round. A pod that dies takes with it only what has not left by then, and
     nothing with ``durable``. An event that a stream has taken counts as delivered, with status code 202.
+    Each client needs an outbox of its own.
 
     While Redis cannot be reached, or the streams are full, events wait in memory within the launch options
     ``limits``, and in *fallback* as well where it is given; once it is back they leave.
@@ -225,6 +226,11 @@ class _Replies:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, on_end: OnEnd) -> None:
+        if self._task is not None and not self._task.done():
+            log_error(
+                "a RedisStreamOutbox is used by two clients: the ends of events reach one alone"
+            )
+            self._task.cancel()
         self._on_end = on_end
         self._task = asyncio.get_running_loop().create_task(
             self._listen(), name="vwo_async stream ends", context=Context()

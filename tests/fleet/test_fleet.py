@@ -517,7 +517,8 @@ class MoodyRedis(Redis):
 
     async def execute_command(self, *words: Any, **options: Any) -> Any:
         self._raise_once(words[0])
-        return await super().execute_command(*words, **options)
+        client: Any = super()
+        return await client.execute_command(*words, **options)
 
 
 async def test_row_91_whatever_redis_py_raises(redis_url: str) -> None:

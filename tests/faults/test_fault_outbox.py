@@ -32,7 +32,7 @@ from vwo_async._delivery.outbox import restorer, sqlite
 from vwo_async._delivery.outbox.row import fingerprint
 from vwo_async._delivery.transport import closing as closing_of_transports
 from vwo_async._result import receipt_of
-from vwo_async.outbox import SqliteOutbox
+from vwo_async.outbox import SqliteOutbox, Stock
 from vwo_async.testing import RecordingTransport
 from vwo_async.transport import Answer, Failure, Limits
 
@@ -635,6 +635,7 @@ STRANGE: dict[str, dict[str, Any]] = {
     "surrogate": {"user_agent": "\udcff"},
     "claims of strange things": {"claims": [[1, 2, 3], ["a", None, {}]]},
     "much too long": {"user_agent": "x" * 3_000_000},
+    "larger than the queue": {"user_agent": "x" * 4_500_000},
 }
 
 
@@ -652,6 +653,7 @@ async def test_row_66_rows_of_another_version(path: Path, name: str) -> None:
         settings(),
         transport=RecordingTransport(),
         outbox=path,
+        limits=Limits(max_bytes=4_000_000),
         on_drop=lambda outcome, event: heard.append(outcome.reason),
         batch_events={"events_per_request": 4, "flush_callback": lambda *told: None},
     )
@@ -707,6 +709,24 @@ async def test_row_66_old_rows_of_another_key_end(
         assert "were too old" in caplog.text
     assert not transport.requests
     assert count_rows(path) == 12_006 - old
+
+
+@BOTH_PRODUCTS
+async def test_row_66_one_outbox_of_two_clients(path: Path) -> None:
+    """An outbox object is of one client: else its rows would be sent in the name of another account."""
+    outbox = SqliteOutbox(path)
+    first = make_client(settings(), base_url=DOWN, outbox=outbox)
+    second = make_client(settings(sdkKey="f" * 32), base_url=DOWN, outbox=outbox)
+    async with first:
+        with pytest.raises(OutboxError, match="another client"):
+            await second.open()
+        await track(first, "first")
+        await second.aclose()
+        assert (await first.aclose(timeout_s=0)).remaining == 1
+    # One that was closed leaves it to others, with all that is in it.
+    third = make_client(settings(), transport=RecordingTransport(), outbox=outbox)
+    async with third:
+        assert await third.flush_events() == FlushReport(1, 1, 0, 0, 0)
 
 
 # Row 67: a backlog
@@ -832,11 +852,25 @@ async def return_nothing() -> None:
     """Return no answer."""
 
 
+async def return_odd_fields() -> Any:
+    """Return an answer with fields of other types than it says."""
+    odd: Any = None
+    return Answer(503, retry_after=odd)
+
+
+async def return_odd_status() -> Any:
+    """Return an answer whose status is no number."""
+    odd: Any = "200"
+    return Answer(odd)
+
+
 TRANSPORT_FAULTS = {
     "future cancelled within": cancel_within,
     "CancelledError": raise_cancelled,
     "BaseException": raise_odd,
     "no answer": return_nothing,
+    "odd fields": return_odd_fields,
+    "odd status": return_odd_status,
 }
 
 
@@ -1129,6 +1163,36 @@ async def test_row_68_outbox_of_ones_own() -> None:
         await until(lambda: len(outbox.rows) == 5)
         report = await client.aclose(timeout_s=0)
     assert report.remaining == 5 and report.kept_in == "elsewhere"
+
+
+ODD_ANSWERS: dict[str, Any] = {
+    "append": [None, (), 7, [[]] * 9],
+    "take_stock": [None, (1, 2), Stock(-1), Stock("many")],  # type: ignore[arg-type]
+    "find": [None, [[]]],
+    "load": [None, [7], "rows"],
+    "describe": [None],
+}
+
+
+@BOTH_PRODUCTS
+@pytest.mark.parametrize("method", ODD_ANSWERS)
+async def test_row_68_an_outbox_that_answers_nonsense(method: str) -> None:
+    """Calls do not wait for it, what it cannot be believed is counted, and reports come all the same."""
+    for odd in ODD_ANSWERS[method]:
+        outbox: Any = ForeignOutbox()
+
+        async def answer(*_: Any, odd: Any = odd) -> Any:
+            return odd
+
+        setattr(outbox, method, (lambda: 1 / 0) if method == "describe" else answer)
+        client = make_client(settings(), base_url=DOWN, outbox=outbox, storage_timeout_s=60.0)
+        async with asyncio.timeout(30), client:
+            for number in range(3):
+                assert await track(client, f"u{number}")
+            await client.aclose(timeout_s=0.1)
+            found = client.statistics()
+            assert found.accepted == found.pending + sum(found.dropped.values()) == 3
+            assert found.outbox_errors or method in ("find", "load")
 
 
 class OwnOutbox(ForeignOutbox):

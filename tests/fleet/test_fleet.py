@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import re
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import anyio
 import pytest
 from both_products import BOTH_PRODUCTS
-from chosen_product import make_client, result_key
+from chosen_product import make_client, result_key, settings
 from database import running_cluster, running_redis
 from fleet_redis import connect
 from fleet_rig import make_users, running_fleet, track
-from redis.asyncio import RedisCluster
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import ReadOnlyError
 from waiting import until
 
 from vwo_async import DeliveryStatus, InvalidInputError, Reason
 from vwo_async._fleet import entry as entry_module
 from vwo_async._fleet.dead_letters import DeadLetters
+from vwo_async._fleet.redis_client import warn_of_eviction
 from vwo_async.fleet import RedisSettings, RedisStreamOutbox, Relay, RelayAccount
+from vwo_async.storage._backend.redis_pool import make_pool
 from vwo_async.transport import Limits
 
 pytestmark = pytest.mark.anyio
@@ -373,7 +381,18 @@ def test_options_of_an_outbox(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"lease_s": 0}, {"events_per_s": 0}, {"shards": 0}, {"prefix": 7}, {"accounts": []}]
+    "options",
+    [
+        {"lease_s": 0},
+        {"events_per_s": 0},
+        {"shards": 0},
+        {"prefix": 7},
+        {"accounts": []},
+        {"workers": 0},
+        {"max_dead": -1},
+        {"max_dead": 1.5},
+        {"limits": 7},
+    ],
 )
 def test_options_of_a_relay(options: dict[str, Any]) -> None:
     """The same for a relay."""
@@ -419,3 +438,305 @@ async def test_fork_child_has_an_outbox_of_its_own() -> None:
     assert repr(other) == repr(outbox)
     assert (other.durable, other.tells_ends) == (True, True)
     assert other._client is not outbox._client
+
+
+# A Redis in trouble
+
+
+@pytest.fixture
+async def full_redis(redis_url: str) -> AsyncIterator[str]:
+    """A Redis whose memory can be filled, and is set free again."""
+    yield redis_url
+    async with connect(redis_url) as client:
+        await client.config_set("maxmemory", "0")
+
+
+@pytest.mark.parametrize("options", [{}, {"events_per_s": 1000}], ids=["no limit", "limit"])
+async def test_row_91_a_redis_without_memory_is_drained(
+    full_redis: str, options: dict[str, Any]
+) -> None:
+    """Pods keep what it does not take, and a relay that starts then makes room in it, dead letters included."""
+    limits = Limits(backoff_base_s=0.01, backoff_cap_s=0.05)
+    async with running_fleet(full_redis, relays=0) as fleet, fleet.make_pod(limits=limits) as pod:
+        await track(pod, make_users(20), wait=True)
+        async with connect(full_redis) as client:
+            await client.xadd(fleet.keys().events(1), {"e": "{"})
+            await client.config_set("maxmemory", "1")
+            await track(pod, make_users(10, "later"))
+            await until(lambda: pod.statistics().retries > 2)
+            assert (await fleet.count(), pod.statistics().pending) == (21, 10)
+            assert pod.statistics().unknown == 0
+            async with fleet.make_relay(**options) as relay:
+                await until(lambda: fleet.collector.ledger.conversions == 20)
+                await until(lambda: relay.statistics()[0].buried == 1)
+                await client.config_set("maxmemory", "0")
+                await fleet.arrived(30)
+
+
+async def test_row_91_a_master_that_is_none_any_more(redis_url: str) -> None:
+    """A connection on which it says so is given up: the next one may lead to the new master."""
+    async with connect(redis_url) as client:
+        numbers = [await client.client_id()]
+        await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        try:
+            with pytest.raises(ReadOnlyError):
+                await client.xadd("stream", {"e": "1"})
+        finally:
+            numbers.append(await client.client_id())
+            await client.execute_command("REPLICAOF", "NO", "ONE")
+    assert numbers[0] != numbers[1]
+
+
+async def test_row_91_what_surely_was_not_sent(redis_url: str, tmp_path: Path) -> None:
+    """Where no connection comes about nothing is `unknown`: with ``on_unknown="drop"`` nothing is lost."""
+    limits = Limits(backoff_base_s=0.01, backoff_cap_s=0.05, on_unknown="drop")
+    hosts = {
+        "wrong password": redis_url.replace("redis://", "redis://:word@"),
+        "refused": "redis://127.0.0.1:1",
+        "no such host": "redis://nowhere.invalid",
+        "no socket": f"unix://{tmp_path / 'socket'}",
+        "no TLS": redis_url.replace("redis://", "rediss://"),
+    }
+    async with AsyncExitStack() as stack:
+        pods = [
+            await stack.enter_async_context(
+                make_client(
+                    settings(),
+                    outbox=RedisStreamOutbox.from_url(url),
+                    limits=limits,
+                    close_timeout_s=0.1,
+                )
+            )
+            for url in hosts.values()
+        ]
+        for pod in pods:
+            await track(pod, make_users(3))
+        await until(lambda: all(one.statistics().retries for one in pods))
+        found = [(one.statistics().unknown, one.statistics().pending) for one in pods]
+    assert dict(zip(hosts, found, strict=True)) == dict.fromkeys(hosts, (0, 3))
+
+
+class MoodyRedis(Redis):
+    """Raises once for each of its methods what is none of redis-py's errors, as a cluster that is away does."""
+
+    raised: ClassVar[set[str]] = set()
+
+    def _raise_once(self, name: str) -> None:
+        if name not in self.raised:
+            self.raised.add(name)
+            raise AttributeError(name)
+
+    def pubsub(self, **options: Any) -> Any:
+        self._raise_once("pubsub")
+        return super().pubsub(**options)
+
+    async def execute_command(self, *words: Any, **options: Any) -> Any:
+        self._raise_once(words[0])
+        client: Any = super()
+        return await client.execute_command(*words, **options)
+
+
+async def test_row_91_whatever_redis_py_raises(redis_url: str) -> None:
+    """No part of a pod or a relay ends of it."""
+    MoodyRedis.raised.clear()
+    limits = Limits(backoff_base_s=0.01, backoff_cap_s=0.05)
+    async with (
+        running_fleet(redis_url, relays=0) as fleet,
+        MoodyRedis.from_pool(make_pool(redis_url)) as one,
+        MoodyRedis.from_pool(make_pool(redis_url)) as other,
+        Relay(one, [fleet.account], lease_s=0.6),
+    ):
+        outbox = RedisStreamOutbox(other, waits_for="delivery")
+        async with make_client(fleet.file, outbox=outbox, limits=limits) as pod:
+            await until(lambda: "pubsub" in MoodyRedis.raised)
+            await asyncio.sleep(1.0)
+            results = await track(pod, make_users(5), wait=True)
+            assert [(await one.delivery).status_code for one in results] == [200] * 5
+        await fleet.arrived(5)
+    assert {"pubsub", "EVALSHA", "XREADGROUP", "XAUTOCLAIM", "PUBLISH"} <= MoodyRedis.raised
+
+
+async def test_row_91_a_group_that_is_gone(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Relays make it again, say so, and deliver what is in the stream."""
+    async with running_fleet(redis_url) as fleet, fleet.make_pod() as pod:
+        await track(pod, make_users(5, "before"))
+        await fleet.arrived(5)
+        async with connect(redis_url) as client:
+            for shard in range(4):
+                await client.xgroup_destroy(fleet.keys().events(shard), "relays")
+        await track(pod, make_users(5, "after"))
+        await fleet.arrived(10)
+    assert "its group was gone" in caplog.text
+
+
+async def test_row_91_a_redis_that_evicts_streams(
+    full_redis: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A relay says that events may be thrown away; not where only keys with a time to live are."""
+    async with connect(full_redis) as client:
+        await client.config_set("maxmemory", "1gb")
+        for policy, said in (("volatile-lru", 0), ("noeviction", 0), ("allkeys-lru", 1)):
+            await client.config_set("maxmemory-policy", policy)
+            await warn_of_eviction(client)
+            assert caplog.text.count("throws away events") == said
+        await client.config_set("maxmemory-policy", "noeviction")
+
+
+async def test_row_91_durable_calls_do_not_wait_in_an_outage(redis_url: str) -> None:
+    """Once it is known that Redis is away they return at once, one after the other too."""
+    pod = make_client(
+        settings(),
+        outbox=RedisStreamOutbox.from_url("redis://127.0.0.1:1", durable=True),
+        limits=Limits(backoff_base_s=0.05, backoff_cap_s=0.2),
+        storage_timeout_s=60.0,
+        close_timeout_s=0.1,
+    )
+    async with asyncio.timeout(50), pod:
+        # Who waits while it becomes known is let go then.
+        results = await track(pod, make_users(20))
+        assert all(results)
+    assert pod.statistics().accepted == 20
+
+
+# Entries that a relay cannot deliver
+
+
+async def test_row_92_newer_entries_hold_up_nobody(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many entries of a newer layout there are, an old relay looks at each once in a while only."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod() as pod:
+            monkeypatch.setattr(entry_module, "LAYOUT", 2)
+            await track(pod, make_users(12, "new"), wait=True)
+            monkeypatch.undo()
+        async with fleet.make_relay(lease_s=0.6) as relay, connect(redis_url) as client:
+            await until(lambda: relay.statistics()[0].taken_over > 0)
+            await client.config_resetstat()
+            before = relay.statistics()[0].taken_over
+            await asyncio.sleep(1.0)
+            looks = (await client.info("commandstats"))["cmdstat_xautoclaim"]["calls"]
+            assert looks <= 4 * 6
+            assert 0 < relay.statistics()[0].taken_over - before <= 12 * 6
+
+
+@BOTH_PRODUCTS
+async def test_row_92_an_entry_too_large_for_the_relay(redis_url: str) -> None:
+    """It lies with the dead letters; those behind it arrive."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod(shards=1) as pod:
+            agents = ["a" * 200, "b" * 4000, "c" * 200]
+            for number, agent in enumerate(agents):
+                await pod.track("checkout", f"user {number}", "signup", user_agent=agent, wait=True)
+        async with fleet.make_relay(shards=1, limits=Limits(max_bytes=3000)) as relay:
+            await fleet.arrived(2)
+            assert relay.statistics()[0].buried == 1
+        async with connect(redis_url) as client:
+            letters = [one async for one in DeadLetters(client, fleet.keys(1)).read()]
+    assert [one.reason for one in letters] == ["too_large"]
+
+
+@pytest.mark.parametrize("at", ["NaN", "-Infinity"])
+async def test_row_92_an_entry_of_no_time(redis_url: str, at: str) -> None:
+    """It counts as accepted when it is read, and does not live for ever."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod(shards=1) as pod:
+            await track(pod, ["user"], wait=True)
+        async with connect(redis_url) as client:
+            key = fleet.keys(1).events(0)
+            ((id_, fields),) = await client.xrange(key)
+            payload = re.sub(rb'"at":[0-9.]+', f'"at":{at}'.encode(), fields[b"e"])
+            await client.xdel(key, id_)
+            await client.xadd(key, {"e": payload})
+        fleet.collector.answer_next(503, times=1)
+        async with fleet.make_relay(shards=1):
+            await fleet.arrived(1)
+
+
+async def test_row_92_dead_letters_that_give_way(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beyond ``max_dead`` the oldest go, which is counted and logged."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with connect(redis_url) as client:
+            for number in range(400):
+                await client.xadd(fleet.keys(1).events(0), {"e": str(number)})
+        async with fleet.make_relay(shards=1, max_dead=100) as relay:
+            await until(lambda: relay.statistics()[0].buried == 400)
+            (found,) = relay.statistics()
+    assert found.trimmed == 400 - await fleet.count_dead(1) > 100
+    assert "too many dead letters" in caplog.text
+
+
+# A relay that has no more room
+
+
+async def test_row_93_no_lease_is_lost_for_want_of_room(redis_url: str) -> None:
+    """A relay whose queue is full goes on to hold what it has, and says that Redis answers."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        fleet.collector.answer_next(503, times=10_000)
+        async with fleet.make_pod() as pod:
+            await track(pod, make_users(40), wait=True)
+        full = fleet.make_relay(lease_s=0.6, limits=Limits(max_bytes=6000))
+        async with full, connect(redis_url) as client:
+            await until(lambda: full.statistics()[0].held == 40)
+            dead = fleet.keys().events(0)
+            await client.xadd(dead, {"e": "{}"})
+            await client.xreadgroup("relays", "dead relay", {dead: ">"}, count=1)
+            async with fleet.make_relay(lease_s=0.6) as other:
+                await asyncio.sleep(1.5)
+                assert other.statistics()[0].taken_over <= 1
+                assert full.statistics()[0].held == 40
+                assert full.statistics()[0].is_healthy
+            fleet.collector.reset()
+            await fleet.arrived(40)
+    assert fleet.collector.ledger.conversions == 40
+
+
+async def test_row_93_what_others_hold_hides_nothing(redis_url: str) -> None:
+    """Entries of a dead relay are found behind however many that living ones hold."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod(shards=1) as pod:
+            await asyncio.gather(*(track(pod, [user]) for user in make_users(120)))
+            await until(lambda: pod.statistics().pending == 0)
+        async with connect(redis_url) as client:
+            key = fleet.keys(1).events(0)
+            await client.xgroup_create(key, "relays", id="0")
+            await client.xreadgroup("relays", "dead relay", {key: ">"}, count=120)
+            ids = [id_ for id_, _ in await client.xrange(key, count=100)]
+            relay = fleet.make_relay(shards=1, lease_s=0.9, limits=Limits(max_events=3))
+            async with relay:
+                with anyio.fail_after(30):
+                    while fleet.collector.ledger.conversions < 20:
+                        await client.xclaim(key, "relays", "living relay", 0, ids, justid=True)
+                        await asyncio.sleep(0.1)
+    assert fleet.collector.ledger.conversions == 20
+
+
+# Several environments
+
+
+@BOTH_PRODUCTS
+async def test_row_94_environments_of_one_account(redis_url: str) -> None:
+    """Each is read and reported under a name of its own, and all of them end with the relay."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        other = dataclasses.replace(fleet, file={**fleet.file, "sdkKey": "another-key"})
+        for one in (fleet, other):
+            async with one.make_pod() as pod:
+                await track(pod, make_users(5), wait=True)
+        relay = Relay.from_url(redis_url, [fleet.account, other.account], lease_s=0.6)
+        async with relay:
+            await until(lambda: [one.read for one in relay.statistics()] == [5, 5])
+            await until(lambda: relay.statistics()[0].delivered == 5)
+            names = [one.account for one in relay.statistics()]
+    assert len(set(names)) == 2
+    assert all(name.startswith(fleet.account.name + ":") for name in names)
+    assert not any("key" in name for name in names)
+
+
+def test_row_94_one_environment_twice() -> None:
+    """It is refused: its streams would be read twice."""
+    with pytest.raises(InvalidInputError, match="twice"):
+        Relay.from_url("redis://localhost", [make_account(), make_account(base_url="http://[::1]")])

@@ -147,15 +147,17 @@ async def _with_letters(config: Any, work: Any) -> Any:
     """Return what *work* returns for the dead letters of each account."""
     from .._fleet.dead_letters import DeadLetters  # noqa: PLC0415 - needs the extra redis
     from .._fleet.redis_client import REDIS_ERRORS, make_client  # noqa: PLC0415 - the same
+    from .._fleet.relay_account import name_accounts  # noqa: PLC0415 - the same
     from .._fleet.stream_keys import StreamKeys  # noqa: PLC0415 - the same
 
+    accounts = name_accounts(config.accounts)
     client = make_client(config.redis_url)
     prefix, shards = config.options.get("prefix", "vwo"), config.options.get("shards", 4)
     try:
         return await work(
             {
-                one.name: DeadLetters(client, StreamKeys(prefix, one.fingerprint, shards))
-                for one in config.accounts
+                name: DeadLetters(client, StreamKeys(prefix, one.fingerprint, shards))
+                for name, one in accounts.items()
             }
         )
     except REDIS_ERRORS as error:

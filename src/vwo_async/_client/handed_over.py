@@ -49,6 +49,11 @@ class HandedOver:
         for event in events:
             self._waits.pop(event, None)
 
+    def end_all(self) -> None:
+        """Let nobody wait any longer until the stream has an event."""
+        for wait in set(self._waits.values()):
+            wait.end()
+
     def settle(self, event: Event) -> None:
         """Tell who waits for *event*, which has left the queue, unless its end is still to come."""
         if event.outcome is not None and not self._is_open(event):
@@ -92,6 +97,9 @@ class _Wait:
     def __init__(self, future: asyncio.Future[bool], left: int) -> None:
         self._future = future
         self._left = left
+
+    def end(self) -> None:
+        wake_now(self._future, False)
 
     def note(self, *, is_taken: bool) -> None:
         self._left -= 1

@@ -150,6 +150,7 @@ class Reporter:
     def _on_halted(self) -> None:
         """Let nobody wait for what does not answer; what a stream does not take is kept meanwhile."""
         self._delivery_wait.end_all()
+        self._handed_over.end_all()
         self._spill()
 
     def _spill(self) -> None:
@@ -369,7 +370,10 @@ class Reporter:
             if self.queue.is_halted:
                 self._handed_over.spilled.update(events)
                 return self._journal.record(events, claims)
-        return self._handed_over.wait_for(events) if self._stream.durable else None
+        is_hopeless = self.queue.is_halted and not self.queue.may_go(time.monotonic())
+        if is_hopeless or not self._stream.durable:
+            return None
+        return self._handed_over.wait_for(events)
 
     def keep_ahead(self, claims: Mapping[Event, Sequence[Claim]]) -> Awaitable[bool] | None:
         """Begin to keep events that are not put yet, each with its claims; see `keep`."""

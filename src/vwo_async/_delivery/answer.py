@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC
 from enum import Enum, auto
+from types import NoneType
 from typing import Any
+
+from .._plain import is_kind, to_plain
 
 MAX_RETRY_AFTER_S = 300.0
 _MAX_RETRY_AFTER_TEXT = 64
@@ -43,6 +46,22 @@ class Answer:
     retry_after: str = ""
     # Not named as what it is: no schema of pydantic can be made of an exception.
     fault: Any = field(default=None, compare=False, repr=False)
+
+
+def read_given(answer: object) -> Answer | None:
+    """Return what code of the user's own answered, with each field of its type; None where it is no answer.
+
+    A header that is no text is as none.
+    """
+    if not isinstance(answer, Answer):
+        return None
+    status, retry_after = to_plain(answer.status), to_plain(answer.retry_after)
+    if type(status) not in (int, NoneType) or not is_kind(answer.failure, Failure, NoneType):
+        return None
+    if status is answer.status and retry_after is answer.retry_after and type(retry_after) is str:
+        return answer
+    text = retry_after if type(retry_after) is str else ""
+    return Answer(status, answer.failure, text, answer.fault)
 
 
 class Verdict(Enum):

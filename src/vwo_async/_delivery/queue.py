@@ -215,7 +215,19 @@ class Queue:
         return True
 
     def restore(self, event: Event, at: float) -> bool:
-        """Accept an event from before this process, accepted at *at* on its clock; false without room."""
+        """Accept an event from before this process, accepted at *at* on its clock; false without room.
+
+        One that would not fit into an empty queue ends at once, or it would be in the way of all behind it.
+        """
+        if event.size > self._max_bytes:
+            self._events += 1
+            self._bytes += event.size
+            self.accepted += 1
+            event.at = at
+            self._given_up += self._end(
+                Batch([event]), Outcome(DeliveryStatus.DROPPED, "too_large")
+            )
+            return True
         is_accepted = self.put_one(event, at)
         if not is_accepted:
             self.refused -= 1

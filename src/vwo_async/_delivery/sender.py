@@ -13,7 +13,7 @@ from typing import cast
 from .._cancellation import PROCESS_ENDS, is_failure
 from .._log import FailureLog, log_error, log_warning
 from .._wake import wake_now
-from .answer import Answer, Failure
+from .answer import Answer, Failure, read_given
 from .batch import Batch
 from .event import Event
 from .event_stream import EventStream
@@ -336,10 +336,11 @@ class Sender:
             if not ends_with_loop():
                 log_error("the transport raised %s", type(error).__name__)
             return Answer(failure=Failure.UNKNOWN)
-        if not isinstance(answer, Answer):
+        given = read_given(answer)
+        if given is None:
             log_error("the transport returned no Answer")
             return Answer(failure=Failure.UNKNOWN)
-        return answer
+        return given
 
     def _finish(self, ended: Sequence[Event]) -> None:
         for event in ended:

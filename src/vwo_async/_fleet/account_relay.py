@@ -9,24 +9,26 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from functools import partial
+from math import isfinite
 from typing import Any, NamedTuple
 
+from .._cancellation import is_failure
 from .._delivery.event import Event
 from .._delivery.queue import Limits, Queue
 from .._delivery.sender import Sender
 from .._delivery.transport.closing import end_tasks
 from .._delivery.transport.protocol import Transport
-from .._log import FailureLog
+from .._log import FailureLog, log_error
 from .._result import DeliveryStatus, Outcome
 from ..storage._backend.redis_pool import leaving_replica
 from .entry import Entry, EntryReader, NewerLayoutError
 from .rate_limit import RateLimit
-from .redis_client import REDIS_ERRORS
-from .shard import Buried, Shard, StreamRow
+from .redis_client import warn_of_eviction
+from .shard import FIRST_CURSOR, Buried, Shard, StreamRow
 
 READ_ROWS = 500
 AGAIN_S = 0.5
@@ -37,8 +39,12 @@ ROOM_S = 0.02
 TURN_ROWS = 25
 # How long reads have to end by themselves at least.
 STOP_S = 1.5
+# How often Redis is asked for a sign of life where nothing else is asked of it.
+CONTACT_S = 1.5
 # Entries are held on to so many times before another relay may take them over.
 HOLDS_PER_LEASE = 3
+# So many pages of what other relays hold are looked through at once.
+PAGES = 10
 
 
 class _Held(NamedTuple):
@@ -61,7 +67,8 @@ class AccountRelay:
         rate: The limit of all relays; None for none.
 
     Attributes:
-        counts: What became of entries: ``read``, ``taken_over``, ``delivered``, ``buried``, ``redis_errors``.
+        counts: What became of entries: ``read``, ``taken_over``, ``delivered``, ``buried``, ``trimmed``,
+            ``redis_errors``.
         last_contact_at: When Redis answered last, in monotonic seconds.
     """
 
@@ -93,6 +100,10 @@ class AccountRelay:
         self._ended: list[tuple[_Held, Outcome]] = []
         self._has_ended = asyncio.Event()
         self._failures = FailureLog("redis")
+        self._trims = FailureLog("there are too many dead letters: the oldest gave way")
+        # Streams that were read before, and where to go on looking for what others have let go.
+        self._known: set[int] = set()
+        self._cursors: dict[int, bytes] = {}
         self._is_stopping = False
         self._readers: list[asyncio.Task[None]] = []
         self._others: list[asyncio.Task[None]] = []
@@ -114,6 +125,8 @@ class AccountRelay:
         self._others = [
             self._begin("settle", self._settle_on()),
             self._begin("lease", self._keep_lease()),
+            self._begin("take over", self._take_over_on()),
+            self._begin("contact", self._keep_contact()),
         ]
 
     def _begin(self, name: str, work: Any) -> asyncio.Task[None]:
@@ -132,7 +145,8 @@ class AccountRelay:
         for task in self._others:
             task.cancel()
         await asyncio.gather(*self._others, return_exceptions=True)
-        await self._try(self._settle)
+        while not await self._try(self._settle) and time.monotonic() < ends_at:  # noqa: ASYNC110 - it does not tell when it is back
+            await asyncio.sleep(SETTLE_S)
         await self._try(self._hand_back)
 
     async def _hand_back(self) -> None:
@@ -147,11 +161,13 @@ class AccountRelay:
         return grouped
 
     async def _try(self, work: Callable[[], Awaitable[Any]]) -> bool:
-        """Do what needs Redis; false where it cannot be reached."""
+        """Do what needs Redis; false where it cannot be reached. Nothing else ends who asks for it, either."""
         try:
             async with leaving_replica(self._client):
                 await work()
-        except REDIS_ERRORS as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.counts["redis_errors"] += 1
             self._failures.add(type(error).__name__)
             return False
@@ -161,21 +177,33 @@ class AccountRelay:
     # Reading
 
     async def _read_on(self, number: int) -> None:
-        shard = self._shards[number]
         is_ready = False
         while not self._is_stopping:
+            room = min(self._max_held - len(self._ids) - self._asked, READ_ROWS)
             if not is_ready:
-                is_ready = await self._try(shard.ensure_group)
-            is_ready = is_ready and await self._try(partial(self._read, number))
+                is_ready = await self._try(partial(self._make_ready, number))
+            elif room > 0:
+                is_ready = await self._try(partial(self._read, number, room))
+            else:
+                await asyncio.sleep(ROOM_S)
             if not is_ready:
                 await asyncio.sleep(AGAIN_S)
 
-    async def _read(self, number: int) -> None:
-        """Read once, as much as there is room and the common limit allows."""
-        room = min(self._max_held - len(self._ids) - self._asked, READ_ROWS)
-        if room <= 0:
-            await asyncio.sleep(ROOM_S)
-            return
+    async def _make_ready(self, number: int) -> None:
+        """Make the stream and its group where they are not there; say so where they were before."""
+        is_new = await self._shards[number].ensure_group()
+        if is_new and number in self._known:
+            log_error(
+                "redis: a stream or its group was gone, and is made again: events in it that no relay held"
+                " are lost if the stream was gone, and those held may arrive twice"
+            )
+        is_first = not self._known
+        self._known.add(number)
+        if is_first:
+            await warn_of_eviction(self._client)
+
+    async def _read(self, number: int, room: int) -> None:
+        """Read once, at most *room* entries, as the common limit allows."""
         self._asked += room
         try:
             allowed = room if self._rate is None else await self._rate.take(room)
@@ -192,33 +220,62 @@ class AccountRelay:
         self.counts["read"] += len(rows)
         await self._accept(number, rows)
 
-    async def _accept(self, number: int, rows: Sequence[StreamRow]) -> None:
-        """Put what was read on the queue, and bury what cannot be read."""
-        letters = []
-        for place, row in enumerate(rows):
+    async def _accept(self, number: int, rows: Sequence[StreamRow]) -> int:
+        """Put what was read on the queue, and bury what cannot be delivered; return how much was not held yet."""
+        fresh = [row for row in rows if (number, row.id) not in self._ids]
+        # From here on this relay holds on to them, however long they wait for room.
+        self._ids.update((number, row.id) for row in fresh)
+        waiting = deque(fresh)
+        try:
+            await self._sort(number, waiting)
+        except BaseException:
+            self._ids.difference_update((number, row.id) for row in waiting)
+            raise
+        return len(fresh)
+
+    async def _sort(self, number: int, waiting: deque[StreamRow]) -> None:
+        """Take each of *waiting* to where it belongs."""
+        newer: list[bytes] = []
+        letters: list[Buried] = []
+        sound: list[_Held] = []
+        for place, row in enumerate(waiting):
             if not place % TURN_ROWS:
                 await asyncio.sleep(0)
-            if (number, row.id) in self._ids:
-                continue
             try:
-                entry = self._reader.read(row.payload)
+                held = _Held(number, row, self._reader.read(row.payload))
             except NewerLayoutError:
-                # A relay of a later version takes it over, at its next look.
-                await self._shards[number].hold([row.id], idle_s=self._lease_s)
-                continue
+                newer.append(row.id)
             except Exception:  # noqa: BLE001 - whatever is wrong with one entry, those after it are sound
                 letters.append(Buried(row.id, "unreadable", row.payload))
-                continue
-            await self._put(_Held(number, row, entry))
+            else:
+                sound.append(held)
+        if newer:
+            # A relay of a later version takes them over, at its next look.
+            await self._try(partial(self._shards[number].hold, newer, idle_s=self._lease_s))
         if letters:
-            self.counts["buried"] += await self._shards[number].bury(letters)
+            await self._try(partial(self._bury, number, letters))
+        # Where that failed, it is done when they are taken over again.
+        self._ids.difference_update((number, one) for one in newer)
+        self._ids.difference_update((number, letter.id) for letter in letters)
+        waiting.clear()
+        waiting.extend(held.row for held in sound)
+        for held in sound:
+            await self._put(held)
+            waiting.popleft()
+
+    async def _bury(self, number: int, letters: Sequence[Buried]) -> None:
+        """Move entries to the dead letters."""
+        buried, trimmed = await self._shards[number].bury(letters)
+        self.counts["buried"] += buried
+        if trimmed:
+            self.counts["trimmed"] += trimmed
+            self._trims.add("", number=trimmed)
 
     async def _put(self, held: _Held) -> None:
-        event = held.entry.event
-        self._held[event] = held
-        self._ids.add((held.shard, held.row.id))
-        at = time.monotonic() - max(time.time() - held.entry.wall_s, 0.0)
-        while not self._sender.restore(event, at):
+        self._held[held.entry.event] = held
+        wall_s, now_s = held.entry.wall_s, time.time()
+        at = time.monotonic() - (max(now_s - wall_s, 0.0) if isfinite(wall_s) else 0.0)
+        while not self._sender.restore(held.entry.event, at):
             await asyncio.sleep(ROOM_S)
             if self._is_stopping:
                 return
@@ -272,7 +329,7 @@ class AccountRelay:
             self.counts["delivered"] += len(ids)
             self._ids.difference_update((number, id_) for id_ in ids)
         for number, letters in buried.items():
-            self.counts["buried"] += await self._shards[number].bury(letters)
+            await self._bury(number, letters)
             self._ids.difference_update((number, letter.id) for letter in letters)
         await self._tell(ended)
 
@@ -294,22 +351,36 @@ class AccountRelay:
     # Leases
 
     async def _keep_lease(self) -> None:
-        """Hold on to what is held, and take over what others have let go."""
+        """Hold on to what is held."""
         while not self._is_stopping:
             await asyncio.sleep(self._lease_s / HOLDS_PER_LEASE)
             for number, ids in self._group_held().items():
                 await self._try(partial(self._shards[number].hold, ids))
+
+    async def _keep_contact(self) -> None:
+        """Ask for a sign of life where nothing else is asked, as while there is no room for more."""
+        while not self._is_stopping:
+            await asyncio.sleep(CONTACT_S)
+            if time.monotonic() - self.last_contact_at >= CONTACT_S:
+                await self._try(self._shards[0].count)
+
+    async def _take_over_on(self) -> None:
+        """Take over what others have let go. It may wait for room, so that no lease depends on it."""
+        while not self._is_stopping:
+            await asyncio.sleep(self._lease_s / HOLDS_PER_LEASE)
             for number in range(len(self._shards)):
                 await self._try(partial(self._take_over, number))
 
     async def _take_over(self, number: int) -> None:
+        """Look through some of what is held, from where the last look ended."""
         shard = self._shards[number]
-        while not self._is_stopping:
+        for _ in range(PAGES):
             room = min(self._max_held - len(self._ids), READ_ROWS)
-            rows = [] if room <= 0 else await shard.take_over(self._lease_s, room)
-            fresh = [row for row in rows if (number, row.id) not in self._ids]
-            if not fresh:
+            if self._is_stopping or room <= 0:
+                return
+            cursor = self._cursors.get(number, FIRST_CURSOR)
+            self._cursors[number], rows = await shard.take_over(self._lease_s, room, cursor)
+            self.counts["taken_over"] += await self._accept(number, rows)
+            if self._cursors[number] == FIRST_CURSOR:
                 break
-            self.counts["taken_over"] += len(fresh)
-            await self._accept(number, fresh)
         await shard.forget_idle_consumers()

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from traceback import walk_tb
+from typing import Any
+
 from .._delivery.answer import Answer, Failure
 from .._error import InvalidInputError
 from .._extra import explain_missing
+from .._log import log_warning
 from ..storage._backend.redis_pool import MAX_CONNECTIONS, make_pool
 
 try:
     from redis.asyncio import Redis
-    from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import RedisError, ResponseError
-    from redis.exceptions import TimeoutError as RedisTimeoutError
+    from redis.exceptions import (
+        BusyLoadingError,
+        RedisClusterException,
+        RedisError,
+        ResponseError,
+    )
 except ImportError as error:
     raise explain_missing(error, "redis") from None
 
 # Whatever redis-py and the sockets under it raise; anything else is a mistake of ours.
-REDIS_ERRORS = (RedisError, OSError, TimeoutError)
+REDIS_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
+# What redis-py is doing, by the names of its functions, while it has no connection yet.
+_CONNECTING = frozenset({"connect", "get_connection"})
 
 
 def make_client(url: str, *, max_connections: int = MAX_CONNECTIONS) -> Redis:
@@ -41,13 +50,31 @@ def check_listens(client: object, what: str) -> None:
         )
 
 
+async def warn_of_eviction(client: Any) -> None:
+    """Say so where the server may throw whole streams away to make room for something else.
+
+    Streams have no time to live, so that only policies for all keys reach them. A server that does not tell
+    its policy is taken at its word.
+    """
+    try:
+        found = await client.info("memory")
+    except REDIS_ERRORS:
+        return
+    nodes = [found] if "maxmemory_policy" in found else list(found.values())
+    policies = {str(one.get("maxmemory_policy", "")) for one in nodes if one.get("maxmemory")}
+    for policy in policies:
+        if policy.startswith("allkeys"):
+            log_warning(
+                "redis: with maxmemory-policy %s it throws away events without a word when its memory is"
+                " full: set noeviction, or a policy for volatile keys",
+                policy,
+            )
+
+
 def read_failure(error: BaseException) -> Answer:
     """Return what an error of redis-py means for what was sent: an error reply means that it was not taken."""
-    if isinstance(error, ResponseError):
+    if isinstance(error, (ResponseError, BusyLoadingError)):
         return Answer(status=503)
-    is_unsent = isinstance(error, (RedisConnectionError, OSError)) and not isinstance(
-        error, (RedisTimeoutError, TimeoutError)
-    )
-    if is_unsent and isinstance(error.__cause__ or error.__context__, ConnectionRefusedError):
-        return Answer(failure=Failure.NOT_SENT)
-    return Answer(failure=Failure.UNKNOWN)
+    names = {frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)}
+    is_unsent = not _CONNECTING.isdisjoint(names)
+    return Answer(failure=Failure.NOT_SENT if is_unsent else Failure.UNKNOWN)

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Self
 
+from .._cancellation import is_failure
 from .._log import FailureLog
 from ..storage._backend.redis_pool import leaving_replica
-from .redis_client import REDIS_ERRORS, check_listens, make_client
+from .redis_client import check_listens, make_client
 
 AGAIN_S = 0.5
 # A copy of an account that nobody uses any more goes away.
@@ -77,7 +78,9 @@ class RedisSettings:
                     while True:
                         if await pubsub.get_message(timeout=1.0) is not None:
                             on_news()
-            except REDIS_ERRORS as error:
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
                 self._failures.add(type(error).__name__)
                 await asyncio.sleep(AGAIN_S)
 

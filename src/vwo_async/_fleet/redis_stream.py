@@ -14,6 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, Self, TypedDict, Unpack
 
+from .._cancellation import is_failure
 from .._delivery.answer import Answer
 from .._delivery.event import Event
 from .._delivery.event_stream import OnEnd
@@ -21,7 +22,7 @@ from .._delivery.outbox.protocol import Outbox
 from .._delivery.outbox.row import fingerprint
 from .._delivery.outbox.sqlite import SqliteOutbox
 from .._error import InvalidInputError
-from .._log import FailureLog, log_warning
+from .._log import FailureLog, log_error, log_warning
 from .._plain import is_kind, is_number_of
 from .._result import DeliveryStatus, Outcome
 from ..storage._backend.redis_pool import finish
@@ -63,6 +64,7 @@ class RedisStreamOutbox:
     Given as ``outbox``, a client sends nothing to VWO itself: what it accepts goes to a stream, all events
     that wait at a moment in one round. A pod that dies takes with it only what has not left by then, and
     nothing with ``durable``. An event that a stream has taken counts as delivered, with status code 202.
+    Each client needs an outbox of its own.
 
     While Redis cannot be reached, or the streams are full, events wait in memory within the launch options
     ``limits``, and in *fallback* as well where it is given; once it is back they leave.
@@ -169,9 +171,11 @@ class RedisStreamOutbox:
             taken, gone = await run_script(
                 self._client, ADD, [keys.events(next(self._turns))], *limits, *entries
             )
-        except REDIS_ERRORS as error:
+        except BaseException as error:
             if replies is not None:
                 replies.forget(numbers or ())
+            if not isinstance(error, REDIS_ERRORS):
+                raise
             return read_failure(error)
         if gone:
             self.trimmed += gone
@@ -224,6 +228,11 @@ class _Replies:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, on_end: OnEnd) -> None:
+        if self._task is not None and not self._task.done():
+            log_error(
+                "a RedisStreamOutbox is used by two clients: the ends of events reach one alone"
+            )
+            self._task.cancel()
         self._on_end = on_end
         self._task = asyncio.get_running_loop().create_task(
             self._listen(), name="vwo_async stream ends", context=Context()
@@ -256,7 +265,10 @@ class _Replies:
                 async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(self.channel)
                     await self._read(pubsub)
-            except REDIS_ERRORS:
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
+                # Whatever redis-py raises while a server or a cluster is away.
                 await asyncio.sleep(REPLY_AGAIN_S)
 
     async def _read(self, pubsub: Any) -> None:

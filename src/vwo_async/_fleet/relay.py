@@ -19,14 +19,14 @@ from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import Timeouts
 from .._error import InvalidInputError
 from .._log import log_info, log_warning
-from .._plain import is_number_of
+from .._plain import is_kind, is_number_of
 from .._version import USER_AGENT
 from .account_relay import AccountRelay
 from .entry import EntryReader
 from .rate_limit import RateLimit
 from .redis_client import REDIS_ERRORS, make_client
 from .redis_stream import check_prefix, check_shards
-from .relay_account import RelayAccount
+from .relay_account import RelayAccount, name_accounts
 from .shard import Shard
 from .stream_keys import StreamKeys
 
@@ -35,6 +35,8 @@ SILENT_S = 5.0
 # Each stream waits for entries on a connection of its own; these are for all else.
 OTHER_CONNECTIONS = 4
 MAX_DEAD = 100_000
+MAX_MAX_DEAD = 2**40
+MAX_WORKERS = 256
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ class RelayStatistics:
     """What a relay has done for one account.
 
     Attributes:
-        account: Product and account, as in ``fullstack:123456``.
+        account: Product and account, as in ``fullstack:123456``; where several environments of one account are
+            served, with the beginning of the name of its streams.
         read: Entries that it was the first to read.
         taken_over: Entries that another relay had held.
         delivered: Events that VWO has taken.
         buried: Events that came to nothing, and lie with the dead letters.
+        trimmed: Dead letters that gave way to newer ones, since there were more than *max_dead*.
         held: Entries that it holds now.
         requests: Requests made.
         retries: Requests made again.
@@ -59,6 +63,7 @@ class RelayStatistics:
     taken_over: int
     delivered: int
     buried: int
+    trimmed: int
     held: int
     requests: int
     retries: int
@@ -129,15 +134,17 @@ class Relay:
     ) -> None:
         check_prefix(prefix)
         check_shards(shards)
-        if not accounts:
-            raise InvalidInputError("accounts must name at least one account")
+        _check_whole("workers", workers, MAX_WORKERS)
+        _check_whole("max_dead", max_dead, MAX_MAX_DEAD)
+        if limits is not None and not is_kind(limits, Limits):
+            raise InvalidInputError("limits must be Limits")
         if not is_number_of(lease_s, 0.5, 86_400):
             raise InvalidInputError("lease_s must be a number of seconds from 0.5 to a day")
         if events_per_s is not None and not is_number_of(events_per_s, 0.1, 1e9):
             raise InvalidInputError("events_per_s must be a number of at least 0.1")
         self._client = client
         self._is_own_client = False
-        self._accounts = list(accounts)
+        self._accounts = name_accounts(accounts)
         self._prefix = prefix
         self._shards = shards
         self._workers = workers
@@ -149,7 +156,7 @@ class Relay:
         self._network = (timeouts, USER_AGENT, ssl_context, proxy)
         self._relays: dict[str, AccountRelay] = {}
         # So that a bad argument raises here.
-        for account in self._accounts:
+        for account in self._accounts.values():
             make_transport(transport, self._config(account))
 
     @classmethod
@@ -177,11 +184,13 @@ class Relay:
         return TransportConfig(account.base_url, *self._network)
 
     async def open(self) -> None:
-        """Begin to deliver in the running loop. Redis need not be there yet."""
-        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        for account in self._accounts:
-            relay = self._make_relay(account, name)
-            self._relays[account.name] = relay
+        """Begin to deliver in the running loop, once. Redis need not be there yet."""
+        if self._relays:
+            return
+        consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        for name, account in self._accounts.items():
+            relay = self._make_relay(account, consumer)
+            self._relays[name] = relay
             relay.start()
         log_info("relay: delivering for %s", ", ".join(self._relays))
 
@@ -248,6 +257,11 @@ class Relay:
         await self.aclose()
 
 
+def _check_whole(name: str, value: Any, most: int) -> None:
+    if not is_number_of(value, 1, most) or int(value) != value:
+        raise InvalidInputError(f"{name} must be a whole number from 1 to {most}")
+
+
 def _read_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    names = ("read", "taken_over", "delivered", "buried", "redis_errors")
+    names = ("read", "taken_over", "delivered", "buried", "trimmed", "redis_errors")
     return {name: counts[name] for name in names}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +13,8 @@ from .._error import InvalidInputError
 from .._refresh.fetch import read_account
 from .._sdk_key import SdkKey
 from .entry import make_account
+
+SHOWN_FINGERPRINT = 8
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class RelayAccount:
 
     @property
     def name(self) -> str:
-        """What it is called in reports: product and account."""
+        """What it is called in reports, where no other environment of the account is there: product and account."""
         return f"{self.product}:{self.account_id}"
 
     @property
@@ -72,3 +76,26 @@ class RelayAccount:
         }
         more: dict[str, object] = {} if self.product == "fme" else {"usage": {}}
         return fingerprint(make_account({**facts, **more}, self.sdk_key.get_secret_value()))
+
+
+def name_accounts(accounts: Sequence[RelayAccount]) -> Mapping[str, RelayAccount]:
+    """Return *accounts* by what each is called in reports.
+
+    Where several are environments of one account and product, the beginning of the name of their streams tells
+    them apart.
+
+    Raises:
+        InvalidInputError: One is there twice, or none is.
+    """
+    if not accounts:
+        raise InvalidInputError("accounts must name at least one account")
+    times = Counter(one.name for one in accounts)
+    named = {
+        one.name
+        if times[one.name] == 1
+        else f"{one.name}:{one.fingerprint[:SHOWN_FINGERPRINT]}": one
+        for one in accounts
+    }
+    if len(named) < len(accounts):
+        raise InvalidInputError("accounts names an environment of an account twice")
+    return named

@@ -25,6 +25,17 @@ if length + added > most then gone = redis.call('XTRIM', KEYS[1], 'MAXLEN', most
 return {1, gone}
 """
 
+# KEYS: stream. ARGV: group. Answer: whether it was made, with the stream.
+# A server without memory left refuses what could need some, but not after a write that needs none: relays are
+# what makes room in it.
+ENSURE_GROUP = """
+redis.call('XACK', KEYS[1], ARGV[1], '0-1')
+local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+if not made.err then return 1 end
+if string.find(made.err, 'BUSYGROUP', 1, true) then return 0 end
+return made
+"""
+
 # KEYS: stream. ARGV: group, then ids that have ended: a few hundred, since Lua unpacks no more than thousands.
 FORGET = """
 redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
@@ -33,8 +44,9 @@ return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 
 # KEYS: stream, its dead letters. ARGV: group, most dead letters, then id, reason, entry of each.
 # An entry that another relay has buried meanwhile is not buried twice.
+# Answer: how many were buried, and how many gave way.
 BURY = """
-local buried = 0
+local buried, before = 0, redis.call('XLEN', KEYS[2])
 for number = 3, #ARGV, 3 do
   redis.call('XACK', KEYS[1], ARGV[1], ARGV[number])
   if redis.call('XDEL', KEYS[1], ARGV[number]) == 1 then
@@ -42,7 +54,7 @@ for number = 3, #ARGV, 3 do
     buried = buried + 1
   end
 end
-return buried
+return {buried, before + buried - redis.call('XLEN', KEYS[2])}
 """
 
 # KEYS: dead letters, stream. ARGV: ids of dead letters that are to be tried again.
@@ -64,6 +76,7 @@ return replayed
 
 # A bucket of tokens, all relays' own. KEYS: its name. ARGV: tokens a second, most that it holds, wanted.
 # Answer: how many were taken, and in how many milliseconds there will be one where it was none.
+# The first write needs no memory, see ENSURE_GROUP.
 TAKE_TOKENS = """
 local rate, most, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
@@ -72,8 +85,10 @@ local held = redis.call('HMGET', KEYS[1], 'tokens', 'at')
 local tokens, at = tonumber(held[1]) or most, tonumber(held[2]) or now
 tokens = math.min(most, tokens + math.max(now - at, 0) * rate / 1000)
 local taken = math.min(wanted, math.floor(tokens))
+local kept_ms = math.ceil(most / rate * 1000) + 1000
+redis.call('PEXPIRE', KEYS[1], kept_ms)
 redis.call('HSET', KEYS[1], 'tokens', tostring(tokens - taken), 'at', tostring(now))
-redis.call('PEXPIRE', KEYS[1], math.ceil(most / rate * 1000) + 1000)
+redis.call('PEXPIRE', KEYS[1], kept_ms)
 local wait = 0
 if taken == 0 then wait = math.ceil((1 - tokens) * 1000 / rate) end
 return {taken, wait}
@@ -95,7 +110,7 @@ return removed
 
 _SHAS = {
     text: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-    for text in (ADD, FORGET, BURY, REPLAY, TAKE_TOKENS, FORGET_IDLE)
+    for text in (ADD, ENSURE_GROUP, FORGET, BURY, REPLAY, TAKE_TOKENS, FORGET_IDLE)
 }
 
 

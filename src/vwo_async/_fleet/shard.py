@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from redis.exceptions import ResponseError
-
-from .scripts import BURY, FORGET, FORGET_IDLE, run_script
+from .scripts import BURY, ENSURE_GROUP, FORGET, FORGET_IDLE, run_script
 from .stream_keys import GROUP, StreamKeys
 
 # How long a read waits for new entries. A relay that stops waits for it, since redis-py cannot bear every
@@ -16,6 +14,8 @@ BLOCK_MS = 500
 CLAIM_ROWS = 500
 # A consumer that held nothing for so long is of a relay that has ended.
 IDLE_CONSUMER_MS = 3_600_000
+# Where a look through what is held begins, and where it was when it is through.
+FIRST_CURSOR = b"0-0"
 
 
 class StreamRow(NamedTuple):
@@ -65,13 +65,9 @@ class Shard:
         self._consumer = consumer
         self._max_dead = max_dead
 
-    async def ensure_group(self) -> None:
-        """Make the stream and the group of relays, unless they are there."""
-        try:
-            await self._client.xgroup_create(self._events, GROUP, id="0", mkstream=True)
-        except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
+    async def ensure_group(self) -> bool:
+        """Make the stream and the group of relays; false where they were there."""
+        return bool(await run_script(self._client, ENSURE_GROUP, [self._events], GROUP))
 
     async def read(self, count: int) -> list[StreamRow]:
         """Return entries that no relay has read, at most *count*; wait half a second where there are none."""
@@ -80,12 +76,20 @@ class Shard:
         )
         return [row for _, rows in _pairs(answer) for row in _read_rows(rows)]
 
-    async def take_over(self, idle_s: float, count: int) -> list[StreamRow]:
-        """Return entries whose relay did not hold on to them for so long, at most *count*."""
+    async def take_over(
+        self, idle_s: float, count: int, cursor: bytes
+    ) -> tuple[bytes, list[StreamRow]]:
+        """Return entries whose relay did not hold on to them for so long, and where to go on looking.
+
+        Args:
+            idle_s: For how long.
+            count: How many at most; the server looks at ten times as many.
+            cursor: Where to begin.
+        """
         answer = await self._client.xautoclaim(
-            self._events, GROUP, self._consumer, int(idle_s * 1000), start_id="0-0", count=count
+            self._events, GROUP, self._consumer, int(idle_s * 1000), start_id=cursor, count=count
         )
-        return _read_rows(answer[1])
+        return to_bytes(answer[0]), _read_rows(answer[1])
 
     async def hold(self, ids: Sequence[bytes], *, idle_s: float = 0.0) -> None:
         """Hold on to entries; with *idle_s* as if they had been left alone for so long already."""
@@ -99,11 +103,12 @@ class Shard:
         """Remove entries that were delivered."""
         await run_script(self._client, FORGET, [self._events], GROUP, *ids)
 
-    async def bury(self, letters: Sequence[Buried]) -> int:
-        """Move entries to the dead letters, and return how many were not moved before."""
+    async def bury(self, letters: Sequence[Buried]) -> tuple[int, int]:
+        """Move entries to the dead letters; return how many were not moved before, and how many gave way there."""
         flat = [part for letter in letters for part in letter]
         keys = [self._events, self._dead]
-        return int(await run_script(self._client, BURY, keys, GROUP, self._max_dead, *flat))
+        buried, trimmed = await run_script(self._client, BURY, keys, GROUP, self._max_dead, *flat)
+        return int(buried), int(trimmed)
 
     async def forget_idle_consumers(self) -> None:
         """Remove the names of relays that have ended."""

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS events (
     payload BLOB NOT NULL
 )
 """
+_COLUMNS = {"id", "fingerprint", "wall_s", "payload"}
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PARTS = ("", "-wal", "-shm")
 
@@ -295,8 +296,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     # A file that is cut short under a mapping would end the process.
     connection.execute("PRAGMA mmap_size = 0")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if version != SCHEMA_VERSION and tables:
+    names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
+    # Other software counts its versions too.
+    is_ours = (version, names, columns) == (SCHEMA_VERSION, ["events"], _COLUMNS)
+    if names and not is_ours:
         raise sqlite3.DatabaseError("another version")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise sqlite3.OperationalError("it cannot be put in WAL mode")

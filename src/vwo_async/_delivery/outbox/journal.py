@@ -114,15 +114,13 @@ class Journal:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._is_given_up = False
+        self._is_owner = False
 
     # Life
 
     def start(self) -> None:
         """Begin to open the outbox."""
         self._loop = asyncio.get_running_loop()
-        outbox: Any = self.outbox
-        if hasattr(outbox, "on_lost"):
-            outbox.on_lost = self._on_lost
         self._begin("open", self._open)
 
     def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -144,6 +142,7 @@ class Journal:
         function()
 
     async def _open(self) -> None:
+        self._take()
         try:
             await self.outbox.open(fingerprint(self._account))
         except BaseException as error:
@@ -151,6 +150,22 @@ class Journal:
                 raise
             raise OutboxError(f"open raised {type(error).__name__}") from error
         self._is_open = True
+
+    def _take(self) -> None:
+        """Take the outbox as this client's own.
+
+        Raises:
+            OutboxError: Another client has it.
+        """
+        outbox: Any = self.outbox
+        if not hasattr(outbox, "on_lost"):
+            self._is_owner = True
+        elif outbox.on_lost is None or self._is_owner:
+            self._is_owner = True
+            outbox.on_lost = self._on_lost
+        else:
+            # What it holds would be sent in the name of the other's account.
+            raise OutboxError("another client has this outbox: each needs one of its own")
 
     async def opened(self) -> None:
         """Wait until the outbox is open.
@@ -178,8 +193,12 @@ class Journal:
         return task.done() and not task.cancelled() and task.exception() is not None
 
     def describe(self) -> str:
-        """Return where the events are."""
-        return self.outbox.describe()
+        """Return where the events are, as far as the outbox says so."""
+        try:
+            return str(self.outbox.describe())
+        except Exception as error:  # noqa: BLE001 - the caller's outbox may raise anything
+            self.failed(f"describe raised {type(error).__name__}", 1)
+            return ""
 
     async def aclose(self, timeout_s: float) -> None:
         """End what is on its way within a deadline, and give the outbox up."""
@@ -208,9 +227,12 @@ class Journal:
 
     async def _give_up(self) -> None:
         """Close the outbox, once."""
-        if self._is_given_up:
+        if self._is_given_up or not self._is_owner:
             return
         self._is_given_up = True
+        outbox: Any = self.outbox
+        if hasattr(outbox, "on_lost"):
+            outbox.on_lost = None
         try:
             await self.outbox.aclose()
         except BaseException as error:
@@ -351,14 +373,14 @@ class Journal:
         else:
             self._enter_ids(group, ids)
 
-    def _enter_ids(self, group: _Group, ids: Sequence[int]) -> None:
+    def _enter_ids(self, group: _Group, given: Sequence[int]) -> None:
         self._writing = ()
+        ids = _read_ids(given, len(group))
         if self._is_failing:
             self._is_failing = self._is_stuck = False
             log_info("outbox: it keeps events again")
         # One alone takes no turn from others.
         wake = self._wake if len(group) > 1 else wake_now
-        # An outbox that returns fewer ids than rows keeps those without one for the next start.
         for (event, _, call), id_ in zip(group, ids, strict=False):
             if _is_live(event):
                 self._ids[event] = id_
@@ -368,6 +390,9 @@ class Journal:
                 call.left -= 1
                 if not call.left:
                     wake(call.future, True)
+        if len(ids) < len(group):
+            # It may have kept those without one, and has them for the next start.
+            self.failed("append returned too few ids", self._give_up_group(group[len(ids) :]))
         self._remove_soon()
 
     def _fail(self, group: _Group, error: BaseException) -> None:
@@ -530,6 +555,14 @@ class Journal:
                 continue
             self._try_again()
             return
+
+
+def _read_ids(given: Any, number: int) -> Sequence[int]:
+    """Return the ids that an outbox gave to *number* rows; fewer where it gave fewer, or none at all."""
+    try:
+        return given if type(given) in (range, list) else list(islice(given, number))
+    except Exception:  # noqa: BLE001 - the caller's outbox may return anything
+        return ()
 
 
 def _is_live(event: Event) -> bool:

@@ -32,12 +32,14 @@ class Stock(NamedTuple):
         foreign: Events of other accounts or SDK keys; they are left alone until they are too old.
         expired: Foreign events that were too old and have been removed, since it was opened.
         vanished: Events that were waiting and cannot be found any more, since it was opened.
+        unread: Files that were set aside, with events in them that nobody has counted, since it was opened.
     """
 
     waiting: int = 0
     foreign: int = 0
     expired: int = 0
     vanished: int = 0
+    unread: int = 0
 
 
 class Outbox(Protocol):
@@ -46,7 +48,7 @@ class Outbox(Protocol):
     Three more things are used where an outbox has them. The method ``async take_stock(oldest_wall_s)``
     returns a `Stock` and removes foreign events accepted before that time. The attribute ``on_lost`` is
     a function without arguments to call in the event loop when events that were kept may be gone: the
-    client then asks `find`, and keeps again what is missing. The method ``submit(rows, on_done)`` does
+    client then asks `find`, and keeps again what is missing; it is None while no client has the outbox. The method ``submit(rows, on_done)`` does
     what `append` does and calls ``on_done(ids, error)`` in the event loop, which costs less than awaiting.
     """
 

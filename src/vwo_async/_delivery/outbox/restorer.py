@@ -116,7 +116,8 @@ class Restorer:
     @property
     def is_read(self) -> bool:
         """Whether it is known what is in the outbox; nothing is in one that cannot be opened."""
-        return self.has_looked or self._journal.has_failed_to_open
+        is_known = self.has_looked or self._journal.has_failed_to_open
+        return is_known and not self.stock.unread
 
     def is_restored(self, event: Event) -> bool:
         """Tell whether *event* is a restored one that has not ended."""
@@ -173,7 +174,11 @@ class Restorer:
         take_stock = getattr(self._journal.outbox, "take_stock", None)
         if take_stock is None:
             return
-        before, self.stock = self.stock, await take_stock(self._wall_clock() - self._max_age_s)
+        before, found = self.stock, await take_stock(self._wall_clock() - self._max_age_s)
+        if not _is_stock(found):
+            self._journal.failed("take_stock returned no Stock", 1)
+            return
+        self.stock = found
         expired = self.stock.expired - before.expired
         if expired:
             log_warning("outbox: events of other accounts or keys that were too old: %d", expired)
@@ -274,3 +279,8 @@ class Restorer:
                 await self._room.wait()
         except TimeoutError:
             return
+
+
+def _is_stock(found: object) -> bool:
+    """Tell whether *found*, of an outbox that may be the caller's own, is what it should be."""
+    return isinstance(found, Stock) and all(type(one) is int and one >= 0 for one in found)

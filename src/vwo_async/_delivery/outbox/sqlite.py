@@ -132,12 +132,17 @@ class SqliteOutbox:
         self._lock: ProcessLock | None = None
         self._file: EventFile | None = None
         self._fingerprint = ""
+        self._know_nothing()
+
+    def _know_nothing(self) -> None:
+        """Begin anew: what is in the files is what earlier clients left."""
         self._generation = _Generation(0, 1)
         self._generations: dict[Identity, _Generation] = {}
         # Ended events whose rows could not be removed yet: a full disk refuses deletes too.
         self._unremoved: set[int] = set()
         self._expired = 0
         self._vanished = 0
+        self._unread = 0
         self._adopt_at = 0.0
 
     def renew(self) -> Self:
@@ -154,6 +159,7 @@ class SqliteOutbox:
         """
         self._fingerprint = fingerprint
         if self._thread is None:
+            self._know_nothing()
             self._thread = WriterThread(self._tick, CHECK_INTERVAL_S, self._close)
         try:
             await self._thread.do(self._ensure_open)
@@ -292,6 +298,7 @@ class SqliteOutbox:
             if not is_damage(error):
                 raise
         set_aside(path)
+        self._unread += 1
         log_error("the outbox was damaged or of another version, and has been set aside")
         return EventFile(path, self._synchronous)
 
@@ -343,6 +350,8 @@ class SqliteOutbox:
         self._let_go()
         if self._lock is not None:
             set_aside(self._lock.path)
+            # What was loaded is in memory, and is kept again.
+            self._unread += bool(self._generation.list_unloaded() or self._generation.foreign)
             log_error("the outbox is damaged and has been set aside")
 
     # The thread: rows
@@ -466,7 +475,7 @@ class SqliteOutbox:
         self._ensure_open()
         generation = self._generation
         waiting = sum(span.own for span in generation.left)
-        return Stock(waiting, generation.foreign, self._expired, self._vanished)
+        return Stock(waiting, generation.foreign, self._expired, self._vanished, self._unread)
 
     def _adopt(self) -> Iterator[object]:
         """Take over what processes left that are no more, in steps."""

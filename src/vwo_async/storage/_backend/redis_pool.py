@@ -51,6 +51,8 @@ def make_pool(url: str, max_connections: int = MAX_CONNECTIONS) -> BlockingConne
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
+            # Not tried again, but on a new connection the next time: another server may be the master by now.
+            retry_on_error=[ReadOnlyError],
             # With protocol 3 the pool hands out connections that the server has closed meanwhile.
             protocol=2,
             **_WITHOUT_GREETING,

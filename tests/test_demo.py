@@ -162,4 +162,5 @@ def test_the_demonstration_says_why_it_cannot_run(tmp_path: Path, product: tuple
         timeout=TIMEOUT_S,
     )
     assert process.returncode == 2
-    assert "the collector ended with status 1" in process.stdout
+    assert "the collector ended with status 2" in process.stdout
+    assert "settings: not JSON" in process.stdout

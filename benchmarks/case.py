@@ -329,6 +329,21 @@ class Plan:
             event = {"work": "event", **request, "segment": False}
             name = f"event/{features}/plain"
             yield Case("fme", name, event, entrants, (features, False), is_fme=True, rounds=3)
+        yield from self._sending_flags()
+
+    def _sending_flags(self) -> Iterator[Case]:
+        """Yield flags and events of FME with the sending that comes with them."""
+        for work in ("flag", "event"):
+            yield Case(
+                "fme",
+                f"sending/{work}",
+                {"work": f"sending_{work}", "campaigns": 1, "calls": self._pick(200, 50)},
+                (ours(), Entrant(FME_PYTHON, "fme_python")),
+                (1, False),
+                server="fast",
+                is_fme=True,
+                rounds=3,
+            )
 
 
 # What is imported, in whose environment.

@@ -11,7 +11,7 @@ from summary import Results
 
 NOT_MEASURED = "-"
 # Topics that share a section.
-_TOPICS_OF = {"open": ("open", "hold", "memory"), "fme": ("flag", "event")}
+_TOPICS_OF = {"open": ("open", "hold", "memory"), "fme": ("flag", "event", "sending")}
 _DECISION_TEXT = """\
 From the id of a user, and his five attributes where there is a segment, to the name of the variation:
 the last campaign of a file, with no report. Medians of the wall time; *x* is how many times the CPU
@@ -310,6 +310,27 @@ def _write_flags(results: Results) -> Iterator[str]:
     for work, kind, title in kinds:
         cases = [one for one in results.cases(work) if one.endswith(kind)]
         yield from _write_times(results, cases, title, "feature")
+    yield from _write_sending(results)
+
+
+def _write_sending(results: Results) -> Iterator[str]:
+    cases = results.cases("sending")
+    if not cases:
+        return
+    yield (
+        "The same with one feature and everybody's own sending, to a server on this machine: how long a call "
+        "keeps its caller. What was sent before has a millisecond between the calls.\n"
+    )
+    rows = [
+        [
+            f"{title}, {label}",
+            *(_show(results, case, label, metric) for metric in ("p50_us", "p99_us")),
+            _show_ratio(results, "p50_us", case, label),
+        ]
+        for case, title in (("sending/flag", "get_flag"), ("sending/event", "track_event"))
+        for label in _order(results, case)
+    ]
+    yield make_table(("", "held p50, µs", "p99, µs", "x"), rows)
 
 
 _WRITERS: tuple[tuple[str, str, Callable[[Results], Iterator[str]]], ...] = (

@@ -130,11 +130,13 @@ def _flags() -> tuple[Check, ...]:
     """Return the checks of flags: what holds the caller, and what a decision of FullStack takes."""
     fullstack = f"{OURS}, FullStack"
     cases = (("no segment", "plain"), ("5 leaves", "segment"))
-    return tuple(
+    sending = _named("with its sending", faster("sending/flag", FME_PYTHON, 100, "p50_us"))
+    return sending, *(
         _named(name, check)
         for name, kind in cases
         for check in (
             faster(f"flag/1/{kind}", FME_PYTHON, 100, "wall_us"),
+            _named("100 features", faster(f"flag/100/{kind}", FME_PYTHON, 100, "wall_us")),
             within(f"flag/1/{kind}", fullstack, 2, "cpu_us"),
             Check(
                 "1,000 features ≤ 1.2x 1 feature",
@@ -349,6 +351,10 @@ TARGETS = (
     Target(
         "event",
         "FME: `track_event`, time the caller is held",
-        (faster("event/1/plain", FME_PYTHON, 100, "wall_us"),),
+        (
+            _named("with its sending", faster("sending/event", FME_PYTHON, 100, "p50_us")),
+            faster("event/1/plain", FME_PYTHON, 100, "wall_us"),
+            _named("100 features", faster("event/100/plain", FME_PYTHON, 100, "wall_us")),
+        ),
     ),
 )

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from worker import (
     GOAL,
+    SENDING_PAUSE_S,
     USERS,
     VARIABLES,
     WARM_UPS,
@@ -26,6 +27,7 @@ from worker import (
     make_sample,
     serve,
     settle,
+    summarize_held,
     time_callers,
 )
 
@@ -115,14 +117,36 @@ async def measure_event(request: Request) -> Samples:
         return await time_coroutines(request, lambda user: track_event(GOAL, user))
 
 
+async def measure_sending(request: Request) -> Samples:
+    """Time `get_flag` or `track_event` with what they send, which is delivered between the calls."""
+    key, held = last_key(request["campaigns"]), []
+    async with make_product(request) as client:
+        assert isinstance(client, FMEClient)
+        for number in range(request["calls"]):
+            user = f"sending-{time.time_ns()}-{number}"
+            began = time.perf_counter()
+            if request["work"] == "sending_flag":
+                await client.get_flag(key, user)
+            else:
+                await client.track_event(GOAL, user)
+            held.append(time.perf_counter() - began)
+            await asyncio.sleep(SENDING_PAUSE_S)
+        report = await client.flush_events()
+        delivered = client.statistics().delivered
+    if not report or delivered < len(held):
+        raise UnmeasuredError("not everything was delivered")
+    return summarize_held(held)
+
+
 def make_product(request: Request) -> VWOClient | FMEClient:
-    """Return a client of the product that is asked for; what it sends goes nowhere.
+    """Return a client of the product that is asked for; without a server what it sends goes nowhere.
 
     Not in development mode, in which a client of FullStack decides on a longer path.
     """
     settings = Path(request["settings"]).read_bytes()
     kind = VWOClient if request.get("is_fullstack") else FMEClient
-    return kind(settings, transport=Nowhere(), limits=ROOMY)
+    goes_to = {"base_url": request["url"]} if "url" in request else {"transport": Nowhere()}
+    return kind(settings, limits=ROOMY, **goes_to)
 
 
 class Nowhere:
@@ -424,6 +448,8 @@ serve(
         "yield": in_loop(measure_yield),
         "flag": in_loop(measure_flag),
         "event": in_loop(measure_event),
+        "sending_flag": in_loop(measure_sending),
+        "sending_event": in_loop(measure_sending),
     },
     "vwo-async",
     "httpx",

@@ -33,6 +33,8 @@ VARIABLES: dict[str, Any] = {
     "visits": 12,
 }
 GOAL = "purchase"
+# Between calls that send, so that what was sent before has its turn.
+SENDING_PAUSE_S = 0.001
 WARM_UPS = 2
 
 
@@ -98,6 +100,11 @@ def time_decisions(request: Request, decide: Callable[[str], object]) -> Samples
             decide(user)
         enter(samples, watch, len(users))
     return settle(samples)
+
+
+def summarize_held(held_s: list[float]) -> Samples:
+    """Return for how long calls kept their caller."""
+    return {"p50_us": [quantile(held_s, 0.5) * 1e6], "p99_us": [quantile(held_s, 0.99) * 1e6]}
 
 
 def fit_calls(request: Request, decide: Callable[[str], object]) -> int:

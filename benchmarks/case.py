@@ -332,20 +332,25 @@ class Plan:
         yield from self._sending_flags()
 
     def _sending_flags(self) -> Iterator[Case]:
-        """Yield flags and events of FME with the sending that comes with them."""
+        """Yield flags and events of FME with the sending that comes with them, one call after the other or not."""
+        calls = self._pick(200, 50)
         for work in ("flag", "event"):
-            yield Case(
-                "fme",
-                f"sending/{work}",
-                {"work": f"sending_{work}", "campaigns": 1, "calls": self._pick(200, 50)},
-                (ours(), Entrant(FME_PYTHON, "fme_python")),
-                (1, False),
-                server="fast",
-                is_fme=True,
-                rounds=3,
-            )
+            for name, pause_s in (("at_once", 0.0), ("paused", SENDING_PAUSE_S)):
+                yield Case(
+                    "fme",
+                    f"sending/{work}/{name}",
+                    {"work": f"sending_{work}", "campaigns": 1, "calls": calls, "pause_s": pause_s},
+                    (ours(), Entrant(FME_PYTHON, "fme_python")),
+                    (1, False),
+                    server="fast",
+                    is_fme=True,
+                    is_fresh=True,
+                    rounds=3,
+                )
 
 
+# Between calls that send, so that what was sent before has its turn.
+SENDING_PAUSE_S = 0.001
 # What is imported, in whose environment.
 IMPORTS = (
     ("httpx, pydantic", OURS, "import httpx, pydantic"),

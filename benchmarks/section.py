@@ -319,7 +319,8 @@ def _write_sending(results: Results) -> Iterator[str]:
         return
     yield (
         "The same with one feature and everybody's own sending, to a server on this machine: how long a call "
-        "keeps its caller. What was sent before has a millisecond between the calls.\n"
+        "keeps its caller, where the calls follow each other as in the tables of `track`, and where what was "
+        "sent before has a millisecond between the calls.\n"
     )
     rows = [
         [
@@ -327,7 +328,12 @@ def _write_sending(results: Results) -> Iterator[str]:
             *(_show(results, case, label, metric) for metric in ("p50_us", "p99_us")),
             _show_ratio(results, "p50_us", case, label),
         ]
-        for case, title in (("sending/flag", "get_flag"), ("sending/event", "track_event"))
+        for case, title in (
+            ("sending/flag/at_once", "get_flag"),
+            ("sending/event/at_once", "track_event"),
+            ("sending/flag/paused", "get_flag after a pause"),
+            ("sending/event/paused", "track_event after a pause"),
+        )
         for label in _order(results, case)
     ]
     yield make_table(("", "held p50, µs", "p99, µs", "x"), rows)

@@ -130,7 +130,7 @@ def _flags() -> tuple[Check, ...]:
     """Return the checks of flags: what holds the caller, and what a decision of FullStack takes."""
     fullstack = f"{OURS}, FullStack"
     cases = (("no segment", "plain"), ("5 leaves", "segment"))
-    sending = _named("with its sending", faster("sending/flag", FME_PYTHON, 100, "p50_us"))
+    sending = _named("with its sending", faster("sending/flag/at_once", FME_PYTHON, 100, "p50_us"))
     return sending, *(
         _named(name, check)
         for name, kind in cases
@@ -352,7 +352,7 @@ TARGETS = (
         "event",
         "FME: `track_event`, time the caller is held",
         (
-            _named("with its sending", faster("sending/event", FME_PYTHON, 100, "p50_us")),
+            _named("with its sending", faster("sending/event/at_once", FME_PYTHON, 100, "p50_us")),
             faster("event/1/plain", FME_PYTHON, 100, "wall_us"),
             _named("100 features", faster("event/100/plain", FME_PYTHON, 100, "wall_us")),
         ),

@@ -15,7 +15,6 @@ import requests
 from vwo import init
 from worker import (
     GOAL,
-    SENDING_PAUSE_S,
     USERS,
     VARIABLES,
     Request,
@@ -102,7 +101,8 @@ def time_sending(request: Request, call: Callable[[str], object]) -> Samples:
         began = time.perf_counter()
         call(f"sending-{time.time_ns()}-{number}")
         held.append(time.perf_counter() - began)
-        time.sleep(SENDING_PAUSE_S)
+        if request["pause_s"]:
+            time.sleep(request["pause_s"])
     return summarize_held(held)
 
 

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from worker import (
     GOAL,
-    SENDING_PAUSE_S,
     USERS,
     VARIABLES,
     WARM_UPS,
@@ -130,7 +129,8 @@ async def measure_sending(request: Request) -> Samples:
             else:
                 await client.track_event(GOAL, user)
             held.append(time.perf_counter() - began)
-            await asyncio.sleep(SENDING_PAUSE_S)
+            if request["pause_s"]:
+                await asyncio.sleep(request["pause_s"])
         report = await client.flush_events()
         delivered = client.statistics().delivered
     if not report or delivered < len(held):

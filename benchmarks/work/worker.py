@@ -33,8 +33,6 @@ VARIABLES: dict[str, Any] = {
     "visits": 12,
 }
 GOAL = "purchase"
-# Between calls that send, so that what was sent before has its turn.
-SENDING_PAUSE_S = 0.001
 WARM_UPS = 2
 
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import inspect
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -62,7 +63,13 @@ def vwo(tmp_path: Path) -> Iterator[FaultServer]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_blocking() -> Iterator[None]:
-    """A blocking call made on the event loop by this package is an error."""
+    """A blocking call made on the event loop by this package is an error.
+
+    Not while coverage watches: it takes locks of its own wherever a function begins.
+    """
+    if "COVERAGE_RUN" in os.environ:
+        yield
+        return
     with blockbuster_ctx(scanned_modules="vwo_async"):
         yield
 

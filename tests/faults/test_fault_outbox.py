@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import coroutine
 from typing import Any
@@ -230,7 +230,8 @@ def cut(*suffixes: str, to: int = 0) -> Callable[[Path], Callable[[], None]]:
     def truncate(path: Path) -> Callable[[], None]:
         for suffix in suffixes:
             part = path.with_name(path.name + suffix)
-            if part.exists():
+            # SQLite removes a part of the file when it was not needed any more.
+            with suppress(FileNotFoundError):
                 os.truncate(part, to)
         return lambda: None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .._settings.campaign_type import FULLSTACK_TYPES
 from .._settings.lazy_campaigns import CampaignTexts
+from .lazy_mapping import LazyMapping, index_places
 from .plan import Campaign, Goal, Plan, note_campaign, note_groups
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ class LazyPlan(Plan):
         super().__init__(settings.model_copy(update={"campaigns": ()}))
         self._settings = settings
         self._texts = texts
-        self._positions = {id_: position for position, id_ in enumerate(texts.ids)}
+        self._positions = index_places(texts.ids)
         self._compiled: dict[str, Campaign] = {}
         self._ready: dict[str, dict[str, Campaign]] = {name: {} for name in self.ready}
-        self.campaigns = _LazyCampaigns(self, texts.keys)
+        self.campaigns = LazyMapping(index_places(texts.keys), self._compile)
         self.goals = _LazyGoals(self.campaigns, texts)
         self.notes = (*note_groups(settings), *_make_notes(texts, pause))
         self.ready = self._ready
@@ -58,8 +59,9 @@ class LazyPlan(Plan):
         """Return the keys of the campaigns that have the goal."""
         return [self._texts.keys[one] for one in self._texts.goals.get(goal_identifier, ())]
 
-    def compile(self, key: str, position: int) -> Campaign:
-        """Return the campaign with that key and position; compile it and its groups if necessary."""
+    def _compile(self, position: int) -> Campaign:
+        """Return the campaign at that position of the file; compile it and its groups if necessary."""
+        key = self._texts.keys[position]
         campaign = self._compiled.get(key)
         if campaign is None:
             part = Plan(self._select_settings(self._find_group_members(position)))
@@ -128,28 +130,6 @@ def _make_notes(campaigns: CampaignTexts, pause: Callable[[], object]) -> Iterat
         # With JSON escapes a regex operand could be written in another way.
         if b"regex(" in text or b"\\u" in text or campaigns.types[index] not in FULLSTACK_TYPES:
             yield from note_campaign(index, campaigns[index])
-
-
-class _LazyCampaigns(Mapping[str, Campaign]):
-    """The campaigns by key, in the order of the file."""
-
-    __slots__ = ("_plan", "_positions")
-
-    def __init__(self, plan: LazyPlan, keys: Sequence[str]) -> None:
-        self._plan = plan
-        self._positions = {key: position for position, key in enumerate(keys)}
-
-    def __getitem__(self, key: str) -> Campaign:
-        return self._plan.compile(key, self._positions[key])
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._positions
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._positions)
-
-    def __len__(self) -> int:
-        return len(self._positions)
 
 
 class _LazyGoals(Mapping[str, Sequence[tuple[Campaign, Goal]]]):

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    SerializerFunctionWrapHandler,
     Strict,
     ValidationInfo,
 )
@@ -68,6 +69,11 @@ def _to_account_id(value: object) -> object:
 def to_list(value: object) -> object:
     """Return a list; the server writes an empty list as an empty object."""
     return [] if value == {} else value
+
+
+def dump_entries(entries: Iterable[Any], dump: SerializerFunctionWrapHandler) -> Any:
+    """Write what may be kept as text as the tuple that it stands for."""
+    return dump(tuple(entries))
 
 
 def to_optional_list(value: object) -> object:

@@ -17,7 +17,6 @@ from pydantic import (
     Field,
     GetPydanticSchema,
     PlainValidator,
-    SerializerFunctionWrapHandler,
     Strict,
     WrapSerializer,
 )
@@ -36,6 +35,7 @@ from .field_type import (
     Text,
     Tree,
     Version,
+    dump_entries,
     to_group_type,
     to_list,
     to_map,
@@ -222,22 +222,18 @@ class SdkMetaInfo(SettingsModel):
     was_initialized_earlier: Flag = Field(default=False, alias="wasInitializedEarlier")
 
 
-def _dump_entries(entries: Sequence[Any], dump: SerializerFunctionWrapHandler) -> Any:
-    return dump(tuple(entries))
-
-
 # Tuples; in a large file `FeatureTexts` and `FlagCampaignTexts`.
 Features: TypeAlias = Annotated[
     Sequence[Feature],
     GetPydanticSchema(lambda _, handler: handler(tuple[Feature, ...])),
     BeforeValidator(to_optional_list),
-    WrapSerializer(_dump_entries),
+    WrapSerializer(dump_entries),
 ]
 Campaigns: TypeAlias = Annotated[
     Sequence[Campaign],
     GetPydanticSchema(lambda _, handler: handler(tuple[Campaign, ...])),
     BeforeValidator(to_optional_list),
-    WrapSerializer(_dump_entries),
+    WrapSerializer(dump_entries),
 ]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from .entry_texts import EntryTexts
 from .fault import find_repeated
 from .fme import Campaign, Feature, FMESettings
-from .lazy_entries import EntryTexts, FlagCampaignTexts
+from .lazy_entries import FlagCampaignTexts
 
 
 def find_fme_duplicates(settings: FMESettings) -> Iterator[str]:

@@ -8,7 +8,7 @@ the file are the aliases in this module.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +16,6 @@ from pydantic import (
     Field,
     GetPydanticSchema,
     PlainValidator,
-    SerializerFunctionWrapHandler,
     Strict,
     WrapSerializer,
 )
@@ -36,6 +35,7 @@ from .field_type import (
     Tree,
     Version,
     Weight,
+    dump_entries,
     to_goal_limit,
     to_group_type,
     to_list,
@@ -106,16 +106,12 @@ class Group(SettingsModel):
     wt: Annotated[dict[Text, Weight], BeforeValidator(to_map)] = Field(default_factory=dict)
 
 
-def _dump_campaigns(campaigns: Sequence[Campaign], dump: SerializerFunctionWrapHandler) -> Any:
-    return dump(tuple(campaigns))
-
-
 # A tuple; in a large file `CampaignTexts`.
 Campaigns: TypeAlias = Annotated[
     Sequence[Campaign],
     GetPydanticSchema(lambda _, handler: handler(tuple[Campaign, ...])),
     BeforeValidator(to_optional_list),
-    WrapSerializer(_dump_campaigns),
+    WrapSerializer(dump_entries),
 ]
 
 

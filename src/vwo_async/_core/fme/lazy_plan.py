@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ..._settings.lazy_entries import FeatureTexts, FlagCampaignTexts
+from ..lazy_mapping import LazyMapping, index_places
 from .plan import (
     Feature,
     FMEPlan,
@@ -24,10 +25,6 @@ from .plan import (
 
 if TYPE_CHECKING:
     from ..._settings.fme import FMESettings
-
-KeyT = TypeVar("KeyT")
-PlaceT = TypeVar("PlaceT")
-MadeT = TypeVar("MadeT")
 
 
 class LazyFMEPlan(FMEPlan):
@@ -64,14 +61,14 @@ class LazyFMEPlan(FMEPlan):
         }
         super().__init__(settings.model_copy(update=nothing), pause)
         self._settings, self._texts, self._campaign_texts = settings, features, campaigns
-        self._campaign_places = {id_: place for place, id_ in enumerate(campaigns.ids)}
+        self._campaign_places = index_places(campaigns.ids)
         self._holdouts = [Holdout(settings, one) for one in settings.holdouts]
         self._groups: Mapping[str, Group] = {}
-        self.features = _Lazy(_index(features.keys), self._compile)
-        self.features_by_id = _Lazy(_index(features.ids), self._compile)
+        self.features = LazyMapping(index_places(features.keys), self._compile)
+        self.features_by_id = LazyMapping(index_places(features.ids), self._compile)
         # Of several campaigns of one key the first counts.
         keys = {key: place for place, key in reversed([*enumerate(campaigns.keys)])}
-        self._campaigns = _Lazy(keys, campaigns.__getitem__)
+        self._campaigns = LazyMapping(keys, campaigns.__getitem__)
         self._rules = self._index_rules()
         self._make_groups(pause)
         self.notes = tuple(_note(settings, features, campaigns, pause))
@@ -98,7 +95,9 @@ class LazyFMEPlan(FMEPlan):
         for place, (key, rules) in enumerate(zip(self._texts.keys, self._texts.rules, strict=True)):
             for name in dict.fromkeys(f"{key}_{rule_key}" for rule_key, _, _ in rules):
                 places[name] = (*places.get(name, ()), place)
-        return _Lazy({name: (name, found) for name, found in places.items()}, self._find_rules)
+        return LazyMapping(
+            {name: (name, found) for name, found in places.items()}, self._find_rules
+        )
 
     def _find_rules(self, place: tuple[str, Sequence[int]]) -> list[Rule]:
         name, places = place
@@ -115,32 +114,6 @@ class LazyFMEPlan(FMEPlan):
                 features.append(self._compile(place))
         self._groups = make_groups(self._settings, features)
         link_groups(features, self._settings.campaign_groups, self._groups)
-
-
-class _Lazy(Mapping[KeyT, MadeT], Generic[KeyT, PlaceT, MadeT]):
-    """What is made on each access, of its place in the file."""
-
-    __slots__ = ("_make", "_places")
-
-    def __init__(self, places: Mapping[KeyT, PlaceT], make: Callable[[PlaceT], MadeT]) -> None:
-        self._places = places
-        self._make = make
-
-    def __getitem__(self, key: KeyT) -> MadeT:
-        return self._make(self._places[key])
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._places
-
-    def __iter__(self) -> Iterator[KeyT]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-
-def _index(values: Sequence[KeyT]) -> dict[KeyT, int]:
-    return {value: place for place, value in enumerate(values)}
 
 
 def _note(

@@ -76,8 +76,10 @@ async def test_row_27_ten_thousand_awaiting(collector: CollectorProcess) -> None
     await asyncio.to_thread(collector.answer, 307, 7)
     figures, accepted = await asyncio.to_thread(run_burst, collector, "--wait-share", "1")
     check_burst(figures)
-    # Seven requests were refused: that is no word on their events, which are tried again.
-    assert figures["rejected"] == 0 == NUMBER - len(accepted)
+    # Seven requests were refused, of as many events as had come by then: those of many are divided, and
+    # only an event that stood alone has ended with it.
+    assert figures["rejected"] == NUMBER - len(accepted) <= 7
+    assert figures["delivered"] == len(accepted)
     assert collector.read_ledger().keys() == accepted
     assert collector.read_ledger().total() == len(accepted)
 

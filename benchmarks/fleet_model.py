@@ -2,7 +2,8 @@
 
 Usage: python fleet_model.py --events-per-s N [--outage-s N] [--pod N] [--relay N] [--shard N] [--entry-bytes N]
 
-The figures of one process, which the options replace, were measured with ``nox -s fleet -- --drain N``. What VWO's servers take is not known.
+The figures of one process, which the options replace, were measured with ``nox -s fleet -- --drain N``.
+What VWO's servers take is not known.
 """
 
 from __future__ import annotations

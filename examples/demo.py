@@ -1,10 +1,11 @@
 """An end-to-end demonstration: visitors, the shop of ``shop.py``, and the collector in place of VWO's servers.
 
 Run it with ``python examples/demo.py``, for an account of VWO FME and the shop of ``fme_shop.py`` with
-``--fme``. The collector and the shop are separate processes, and the collector has a live page, whose address
-comes first; ``--keep`` leaves it up. The same visitors go through the shop twice: first with conversions in the background, then with every
-``track`` awaiting its delivery. The output is the report that VWO would show, the time that the SDK adds to a
-request, and whether each event that the SDK accepted was received.
+``--fme``. The collector and the shop are separate processes, and the collector has a live page, whose
+address comes first; ``--keep`` leaves it up. The same visitors go through the shop twice: first with
+conversions in the background, then with every ``track`` awaiting its delivery. The output is the report
+that VWO would show, the time that the SDK adds to a request, and whether each event that the SDK accepted
+was received.
 
 The exit status is 0 if every accepted event was received, nothing was refused, rejected, dropped or left
 over, and every page was right; 1 otherwise; 2 if the demonstration could not run. It needs a system with

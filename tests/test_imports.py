@@ -57,7 +57,8 @@ ALLOWED: dict[str, set[str]] = {
     "webhook": set(),
     "observer": {"values"},
     "": {"values", "_settings", "_delivery", "_refresh", "_client", "webhook"},
-    # What the collector's page and the command show of a decision; what the collector checks and counts shares no code with it.
+    # What the collector's page and the command show of a decision; what the collector checks and counts
+    # shares no code with it.
     "_look_up": {"values", "_settings", "_core", "_client"},
     "_collector": {"_look_up"},
     # What a test asks about a client it asks its inner parts; what was sent is read as the collector reads it.

@@ -1,4 +1,4 @@
-"""Draws docs/bucketing.svg, with the numbers that the package itself computes: ``python docs/site/draw_bucketing.py``."""
+"""Draws docs/bucketing.svg, with the numbers that the package computes: ``python docs/site/draw_bucketing.py``."""
 
 from __future__ import annotations
 

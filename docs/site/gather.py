@@ -2,8 +2,9 @@
 
 ``python docs/site/gather.py FOLDER``, run by ``nox -s docs``. Pages of this project link to each other by
 their paths in the repository, so that the links work there too. In the site docs/ is the root, and
-everything else stands beside its pages: the README as the first page, other markdown as a page, files of Python and JSON as pages that show
-them. Links are written anew for that. Folders of the source and large files have no page: a link to one is left out.
+everything else stands beside its pages: the README as the first page, other markdown as a page, files of
+Python and JSON as pages that show them. Links are written anew for that. Folders of the source and large
+files have no page: a link to one is left out.
 """
 
 from __future__ import annotations

@@ -14,21 +14,22 @@ One client for each event loop, opened once and used by every request::
 
 What is here. Each name has a page of its own, as ``help(vwo_async.VWOClient)``; this one shows all in full.
 
-* FME: `FMEClient`, `FMEUser`; `FMEUserHandle`, its methods for one user; a `Flag` has a `FlagRule` and a `FlagVariation`; `FlagExplanation`;
-  `GatewayService` and `AliasResult`. Settings: `fetch_fme_settings`, `parse_fme_settings`, `FMESettings`,
-  `FMESettingsSource`.
+* FME: `FMEClient`, `FMEUser`; `FMEUserHandle`, its methods for one user; a `Flag` has a `FlagRule` and a
+  `FlagVariation`; `FlagExplanation`; `GatewayService` and `AliasResult`. Settings: `fetch_fme_settings`,
+  `parse_fme_settings`, `FMESettings`, `FMESettingsSource`.
 * FullStack: `VWOClient`, officially `launch`; `UserHandle`, its methods for one user; `GoalType`.
   Settings: `fetch_settings`, `parse_settings`, `Settings`, `SettingsSource`.
-* Both: `verify_webhook`; `per_loop`, which gives a `PerLoop`: a client for each of many event loops; `compare_settings` and `SettingsChange`, what changed in a file.
+* Both: `verify_webhook`; `per_loop`, which gives a `PerLoop`: a client for each of many event loops;
+  `compare_settings` and `SettingsChange`, what changed in a file.
 * Results: `TrackResult` of `CampaignTrack`; `Delivery`, whose end is an `Outcome`; `CampaignDecision`;
   `Explanation` of each `Step`; `FlushReport`, `CloseReport`, `Statistics`; the words `Reason` and
   `DeliveryStatus`. All are values, can be pickled, and have ``as_json()``.
 * Errors, each a `VWOError`: `InvalidInputError`, `MissingExtraError`, `SettingsError`, `ClosedError`,
   `WrongLoopError`, `DeliveryError`, `OutboxError`, `StorageError`.
 
-Other doors: `vwo_async.sync` (clients without a running loop), `vwo_async.storage` (users keep their variation), `vwo_async.outbox` (events survive the
-process), `vwo_async.transport` (how events are sent), `vwo_async.observer` (told of what
-clients do), `vwo_async.testing` and `vwo_async.collector` (for tests).
+Other doors: `vwo_async.sync` (clients without a running loop), `vwo_async.storage` (users keep their
+variation), `vwo_async.outbox` (events survive the process), `vwo_async.transport` (how events are sent),
+`vwo_async.observer` (told of what clients do), `vwo_async.testing` and `vwo_async.collector` (for tests).
 """
 
 from importlib import import_module as _import_module

@@ -50,7 +50,8 @@ class FlagVariation(Value):
 class Flag(Value):
     """A feature flag as it is for one user; true where it is on.
 
-    Flags that say the same are equal, whatever becomes of their reports. A web handler may return one as it is: FastAPI answers with its fields. `as_json` has ``is_enabled`` as well.
+    Flags that say the same are equal, whatever becomes of their reports. A web handler may return one as it
+    is: FastAPI answers with its fields. `as_json` has ``is_enabled`` as well.
 
     Attributes:
         key: The key of the feature, empty where what was given is no key.

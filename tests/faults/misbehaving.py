@@ -1,9 +1,10 @@
 """A server that misbehaves on command, as a process of its own: run it by path, never import it.
 
-``python misbehaving.py`` reads lines of JSON, and forks a server for each ``{"start": [LEDGER, CERTIFICATE]}``:
-that takes a tenth of what a process of its own program takes. The server prints one JSON line with its pid and
-its two ports. ``{"end": PID}`` ends it, and all end with the standard input. Each connection to the control port carries one command and its answer as JSON lines: the
-name of a method of `Server` that begins with ``do_``, and its arguments.
+``python misbehaving.py`` reads lines of JSON, and forks a server for each ``{"start": [LEDGER,
+CERTIFICATE]}``: that takes a tenth of what a process of its own program takes. The server prints one JSON
+line with its pid and its two ports. ``{"end": PID}`` ends it, and all end with the standard input. Each
+connection to the control port carries one command and its answer as JSON lines: the name of a method of
+`Server` that begins with ``do_``, and its arguments.
 
 What it has fully read and taken is in the ledger, one event a line, synced to disk before the answer
 leaves. An event is named by what its single and its batch form have in common.

@@ -385,7 +385,7 @@ async def test_properties_that_cannot_be_sent_cost_themselves_alone() -> None:
 
 
 async def test_unknown_fields_of_a_context_are_named_once() -> None:
-    """A field of an unknown name is left out; the note names the first, so that a slip is found, and counts the others."""
+    """A field of an unknown name is left out; the note names the first, to find a slip, and counts the others."""
     given = {
         "id": "u1",
         "custom_varables": {"plan": "gold"},

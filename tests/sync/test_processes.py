@@ -338,7 +338,7 @@ if pid: assert os.waitpid(pid, 0)[1] == 0
 def test_fork_while_the_clients_thread_imports(
     scripts: Scripts, scene: Scene, tmp_path: Path
 ) -> None:
-    """A fork waits until the client's thread holds nothing, such as a module that it imports: a child would never get it."""
+    """A fork waits until the client's thread holds nothing, as a module it imports: a child would never get it."""
     (tmp_path / "slowly.py").write_text("import time; time.sleep(0.4)")
     body = f"""{QUIET}
 sys.path.append({str(tmp_path)!r})

@@ -155,8 +155,8 @@ class Collector:
     def reset(self) -> None:
         """Forget all requests and planned answers.
 
-        A fault stays on, the settings files stay in force, the ledger file keeps its lines, and request numbers go on. Of
-        aliases those stay that the gateway service knew at first.
+        A fault stays on, the settings files stay in force, the ledger file keeps its lines, and request
+        numbers go on. Of aliases those stay that the gateway service knew at first.
         """
         self._inbox.reset()
 

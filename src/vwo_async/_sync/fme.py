@@ -91,7 +91,7 @@ class FMEClient(SyncClient[_async.FMEClient]):
 
 
 class FMEUserHandle(SyncHandle[_async_handle.FMEUserHandle]):
-    """The API methods for one user; made by `FMEClient.for_user`. Its methods are those of `vwo_async.FMEUserHandle`."""
+    """The API methods for one user; made by `FMEClient.for_user`. They are those of `vwo_async.FMEUserHandle`."""
 
     __slots__ = ()
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import inspect
+from collections.abc import Awaitable
+from typing import Any, Generic, TypeVar, cast
+
+T = TypeVar("T")
 
 # What asks the whole process to end, whoever raised it.
 PROCESS_ENDS = (KeyboardInterrupt, SystemExit)
@@ -40,3 +44,48 @@ def retrieve_error(task: asyncio.Task[Any]) -> None:
     """Look at the error of a task that has ended and that nobody awaits, or asyncio would log it."""
     if not task.cancelled():
         task.exception()
+
+
+def drop(call: Awaitable[Any]) -> None:
+    """End a coroutine that nobody will await, or Python would warn of it; does nothing to one that has ended."""
+    if inspect.iscoroutine(call):
+        call.close()
+
+
+class Ending(Generic[T]):
+    """How a call ended that runs in a task of its own.
+
+    Not the result or the error of the task: in debug mode asyncio shows those in its log, and they may speak of
+    a user.
+
+    Attributes:
+        value: What the call returned, None until then.
+        error: What it raised, None for nothing.
+    """
+
+    __slots__ = ("error", "value")
+
+    def __init__(self) -> None:
+        self.value: T | None = None
+        self.error: BaseException | None = None
+
+    def begin(self, call: Awaitable[T], name: str | None = None) -> asyncio.Task[None]:
+        """Return a new task that awaits *call*, and notes here what it returns or raises."""
+        task = asyncio.create_task(self._follow(call), name=name)
+        # One that is cancelled before its first step has not begun the call.
+        task.add_done_callback(lambda _: drop(call))
+        return task
+
+    async def _follow(self, call: Awaitable[T]) -> None:
+        try:
+            self.value = await call
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            self.error = error
+
+    def get(self) -> T:
+        """Return what the call returned, or raise what it raised."""
+        if self.error is not None:
+            raise self.error
+        return cast("T", self.value)

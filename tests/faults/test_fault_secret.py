@@ -326,6 +326,39 @@ async def test_row_57_logs_of_storage(method: str, *, hangs: bool) -> None:
             await asyncio.gather(cancelled, return_exceptions=True)
 
 
+class StallingStorage(MemoryUserStorage):
+    """Hangs where it is asked first; then it answers, or fails and says all it knows."""
+
+    def __init__(self, *, fails: bool) -> None:
+        super().__init__()
+        self._fails = fails
+        self.asked = 0
+
+    async def get(self, user_id: str, campaign_key: str) -> Mapping[str, Any] | None:
+        self.asked += 1
+        if self.asked == 1:
+            await asyncio.sleep(60)
+        if self._fails:
+            raise LeakError
+        return {"userId": user_id, "campaignKey": campaign_key, "variationName": "Control"}
+
+
+@BOTH_PRODUCTS
+@pytest.mark.parametrize("fails", [False, True], ids=["answers", "fails"])
+async def test_row_57_logs_of_probes(*, fails: bool) -> None:
+    """Nor where a storage that hung is probed, and tells of the user about whom it is asked."""
+    async with running_server() as server, telling_all():
+        storage = StallingStorage(fails=fails)
+        client = make_client(
+            settings(), base_url=server.base_url, user_storage=storage, storage_timeout_s=0.02
+        )
+        async with client:
+            await client.activate("checkout", USER_ID, **WHO)
+            while storage.asked < 2:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)
+
+
 class PlainStorage:
     """A storage of the official SDKs' kind, which runs in threads."""
 

@@ -199,9 +199,9 @@ async def test_a_storage_with_a_shorter_time_out_of_its_own() -> None:
 
     storage = GivingUp()
     async with client_with(storage, storage_timeout_s=SHORT_S) as client:
+        begun = time.monotonic()
         assert await client.activate("checkout", "Ashley") is not None
         assert storage.asked == 1
-        begun = time.monotonic()
         for number in range(20):
             assert await client.activate("checkout", f"u{number}") is not None
         # Whether it is back is tried now and then.

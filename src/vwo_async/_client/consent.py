@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from .._cancellation import is_failure
+from .._cancellation import Ending, drop, is_failure
 from .._log import log_error
 from .callback import MAX_RUNNING
 
@@ -89,11 +89,11 @@ class Consent:
     async def _wait_for(self, answer: Awaitable[bool]) -> bool:
         if len(self._tasks) >= MAX_RUNNING:
             log_error("consent: %d calls of it have not ended, which counts as no", MAX_RUNNING)
-            _close(answer)
+            drop(answer)
             return False
         # In a task of its own: what the hook does where it is cancelled may take long as well.
-        ending = _Ending()
-        task = asyncio.create_task(ending.follow(answer), name="vwo_async consent")
+        ending: Ending[bool] = Ending()
+        task = ending.begin(answer, name="vwo_async consent")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         async with asyncio.timeout(0 if self._is_closed else self._timeout_s) as limit:
@@ -103,9 +103,7 @@ class Consent:
             finally:
                 self._limits.discard(limit)
                 task.cancel()
-        if ending.error is not None:
-            raise ending.error
-        return ending.answer
+        return ending.get()
 
     def close(self) -> None:
         """Wait for the hook no more: who waits for it is told no."""
@@ -113,28 +111,3 @@ class Consent:
         now = asyncio.get_running_loop().time()
         for limit in self._limits:
             limit.reschedule(now)
-
-
-class _Ending:
-    """How a call of the hook ended. Not the task's own result: asyncio shows that in its log."""
-
-    __slots__ = ("answer", "error")
-
-    def __init__(self) -> None:
-        self.answer = False
-        self.error: BaseException | None = None
-
-    async def follow(self, answer: Awaitable[bool]) -> None:
-        """Await *answer*, and note what it gives or raises."""
-        try:
-            self.answer = await answer
-        except BaseException as error:
-            if not is_failure(error):
-                raise
-            self.error = error
-
-
-def _close(answer: Awaitable[bool]) -> None:
-    """End a coroutine that nobody will await, or Python would warn of it."""
-    if inspect.iscoroutine(answer):
-        answer.close()

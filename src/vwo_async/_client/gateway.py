@@ -41,6 +41,10 @@ class Reply(NamedTuple):
     content: Any = None
     fault: str = ""
 
+    def __repr__(self) -> str:
+        # In debug mode asyncio shows the results of tasks in its log, and this one may speak of a user.
+        return f"<Reply {self.fault or 'with content'}>"
+
 
 _IS_DOWN = Reply(fault="it is down and not asked for a while")
 _LATE = Reply(fault="no answer in time")

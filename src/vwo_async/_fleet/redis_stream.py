@@ -157,7 +157,7 @@ class RedisStreamOutbox:
 
     async def hand_over(self, events: Sequence[Event]) -> Answer:
         """Have the next stream in turn take *events*, all or none; see `EventStream`."""
-        return (await finish(self._hand_over(events))).result()
+        return await finish(self._hand_over(events))
 
     async def _hand_over(self, events: Sequence[Event]) -> Answer:
         keys = StreamKeys(self._prefix, fingerprint(events[0].account), self._shards)

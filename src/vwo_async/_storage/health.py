@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from .._cancellation import retrieve_error
+from .._cancellation import Ending, retrieve_error
 from .loop_clock import LoopClock
 
 # How long to wait between two probes of a storage that does not answer.
@@ -100,7 +100,8 @@ class StorageHealth:
         """Tell whether a probe is answered, be it with an error, unless so late that it is a time-out too."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        task = loop.create_task(probe())
+        ending: Ending[object] = Ending()
+        task = ending.begin(probe())
         try:
             await asyncio.wait((task,), timeout=self._timeout_s)
         finally:
@@ -111,7 +112,7 @@ class StorageHealth:
                 task.cancel()
         if not task.done() or task.cancelled():
             return False
-        return task.exception() is None or loop.time() - begun < self._timeout_s / 2
+        return ending.error is None or loop.time() - begun < self._timeout_s / 2
 
     async def aclose(self, ends_at: float) -> None:
         """End the probing, and wait until *ends_at*, in the seconds of the loop, for probes that go on."""

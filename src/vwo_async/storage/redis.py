@@ -404,11 +404,12 @@ def _parse(text: str | bytes) -> dict[str, Any]:
 
 async def _ask(call: Coroutine[Any, Any, T]) -> T:
     """Return what *call* returns; an error of it becomes one that tells no URL, key or user. See `finish`."""
-    task = await finish(call)
-    error = task.exception()
-    if error is None:
-        return task.result()
-    raise _hide(error) if isinstance(error, Exception) else error
+    try:
+        return await finish(call)
+    except Exception as raised:  # noqa: BLE001 - anything that a library raises may tell too much
+        error = raised
+    # Not within the block above, or the error would be its context.
+    raise _hide(error)
 
 
 def _hide(error: Exception) -> StorageError:

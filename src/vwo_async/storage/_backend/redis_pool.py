@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from ..._cancellation import retrieve_error
+from ..._cancellation import Ending, retrieve_error
 from ..._error import InvalidInputError
 from ..._extra import explain_missing
 from ..._plain import is_kind, to_plain
@@ -130,18 +130,19 @@ async def leaving_replica(client: Any) -> AsyncIterator[None]:
         raise
 
 
-async def finish(call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Run *call* to its end, and return its task, which has ended.
+async def finish(call: Coroutine[Any, Any, T]) -> T:
+    """Run *call* to its end, and return what it returns or raise what it raises.
 
     It runs in a task of its own, since redis-py cannot bear every cancellation: on Python 3.11 it may go
     on as if there was none, and a second one may cost it a connection. So a caller who is cancelled goes at
     once, and *call* is cancelled once.
     """
-    task = asyncio.create_task(call)
+    ending: Ending[T] = Ending()
+    task = ending.begin(call)
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:
         task.cancel()
         task.add_done_callback(retrieve_error)
         raise
-    return task
+    return ending.get()

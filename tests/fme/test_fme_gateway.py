@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from fme_file import make_campaign, make_feature, make_file
 from own_time import Stopwatch
+from redact import MARK
 from server import Received, Server, answer, running_server
 
 from vwo_async import (
@@ -512,6 +513,21 @@ async def test_an_id_that_is_no_alias(content: Any) -> None:
         assert result
         is_failed = isinstance(content, int)
         assert bool(flag.notes) is bool(result.notes) is is_failed
+
+
+async def test_row_57_logs_of_answers(caplog: pytest.LogCaptureFixture) -> None:
+    """What the gateway says of a user is in no log, not even where the loop tells all it does."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    async with (
+        gateway({"/user-alias/getAliasUserId": [{"aliasId": MARK, "userId": MARK}]}) as server,
+        client_of(sample({}), server, is_aliasing_enabled=True) as client,
+    ):
+        loop.slow_callback_duration = 0
+        await client.get_flag("f1", MARK)
+        loop.slow_callback_duration = 60
+    assert "vwo_async gateway" in caplog.text
+    assert MARK not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 from openfeature.track import TrackingEventDetails
+from redact import MARK
 
 from vwo_async import FMEClient, VWOClient
 from vwo_async.integrations.openfeature import FMEProvider, VWOProvider
@@ -261,6 +262,20 @@ async def test_conversions_are_queued(
     )
     await asyncio.to_thread(flags.track, "buy", EvaluationContext("Ben"), details)
     await until_sent(bench, user="Ben", times=2 if is_fullstack else 1)
+
+
+@both
+async def test_row_57_logs_of_other_threads(
+    flags: OpenFeatureClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What another thread tracks is in no log, not even where the loop tells all it does."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0
+    await asyncio.to_thread(flags.track, "buy", EvaluationContext(MARK), TrackingEventDetails(1.0))
+    loop.slow_callback_duration = 60
+    assert "_track" in caplog.text
+    assert MARK not in caplog.text
 
 
 @both

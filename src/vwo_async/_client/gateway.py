@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 from .._cancellation import is_failure
@@ -116,7 +115,8 @@ class Gateway:
         task = asyncio.create_task(self._fetch(request), name="vwo_async gateway")
         self._tasks.add(task)
         self._shared[name] = task
-        task.add_done_callback(partial(self._unshare, name))
+        # No partial: asyncio would show what it binds, and the name of a question holds what is asked.
+        task.add_done_callback(lambda done: self._unshare(name, done))
         task.add_done_callback(self._tasks.discard)
         return task
 

@@ -291,7 +291,10 @@ class _Provider(AbstractProvider, Generic[ClientT]):
             elif loop is _running_loop():
                 self._track_here(tracking_event_name, user, details)
             else:
-                loop.call_soon_threadsafe(self._track_here, tracking_event_name, user, details)
+                # Without arguments: in debug mode asyncio would show them in its log.
+                loop.call_soon_threadsafe(
+                    lambda: self._track_here(tracking_event_name, user, details)
+                )
         except (InvalidInputError, RuntimeError, TargetingKeyMissingError) as error:
             self._lost.add(f"a conversion is not counted: {type(error).__name__}")
 

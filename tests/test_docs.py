@@ -11,7 +11,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache, partial
 from inspect import CO_COROUTINE
 from pathlib import Path
@@ -33,7 +33,6 @@ import vwo_async.integrations.openfeature
 from vwo_async import SettingsSource, VWOClient, fetch_settings
 from vwo_async._cli.entry import _run as run_command
 from vwo_async.collector import Collector, serve
-from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import RecordingTransport
 
 ROOT = Path(__file__).parent.parent
@@ -157,7 +156,7 @@ def shop_settings() -> dict[str, Any]:
 
 @asynccontextmanager
 async def a_readers_names(base_url: str) -> AsyncIterator[dict[str, Any]]:
-    """Give the names that the pages take for granted: what a service has of its own."""
+    """Give the names that the pages take for granted: what a service has of its own. All else they import."""
     file = shop_settings()
     async with (
         VWOClient(file, base_url=base_url) as client,
@@ -165,25 +164,12 @@ async def a_readers_names(base_url: str) -> AsyncIterator[dict[str, Any]]:
     ):
         yield {
             "ACCOUNT_ID": ACCOUNT,
-            "FMEClient": vwo_async.FMEClient,
-            "FMEUser": vwo_async.FMEUser,
-            "FastAPI": fastapi.FastAPI,
-            "MemoryUserStorage": MemoryUserStorage,
-            "RecordingTransport": RecordingTransport,
-            "Request": fastapi.Request,
-            "Response": fastapi.Response,
             "SDK_KEY": KEY,
             "SECRET": "a secret of the service's own, long enough",
-            "SettingsChange": vwo_async.SettingsChange,
-            "VWOClient": vwo_async.VWOClient,
             "WEBHOOK_SECRET": "another",
             "account_id": ACCOUNT,
             "agent": "agent/1.0",
             "app": fastapi.FastAPI(),
-            "UTC": UTC,
-            "asynccontextmanager": asynccontextmanager,
-            "datetime": datetime,
-            "timedelta": timedelta,
             "client": client,
             "fme": fme,
             "fme_settings_file": FME_FILE,
@@ -194,7 +180,6 @@ async def a_readers_names(base_url: str) -> AsyncIterator[dict[str, Any]]:
             "settings": vwo_async.parse_settings(file),
             "settings_file": file,
             "user_id": "user 1",
-            "vwo_async": vwo_async,
         }
 
 

@@ -25,6 +25,13 @@ def run(name: str, *arguments: str) -> str:
     return done.stdout
 
 
+def test_each_is_in_the_table() -> None:
+    """The table of examples has each, with what to install and the command that runs it."""
+    table = (EXAMPLES.parent / "docs" / "recipes" / "README.md").read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert path.stem in table or path.stem == "without_loop"  # a part of three others
+
+
 def test_conversions_from_a_file() -> None:
     """Of a file with five times what the queue holds nothing is refused for want of room, and bad lines are named."""
     told = run("convert_csv").splitlines()

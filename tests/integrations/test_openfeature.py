@@ -17,7 +17,7 @@ from openfeature.flag_evaluation import Reason
 from openfeature.track import TrackingEventDetails
 from redact import MARK
 
-from vwo_async import FMEClient, VWOClient
+from vwo_async import FMEClient, InvalidInputError, VWOClient, sync
 from vwo_async.integrations.openfeature import FMEProvider, VWOProvider
 from vwo_async.storage import MemoryUserStorage
 from vwo_async.testing import (
@@ -349,3 +349,64 @@ async def test_a_closed_client_is_a_provider_that_is_not_ready(
 async def test_many_questions_in_one_turn(flags: OpenFeatureClient) -> None:
     """However many synchronous questions one handler asks, each is answered."""
     assert all(flags.get_boolean_value("search", False, ASHLEY) for _ in range(3000))
+
+
+def make_synchronous(
+    product: str, transport: RecordingTransport, storage: MemoryUserStorage | None = None
+) -> tuple[Any, Any]:
+    """Return a synchronous client and the provider of it."""
+    options: dict[str, Any] = {"transport": transport, "user_storage": storage}
+    if product == "fme":
+        fme = sync.FMEClient(FME, **options)
+        return fme, FMEProvider(fme, value_property="price")
+    vwo = sync.VWOClient(FULLSTACK, **options)
+    return vwo, VWOProvider(vwo)
+
+
+@pytest.mark.parametrize("product", ["fullstack", "fme"])
+@pytest.mark.parametrize("has_storage", [False, True], ids=["", "storage"])
+def test_a_synchronous_client(product: str, has_storage: bool) -> None:
+    """With a client of `vwo_async.sync` all methods answer in any thread, and wait for a storage there."""
+    transport = RecordingTransport()
+    client, provider = make_synchronous(
+        product, transport, MemoryUserStorage() if has_storage else None
+    )
+    openfeature.api.set_provider_and_wait(provider)
+    flags = openfeature.api.get_client()
+
+    async def ask() -> tuple[bool, int]:
+        is_on = await flags.get_boolean_value_async("search", False, ASHLEY)
+        return is_on, await flags.get_integer_value_async("search.size", 1, ASHLEY)
+
+    with client:
+        assert flags.get_boolean_value("search", False, ASHLEY) is True
+        asked = flags.get_integer_details("search.size", 1, ASHLEY)
+        assert (asked.value, asked.error_code) == (20, None)
+        assert asked.reason == (Reason.CACHED if has_storage else Reason.SPLIT)
+        assert asyncio.run(ask()) == (True, 20)
+        assert client.flush_events()
+        before = client.statistics().delivered
+        flags.track("buy", ASHLEY, TrackingEventDetails(49.9))
+        assert client.flush_events()
+        # In FullStack two campaigns have the goal; with a storage it counts where he was activated.
+        times = 2 if product == "fullstack" and not has_storage else 1
+        assert client.statistics().delivered == before + times
+    assert b"".join(one.body for one in transport.requests).count(b"49.9") >= 1
+    closed = flags.get_boolean_details("search", False, ASHLEY)
+    assert (closed.value, closed.error_code) == (False, ErrorCode.PROVIDER_NOT_READY)
+    flags.track("buy", ASHLEY)  # is logged, and raises nothing
+    openfeature.api.clear_providers()
+
+
+def test_a_client_of_the_other_product_is_refused() -> None:
+    """A provider that could never answer cannot be made, and the error says what it needs."""
+    cases: list[tuple[Any, object]] = [
+        (FMEProvider, VWOClient(FULLSTACK, transport=RecordingTransport())),
+        (VWOProvider, sync.FMEClient(FME, transport=RecordingTransport())),
+        (VWOProvider, None),
+    ]
+    for make, client in cases:
+        with pytest.raises(
+            InvalidInputError, match=r"needs a \w+ of vwo_async or of vwo_async.sync"
+        ):
+            make(client)

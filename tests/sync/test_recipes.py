@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import openfeature.api
 import pytest
 from processes import received, running_collector
 from sample import ACCOUNT, KEY, campaign, settings
@@ -20,6 +21,7 @@ from test_docs import Block, blocks_of, compile_block
 
 import vwo_async
 import vwo_async.integrations.asgi  # it knows the classes as they are
+import vwo_async.integrations.openfeature  # so does this
 import vwo_async.sync
 from vwo_async.collector import Collector
 from vwo_async.testing import build_fme_settings, feature
@@ -91,6 +93,8 @@ def use_flask(names: dict[str, Any]) -> None:
     assert visitor.post("/buy").json["tracked"]
     assert visitor.post("/order").json["tracked"]
     assert visitor.get("/search").json["size"] in (10, 20)
+    assert visitor.get("/checkout").text in ("Control", "Variation-1")
+    openfeature.api.clear_providers()
     names["vwo"].close()
     names["fme"].close()
 
@@ -118,7 +122,7 @@ USES: dict[str, tuple[Callable[[dict[str, Any]], object], int, int]] = {
     "celery.md": (use_celery, 1, 0),
     # By `buy` and `search` one report each, and by `show` one for two questions.
     "django.md": (use_django, 3, 3),
-    "flask.md": (use_flask, 2, 1),
+    "flask.md": (use_flask, 2, 2),
     "jupyter.md": (lambda names: None, 0, 0),
     "lambda.md": (use_lambda, 2, 0),
     "rq.md": (use_rq, 1, 0),

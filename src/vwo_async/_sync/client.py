@@ -143,6 +143,11 @@ class SyncClient(OfficialMethods, Generic[ClientT]):
         engine_of(client).consent.adopt(before.consent)
         return client
 
+    @property
+    def _engine(self) -> ClientEngine[Any]:
+        # By its name in an async client, for `engine_of`.
+        return engine_of(self._client)
+
     # Calls
 
     def run(self, make: Callable[[ClientT], Coroutine[Any, Any, ResultT]]) -> ResultT:

@@ -20,19 +20,20 @@ The targeting key is the user id. The attributes ``user_agent``, ``user_ip_addre
 ``variation_targeting_variables`` mean what they mean in `for_user`; all others are custom variables. Those that
 cannot be one, such as a list or a date, are left out.
 
-Every evaluation reports the user, as `FMEClient.get_flag` and `VWOClient.decide` do. The synchronous methods of
-OpenFeature answer in the thread of the client's event loop, where deciding has nothing to wait for; with a user
-storage, an outbox, a consent hook or a gateway they give the default and an error that says so.
+Every evaluation reports the user, as `FMEClient.get_flag` and `VWOClient.decide` do. With an async client the
+synchronous methods of OpenFeature answer in the thread of its event loop, where deciding has nothing to wait for; with
+a user storage, an outbox, a consent hook or a gateway they give the default and an error that says so. With a client
+of `vwo_async.sync` they answer in any thread, whatever there is to wait for.
 """
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from inspect import isawaitable
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
-from .._client.base_client import Client, engine_of, run_now
+from .._client.base_client import Client, engine_of
 from .._error import ClosedError, InvalidInputError, WrongLoopError
 from .._extra import explain_missing
 from .._log import FailureLog
@@ -57,18 +58,16 @@ try:
 except ImportError as error:
     raise explain_missing(error, "openfeature") from None
 
-from .. import FMEClient, VWOClient
+from .. import CampaignDecision, Flag, FMEClient, VWOClient, sync
+from ._calls import AsyncCalls, SyncCalls, note
 
 __all__ = ["FMEProvider", "VWOProvider"]
 
-ClientT = TypeVar("ClientT", bound=VWOClient | FMEClient)
 ValueT = TypeVar("ValueT")
 
 # Attributes of a context that are no custom variables, by their names in `for_user`.
 _ABOUT_VISITOR = ("user_agent", "user_ip_address")
 _TARGETING = "variation_targeting_variables"
-# Calls of `track` that wait for a storage at once; OpenFeature's callers cannot wait themselves.
-MAX_WAITING = 1000
 
 _REASONS = {
     Reason.ASSIGNED: FlagReason.SPLIT,
@@ -106,26 +105,33 @@ class Decided(NamedTuple):
     metadata: Mapping[str, str | int]
 
 
-class _Provider(AbstractProvider, Generic[ClientT]):
+class _Provider(AbstractProvider):
     """What the providers of both products have in common.
 
     Args:
-        client: The client. The service opens it before the first evaluation, and closes it.
+        client: The client, async or synchronous.
+
+    Raises:
+        InvalidInputError: It is none of this product.
     """
 
-    def __init__(self, client: ClientT) -> None:
+    _ASYNC: ClassVar[type[Client[Any]]]
+    _SYNC: ClassVar[type[Any]]
+
+    def __init__(self, client: Any) -> None:
         super().__init__()
-        self._client = client
-        self._waiting: set[asyncio.Task[Any]] = set()
+        if not isinstance(client, (self._ASYNC, self._SYNC)):
+            name = self._ASYNC.__name__
+            raise InvalidInputError(
+                f"{type(self).__name__} needs a {name} of vwo_async or of vwo_async.sync"
+            )
+        self._client: Any = client
+        self._calls = AsyncCalls(client) if isinstance(client, self._ASYNC) else SyncCalls()
         self._lost = FailureLog("OpenFeature")
 
     @property
-    def _base(self) -> Client[Any]:
-        return cast("Client[Any]", self._client)
-
-    @property
     def _engine(self) -> Any:
-        return engine_of(self._base)
+        return engine_of(cast("Client[Any]", self._client))
 
     def get_metadata(self) -> Metadata:
         """Return the name of the provider."""
@@ -172,11 +178,16 @@ class _Provider(AbstractProvider, Generic[ClientT]):
         feature, dot, variable = key.rpartition(".")
         return (feature, variable) if dot and not self._has(key) else (key, None)
 
+    async def _resolve_async(
+        self, key: str, default: object, context: EvaluationContext | None, pick: Pick
+    ) -> FlagResolutionDetails[Any]:
+        return await self._calls.wait_for(lambda: self._resolve(key, default, context, pick))
+
     def _resolve_now(
         self, key: str, default: object, context: EvaluationContext | None, pick: Pick
     ) -> FlagResolutionDetails[Any]:
         try:
-            found = run_now(self._base, lambda: self._resolve(key, default, context, pick))
+            found = self._calls.run(lambda: self._resolve(key, default, context, pick))
         except (ClosedError, WrongLoopError) as error:
             raise ProviderNotReadyError(str(error)) from None
         except RuntimeError:
@@ -203,7 +214,7 @@ class _Provider(AbstractProvider, Generic[ClientT]):
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[bool]:
         """Tell whether a feature is on, or return a boolean variable."""
-        return await self._resolve(flag_key, default_value, evaluation_context, _pick_boolean)
+        return await self._resolve_async(flag_key, default_value, evaluation_context, _pick_boolean)
 
     def resolve_string_details(
         self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
@@ -215,7 +226,7 @@ class _Provider(AbstractProvider, Generic[ClientT]):
         self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[str]:
         """Return the name of a variation, or a variable that is a text."""
-        return await self._resolve(flag_key, default_value, evaluation_context, _pick_string)
+        return await self._resolve_async(flag_key, default_value, evaluation_context, _pick_string)
 
     def resolve_integer_details(
         self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
@@ -227,7 +238,7 @@ class _Provider(AbstractProvider, Generic[ClientT]):
         self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[int]:
         """Return a variable that is a whole number."""
-        return await self._resolve(flag_key, default_value, evaluation_context, _pick_integer)
+        return await self._resolve_async(flag_key, default_value, evaluation_context, _pick_integer)
 
     def resolve_float_details(
         self,
@@ -245,7 +256,7 @@ class _Provider(AbstractProvider, Generic[ClientT]):
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[float]:
         """Return a variable that is a number."""
-        return await self._resolve(flag_key, default_value, evaluation_context, _pick_float)
+        return await self._resolve_async(flag_key, default_value, evaluation_context, _pick_float)
 
     def resolve_object_details(
         self,
@@ -263,7 +274,7 @@ class _Provider(AbstractProvider, Generic[ClientT]):
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[Sequence[Any] | Mapping[str, Any]]:
         """Return all variables of a feature by key, or a variable that is JSON."""
-        return await self._resolve(flag_key, default_value, evaluation_context, _pick_object)
+        return await self._resolve_async(flag_key, default_value, evaluation_context, _pick_object)
 
     # Tracking
 
@@ -275,7 +286,7 @@ class _Provider(AbstractProvider, Generic[ClientT]):
     ) -> None:
         """Put a conversion on the client's queue; what cannot be counted is logged, and raises nothing.
 
-        From another thread than that of the client's event loop it is handed over to that.
+        With an async client it is handed over to the thread of its event loop, if this is another.
 
         Args:
             tracking_event_name: The event of FME, or the goal of FullStack, in all campaigns that have it.
@@ -285,55 +296,29 @@ class _Provider(AbstractProvider, Generic[ClientT]):
         details = tracking_event_details or TrackingEventDetails()
         try:
             user = _read_user(evaluation_context)
-            loop = self._engine.loop
-            if loop is None:
-                self._lost.add("the client is not open: a conversion is not counted")
-            elif loop is _running_loop():
-                self._track_here(tracking_event_name, user, details)
-            else:
-                # Without arguments: in debug mode asyncio would show them in its log.
-                loop.call_soon_threadsafe(
-                    lambda: self._track_here(tracking_event_name, user, details)
-                )
+            self._calls.put(lambda: self._track(tracking_event_name, user, details), self._lost)
         except (InvalidInputError, RuntimeError, TargetingKeyMissingError) as error:
-            self._lost.add(f"a conversion is not counted: {type(error).__name__}")
-
-    def _track_here(
-        self, name: str, user: Mapping[str, Any], details: TrackingEventDetails
-    ) -> None:
-        def make() -> Coroutine[Any, Any, object]:
-            return self._track(name, user, details)
-
-        try:
-            if run_now(self._base, make) is not None:
-                return
-        except (ClosedError, InvalidInputError) as error:
-            self._lost.add(f"a conversion is not counted: {type(error).__name__}")
-            return
-        if len(self._waiting) >= MAX_WAITING:
-            self._lost.add("a conversion is not counted: too many wait for the client")
-            return
-        task = asyncio.get_running_loop().create_task(make())
-        self._waiting.add(task)
-        task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[Any]) -> None:
-        self._waiting.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._lost.add(f"a conversion is not counted: {type(error).__name__}")
+            note(self._lost, error)
 
 
-class FMEProvider(_Provider[FMEClient]):
+class FMEProvider(_Provider):
     """Flags of VWO FME.
 
     Args:
-        client: The client. The service opens it before the first evaluation, and closes it.
+        client: The client. The service opens an async one before the first evaluation, and closes it.
         value_property: The property of an event that takes the value of OpenFeature's tracking details: the one
             that the metric counts as revenue.
+
+    Raises:
+        InvalidInputError: It is no client of FME.
     """
 
-    def __init__(self, client: FMEClient, *, value_property: str = "value") -> None:
+    _ASYNC = FMEClient
+    _SYNC = sync.FMEClient
+
+    def __init__(
+        self, client: FMEClient | sync.FMEClient, *, value_property: str = "value"
+    ) -> None:
         super().__init__(client)
         self._value_property = value_property
 
@@ -341,7 +326,7 @@ class FMEProvider(_Provider[FMEClient]):
         return key in self._engine.snapshot.plan.features
 
     async def _decide(self, key: str, user: Mapping[str, Any]) -> Decided:
-        flag = await self._client.get_flag(key, user, wait=False)
+        flag: Flag = await _value_of(self._client.get_flag(key, user, wait=False))
         metadata: dict[str, str | int] = {}
         if flag.rule is not None:
             metadata = {"rule": flag.rule.key, "rule_type": flag.rule.type}
@@ -353,28 +338,38 @@ class FMEProvider(_Provider[FMEClient]):
             metadata,
         )
 
-    def _track(
+    async def _track(
         self, name: str, user: Mapping[str, Any], details: TrackingEventDetails
-    ) -> Coroutine[Any, Any, object]:
+    ) -> object:
         properties = dict(details.attributes)
         if details.value is not None:
             properties[self._value_property] = details.value
-        return self._client.track_event(name, user, properties, wait=False)
+        return await _value_of(self._client.track_event(name, user, properties, wait=False))
 
 
-class VWOProvider(_Provider[VWOClient]):
+class VWOProvider(_Provider):
     """Flags and A/B tests of VWO FullStack.
 
     Args:
-        client: The client. The service opens it before the first evaluation, and closes it.
+        client: The client. The service opens an async one before the first evaluation, and closes it.
+
+    Raises:
+        InvalidInputError: It is no client of FullStack.
     """
+
+    _ASYNC = VWOClient
+    _SYNC = sync.VWOClient
+
+    def __init__(self, client: VWOClient | sync.VWOClient) -> None:
+        super().__init__(client)
 
     def _has(self, key: str) -> bool:
         return key in self._engine.snapshot.plan.campaigns
 
     async def _decide(self, key: str, user: Mapping[str, Any]) -> Decided:
         options = dict(user)
-        decision = await self._client.decide(key, options.pop("id"), wait=False, **options)
+        decided = self._client.decide(key, options.pop("id"), wait=False, **options)
+        decision: CampaignDecision = await _value_of(decided)
         is_feature = decision.campaign_type != "VISUAL_AB"
         return Decided(
             decision.reason,
@@ -384,26 +379,26 @@ class VWOProvider(_Provider[VWOClient]):
             {"campaign_type": decision.campaign_type} if decision.campaign_type else {},
         )
 
-    def _track(
+    async def _track(
         self, name: str, user: Mapping[str, Any], details: TrackingEventDetails
-    ) -> Coroutine[Any, Any, object]:
+    ) -> object:
         options = dict(user)
-        return self._client.track(
-            None,
-            options.pop("id"),
-            name,
-            revenue_value=details.value,
-            event_properties=details.attributes or None,
-            wait=False,
-            **options,
+        return await _value_of(
+            self._client.track(
+                None,
+                options.pop("id"),
+                name,
+                revenue_value=details.value,
+                event_properties=details.attributes or None,
+                wait=False,
+                **options,
+            )
         )
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+async def _value_of(answer: Any) -> Any:
+    """Return what a method of a client returns: an async client's is awaited."""
+    return await answer if isawaitable(answer) else answer
 
 
 def _read_user(context: EvaluationContext | None) -> dict[str, Any]:

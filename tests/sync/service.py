@@ -160,6 +160,20 @@ def make_lazy() -> Any:
     return app
 
 
+def make_plain() -> Any:
+    """Return an application of FastAPI with a plain handler and no lifespan."""
+    from fastapi import FastAPI
+    from fastapi.responses import PlainTextResponse
+
+    app = FastAPI()
+
+    @app.get("/{user}")
+    def view(user: str) -> Any:
+        return PlainTextResponse(track(user))
+
+    return app
+
+
 def make_wrapped() -> Any:
     """Return the same, with a lifespan around it."""
     vwo = ASYNC_CLIENT(SETTINGS, **OPTIONS)

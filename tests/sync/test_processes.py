@@ -138,6 +138,7 @@ def test_gunicorn(scene: Scene, app: str, product: str, options: list[str]) -> N
 ENDS = {
     "django asgi": ("asgi", FULLSTACK, [signal.SIGTERM]),
     "django asgi with the synchronous client": ("asgi_sync", FME, [signal.SIGTERM]),
+    "plain handlers, no lifespan": ("plain", FULLSTACK, [signal.SIGTERM]),
     "no lifespan of its own": ("wrapped", FME, [signal.SIGTERM]),
     "interrupted twice": ("lifespan", FULLSTACK, [signal.SIGINT, signal.SIGINT]),
 }

@@ -184,6 +184,15 @@ pytestmark = pytest.mark.anyio
 def anyio_backend():
     return "asyncio"
 """
+LASTING_LOOP = """
+import pytest
+from vwo_async.testing import campaign
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_loop_that_ends_with_the_run(vwo):
+    vwo.use(campaign("checkout"))
+    assert await vwo.client.activate("checkout", "Ashley")
+"""
 AIOHTTP = """
 from aiohttp import web
 from vwo_async.testing import campaign
@@ -213,7 +222,7 @@ RUNS = {
     "pytest-asyncio": (
         "anyio aiohttp",
         'asyncio_mode = "auto"\nasyncio_default_fixture_loop_scope = "function"',
-        ASYNC_TESTS + LOOPS,
+        ASYNC_TESTS + LOOPS + LASTING_LOOP,
     ),
     "pytest-aiohttp": (
         "anyio",
@@ -236,6 +245,8 @@ def run_pytest(folder: Path, name: str, source: str, *, without: str, ini: str =
         command, cwd=folder, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    # Where a loop names a task that it was ended with.
+    assert not done.stderr
     return done.stdout
 
 

@@ -70,18 +70,28 @@ class LoopEngines(Generic[EngineT]):
             engine.on_updated()
 
     def end(self) -> None:
-        """Let go of all engines: nobody asks them again. Loops that still run are rid of their workers."""
+        """Let go of all engines: nobody asks them again. Loops that go on are rid of their workers."""
         for loop, engine in self._by_loop.items():
             if engine.loop is None:
                 continue
             if loop.is_closed():
                 engine.is_closed, engine.loop = True, None
-            else:
-                # Once the loop runs, since it may never do so again.
+            elif loop.is_running() or _is_loop_running_here():
                 loop.call_soon_threadsafe(self._close, loop, engine)
+            else:
+                # Now, since it may not run again before it is ended, and be ended with what is left in it.
+                loop.run_until_complete(engine.aclose(0.0))
 
     def _close(self, loop: asyncio.AbstractEventLoop, engine: EngineT) -> None:
         self._ends.add(loop.create_task(engine.aclose(0.0)))
+
+
+def _is_loop_running_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class RecordingVWOClient(VWOClient):

@@ -24,7 +24,7 @@ from vwo_async.integrations import starlette as for_starlette
 from vwo_async.integrations._address import read_node
 from vwo_async.integrations._app_client import Visit, make_fme_user
 from vwo_async.integrations._webhook import Webhook
-from vwo_async.integrations.asgi import CookieStorageMiddleware, find_cookie
+from vwo_async.integrations.asgi import CookieStorageMiddleware, LifespanMiddleware, find_cookie
 from vwo_async.storage.cookie import CookieUserStorage
 from vwo_async.testing import RecordingTransport
 
@@ -209,3 +209,29 @@ async def test_the_cookie_of_a_decision_is_set() -> None:
 def test_an_address_of_any_length_is_none() -> None:
     """A header may hold anything; what is too long for an address is none."""
     assert read_node("1" * 10_000) is None
+
+
+async def test_a_lifespan_that_fails_leaves_nothing_open() -> None:
+    """Where one client cannot be opened, the server is told why, and those opened before are closed."""
+    opened, broken = make_client(), make_client()
+    await broken.aclose()
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: dict[str, str]) -> None:
+        sent.append(message)
+
+    app = LifespanMiddleware(Starlette(), opened, broken)
+    await app({"type": "lifespan"}, receive, send)
+    assert sent == [{"type": "lifespan.startup.failed", "message": "the client is closed"}]
+    with pytest.raises(ClosedError):
+        await opened.activate("checkout", "Ashley")
+
+
+def test_a_lifespan_needs_clients() -> None:
+    """What cannot be closed is refused when the app is made."""
+    for clients in ((), (make_client,), (Starlette(),)):
+        with pytest.raises(InvalidInputError, match="give the clients"):
+            LifespanMiddleware(Starlette(), *clients)  # type: ignore[arg-type]

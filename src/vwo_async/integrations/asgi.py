@@ -65,12 +65,17 @@ class LifespanMiddleware:
                 if isinstance(client, _ASYNC):
                     await client.open()
         except VWOError as error:
+            # The server ends now and tells nobody of a shutdown.
+            await self._close()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await asyncio.gather(*map(_close, self._clients))
+        await self._close()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _close(self) -> None:
+        await asyncio.gather(*map(_close, self._clients))
 
 
 async def _close(client: Closable) -> None:

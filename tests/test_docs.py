@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from inspect import CO_COROUTINE
 from pathlib import Path
+from statistics import median
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -331,6 +332,61 @@ def table_starting(text: str, page: str) -> list[str]:
     """Return the rows of the table that README shares with a page."""
     start = {"docs/cost.md": "| | vwo_async |", "docs/delivery.md": "| what happens |"}[page]
     return text[text.index(start) :].partition("\n\n")[0].splitlines()
+
+
+def tracked(metric: str, *labels: str) -> list[tuple[str, str, str]]:
+    return [("track/1", label, metric) for label in labels]
+
+
+# What the benchmarks call each number of the table of what it costs, row by row.
+MEASURED = [
+    [
+        *(
+            (f"flag/{features}/plain", label, "wall_us")
+            for label in ("vwo-async", "vwo-fme-python-sdk", "vwo-fme-node-sdk")
+            for features in (1, 100)
+        ),
+        ("flag/1/plain", "launchdarkly", "wall_us"),
+    ],
+    [
+        ("decision/1/plain", label, "wall_us")
+        for label in ("vwo-async", "vwo-python-sdk", "vwo-node-sdk", "launchdarkly")
+    ],
+    tracked(
+        "p50_us",
+        "vwo-async",
+        *("vwo-python-sdk, GET", "vwo-python-sdk, batches"),
+        *("vwo-node-sdk, one each", "vwo-node-sdk, batches"),
+        "launchdarkly",
+    ),
+    tracked(
+        "events_per_s",
+        *("vwo-async", "vwo-async, aiohttp"),
+        *("vwo-python-sdk, GET", "vwo-python-sdk, batches"),
+        *("vwo-node-sdk, one each", "vwo-node-sdk, batches"),
+        *("launchdarkly", "launchdarkly, async"),
+    ),
+]
+
+
+def test_what_it_costs_was_measured() -> None:
+    """Each number of the table is the median that the benchmarks have found, as it is rounded."""
+    samples: dict[tuple[str, str], list[dict[str, list[float]]]] = defaultdict(list)
+    for one in json.loads(read("benchmarks/results.json"))["samples"]:
+        samples[one["case"], one["label"]].append(one["values"])
+    rows = table_starting(read("docs/cost.md"), "docs/cost.md")[2:]
+    for row, names in zip(rows, MEASURED, strict=True):
+        _, _, numbers = row.removeprefix("| ").partition(" | ")
+        shown = re.findall(r"(\d[\d,]*(?:\.\d+)?)(?: (ms))?", numbers)
+        for (text, unit), (case, label, metric) in zip(shown, names, strict=True):
+            plain = text.replace(",", "")
+            _, dot, decimals = plain.partition(".")
+            zeros = len(plain) - len(plain.rstrip("0"))
+            last = 10 ** -len(decimals) if dot else 10**zeros
+            found = median([value for each in samples[case, label] for value in each[metric]])
+            assert float(plain) == pytest.approx(
+                found / (1000 if unit else 1), abs=last / 2, rel=0
+            ), (row, text, case, label)
 
 
 def test_the_readme_is_short() -> None:

@@ -101,10 +101,10 @@ def test_what_is_wrong_with_a_site(
 # Publishing
 
 
-def make_tree(root: Path, version: str, heading: str, source: str) -> None:
+def make_tree(root: Path, version: str, heading: str, source: str, readme: str) -> None:
     (root / "src" / "vwo_async").mkdir(parents=True)
     (root / "src" / "vwo_async" / "_version.py").write_text(f'__version__ = "{version}"\n')
-    (root / "pyproject.toml").write_text(f'[project.urls]\nSource = "{source}"\n')
+    (root / "pyproject.toml").write_text(f'[project]\n{readme}\nurls = {{Source = "{source}"}}\n')
     (root / "CHANGELOG.md").write_text(f"# Changelog\n\n{heading}\n")
 
 
@@ -113,18 +113,20 @@ DATED = "## [1.2.0] - 2026-11-27"
 
 
 @pytest.mark.parametrize(
-    ("tag", "heading", "source", "fault"),
+    ("tag", "heading", "source", "readme", "fault"),
     [
-        ("v1.2.0", DATED, HOME, None),
-        ("v1.2.1", DATED, HOME, "the tag is v1.2.1, the version 1.2.0"),
-        ("v1.2.0", "## [Unreleased]", HOME, "CHANGELOG.md has no dated heading of 1.2.0"),
-        ("v1.2.0", DATED, "https://example.org/fork", "project.urls has no Source"),
+        ("v1.2.0", DATED, HOME, "", None),
+        ("v1.2.1", DATED, HOME, "", "the tag is v1.2.1, the version 1.2.0"),
+        ("v1.2.0", "## [Unreleased]", HOME, "", "CHANGELOG.md has no dated heading of 1.2.0"),
+        ("v1.2.0", DATED, "https://example.org/fork", "", "project.urls has no Source"),
+        ("v1.2.0", DATED, HOME, 'readme = "README.md"', "PyPI would show README.md as it is"),
     ],
 )
 def test_what_may_be_published(
-    tag: str, heading: str, source: str, fault: str | None, tmp_path: Path
+    tag: str, heading: str, source: str, readme: str, fault: str | None, tmp_path: Path
 ) -> None:
-    """The tag is the version, the changelog has it with its date, and the metadata name the repository."""
-    make_tree(tmp_path, "1.2.0", heading, source)
+    """The tag is the version, the changelog has it with its date, the metadata name the repository, and the
+    README's links lead there."""
+    make_tree(tmp_path, "1.2.0", heading, source, readme)
     found = list(load("tests/distribution/check_release.py").find_faults(tmp_path, tag, HOME))
     assert [one[: len(fault or "")] for one in found] == ([fault] if fault else [])

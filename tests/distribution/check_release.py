@@ -18,9 +18,11 @@ def find_faults(root: Path, tag: str, repository: str) -> Iterator[str]:
     version = found[1] if found else "none"
     if tag != f"v{version}":
         yield f"the tag is {tag}, the version {version}"
-    urls = tomllib.loads((root / "pyproject.toml").read_text())["project"].get("urls", {})
-    if urls.get("Source") != repository:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    if project.get("urls", {}).get("Source") != repository:
         yield f"project.urls has no Source = {repository!r}"
+    if "readme" in project:
+        yield "PyPI would show README.md as it is, where its links lead nowhere"
     changes = (root / "CHANGELOG.md").read_text()
     if not re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", changes, re.MULTILINE):
         yield f"CHANGELOG.md has no dated heading of {version}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable
+from contextvars import Context
 from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
@@ -69,9 +70,14 @@ class Ending(Generic[T]):
         self.value: T | None = None
         self.error: BaseException | None = None
 
-    def begin(self, call: Awaitable[T], name: str | None = None) -> asyncio.Task[None]:
-        """Return a new task that awaits *call*, and notes here what it returns or raises."""
-        task = asyncio.create_task(self._follow(call), name=name)
+    def begin(
+        self, call: Awaitable[T], name: str | None = None, context: Context | None = None
+    ) -> asyncio.Task[None]:
+        """Return a new task that awaits *call*, and notes here what it returns or raises.
+
+        Its context is *context*, and a copy of the current one where there is none.
+        """
+        task = asyncio.create_task(self._follow(call), name=name, context=context)
         # One that is cancelled before its first step has not begun the call.
         task.add_done_callback(lambda _: drop(call))
         return task

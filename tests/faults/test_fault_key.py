@@ -310,7 +310,9 @@ def test_row_79_key() -> None:
 
 TRACED = """
     import asyncio, json, sys
+    from contextvars import ContextVar
     sys.path.insert(0, {tests!r})
+    import aiohttp, httpcore, httpcore2, wrapt
     import sentry_sdk
     from opentelemetry import trace
     from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
@@ -342,7 +344,26 @@ TRACED = """
     AioHttpClientInstrumentor().instrument()
     HTTPXClientInstrumentor().instrument()
 
+    # As agents do that patch libraries themselves: one traces what is done on behalf of a request to the
+    # service, another each request of a session.
+    is_traced, seen = ContextVar("is_traced", default=False), []
+
+    async def trace_connection(wrapped, instance, args, kwargs):
+        if is_traced.get():
+            args[0].headers.append((b"traceparent", b"00"))
+        return await wrapped(*args, **kwargs)
+
+    async def trace_session(wrapped, instance, args, kwargs):
+        seen.append(str(args[1:]))
+        kwargs["headers"] = dict(kwargs["headers"]) | {{"traceparent": "00"}}
+        return await wrapped(*args, **kwargs)
+
+    for core in (httpcore, httpcore2):
+        wrapt.wrap_function_wrapper(core, "AsyncHTTPConnection.handle_async_request", trace_connection)
+    wrapt.wrap_function_wrapper(aiohttp, "ClientSession._request", trace_session)
+
     async def main():
+        is_traced.set(True)
         async with running_server() as server:
             gateway = {{"gateway_service": {{"url": server.base_url}}, "is_aliasing_enabled": True}}
             client = make_client(
@@ -365,6 +386,7 @@ TRACED = """
             headers = [name.lower() for one in server.requests for name, _ in one.headers]
         sentry_sdk.flush()
         spans = [span.to_json() for span in exporter.get_finished_spans()]
+        assert not seen
         print(json.dumps([Capturing.texts, spans, headers, targets]))
 
     asyncio.run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import ssl
 from contextvars import ContextVar
@@ -83,6 +84,14 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
+async def _request(
+    session: aiohttp.ClientSession, method: str, url: URL, **options: Any
+) -> aiohttp.ClientResponse:
+    """Make a request as aiohttp does, without what tools that trace sessions have put around its method."""
+    own = inspect.unwrap(aiohttp.ClientSession._request)  # noqa: SLF001 - it is this that they wrap
+    return await own(session, method, url, **options)
+
+
 class AiohttpTransport:
     """Sends through one session of aiohttp, with what it would add of its own turned off.
 
@@ -143,7 +152,8 @@ class AiohttpTransport:
     async def _try(self, request: Request) -> Answer:
         try:
             session = self._session or await self._open()
-            async with session.request(
+            async with await _request(
+                session,
                 request.method,
                 URL(f"{self._origin}{request.target}", encoded=True),
                 headers=self._list_headers(request),
@@ -177,11 +187,12 @@ class AiohttpTransport:
     async def _open(self) -> aiohttp.ClientSession:
         context = await self._certificates.load() if self._is_tls else True
         if self._session is None:
+            # The number of workers bounds the requests on their way, and so the connections.
+            connector = _Connector(
+                limit=0, ssl=context, keepalive_timeout=KEEPALIVE_S, use_dns_cache=False
+            )
             self._session = aiohttp.ClientSession(
-                # The number of workers bounds the requests on their way, and so the connections.
-                connector=_Connector(
-                    limit=0, ssl=context, keepalive_timeout=KEEPALIVE_S, use_dns_cache=False
-                ),
+                connector=connector,
                 headers=self._headers,
                 skip_auto_headers=("Content-Type",),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -195,6 +206,8 @@ class AiohttpTransport:
             # Tools that trace every session of a process (Sentry, OpenTelemetry) add themselves when one is
             # made. They would show the SDK key and the visitor, and send their own headers to VWO.
             self._session.trace_configs.clear()
+            # Or put something of their own around its connections.
+            self._session._connector = connector  # noqa: SLF001 - see above
         return self._session
 
     async def aclose(self) -> None:

@@ -234,4 +234,4 @@ def test_a_lifespan_needs_clients() -> None:
     """What cannot be closed is refused when the app is made."""
     for clients in ((), (make_client,), (Starlette(),)):
         with pytest.raises(InvalidInputError, match="give the clients"):
-            LifespanMiddleware(Starlette(), *clients)  # type: ignore[arg-type]
+            LifespanMiddleware(Starlette(), *clients)

@@ -88,8 +88,8 @@ async def _request(
     session: aiohttp.ClientSession, method: str, url: URL, **options: Any
 ) -> aiohttp.ClientResponse:
     """Make a request as aiohttp does, without what tools that trace sessions have put around its method."""
-    own = inspect.unwrap(aiohttp.ClientSession._request)  # noqa: SLF001 - it is this that they wrap
-    return await own(session, method, url, **options)
+    own: Any = inspect.unwrap(aiohttp.ClientSession._request)  # noqa: SLF001 - it is this that they wrap
+    return cast("aiohttp.ClientResponse", await own(session, method, url, **options))
 
 
 class AiohttpTransport:

@@ -336,6 +336,35 @@ if pid: assert os.waitpid(pid, 0)[1] == 0
     check(scene, accepted)
 
 
+def test_fork_with_metrics(scripts: Scripts, scene: Scene) -> None:
+    """Metrics of a child count what it has accepted itself, although its observer was made and used in the parent."""
+    body = f"""{QUIET}
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from vwo_async.integrations.opentelemetry import OpenTelemetry
+reader = InMemoryMetricReader()
+def count():
+    (resource,) = reader.get_metrics_data().resource_metrics
+    found = {{one.name: one for one in resource.scope_metrics[0].metrics}}
+    return [point.value for point in found["vwo.events.accepted"].data.data_points]
+telemetry = OpenTelemetry(meter_provider=MeterProvider([reader]))
+client, other = [service.make_client(observers=[telemetry]) for _ in range(2)]
+for number in range(3):
+    for one in (client, other): assert service.report(one, f"p{{number}}")
+other.close()
+assert count() == [6]
+pid = os.fork()
+if not pid:
+    assert service.report(client, "c")
+    assert count() == [1]
+else:
+    assert os.waitpid(pid, 0)[1] == 0
+    assert count() == [6]
+"""
+    status, _ = scripts.run(body)
+    assert status == 0
+
+
 def test_fork_while_the_clients_thread_imports(
     scripts: Scripts, scene: Scene, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ the hash that the log has too, see the launch option ``pseudonym_salt``.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -164,7 +165,8 @@ class OpenTelemetry(Observer):
         self._adds_to_span = adds_to_span
         self._tracer = trace.get_tracer(PACKAGE_NAME, __version__, tracer_provider)
         self._logger = logs.get_logger(PACKAGE_NAME, __version__, logger_provider)
-        self._ledgers = _Ledgers()
+        # After a fork the parent still counts what it counted, and another of its threads may hold its lock.
+        self._by_process: dict[int, _Ledgers] = {}
         meter = metrics.get_meter(PACKAGE_NAME, __version__, meter_provider)
         self._duration = meter.create_histogram(
             "http.client.request.duration",
@@ -173,11 +175,21 @@ class OpenTelemetry(Observer):
             explicit_bucket_boundaries_advisory=_DURATION_BOUNDS_S,
         )
         for name, metric in COUNTERS.items():
-            observe = partial(self._ledgers.observe_counter, name)
+            observe = partial(self._observe_counter, name)
             meter.create_observable_counter(name, [observe], metric.unit, metric.description)
         for name, metric in GAUGES.items():
-            observe = partial(self._ledgers.observe_gauge, name)
+            observe = partial(self._observe_gauge, name)
             meter.create_observable_gauge(name, [observe], metric.unit, metric.description)
+
+    @property
+    def _ledgers(self) -> _Ledgers:
+        return self._by_process.setdefault(os.getpid(), _Ledgers())
+
+    def _observe_counter(self, name: str, options: object) -> list[metrics.Observation]:
+        return self._ledgers.observe_counter(name)
+
+    def _observe_gauge(self, name: str, options: object) -> list[metrics.Observation]:
+        return self._ledgers.observe_gauge(name)
 
     def on_open(self, client: ObservedClient) -> None:
         """Begin to count what the client counts."""
@@ -268,7 +280,7 @@ def _describe_request(request: RequestReport) -> Attributes:
 
 
 class _Ledgers:
-    """The ledgers of all clients as metrics; asked by a thread of OpenTelemetry's own.
+    """The ledgers of all clients of one process as metrics; asked by a thread of OpenTelemetry's own.
 
     What a client has counted stays counted when it is closed.
     """
@@ -292,7 +304,7 @@ class _Ledgers:
             for name, metric in COUNTERS.items():
                 self._closed.update(_read(name, metric, client.product, statistics))
 
-    def observe_counter(self, name: str, _options: object) -> list[metrics.Observation]:
+    def observe_counter(self, name: str) -> list[metrics.Observation]:
         """Return the values of a counter."""
         metric = COUNTERS[name]
         with self._lock:
@@ -300,7 +312,7 @@ class _Ledgers:
             found.update({key: number for key, number in self._closed.items() if key[0] == name})
         return _observe(metric, found)
 
-    def observe_gauge(self, name: str, _options: object) -> list[metrics.Observation]:
+    def observe_gauge(self, name: str) -> list[metrics.Observation]:
         """Return the values of a gauge."""
         metric = GAUGES[name]
         with self._lock:

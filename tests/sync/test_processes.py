@@ -344,6 +344,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from vwo_async.integrations.opentelemetry import OpenTelemetry
 reader = InMemoryMetricReader()
 def count():
+    assert client.flush_events()  # what was accepted has reached the client's thread
     (resource,) = reader.get_metrics_data().resource_metrics
     found = {{one.name: one for one in resource.scope_metrics[0].metrics}}
     return [point.value for point in found["vwo.events.accepted"].data.data_points]

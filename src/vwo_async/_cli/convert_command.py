@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
@@ -48,6 +49,12 @@ class Places:
 
     state: Path | None
     refused: Path | None
+
+    def name_refused(self) -> str | None:
+        """Return where refused rows go as seen from the state, so that both may be moved together."""
+        if self.state is None or self.refused is None:
+            return None
+        return os.path.relpath(self.refused, self.state.parent)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -127,7 +134,16 @@ class PlaceOptions:
     dry_run: bool = False
 
     def choose(self, rows: RowFile) -> Places:
-        """Return where the run of a file keeps what."""
+        """Return where the run of a file keeps what.
+
+        Raises:
+            CommandError: One of the places is the file itself, or two of them are one.
+        """
+        places = self._find_places(rows)
+        _check_apart({"the file": rows.name, "--state": places.state, "--refused": places.refused})
+        return places
+
+    def _find_places(self, rows: RowFile) -> Places:
         state, refused = self.state, self.refused
         if rows.name != STANDARD_INPUT:
             path, kind = Path(rows.name), "jsonl" if rows.columns is None else "csv"
@@ -135,6 +151,17 @@ class PlaceOptions:
             if not self.dry_run:
                 refused = refused or path.with_name(f"{path.name}.refused.{kind}")
         return Places(None if self.no_state or self.dry_run else state, refused)
+
+
+def _check_apart(places: Mapping[str, str | Path | None]) -> None:
+    """Refuse a place that is another one too, and so would be written over."""
+    seen: dict[str, str] = {}
+    for name, place in places.items():
+        if place is None or place == STANDARD_INPUT:
+            continue
+        other = seen.setdefault(os.path.realpath(place), name)
+        if other != name:
+            raise CommandError(f"{name}: {place}: is {other}: give it another name")
 
 
 _ROW_OPTIONS = RowOptions()
@@ -249,8 +276,12 @@ class _Job:
             CommandError: What an earlier run left cannot be gone on with.
             OSError: It cannot be read.
         """
-        account = str(self._subject.settings.account_id)
-        run = {"account": account, "columns": self._columns.describe()}
+        run = {
+            "product": self._subject.product,
+            "account": str(self._subject.settings.account_id),
+            "columns": self._columns.describe(),
+            "refused file": self._places.name_refused(),
+        }
         kept = ProgressFile(self._places.state, run)
         if restart:
             self._refused.clear()
@@ -284,8 +315,9 @@ class _Job:
                 await run.report(read_ahead(read_chunks(self._rows, self.progress)))
         except asyncio.CancelledError:
             raise CommandError(self._describe_interruption(), ExitCode.INTERRUPTED) from None
-        except CommandError:
-            grace_s = 0.0
+        except CommandError as error:
+            if error.code is ExitCode.NETWORK:
+                grace_s = 0.0
             raise
         finally:
             await run.stop(timeout_s=grace_s)

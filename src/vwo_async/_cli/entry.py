@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from .._error import MissingExtraError
 from .._extra import check_extra
@@ -18,17 +21,39 @@ NAME = "vwo-async"
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command with its arguments, by default those of the process; ends the process."""
-    _open_closed_streams()
+    _prepare_streams()
+    _interrupt_on_sigterm()
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough. What is left of it must not fail once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has seen enough.
+        _abandon(sys.stdout)
         code = ExitCode.OK
     except KeyboardInterrupt:
         code = _fail("interrupted", ExitCode.INTERRUPTED)
     sys.exit(code)
+
+
+def _prepare_streams() -> None:
+    """Let output be written whatever it holds, and wherever the process was started."""
+    _open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name may be no text, and a terminal may not have the characters of a tree.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _interrupt_on_sigterm() -> None:
+    """Have SIGTERM end the command as Ctrl-C does, unless the process has another use for it."""
+    is_free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if is_free and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _abandon(stream: TextIO) -> None:
+    """Let what a closed pipe has not taken go nowhere: it must not fail once more at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_closed_streams() -> None:
@@ -59,7 +84,12 @@ def _fail(error: object, code: ExitCode) -> ExitCode:
     text = _describe_file(error) if isinstance(error, OSError) else " ".join(str(error).split())
     if code is ExitCode.BUG:
         text = f"a fault of this command ({type(error).__name__}: {text}): please report it"
-    sys.stderr.write(f"{NAME}: {text}\n")
+    try:
+        sys.stderr.write(f"{NAME}: {text}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # The exit code says it all the same.
+        _abandon(sys.stderr)
     return code
 
 

@@ -8,6 +8,8 @@ vwo_async, or on something that is called after VWO.
 from __future__ import annotations
 
 import ast
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -120,10 +122,11 @@ def list_sources(paths: Sequence[Path]) -> list[Path]:
 def _walk(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*.py"):
         parts = path.relative_to(folder).parts
-        # Virtual environments are the code of others.
-        if not any(
+        # Virtual environments are the code of others; a link may lead nowhere.
+        is_foreign = any(
             one.startswith(".") or one in ("node_modules", "site-packages") for one in parts
-        ):
+        )
+        if not is_foreign and path.is_file():
             yield path
 
 
@@ -133,11 +136,7 @@ def check_file(path: Path, known: KnownKeys) -> Iterator[UnknownKey]:
     Raises:
         CommandError: It is no Python.
     """
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError) as error:
-        place = f"{path}:{getattr(error, 'lineno', None) or 1}"
-        raise CommandError(f"{place}: is no Python that can be read: {error}") from None
+    tree = _parse(path)
     module = _Module(path, tree, known)
     found = [
         one
@@ -149,6 +148,21 @@ def check_file(path: Path, known: KnownKeys) -> Iterator[UnknownKey]:
         near = get_close_matches(key, known.kinds.get(kind, ()), 1)
         hint = near[0] if near else ""
         yield UnknownKey(str(path), at.lineno, at.col_offset + 1, kind, key, hint)
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            # What Python finds unwise, such as an unknown escape, is for others to say.
+            warnings.simplefilter("ignore")
+            return ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        line, why = error.lineno or 1, error.msg
+    except ValueError as error:
+        line, why = 1, str(error)
+    except (RecursionError, MemoryError):
+        line, why = 1, "it is nested too deeply"
+    raise CommandError(f"{path}:{line}: is no Python that can be read: {why}")
 
 
 class _Module:
@@ -306,11 +320,11 @@ def _list_imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
 def _list_constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield the names that the module binds to one text, once."""
     bound = [one for one in ast.walk(tree) if isinstance(one, ast.Name)]
-    stored = [one.id for one in bound if isinstance(one.ctx, ast.Store)]
+    stored = Counter(one.id for one in bound if isinstance(one.ctx, ast.Store))
     arguments = {one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)}
     for name, value in _list_assignments(tree.body):
         is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
-        if is_text and stored.count(name) == 1 and name not in arguments:
+        if is_text and stored[name] == 1 and name not in arguments:
             assert isinstance(value, ast.Constant)
             yield name, str(value.value)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from cyclopts import Parameter
 from rich.console import Console, JustifyMethod, RenderableType
@@ -37,7 +37,8 @@ class Output:
             shown: The same for people.
         """
         if self.json:
-            sys.stdout.write(json_module.dumps(data, ensure_ascii=False, indent=2) + "\n")
+            is_ascii = not _is_unicode(sys.stdout)
+            sys.stdout.write(json_module.dumps(data, ensure_ascii=is_ascii, indent=2) + "\n")
             return
         console = make_console()
         # Written by ourselves, since rich ends the process where nobody reads.
@@ -45,6 +46,11 @@ class Output:
             for one in shown:
                 console.print(one, soft_wrap=isinstance(one, str))
         sys.stdout.write(printed.get())
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    """Tell whether a stream has all characters."""
+    return (stream.encoding or "utf-8").lower().startswith("utf")
 
 
 def make_console() -> Console:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from math import isfinite
 from pathlib import PurePath
 from typing import Annotated, Any, TextIO
@@ -14,6 +16,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from .._error import InvalidInputError
+from .delimiter import find_delimiter
 from .exit_code import CommandError
 from .source import STANDARD_INPUT, find_standard_input
 from .subject import IdEncoding, Subject, UserFields
@@ -21,6 +24,8 @@ from .subject import IdEncoding, Subject, UserFields
 _ID_NAMES = ("id", "user_id", "userId")
 _NO_ID = "has no user id: name it 'id'"
 _NAMES = frozenset(UserFields._fields[1:6])
+# Those that one cell can hold.
+_CELL_NAMES = frozenset({"user_agent", "ip_address", "bucketing_seed"})
 
 
 @Parameter(name="*")
@@ -141,7 +146,7 @@ def read_users(name: str) -> Iterator[tuple[int, UserFields]]:
     with _open_text(name) as lines:
         try:
             if suffix in (".csv", ".tsv"):
-                rows = _read_table(name, lines, "\t" if suffix == ".tsv" else ",")
+                rows = _read_table(name, lines)
             else:
                 rows = _read_lines(name, lines)
             for number, row in enumerate(rows, start=1):  # noqa: B007 - counted for what follows
@@ -173,7 +178,7 @@ def _read_line(place: str, line: str) -> UserFields:
         return UserFields(line)
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CommandError(f"{place}: is no JSON") from None
     if isinstance(found, str):
         return UserFields(found)
@@ -187,14 +192,18 @@ def _read_variables(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"custom_variables": {**rest, **named} if isinstance(named, dict) else named}
 
 
-def _read_table(
-    name: str, lines: Iterable[str], delimiter: str
-) -> Iterator[tuple[int, UserFields]]:
-    rows = csv.reader(lines, delimiter=delimiter)
-    names = next(rows, [])
+def _read_table(name: str, lines: TextIO) -> Iterator[tuple[int, UserFields]]:
+    first = lines.readline()
+    rows = csv.reader(chain([first], lines), delimiter=find_delimiter(first))
+    names = [one.strip() for one in next(rows, ())]
+    repeated = [one for one, times in Counter(names).items() if one and times > 1]
+    if repeated:
+        raise CommandError(f"{name}: column {repeated[0]!r} is there twice")
     id_at = next((names.index(one) for one in _ID_NAMES if one in names), None)
-    own = [(at, one) for at, one in enumerate(names) if one in _NAMES]
-    variables = [(at, one) for at, one in enumerate(names) if at != id_at and one not in _NAMES]
+    own = [(at, one) for at, one in enumerate(names) if one in _CELL_NAMES]
+    variables = [
+        (at, one) for at, one in enumerate(names) if at != id_at and one not in ("", *_CELL_NAMES)
+    ]
     # Rows may be short: what is not there is as if empty.
     padding = [""] * len(names)
     for row in rows:
@@ -216,4 +225,4 @@ def _read_fields(place: str, found: Mapping[str, Any]) -> UserFields:
     if user_id is None:
         raise CommandError(f"{place}: {_NO_ID}")
     known = {key: found[key] for key in _NAMES if found.get(key)}
-    return UserFields(str(user_id) if isinstance(user_id, int) else user_id, **known)
+    return UserFields(str(user_id) if type(user_id) is int else user_id, **known)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, tzinfo
 from decimal import Decimal
+from math import isfinite
 from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -353,7 +354,7 @@ def _read_text(field: str, value: Any) -> str:
 def _read_value(name: str, value: Any, kind: ColumnType | None) -> Any:
     """Return a value of a variable or property, as JSON can hold it."""
     if kind == "text":
-        return value if isinstance(value, str) else _read_text(name, value)
+        return _write_value(name, value)
     if kind == "number":
         return _read_number(name, value)
     if kind == "boolean":
@@ -367,15 +368,26 @@ def _read_value(name: str, value: Any, kind: ColumnType | None) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
+def _write_value(name: str, value: Any) -> str:
+    """Return the text of a value that is to be one."""
+    plain = _read_value(name, value, None) if not isinstance(value, (str, Decimal)) else str(value)
+    if isinstance(plain, bool):
+        return "true" if plain else "false"
+    if not isinstance(plain, (str, int, float)):
+        raise RowError(f"{name}: is no text")
+    return str(plain)
+
+
 def _read_number(name: str, value: Any) -> Any:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return value
-    if isinstance(value, Decimal):
-        return float(value)
-    text = value.strip() if isinstance(value, str) else ""
-    if not _NUMBER.fullmatch(text) or len(text) > 100:
+    if isinstance(value, str):
+        text = value.strip()
+        is_number = _NUMBER.fullmatch(text) and len(text) <= 100
+        value = (int(text) if _INTEGER.fullmatch(text) else float(text)) if is_number else None
+    elif isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
         raise RowError(f"{name}: is no number such as 49.90")
-    return int(text) if _INTEGER.fullmatch(text) else float(text)
+    return value
 
 
 def _read_boolean(name: str, value: Any) -> bool:

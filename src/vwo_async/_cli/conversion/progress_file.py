@@ -48,7 +48,7 @@ class ProgressFile:
 
     Args:
         path: The file; None to keep nothing.
-        run: What tells this run from others of the same file, such as the columns.
+        run: What tells this run from others of the same file, such as the columns; ``refused file`` among it.
     """
 
     def __init__(self, path: Path | None, run: dict[str, Any]) -> None:
@@ -74,29 +74,20 @@ class ProgressFile:
         assert self._path is not None
         try:
             found = json.loads(self._path.read_bytes())
-            run, progress = found["run"], self._read(found)
-        except (ValueError, TypeError, KeyError):
+            run, progress = dict(found["run"]), _read(found)
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise CommandError(
                 f"{self._path}: holds no progress: remove it, or give another --state",
                 ExitCode.FILE,
             ) from None
-        if run != self._run and progress.read:
-            names = [one for one in self._run if run.get(one) != self._run[one]]
+        # A run that has read nothing yet may become another, but not cut off a file that is none of its own.
+        told = self._run if progress.read else ("refused file",)
+        others = [one for one in told if run.get(one) != self._run[one]]
+        if others:
             raise CommandError(
-                f"{self._path}: is of a run with other {' and '.join(names) or 'options'}: give --state for"
-                " a state of its own, or --restart to forget it"
+                f"{self._path}: is of a run with other {' and '.join(others)}: give --state for a state of its own,"
+                " or --restart to forget it"
             )
-        return progress
-
-    @staticmethod
-    def _read(found: Any) -> Progress:
-        if found["version"] != _VERSION:
-            raise ValueError
-        progress = Progress(**found["progress"])
-        numbers = (progress.read, progress.checksum, progress.reported, progress.refused_bytes)
-        if not all(type(one) is int and one >= 0 for one in (*numbers, *progress.open_rows)):
-            raise ValueError
-        progress.skipped = Counter(progress.skipped)
         return progress
 
     def save(self, progress: Progress, open_rows: Iterable[int]) -> None:
@@ -117,3 +108,23 @@ class ProgressFile:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+
+
+def _read(found: Any) -> Progress:
+    if found["version"] != _VERSION:
+        raise ValueError
+    progress = Progress(**found["progress"])
+    progress.skipped = Counter(dict(progress.skipped))
+    counts = (
+        progress.read,
+        progress.checksum,
+        progress.reported,
+        progress.refused,
+        progress.refused_bytes,
+        *progress.skipped.values(),
+    )
+    if not all(type(one) is int and one >= 0 for one in counts):
+        raise ValueError
+    if not all(type(one) is int and 0 < one <= progress.read for one in progress.open_rows):
+        raise ValueError
+    return progress

@@ -15,6 +15,8 @@ from .row_file import InputRow
 
 # So many refused rows are named where the run ends.
 MAX_NAMED = 5
+# What stands before the cells of a row.
+_OWN = ("line", "reason")
 
 
 class RefusedFile:
@@ -31,6 +33,8 @@ class RefusedFile:
     def __init__(self, path: Path | None, columns: Sequence[str] | None) -> None:
         self._path = path
         self._columns = columns
+        # Of a file of refused rows that is given again.
+        self._own_width = len(_OWN) if tuple(columns or ())[: len(_OWN)] == _OWN else 0
         self._waiting: list[str] = []
         self.first: list[tuple[int, str]] = []
 
@@ -91,7 +95,7 @@ class RefusedFile:
             waiting = list(self._waiting)
             text = "".join(waiting)
             if not begin and self._columns is not None:
-                text = _render_cells(("line", "reason", *self._columns)) + text
+                text = _render_cells((*_OWN, *self._columns[self._own_width :])) + text
             self._waiting.clear()
             try:
                 # What was no UTF-8 is written as the bytes that it was.
@@ -106,9 +110,10 @@ class RefusedFile:
 
     def _render(self, row: InputRow, reason: str) -> str:
         if self._columns is not None:
-            return _render_cells((row.line, reason, *(row.cells or ())))
-        cells = row.cells if isinstance(row.cells, dict) else {}
-        found = {"line": row.line, "reason": reason, **cells}
+            return _render_cells((row.line, reason, *(row.cells or ())[self._own_width :]))
+        found = dict(zip(_OWN, (row.line, reason), strict=True)) | row.cells
+        if tuple(row.cells)[: len(_OWN)] == _OWN:
+            found |= {"line": row.line, "reason": reason}
         return json.dumps(found, ensure_ascii=True, default=str) + "\n"
 
 

@@ -11,11 +11,13 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ..._error import MissingExtraError
 from ..._extra import check_extra
+from ..delimiter import find_delimiter
 from ..exit_code import CommandError, ExitCode
 from ..source import STANDARD_INPUT, find_standard_input
 
@@ -23,7 +25,6 @@ CHUNK_ROWS = 500
 # A longer line is no row: of a file without line ends all of it would have to be held.
 MAX_LINE_BYTES = 4_000_000
 _BUFFER_BYTES = 1_000_000
-_DELIMITERS = ",;\t|"
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _GLOB = frozenset("*?[]{}")
 
@@ -34,7 +35,8 @@ class InputRow(NamedTuple):
     Attributes:
         number: Which one it is, from 1.
         line: The line on which it begins, from 1; of Parquet the same as *number*.
-        cells: The cells of a table in the order of its columns, or an object of JSON; None where it cannot be read.
+        cells: The cells of a table in the order of its columns, or an object of JSON. Of a row that cannot be read
+            its text, as the first cell or as ``text``.
         fault: Why it cannot be read, empty where it can.
     """
 
@@ -136,7 +138,7 @@ class _Lines:
         try:
             for line in iter(partial(self._lines.readline, MAX_LINE_BYTES), b""):
                 self.number += 1
-                self.checksum = zlib.crc32(line, self.checksum)
+                self.checksum = zlib.crc32(_strip_end(line) + b"\n", self.checksum)
                 if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
                     raise CommandError(
                         f"{self.name}:{self.number}: is longer than {MAX_LINE_BYTES} bytes: one row a line"
@@ -144,6 +146,11 @@ class _Lines:
                 yield line.removeprefix(b"\xef\xbb\xbf") if self.number == 1 else line
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise CommandError(f"{self.name}: cannot be unpacked: {error}", ExitCode.FILE) from None
+
+
+def _strip_end(line: bytes) -> bytes:
+    # The last line of a file may have none before others are added.
+    return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 class _TextFile(RowFile):
@@ -174,46 +181,70 @@ class CsvFile(_TextFile):
 
     def __init__(self, lines: _Lines) -> None:
         super().__init__(lines)
+        self._row_lines: list[str] = []
+        self._is_at_end = False
         texts = self._decode()
         first = next(texts, "")
         if "\0" in first or not is_encodable(first):
             raise CommandError(f"{self.name}: is no UTF-8 text: save it as CSV in UTF-8")
-        delimiter = max(_DELIMITERS, key=first.count)
-        self._reader = csv.reader(_chain(first, texts), delimiter=delimiter)
+        self._reader = csv.reader(chain([first], texts), delimiter=find_delimiter(first))
         try:
             self.columns = [one.strip() for one in next(self._reader, ())]
         except csv.Error as error:
             raise CommandError(
-                f"{self.name}:1: the names of the columns cannot be read: {error}"
+                f"{self.name}:1: the names of the columns cannot be read: {_describe(error)}"
             ) from None
         if not any(self.columns):
             raise CommandError(f"{self.name}: has no first line with the names of its columns")
+        if self._is_at_end:
+            raise self._complain(1)
 
     def _decode(self) -> Iterator[str]:
         # What is no UTF-8 becomes what no text can hold: the row is refused where that cell is needed.
         for line in self._lines:
-            yield line.decode("utf-8", "surrogateescape")
+            text = line.decode("utf-8", "surrogateescape")
+            self._row_lines.append(text)
+            yield text
+        self._is_at_end = True
 
     def rows(self) -> Iterator[InputRow]:
         assert self.columns is not None
         reader, lines, width = self._reader, self._lines, len(self.columns)
         number, line = 0, lines.number + 1
         while True:
-            cells: list[str] | None = None
+            self._row_lines.clear()
             fault = ""
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                fault = f"cannot be read: {error}"
-            if cells or fault:
-                if cells and len(cells) > width:
+                if len(self._row_lines) > 1:
+                    raise self._complain(line) from None
+                cells, fault = ["".join(self._row_lines)], _describe(error)
+            if self._is_at_end:
+                # The reader looked for more lines, and so for the end of a cell.
+                raise self._complain(line)
+            if cells:
+                if len(cells) > width:
                     fault = "has more cells than the first line has names"
                 number += 1
                 self.checksum = lines.checksum
                 yield InputRow(number, line, cells, fault)
             line = lines.number + 1
+
+    def _complain(self, line: int) -> CommandError:
+        """Return the error of a cell over many lines without an end: which of these are rows is not known."""
+        return CommandError(
+            f"{self.name}:{line}: has a quote that is not closed for {csv.field_size_limit():,} characters or to the"
+            " end: close it, and give the same command again"
+        )
+
+
+def _describe(error: csv.Error) -> str:
+    if "new-line" in str(error):
+        return "has a carriage return where no line ends: save the file with line feeds"
+    return f"cannot be read: {error}"
 
 
 def is_encodable(text: str) -> bool:
@@ -223,11 +254,6 @@ def is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _chain(first: str, others: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from others
 
 
 class JsonLines(_TextFile):
@@ -240,6 +266,8 @@ class JsonLines(_TextFile):
                 continue
             number += 1
             cells, fault = _read_object(line)
+            if fault:
+                cells = {"text": _strip_end(line).decode("utf-8", "surrogateescape")}
             self.checksum = lines.checksum
             yield InputRow(number, lines.number, cells, fault)
 
@@ -288,8 +316,8 @@ class ParquetFile(RowFile):
 
     def rows(self) -> Iterator[InputRow]:
         while found := self._do(partial(self._found.fetchmany, CHUNK_ROWS)):
-            self.checksum = zlib.crc32(repr(found).encode("utf-8", "replace"), self.checksum)
             for cells in found:
+                self.checksum = zlib.crc32(repr(cells).encode("utf-8", "replace"), self.checksum)
                 self._read += 1
                 yield InputRow(self._read, self._read, cells)
 

@@ -314,7 +314,7 @@ async def test_refused_rows(command: Command) -> None:
 
 
 async def test_refused_rows_of_json(command: Command) -> None:
-    """JSON lines are refused as JSON lines; what is no JSON has its line and reason alone."""
+    """JSON lines are refused as JSON lines, and what is no JSON as its text."""
     path = command.folder / "rows.jsonl"
     path.write_text(
         '{"user": "Ashley", "goal": "signup"}\n{"user": \n[1]\n\n{"user": ["x"], "goal": "signup"}\n'
@@ -332,7 +332,60 @@ async def test_refused_rows_of_json(command: Command) -> None:
         (5, "user: is no text and no whole number"),
         (7, "user: is empty"),
     ]
+    assert [one.get("text") for one in rows] == ['{"user": ', "[1]", None, None]
     assert rows[2]["goal"] == "signup"
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+async def test_refused_rows_that_are_given_again(command: Command, kind: str) -> None:
+    """Of a row that is refused twice the file says the last line and reason, once."""
+    path, refused = command.folder / f"rows.{kind}", command.folder / "refused"
+    row = {"line": "9", "reason": "an old one", "user": "Ashley", "goal": "nope"}
+    WRITERS[f"rows.{kind}"](path, [row])
+    run = await convert(
+        command, path, "-s", command.fullstack, "--dry-run", "--refused", refused, "--json"
+    )
+    (found,) = refused_rows(refused) if kind == "csv" else [json.loads(refused.read_text())]
+    reason = "goal not found: nope"
+    line = run.data["first_refused"][0]["line"]
+    expected = {"line": line if kind == "jsonl" else str(line), "reason": reason}
+    assert found == row | expected
+    assert list(found) == list(row)
+
+
+async def test_a_quote_that_is_not_closed(command: Command) -> None:
+    """It could hide all rows after it, so the run ends there; once it is closed the same command goes on."""
+    path = command.folder / "rows.csv"
+    names = [f"user-{one},signup" for one in range(1_200)]
+    lines = ["user,goal", *names, '"Ashley,signup', *(f"more-{one},signup" for one in range(300))]
+    asked = (path, "-s", command.fullstack, "--set", "campaign=checkout", "--base-url")
+    async with collecting() as (collector, base_url):
+        for rest in (0, 10_000):
+            path.write_text("\n".join([*lines, *["x,signup"] * rest]))
+            run = await convert(command, *asked, base_url)
+            assert run.code == ExitCode.USAGE
+            assert "rows.csv:1202: has a quote that is not closed" in run.err
+            assert not path.with_name("rows.csv.refused.csv").exists()
+        path.write_text("\n".join(lines).replace('"Ashley', "Ashley"))
+        again = await convert(command, *asked, base_url, "--json")
+    assert (again.code, again.data["reported"]) == (0, 1_501)
+    assert collector.totals().conversions == collector.totals().unique_conversions == 1_501
+
+
+async def test_a_cell_that_is_too_long_and_a_stray_line_end(command: Command) -> None:
+    """They cost their own row alone, of which the file of refused rows has the text."""
+    path = command.folder / "rows.csv"
+    long = "x" * 200_000
+    path.write_text(f"user,goal\n{long},signup\nBill\rCat,signup\nAshley,signup\n", newline="")
+    async with collecting() as (_, base_url):
+        run = await convert(
+            command, path, "-s", command.fullstack, "--base-url", base_url, "--json"
+        )
+    assert (run.data["reported"], run.data["refused"]) == (1, 2)
+    assert "carriage return" in run.data["first_refused"][1]["reason"]
+    text = Path(run.data["refused_file"]).read_bytes().decode()
+    assert long in text
+    assert "Bill\rCat" in text
 
 
 async def test_bytes_that_are_no_text(command: Command) -> None:
@@ -438,6 +491,11 @@ ASKED = "convert rows.csv -s {fullstack}"
         ("convert cut.parquet -s {fullstack}", 5, "cannot be read"),
         ("convert [x].parquet -s {fullstack}", 2, "another name"),
         ("convert cut.csv.gz -s {fullstack}", 5, "cannot be unpacked"),
+        ("convert quoted.csv -s {fullstack}", 2, "quoted.csv:1: has a quote that is not closed"),
+        ("convert mac.csv -s {fullstack}", 2, "save the file with line feeds"),
+        (f"{ASKED} --restart --state rows.csv", 2, "--state: rows.csv: is the file"),
+        (f"{ASKED} --restart --refused ./rows.csv", 2, "--refused: rows.csv: is the file"),
+        (f"{ASKED} --state x --refused x", 2, "--refused: x: is --state"),
     ],
 )
 def test_errors_are_one_line(
@@ -449,6 +507,8 @@ def test_errors_are_one_line(
     command.write("twice.csv", "user,goal,user\nAshley,signup,Bill\n")
     command.write("array.json", '[{"user": "Ashley"}]')
     command.write("empty.csv", "")
+    command.write("quoted.csv", 'user,"goal\nAshley,signup\n')
+    command.write("mac.csv", "user,goal\rAshley,signup\r")
     files = {
         "binary.csv": bytes(range(256)) * 10,
         "wide.csv": "user,goal\n".encode("utf-16"),
@@ -520,10 +580,88 @@ async def test_another_file_or_other_columns_are_not_gone_on_with(command: Comma
         path.write_text(path.read_text().replace("user-3", "user-x"))
         changed = await convert(command, *asked, base_url)
         assert (changed.code, "has other rows" in changed.err) == (2, True)
-        path.with_name("rows.csv.state").write_text("{}")
-        spoilt = await convert(command, *asked, base_url)
-        assert (spoilt.code, "holds no progress" in spoilt.err) == (5, True)
+        product = await convert(
+            command,
+            path,
+            "-s",
+            command.fme,
+            "-c",
+            "campaign=",
+            "--set",
+            "goal=purchase",
+            "--base-url",
+            base_url,
+        )
+        assert (product.code, "with other product and columns" in product.err) == (2, True)
     assert collector.totals().conversions == 5
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda state: {},
+        lambda state: [],
+        lambda state: state | {"run": [1]},
+        lambda state: state | {"run": None},
+        *(
+            lambda state, one=one: state | {"progress": state["progress"] | one}
+            for one in (
+                {"refused": "many"},
+                {"refused": -1},
+                {"skipped": [1, 2]},
+                {"skipped": {"not_in_traffic": "x"}},
+                {"open_rows": [6]},
+                {"open_rows": [0]},
+                {"read": True},
+                {"more": 1},
+            )
+        ),
+    ],
+)
+async def test_a_damaged_state(command: Command, spoil: Callable[[Any], Any]) -> None:
+    """A state with anything else in it than a run writes is an error, and nothing is reported by it."""
+    path = command.folder / "rows.csv"
+    write_csv(path, make_rows(5))
+    asked = (path, "-s", command.fullstack, "--base-url")
+    async with collecting() as (collector, base_url):
+        await convert(command, *asked, base_url)
+        state = path.with_name("rows.csv.state")
+        state.write_text(json.dumps(spoil(json.loads(state.read_text()))))
+        spoilt = await convert(command, *asked, base_url)
+    assert (spoilt.code, "holds no progress" in spoilt.err) == (5, True)
+    assert collector.totals().conversions == 5
+
+
+async def test_a_file_of_others_is_not_cut_off(command: Command) -> None:
+    """A run that goes on with another --refused leaves the file there alone, also before any row was read."""
+    path, other = command.folder / "rows.csv", command.folder / "notes.csv"
+    path.write_text("user,goal\n")
+    other.write_text("the work of a year")
+    asked = (path, "-s", command.fullstack, "--base-url", "http://127.0.0.1:9")
+    assert (await convert(command, *asked)).code == 0
+    for _ in range(2):
+        run = await convert(command, *asked, "--refused", other)
+        assert (run.code, "with other refused file" in run.err) == (2, True)
+        with path.open("a") as file:
+            file.write("Ashley,nope\n")
+        assert (await convert(command, *asked)).code == ExitCode.FOUND
+    assert other.read_text() == "the work of a year"
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+async def test_rows_that_are_added(command: Command, name: str) -> None:
+    """They alone are reported by the next run, also after a last line without an end."""
+    path = command.folder / name
+    async with collecting() as (collector, base_url):
+        for number, end in ((700, ""), (900, "\n")):
+            WRITERS[name](path, [{**ROWS[0], "user_id": f"u{one}"} for one in range(number)])
+            if name.endswith("csv"):
+                path.write_text(path.read_text().rstrip("\n") + end)
+            run = await convert(
+                command, path, "-s", command.fullstack, "--base-url", base_url, "--json"
+            )
+            assert (run.code, run.data["reported"]) == (0, number)
+    assert collector.totals().conversions == 900
 
 
 async def test_refused_rows_are_written_once(command: Command) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import getpass
 import io
+import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,12 +67,38 @@ def test_keys_that_depend(command: Command) -> None:
     ]
 
 
-def test_a_source_that_is_no_python(command: Command) -> None:
-    """The line that cannot be read is named."""
-    file = command.write("service.py", "x = 1\ndef (:\n")
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("x = 1\ndef (:\n", ":2: is no Python that can be read: invalid syntax\n"),
+        ("x = 1\0\n", ":1: is no Python that can be read: source code"),
+        (
+            "x = " + "-" * 30_000 + "1\n",
+            ":1: is no Python that can be read: it is nested too deeply",
+        ),
+        (
+            "x = y" + ".z" * 5_000 + "\n",
+            ":1: is no Python that can be read: it is nested too deeply",
+        ),
+    ],
+)
+def test_a_source_that_is_no_python(command: Command, source: str, said: str) -> None:
+    """The line that cannot be read is named, and what is wrong with it."""
+    file = command.write("service.py", source)
     ended = command.run("keys", "--check", file, "-s", command.fullstack)
     assert ended.code == ExitCode.USAGE
-    assert f"{file}:2: is no Python that can be read" in ended.err
+    assert f"{file}{said}" in ended.err
+
+
+def test_a_folder_with_links_and_warnings(command: Command) -> None:
+    """A link that leads nowhere, a folder that is named like a source, and what Python warns of are no matter."""
+    folder = command.folder / "shop"
+    (folder / "folder.py").mkdir(parents=True)
+    (folder / "gone.py").symlink_to("nowhere")
+    (folder / "cart.py").write_text("import vwo_async\nx = '\\d'\nclient.activate('checkuot', x)\n")
+    ended = command.run("keys", "--check", folder, "-s", command.fullstack, "--json")
+    assert (ended.code, ended.err) == (ExitCode.FOUND, "")
+    assert [one["key"] for one in ended.data] == ["checkuot"]
 
 
 def test_users_in_another_encoding(command: Command) -> None:
@@ -144,6 +174,47 @@ def test_an_outbox_that_cannot_be_read(command: Command) -> None:
     ended = command.run("outbox", "status", path)
     assert (ended.code, ended.out) == (ExitCode.FILE, "")
     assert "is no outbox" in ended.err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_all_characters(command: Command, encoding: str) -> None:
+    """What a terminal cannot show is written as an escape, and JSON stays JSON that says the same."""
+    file = command.write("odd.json", settings(campaign(1, "größe ✓")))
+    words = [sys.executable, "-m", "vwo_async", "explain", "Zoë", "-s", file]
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}
+    shown, asked = (
+        subprocess.run([*words, *more], env=env, capture_output=True, check=True, timeout=60).stdout
+        for more in ([], ["--json"])
+    )
+    assert "\\u2713 campaign: running" in shown.decode(encoding)
+    assert list(json.loads(asked.decode(encoding))) == ["größe ✓"]
+
+
+def test_an_error_that_nobody_reads(command: Command) -> None:
+    """The exit code tells of an error where standard error is a closed pipe."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "vwo_async", "decide", "Ashley", "nowhere", "-s"]
+    with os.fdopen(writing, "wb") as broken:
+        done = subprocess.run([*words, command.fullstack], stderr=broken, check=False, timeout=60)
+    assert done.returncode == ExitCode.USAGE
+
+
+def test_sigterm(command: Command) -> None:
+    """SIGTERM ends any command as Ctrl-C does, with the exit code that is documented for both."""
+    words = [sys.executable, "-m", "vwo_async", "users", "checkout", "--variation", "on", "-u", "-"]
+    with subprocess.Popen(
+        [*words, "--count", "2", "-s", command.fullstack],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        # Once this much of it has gone into the pipe, somebody reads there.
+        process.stdin.write(b"\n" * 200_000)
+        process.stdin.flush()
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (ExitCode.INTERRUPTED, b"vwo-async: interrupted\n")
 
 
 def test_ctrl_c(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn, TextIO
@@ -22,10 +23,10 @@ NAME = "vwo-async"
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command with its arguments, by default those of the process; ends the process."""
     _prepare_streams()
-    _interrupt_on_sigterm()
     try:
-        code = _run(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()
+        with _interrupted_by_sigterm():
+            code = _run(sys.argv[1:] if arguments is None else arguments)
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough.
         _abandon(sys.stdout)
@@ -44,11 +45,18 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _interrupt_on_sigterm() -> None:
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
     """Have SIGTERM end the command as Ctrl-C does, unless the process has another use for it."""
-    is_free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if is_free and threading.current_thread() is threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    is_free = is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if is_free:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if is_free:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _abandon(stream: TextIO) -> None:

@@ -73,6 +73,30 @@ async def test_row_83_foreign_origin(
     assert (await wire.push().send(client)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+    ids=lambda headers: "-".join(next(iter(headers.items()))),
+)
+async def test_row_83_events_of_a_foreign_page(
+    wire: Any, collector: Collector, client: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    """What a page of another origin sends as an SDK would is refused, not counted, and uses up no planned answer."""
+    collector.answer_next(503)
+    client.headers.update(headers)
+    assert (await wire.push().send(client)).status_code == 403
+    assert (await client.get("/nothing")).status_code == 403
+    assert collector.totals().requests == 0
+    for name in headers:
+        del client.headers[name]
+    assert (await wire.push().send(client)).status_code == 503
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST:80", "127.9.9.9"])
 async def test_own_origin(collector: Collector, client: httpx.AsyncClient, host: str) -> None:
     """This machine by any of its names may steer, and so may the collector's own page."""

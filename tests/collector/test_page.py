@@ -473,10 +473,16 @@ async def test_a_download_has_no_formula(wire: Any) -> None:
     settings = wire.settings
     settings["campaigns"][0]["key"] = "=HYPERLINK(1)"
     settings["campaigns"][0]["variations"][0]["name"] = "-1"
+    settings["campaigns"][0]["variations"][1]["name"] = 'a;=1;"@x";b-1\n+2;; =3'
+    settings["campaigns"][0]["goals"][0]["identifier"] = "\uff1d1"
     async with serve(Collector(settings)) as base_url, wire.client(base_url) as client:
         rows = list(csv.DictReader(io.StringIO((await client.get("/collector/results.csv")).text)))
     assert rows[0]["key"] == "'=HYPERLINK(1)"
     assert rows[0]["name"] == "-1"
+    assert rows[0]["goal"] == "'\uff1d1"
+    # Also where a spreadsheet takes the semicolons and line ends within a text for those of the table.
+    other = next(one["name"] for one in rows if one["name"].startswith("a"))
+    assert other == "a;'=1;'\"@x\";b-1\n'+2;; =3"
 
 
 # The process

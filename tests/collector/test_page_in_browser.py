@@ -449,6 +449,8 @@ def test_markup_is_text(browser: Browser, tmp_path: Path) -> None:
         wait(page, "() => document.querySelectorAll('#entry-rows tr').length >= 4")
         assert page.evaluate("document.querySelectorAll('img, main script').length") == 0
         assert page.title() == "Collector: a local VWO"
+        page.set_viewport_size(PHONE)
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
 
 
 def test_the_token(browser: Browser) -> None:

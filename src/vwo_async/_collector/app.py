@@ -85,13 +85,15 @@ class HttpInterface:
         return answer
 
     async def _receive(self, request: Request) -> Response:
+        headers = dict(request.headers)
+        if fault := self.guard.find_sdk_fault(headers):
+            return _json({"error": fault}, 403)
         try:
             body = await _read_body(request)
         except ClientDisconnect:
             # The request was not received; there is no client any more to read this answer.
             return Response(status_code=400)
         scope = request.scope
-        headers = dict(request.headers)
         answer = self._inbox.receive(
             scope["method"], scope["path"], scope["query_string"], headers, body
         )

@@ -14,6 +14,7 @@ TOKEN_HEADER = "x-collector-token"  # noqa: S105 - the name of a header
 _TOKEN = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\s:@/\[\]]+)(:[0-9]*)?")
 _FORWARDED_HOST = re.compile(r"(?i)\bhost=(\"[^\"]*\"|[^;,\s]*)")
+_FOREIGN_PAGE = "a page of another origin may neither steer nor read the collector, nor send events"
 _FOREIGN_HOST = "the Host header, and those of a proxy, must name this machine"
 _SAME = frozenset({"same-origin", "none"})
 
@@ -51,14 +52,22 @@ class Guard:
     def find_fault(self, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> str:
         """Return why a request may not steer or read, an empty text where it may."""
         named = _decode(headers)
-        host = named.get("host", "")
-        if not _is_same_origin(named, host):
-            return "a page of another origin may not steer or read the collector"
+        if not _is_same_origin(named):
+            return _FOREIGN_PAGE
         if self._knows_token(named, query):
             return ""
         if self.token is not None:
             return f"needs the token that was printed at the start, as header {TOKEN_HEADER}"
         return "" if _names_this_machine(named) else _FOREIGN_HOST
+
+    @staticmethod
+    def find_sdk_fault(headers: Mapping[str, str]) -> str:
+        """Return why a request may not be one of an SDK, an empty text where it may.
+
+        Args:
+            headers: Header values by lower-case name.
+        """
+        return "" if _is_same_origin(headers) else _FOREIGN_PAGE
 
     def find_page_fault(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
         """Return why the page may not be shown, an empty text where it may.
@@ -92,7 +101,7 @@ def _names_this_machine(headers: Mapping[str, str]) -> bool:
     return all(is_loopback(_split_host(one)) for one in _list_hosts(headers))
 
 
-def _is_same_origin(headers: Mapping[str, str], host: str) -> bool:
+def _is_same_origin(headers: Mapping[str, str]) -> bool:
     if headers.get("sec-fetch-site", "none") not in _SAME:
         return False
     origin = headers.get("origin")
@@ -100,7 +109,8 @@ def _is_same_origin(headers: Mapping[str, str], host: str) -> bool:
         return True
     # As a browser writes it: anything else is no origin of a page.
     scheme, separator, netloc = origin.partition("://")
-    return bool(separator) and scheme in {"http", "https"} and netloc.lower() == host.lower()
+    host = headers.get("host", "").lower()
+    return bool(separator) and scheme in {"http", "https"} and netloc.lower() == host
 
 
 def _list_hosts(headers: Mapping[str, str]) -> list[str]:

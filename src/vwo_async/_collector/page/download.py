@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -14,8 +15,8 @@ Row: TypeAlias = Mapping[str, Any]
 
 _OF_CAMPAIGN = ("product", "account_id", "campaign_id", "key")
 _OF_VARIATION = ("variation_id", "name", "is_control", "visitors")
-# A spreadsheet takes a text that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes a cell that begins so for a formula; in some countries semicolons divide the cells.
+_BEFORE_FORMULA = re.compile(r"(^|[;\t\r\n])(?=\"*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n])")
 
 
 def list_results(campaigns: Iterable[Row]) -> Iterator[Row]:
@@ -38,7 +39,7 @@ def write_json(rows: Sequence[Row]) -> bytes:
 
 
 def write_csv(rows: Sequence[Row]) -> bytes:
-    """Return rows as CSV in UTF-8, in which no text is a formula."""
+    """Return rows as CSV in UTF-8, in which no text is a formula, whatever divides it into cells."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     out = io.StringIO(newline="")
     writer = csv.writer(out)
@@ -50,8 +51,8 @@ def write_csv(rows: Sequence[Row]) -> bytes:
 def _write_cell(value: object) -> object:
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
-        return f"'{value}"
+    if isinstance(value, str) and not _is_number(value):
+        return _BEFORE_FORMULA.sub(r"\1'", value)
     return value
 
 

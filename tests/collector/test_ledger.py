@@ -168,12 +168,23 @@ async def test_ledger_file(wire: Any, tmp_path: Path) -> None:
 async def test_ledger_file_cannot_be_written(
     wire: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If the file cannot be written, the client is not told that the event is safe."""
-    collector = Collector(wire.settings, ledger_path=tmp_path)
+    """If the file can no longer be written, the client is not told that the event is safe."""
+    path = tmp_path / "ledger"
+    collector = Collector(wire.settings, ledger_path=path)
     async with serve(collector) as base_url, wire.client(base_url) as client:
+        path.unlink()
+        path.mkdir()
         answer = await wire.track_user().send(client)
 
     assert answer.status_code == 500
     told = [record.getMessage() for record in caplog.records if record.name == "uvicorn.error"]
     assert told
     assert not any(wire.key in message for message in told)
+
+
+@pytest.mark.anyio
+async def test_a_ledger_file_that_is_none(wire: Any, tmp_path: Path) -> None:
+    """A ledger file that cannot be written shows at the start, and not with the first event."""
+    with pytest.raises(IsADirectoryError):
+        async with serve(Collector(wire.settings, ledger_path=tmp_path)):
+            pass

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -522,3 +523,28 @@ def test_the_process_says_which_file_is_at_fault(
         main(["--settings", str(file)])
     assert ended.value.code == 2
     assert fault in capfd.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ("--port {taken}", "127.0.0.1:{taken}: Address already in use"),
+        ("--port 65536", "65536 is no port"),
+        ("--host 192.0.2.1", "192.0.2.1:0: Cannot assign requested address"),
+        ("--state {file}", "state_path: the file is not one"),
+        ("--state {file}/state", "Not a directory"),
+        ("--ledger {file}/ledger", "Not a directory"),
+    ],
+)
+def test_the_process_says_why_it_does_not_start(
+    arguments: str, fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An address or a file that cannot be used is one line, and no traceback."""
+    file = tmp_path / "file"
+    file.write_text("no state")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        names = {"file": file, "taken": listener.getsockname()[1]}
+        with pytest.raises(SystemExit) as ended:
+            main(arguments.format(**names).split())
+    assert ended.value.code == 2
+    assert fault.format(**names) in capfd.readouterr().err.splitlines()[-1]

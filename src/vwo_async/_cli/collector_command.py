@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from cyclopts.types import NonNegativeFloat, Port, PositiveInt
 
@@ -39,7 +39,7 @@ def _name_faults(command: CommandT) -> CommandT:
 def collector(
     *settings: Path,
     host: str = "127.0.0.1",
-    port: Annotated[int, Port] = 0,
+    port: Port = 0,
     ledger: Path | None = None,
     latency_s: NonNegativeFloat = 0.0,
     gateway: Path | None = None,

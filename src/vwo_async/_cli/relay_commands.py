@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from cyclopts import App
 from cyclopts.types import Port, PositiveFloat
@@ -30,7 +30,7 @@ def relay(
     /,
     *,
     host: str = "127.0.0.1",
-    port: Annotated[int, Port] | None = None,
+    port: Port | None = None,
     close_timeout_s: PositiveFloat = 10.0,
     output: Output = _OUTPUT,
 ) -> int:

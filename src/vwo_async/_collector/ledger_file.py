@@ -32,6 +32,14 @@ class LedgerFile:
         """Add events to those that will be written."""
         self._pending.extend(json.dumps(event.as_dict()).encode() + b"\n" for event in events)
 
+    async def check(self) -> None:
+        """See whether it can be written, before there is something to lose.
+
+        Raises:
+            OSError: It cannot.
+        """
+        await asyncio.to_thread(lambda: os.close(self._open()))
+
     async def sync(self) -> None:
         """Wait until all events that were added before are on the disk.
 
@@ -46,10 +54,13 @@ class LedgerFile:
             lines = b"".join(self._take())
             if not lines:
                 return
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            descriptor = self._open()
             with os.fdopen(descriptor, "ab", buffering=0) as file:
                 file.write(lines)
                 os.fsync(descriptor)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def _take(self) -> Iterable[bytes]:
         while self._pending:

@@ -89,8 +89,8 @@ class Collector:
             max_events=_read_max_events(max_events),
         )
         self._state_file = None if state_path is None else StateFile(state_path, self._inbox)
-        ledger_file = None if ledger_path is None else LedgerFile(ledger_path)
-        self._http_interface = HttpInterface(self._inbox, ledger_file, latency_s, token)
+        self._ledger_file = None if ledger_path is None else LedgerFile(ledger_path)
+        self._http_interface = HttpInterface(self._inbox, self._ledger_file, latency_s, token)
         self._app = self._http_interface.app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -232,7 +232,8 @@ async def serve(
         The URL that stands for VWO's host, such as ``http://127.0.0.1:49152``.
 
     Raises:
-        OSError: If the address cannot be listened on, or the state file not be read or written.
+        OSError: If the address cannot be listened on, the state file not be read or written, or the ledger file
+            not be written.
         ValueError: If the state file is none.
     """
     if not is_loopback(host):
@@ -246,9 +247,11 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def _keeping(collector: Collector) -> AsyncIterator[None]:
-    """Keep the state file, where there is one."""
+    """Keep the state file, where there is one, and see that a ledger file can be kept."""
     # What a server does with a collector is of one piece with it.
     collector._http_interface.is_ending = False  # noqa: SLF001
+    if collector._ledger_file is not None:  # noqa: SLF001
+        await collector._ledger_file.check()  # noqa: SLF001
     state_file = collector._state_file  # noqa: SLF001
     if state_file is None:
         yield

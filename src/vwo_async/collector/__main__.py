@@ -28,7 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"{error.filename}: {error.strerror}")
     except ValueError as error:
         parser.error(f"a file cannot be used: {error}")
-    asyncio.run(run(collector, options.host, options.port, announce))
+    try:
+        asyncio.run(run(collector, options.host, options.port, announce))
+    except OSError as error:
+        parser.error(f"{error.filename}: {error.strerror}")
+    except ValueError as error:
+        parser.error(f"a file cannot be used: {error}")
 
 
 def _make_collector(options: argparse.Namespace) -> Collector:
@@ -59,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="port to listen on (default: any free one)"
+        "--port", type=_read_port, default=0, help="port to listen on (default: any free one)"
     )
     parser.add_argument(
         "--ledger", type=Path, metavar="FILE", help="file to append received events to"
@@ -94,6 +99,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--loose", action="store_true", help="accept looser forms of the right facts"
     )
     return parser
+
+
+def _read_port(text: str) -> int:
+    port = int(text)
+    if port not in range(2**16):
+        raise argparse.ArgumentTypeError(f"{port} is no port")
+    return port
 
 
 def announce(base_url: str, token: str | None) -> None:

@@ -1,4 +1,7 @@
-"""A file with what was counted, by which a collector goes on where another one ended."""
+"""A file with what was counted, by which a collector goes on where another one ended.
+
+Its first line has a digest of the rest, so that a file that is damaged anywhere is refused, and never half taken.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ import os
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from zlib import compress, decompress
-from zlib import error as ZlibError  # noqa: N812 - it is a class
 
 from ..event_report import PropertyCount
 from ..inbox import Inbox, Totals
@@ -26,9 +29,7 @@ from .tally import MAX_REMEMBERED, Tally
 
 __all__ = ["StateFile"]
 
-_T = TypeVar("_T")
-
-_VERSION = 1
+_FORM = b"vwo_async collector state 1 "
 _PAUSE_S = 2.0
 # A large state takes long to write; so much of the time it may take.
 _SHARE = 0.1
@@ -101,10 +102,13 @@ class StateFile:
 
     def _replace(self, state: Mapping[str, Any]) -> None:
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(json.dumps(state, default=_encode).encode())
+                file.write(_seal(json.dumps(state, default=_encode).encode()))
                 file.flush()
                 os.fsync(descriptor)
             new.replace(self._path)
@@ -123,7 +127,6 @@ def _dump(inbox: Inbox) -> dict[str, Any]:
     """Return all of it as it is now, as values that a thread can write while the counts go on."""
     tally = inbox.tally
     return {
-        "version": _VERSION,
         "totals": inbox.totals().as_dict(),
         "visitors": tally.visitors,
         "unique_conversions": tally.unique_conversions,
@@ -166,34 +169,30 @@ def _dump_name(name: NameCount) -> list[Any]:
 
 
 def _parse(text: bytes) -> tuple[Totals, Tally, Entries]:
-    try:
-        state = json.loads(text)
-        if state["version"] != _VERSION:
-            raise ValueError("another version")
-        entries = Entries()
-        entries.load(_take(state, "entries", list), _take(state, "last_entry", int))
-        return Totals(**state["totals"]), _load_tally(state), entries
-    except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation, ZlibError):
-        raise ValueError("state_path: the file is not one that a collector has written") from None
+    body = text.partition(b"\n")[2]
+    if text != _seal(body):
+        raise ValueError("state_path: the file is not one that a collector has written, or damaged")
+    state = json.loads(body)
+    entries = Entries()
+    entries.load(state["entries"], state["last_entry"])
+    return Totals(**state["totals"]), _load_tally(state), entries
 
 
-def _take(state: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
-    value = state[name]
-    if type(value) is not kind:
-        raise TypeError(name)
-    return value
+def _seal(body: bytes) -> bytes:
+    """Return the content of a file, by which one that was damaged, or is of another form, is told."""
+    return _FORM + sha256(body).hexdigest().encode() + b"\n" + body
 
 
 def _load_tally(state: Mapping[str, Any]) -> Tally:
     tally = Tally()
-    tally.visitors = _take(state, "visitors", int)
-    tally.unique_conversions = _take(state, "unique_conversions", int)
-    tally.is_partial = _take(state, "is_partial", bool)
+    tally.visitors = state["visitors"]
+    tally.unique_conversions = state["unique_conversions"]
+    tally.is_partial = state["is_partial"]
     tally.seen = FingerprintMap.load(decompress(b64decode(state["remembered"])), MAX_REMEMBERED)
-    for one in _take(state, "campaigns", list):
+    for one in state["campaigns"]:
         campaign = _load_campaign(one)
         tally.campaigns[campaign.account, campaign.campaign_id] = campaign
-    for product, account_id, name, *counts in _take(state, "names", list):
+    for product, account_id, name, *counts in state["names"]:
         tally.names[_load_account(product, account_id), name] = _load_name(*counts)
     return tally
 

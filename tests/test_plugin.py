@@ -13,9 +13,9 @@ RECIPE = ROOT / "docs" / "recipes" / "pytest.md"
 
 ASYNC_TESTS = """
 from datetime import UTC, datetime, timedelta, timezone
-from vwo_async import InvalidInputError
+from vwo_async import InvalidInputError, SettingsError
 from vwo_async.storage import MemoryUserStorage
-from vwo_async.testing import campaign, feature, feature_rollout, feature_test
+from vwo_async.testing import build_fme_settings, campaign, feature, feature_rollout, feature_test
 import pytest
 
 @pytest.fixture
@@ -86,6 +86,35 @@ async def test_mistakes_are_named(vwo):
         vwo.use(CHECKOUT, CHECKOUT)
     with pytest.raises(InvalidInputError, match="one settings file"):
         vwo.use(CHECKOUT, CHECKOUT_FILE)
+    with pytest.raises(InvalidInputError, match="not its path"):
+        vwo.use("settings.json")
+    with pytest.raises(InvalidInputError, match="the file is empty"):
+        vwo.use("")
+    with pytest.raises(SettingsError, match="accountId"):
+        vwo.use({})
+    assert vwo.user("checkout", "Control")
+
+async def test_null_and_empty_lists_as_in_real_files(vwo, vwo_fme):
+    groups = {"groups": {"5": {"name": "pages", "campaigns": None}, "6": {}}, "campaignGroups": {"1": 5}}
+    vwo.use(CHECKOUT_FILE | groups)
+    vwo.force("checkout", "Control")
+    assert await vwo.client.activate("checkout", "Ashley") == "Control"
+    file = build_fme_settings(feature("search"), feature("other").rollout(100))
+    file["features"][0]["rules"] = None
+    vwo_fme.use(file | {"holdouts": None, "groups": None})
+    vwo_fme.force("other", True)
+    assert await vwo_fme.client.get_flag("other", "Ashley")
+    with pytest.raises(InvalidInputError, match="'search' has no rule"):
+        vwo_fme.force("search", True)
+    vwo_fme.use(file | {"features": {}, "campaigns": {}})
+    with pytest.raises(InvalidInputError, match="no feature 'search'; there are none"):
+        vwo_fme.force("search", True)
+
+async def test_a_revenue_that_is_no_number(vwo_fme):
+    vwo_fme.use(feature("search").metric("buy", revenue_prop="price"))
+    for price in ("49,90", 5):
+        await vwo_fme.client.track_event("buy", "Ashley", {"price": price})
+    assert [one.revenue for one in vwo_fme.events if one.goal == "buy"] == [None, 5]
 
 async def test_what_was_sent_stands_in_the_error(vwo):
     await vwo.client.activate("checkout", "Ashley")

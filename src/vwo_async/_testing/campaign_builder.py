@@ -222,7 +222,8 @@ def read_campaigns(settings: Sequence[CampaignBuilder | SettingsFile]) -> Settin
     """
     campaigns = [one for one in settings if isinstance(one, CampaignBuilder)]
     files = [one for one in settings if not isinstance(one, CampaignBuilder)]
-    return choose_file(files, campaigns) or build_settings(*campaigns)
+    chosen = choose_file(files, campaigns)
+    return build_settings(*campaigns) if chosen is None else chosen
 
 
 def choose_file(files: Sequence[Any], builders: Sequence[object]) -> SettingsFile | None:

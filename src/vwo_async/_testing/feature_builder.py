@@ -206,4 +206,5 @@ def read_features(settings: Sequence[FeatureBuilder | SettingsFile]) -> Settings
     """
     features = [one for one in settings if isinstance(one, FeatureBuilder)]
     files = [one for one in settings if not isinstance(one, FeatureBuilder)]
-    return choose_file(files, features) or build_fme_settings(*features)
+    chosen = choose_file(files, features)
+    return build_fme_settings(*features) if chosen is None else chosen

@@ -20,6 +20,7 @@ from .._core.fme.plan import FlagDecision
 from .._delivery.event import Event
 from .._error import InvalidInputError
 from .._settings import parse_fme_settings, parse_settings
+from .._settings.wrong_file import describe_wrong_file
 from .._user import User
 from .campaign_builder import SDK_KEY, CampaignBuilder, SettingsFile, read_campaigns
 from .faulty_transport import FaultyTransport
@@ -45,10 +46,18 @@ def read_file(file: SettingsFile) -> dict[str, Any]:
         OSError: There is none.
     """
     text = file.read_bytes() if isinstance(file, Path) else file
-    found = json.loads(text) if isinstance(text, (bytes, str)) else dict(text)
+    found = _parse_text(text) if isinstance(text, (bytes, str)) else dict(text)
     if not isinstance(found, dict):
         raise InvalidInputError("a settings file is a JSON object")
     return {**found, "sdkKey": SDK_KEY}
+
+
+def _parse_text(text: bytes | str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        body = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+        raise InvalidInputError(describe_wrong_file(body) or "a settings file is JSON") from None
 
 
 class ProductFixture(ABC, Generic[ClientT]):

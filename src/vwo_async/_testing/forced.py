@@ -26,7 +26,7 @@ def force_variation(file: Mapping[str, Any], key: str, wanted: str | bool | None
         InvalidInputError: The file has no such campaign, or the campaign no such variation.
     """
     changed = deepcopy(dict(file))
-    campaign = _find(changed.get("campaigns", []), key, "campaign")
+    campaign = _find(_list(changed, "campaigns"), key, "campaign")
     _open_to_all(campaign)
     campaign["status"] = RUNNING
     campaign["percentTraffic"] = 100
@@ -56,9 +56,9 @@ def force_flag(file: Mapping[str, Any], key: str, wanted: str | bool | None) -> 
         InvalidInputError: The file has no such feature, or the feature no such variation or no rule.
     """
     changed = deepcopy(dict(file))
-    feature = _find(changed.get("features", []), key, "feature")
-    by_id = {one["id"]: one for one in changed.get("campaigns", [])}
-    rules = [one for one in feature.get("rules", []) if one["campaignId"] in by_id]
+    feature = _find(_list(changed, "features"), key, "feature")
+    by_id = {one["id"]: one for one in _list(changed, "campaigns")}
+    rules = [one for one in _list(feature, "rules") if one["campaignId"] in by_id]
     feature["rules"] = []
     _leave_holdouts(changed, feature["id"])
     if wanted is None or wanted is False:
@@ -90,7 +90,7 @@ def _copy_for(file: Json, campaign: Json) -> Json:
     users = sum(
         rule["campaignId"] == campaign["id"]
         for feature in file["features"]
-        for rule in feature.get("rules", [])
+        for rule in _list(feature, "rules")
     )
     if not users:
         return campaign
@@ -99,6 +99,12 @@ def _copy_for(file: Json, campaign: Json) -> Json:
     copied["key"] = f"{campaign['key']}-{copied['id']}"
     file["campaigns"].append(copied)
     return copied
+
+
+def _list(owner: Mapping[str, Any], name: str) -> list[Any]:
+    """Return a list of the file, where null is as absent, and VWO's server writes an empty one as an object."""
+    found = owner.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _find(found: Sequence[Json], key: str, what: str) -> Json:
@@ -153,14 +159,14 @@ def _leave_groups(file: Json, campaign_id: int) -> None:
     }
     for group in (file.get("groups") or {}).values():
         group["campaigns"] = [
-            one for one in group.get("campaigns", []) if str(one).partition("_")[0] not in names
+            one for one in _list(group, "campaigns") if str(one).partition("_")[0] not in names
         ]
 
 
 def _leave_holdouts(file: Json, feature_id: int) -> None:
     """Take a feature out of all holdouts; one of all features becomes one of all others."""
     others = [one["id"] for one in file["features"] if one["id"] != feature_id]
-    for holdout in file.get("holdouts") or []:
-        ids = others if holdout.get("isGlobal") else holdout.get("featureIds", [])
+    for holdout in _list(file, "holdouts"):
+        ids = others if holdout.get("isGlobal") else _list(holdout, "featureIds")
         holdout["isGlobal"] = False
         holdout["featureIds"] = [one for one in ids if one != feature_id]

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import anyio
+import numpy as np
 import pytest
+import redis
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, result_key, settings
 from database import running_cluster, running_redis
@@ -372,6 +374,8 @@ def make_account(**changes: Any) -> RelayAccount:
         {"waits_for": "ever"},
         {"fallback": 7},
         {"prefix": 7},
+        {"prefix": "\ud800"},
+        {"durable": "no"},
     ],
 )
 def test_options_of_an_outbox(options: dict[str, Any]) -> None:
@@ -388,10 +392,16 @@ def test_options_of_an_outbox(options: dict[str, Any]) -> None:
         {"shards": 0},
         {"prefix": 7},
         {"accounts": []},
+        {"accounts": make_account()},
+        {"accounts": [7]},
         {"workers": 0},
         {"max_dead": -1},
         {"max_dead": 1.5},
         {"limits": 7},
+        {"limits": Limits(max_events=0)},
+        {"limits": Limits(backoff_cap_s=float("nan"))},
+        {"transport": "carrier pigeon"},
+        {"transport": []},
     ],
 )
 def test_options_of_a_relay(options: dict[str, Any]) -> None:
@@ -399,6 +409,32 @@ def test_options_of_a_relay(options: dict[str, Any]) -> None:
     given = {"accounts": [make_account()], **options}
     with pytest.raises(InvalidInputError, match=next(iter(options))):
         Relay.from_url("redis://localhost", **given)
+
+
+@pytest.mark.parametrize("prefix", [7, "\ud800"])
+def test_options_of_shared_settings(prefix: Any) -> None:
+    """The same for settings that are shared."""
+    with pytest.raises(InvalidInputError, match="prefix"):
+        RedisSettings.from_url("redis://localhost", prefix=prefix)
+
+
+async def test_whole_numbers_of_any_type(redis_url: str) -> None:
+    """A number that is whole will do whatever its type, as one that a file or a calculation gives."""
+    options: dict[str, Any] = {"shards": np.int64(2)}
+    async with running_fleet(redis_url, relays=0) as fleet:
+        relay = fleet.make_relay(**options, workers=2.0, events_per_s=np.float64(1000))
+        async with fleet.make_pod(**options, max_entries=100.0) as pod, relay:
+            await track(pod, make_users(3), wait=True)
+            await fleet.arrived(3)
+
+
+def test_a_client_that_blocks_is_refused() -> None:
+    """A client without asyncio would add an event again with each try, since what it answers cannot be awaited."""
+    client: Any = redis.Redis()
+    makes = (RedisSettings, RedisStreamOutbox, lambda one: Relay(one, [make_account()]))
+    for make in makes:
+        with pytest.raises(InvalidInputError, match=r"must be one of redis\.asyncio"):
+            make(client)
 
 
 @pytest.mark.parametrize("changes", [{"product": "web"}, {"base_url": "ftp://x"}, {"sdk_key": ""}])

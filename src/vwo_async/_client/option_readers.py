@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import Field, fields
 from math import isfinite
 from typing import Any, TypeAlias
 
+from .._delivery.bound import check_bounds, is_number
 from .._error import InvalidInputError
 
 Reader: TypeAlias = Callable[[Any], object]
@@ -119,36 +119,10 @@ def object_with(*methods: str) -> Reader:
 
 
 def bounds_of(kind: type) -> Reader:
-    """Return a reader of a dataclass of bounds: each as its default is, finite and above 0.
-
-    A field with *may_be_zero* in its metadata may be 0, and one with *choices* is one of these. One whose
-    default is None is a whole number or None.
-    """
+    """Return a reader of a dataclass of bounds, see `check_bounds`."""
 
     def read(value: object) -> object:
-        instance_of(kind)(value)
-        for one in fields(kind):
-            if not _is_bound(getattr(value, one.name), one):
-                raise InvalidInputError(f"{one.name}: cannot be used")
+        check_bounds(value, kind)
         return value
 
     return read
-
-
-def _is_bound(value: Any, bound: Field[Any]) -> bool:
-    default = bound.default
-    if "choices" in bound.metadata:
-        return value in bound.metadata["choices"]
-    if isinstance(default, bool):
-        return isinstance(value, bool)
-    if default is None and value is None:
-        return True
-    if not is_number(value, (int, float) if isinstance(default, float) else int):
-        return False
-    is_enough = value >= 0 if "may_be_zero" in bound.metadata else value > 0
-    return is_enough and isfinite(value)
-
-
-def is_number(value: Any, kind: type | tuple[type, ...]) -> bool:
-    """Tell whether *value* is a number of that kind; a bool is none."""
-    return isinstance(value, kind) and not isinstance(value, bool)

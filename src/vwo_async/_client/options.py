@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
+from .._delivery.bound import is_number
 from .._delivery.event_stream import EventStream
 from .._delivery.outbox.protocol import Outbox
 from .._delivery.queue import Batching, Limits
@@ -40,7 +41,6 @@ from .option_readers import (
     Reader,
     bounds_of,
     instance_of,
-    is_number,
     one_of,
     optional,
     read_bool,

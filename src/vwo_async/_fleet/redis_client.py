@@ -9,9 +9,11 @@ from .._delivery.answer import Answer, Failure
 from .._error import InvalidInputError
 from .._extra import explain_missing
 from .._log import log_warning
+from .._plain import is_kind
 from ..storage._backend.redis_pool import MAX_CONNECTIONS, make_pool
 
 try:
+    import redis
     from redis.asyncio import Redis
     from redis.exceptions import (
         BusyLoadingError,
@@ -35,6 +37,18 @@ def make_client(url: str, *, max_connections: int = MAX_CONNECTIONS) -> Redis:
         InvalidInputError: *url* is no redis://, rediss:// or unix:// URL.
     """
     return Redis.from_pool(make_pool(url, max_connections))
+
+
+def check_asynchronous(client: object) -> None:
+    """Refuse redis-py's other clients: one would do what it is asked, and then fail to be awaited.
+
+    Raises:
+        InvalidInputError: It is one of them.
+    """
+    if is_kind(client, redis.Redis, redis.RedisCluster):
+        raise InvalidInputError(
+            "client must be one of redis.asyncio, which does not block the loop"
+        )
 
 
 def check_listens(client: object, what: str) -> None:

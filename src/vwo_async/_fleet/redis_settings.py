@@ -9,7 +9,8 @@ from typing import Any, Self
 from .._cancellation import is_failure
 from .._log import FailureLog
 from ..storage._backend.redis_pool import leaving_replica
-from .redis_client import check_listens, make_client
+from .option import read_prefix
+from .redis_client import check_asynchronous, check_listens, make_client
 
 AGAIN_S = 0.5
 # A copy of an account that nobody uses any more goes away.
@@ -27,12 +28,16 @@ class RedisSettings:
     Args:
         client: A client of redis-py for one server or a cluster; it stays open.
         prefix: What all keys begin with.
+
+    Raises:
+        InvalidInputError: An argument cannot be used.
     """
 
     def __init__(self, client: Any, *, prefix: str = "vwo") -> None:
+        check_asynchronous(client)
         check_listens(client, "RedisSettings")
         self._client = client
-        self._prefix = prefix
+        self._prefix = read_prefix(prefix)
         self._failures = FailureLog("redis: settings are not heard of")
 
     @classmethod
@@ -40,7 +45,7 @@ class RedisSettings:
         """Return one with a client of its own for one server; nothing is connected yet.
 
         Raises:
-            InvalidInputError: *url* is no redis://, rediss:// or unix:// URL.
+            InvalidInputError: *url* or *prefix* cannot be used.
         """
         return cls(make_client(url), prefix=prefix)
 

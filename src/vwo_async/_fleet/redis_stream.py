@@ -23,18 +23,19 @@ from .._delivery.outbox.row import fingerprint
 from .._delivery.outbox.sqlite import SqliteOutbox
 from .._error import InvalidInputError
 from .._log import FailureLog, log_error, log_warning
-from .._plain import is_kind, is_number_of
+from .._plain import to_plain
 from .._result import DeliveryStatus, Outcome
 from ..storage._backend.redis_pool import finish
 from .entry import dump_entries
-from .redis_client import REDIS_ERRORS, check_listens, make_client, read_failure
+from .option import MAX_SHARDS, read_prefix, read_whole
+from .redis_client import REDIS_ERRORS, check_asynchronous, check_listens, make_client, read_failure
 from .scripts import ADD, run_script
 from .stream_keys import StreamKeys
 
 # The status of what a stream has taken: accepted, and delivered by others later.
 TAKEN = 202
 FULL = 429
-MAX_SHARDS = 1024
+MAX_ENTRIES = 2**40
 # How long the end of an event is listened for that a relay was to tell of.
 REPLY_S = 60.0
 REPLY_AGAIN_S = 0.5
@@ -106,10 +107,9 @@ class RedisStreamOutbox:
         waits_for: Literal["stream", "delivery"] = "stream",
         fallback: str | os.PathLike[str] | Outbox | None = None,
     ) -> None:
-        check_prefix(prefix)
-        check_shards(shards)
-        if not is_number_of(max_entries, 1, 2**40) or int(max_entries) != max_entries:
-            raise InvalidInputError("max_entries must be a whole number of at least 1")
+        check_asynchronous(client)
+        if type(to_plain(durable)) is not bool:
+            raise InvalidInputError("durable must be a bool")
         if when_full not in ("keep", "drop_oldest"):
             raise InvalidInputError("when_full must be keep or drop_oldest")
         if waits_for not in ("stream", "delivery"):
@@ -122,18 +122,18 @@ class RedisStreamOutbox:
             raise InvalidInputError("fallback must be a path or an outbox")
         self._client = client
         self._make_client: Callable[[], Any] | None = None
-        self._prefix = prefix
-        self._shards = shards
-        self._max_entries = max_entries
+        self._prefix = read_prefix(prefix)
+        self._shards = read_whole("shards", shards, MAX_SHARDS)
+        self._max_entries = read_whole("max_entries", max_entries, MAX_ENTRIES)
         self._drops_oldest = when_full == "drop_oldest"
         self.durable = durable
         self.tells_ends = waits_for == "delivery"
-        self.max_events = min(500, max_entries)
+        self.max_events = min(500, self._max_entries)
         self.fallback: Outbox | None = fallback
         self.trimmed = 0
         self._trims = FailureLog("the stream is full: events gave way")
-        self._turns = itertools.cycle(range(shards))
-        self._replies = _Replies(client, prefix) if self.tells_ends else None
+        self._turns = itertools.cycle(range(self._shards))
+        self._replies = _Replies(client, self._prefix) if self.tells_ends else None
 
     @classmethod
     def from_url(cls, url: str, **options: Unpack[StreamOptions]) -> Self:
@@ -295,23 +295,3 @@ class _Replies:
         for event, _ in self._expected.values():
             self._on_end(event, None)
         self._expected.clear()
-
-
-def check_prefix(prefix: Any) -> None:
-    """Check what all keys begin with.
-
-    Raises:
-        InvalidInputError: It is no text.
-    """
-    if not is_kind(prefix, str):
-        raise InvalidInputError("prefix must be a text")
-
-
-def check_shards(shards: Any) -> None:
-    """Check a number of shards.
-
-    Raises:
-        InvalidInputError: It is no whole number from 1 to 1,024.
-    """
-    if not (is_number_of(shards, 1, MAX_SHARDS) and int(shards) == shards):
-        raise InvalidInputError(f"shards must be a whole number from 1 to {MAX_SHARDS}")

@@ -8,24 +8,26 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
+from .._delivery.bound import check_bounds
 from .._delivery.queue import Limits
-from .._delivery.transport.by_name import TransportName, make_transport
+from .._delivery.transport.by_name import TransportName, check_transport_name, make_transport
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import Timeouts
 from .._error import InvalidInputError
 from .._log import log_info, log_warning
-from .._plain import is_kind, is_number_of
+from .._plain import is_number_of
 from .._version import USER_AGENT
 from .account_relay import AccountRelay
 from .entry import EntryReader
+from .option import MAX_SHARDS, read_prefix, read_whole
 from .rate_limit import RateLimit
-from .redis_client import REDIS_ERRORS, make_client
-from .redis_stream import check_prefix, check_shards
+from .redis_client import REDIS_ERRORS, check_asynchronous, make_client
 from .relay_account import RelayAccount, name_accounts
 from .shard import Shard
 from .stream_keys import StreamKeys
@@ -132,12 +134,7 @@ class Relay:
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | None = None,
     ) -> None:
-        check_prefix(prefix)
-        check_shards(shards)
-        _check_whole("workers", workers, MAX_WORKERS)
-        _check_whole("max_dead", max_dead, MAX_MAX_DEAD)
-        if limits is not None and not is_kind(limits, Limits):
-            raise InvalidInputError("limits must be Limits")
+        check_asynchronous(client)
         if not is_number_of(lease_s, 0.5, 86_400):
             raise InvalidInputError("lease_s must be a number of seconds from 0.5 to a day")
         if events_per_s is not None and not is_number_of(events_per_s, 0.1, 1e9):
@@ -145,19 +142,19 @@ class Relay:
         self._client = client
         self._is_own_client = False
         self._accounts = name_accounts(accounts)
-        self._prefix = prefix
-        self._shards = shards
-        self._workers = workers
-        self._limits = limits or Limits()
-        self._lease_s = lease_s
-        self._events_per_s = events_per_s
-        self._max_dead = max_dead
-        self._transport: TransportName = transport
+        self._prefix = read_prefix(prefix)
+        self._shards = read_whole("shards", shards, MAX_SHARDS)
+        self._workers = read_whole("workers", workers, MAX_WORKERS)
+        self._limits = _read_limits(limits)
+        self._lease_s = float(lease_s)
+        self._events_per_s = None if events_per_s is None else float(events_per_s)
+        self._max_dead = read_whole("max_dead", max_dead, MAX_MAX_DEAD)
+        self._transport = _read_transport(transport)
         self._network = (timeouts, USER_AGENT, ssl_context, proxy)
         self._relays: dict[str, AccountRelay] = {}
         # So that a bad argument raises here.
         for account in self._accounts.values():
-            make_transport(transport, self._config(account))
+            make_transport(self._transport, self._config(account))
 
     @classmethod
     def from_url(
@@ -173,9 +170,8 @@ class Relay:
         Raises:
             InvalidInputError: *url* or an option cannot be used.
         """
-        shards = options.get("shards", 4)
-        check_shards(shards)
-        connections = len(accounts) * int(shards) + OTHER_CONNECTIONS
+        shards = read_whole("shards", options.get("shards", 4), MAX_SHARDS)
+        connections = len(name_accounts(accounts)) * shards + OTHER_CONNECTIONS
         made = cls(make_client(url, max_connections=connections), accounts, **options)
         made._is_own_client = True
         return made
@@ -257,9 +253,26 @@ class Relay:
         await self.aclose()
 
 
-def _check_whole(name: str, value: Any, most: int) -> None:
-    if not is_number_of(value, 1, most) or int(value) != value:
-        raise InvalidInputError(f"{name} must be a whole number from 1 to {most}")
+def _read_limits(limits: Limits | None) -> Limits:
+    if limits is None:
+        return Limits()
+    with _named("limits"):
+        check_bounds(limits, Limits)
+    return limits
+
+
+def _read_transport(name: TransportName) -> TransportName:
+    with _named("transport"):
+        return check_transport_name(name)
+
+
+@contextmanager
+def _named(option: str) -> Iterator[None]:
+    """Have an error that says what is wrong with a value say whose value it is."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{option}: {error}") from None
 
 
 def _read_counts(counts: Mapping[str, int]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import Literal
 from .._delivery.outbox.row import fingerprint
 from .._delivery.transport.protocol import VWO_BASE_URL, check_base_url, choose_base_url
 from .._error import InvalidInputError
+from .._plain import is_kind
 from .._refresh.fetch import read_account
 from .._sdk_key import SdkKey
 from .entry import make_account
@@ -85,8 +86,12 @@ def name_accounts(accounts: Sequence[RelayAccount]) -> Mapping[str, RelayAccount
     them apart.
 
     Raises:
-        InvalidInputError: One is there twice, or none is.
+        InvalidInputError: One is there twice, none is, or one is no `RelayAccount`.
     """
+    if not is_kind(accounts, list, tuple) or not all(
+        is_kind(one, RelayAccount) for one in accounts
+    ):
+        raise InvalidInputError("accounts must be a list of RelayAccount")
     if not accounts:
         raise InvalidInputError("accounts must name at least one account")
     times = Counter(one.name for one in accounts)

@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 from both_products import BOTH_PRODUCTS
-from chosen_product import make_client, make_source, settings
+from chosen_product import make_client, make_source, settings, translate
 from database import running_redis
 from fleet_redis import connect
 from own_time import Stopwatch
 from redis.exceptions import ReadOnlyError
 from sample import ACCOUNT, KEY
+from sample import settings as fullstack_settings
 from server import Server, answer, running_server
 from slow_path import slow_path
 from waiting import until
 
-from vwo_async import DeliveryError, InvalidInputError
+from vwo_async import DeliveryError, FMEClient, FMESettingsSource, InvalidInputError
 from vwo_async._sdk_key import SdkKey
 from vwo_async.fleet import RedisSettings, RedisStreamOutbox
 
@@ -64,6 +65,25 @@ async def test_one_process_asks_for_all(redis_url: str) -> None:
 
 def version_of(client: Any) -> int:
     return int(client.settings.version)
+
+
+async def test_the_file_says_how_often_one_asks_for_all(redis_url: str) -> None:
+    """A source of FME that polls as often as its file says shares at this pace, and not at that of its default."""
+    file = {**translate(fullstack_settings()), "pollInterval": 1000}
+    async with running_server() as server, connect(redis_url) as redis:
+        serve(server, file)
+        shared = RedisSettings.from_url(redis_url)
+        source = FMESettingsSource(ACCOUNT, KEY, base_url=server.base_url, shared=shared)
+        client = FMEClient(await source.load(), settings_source=source)
+        (leader,) = await redis.keys("*:leader")
+        # Whoever starts cannot know the file, and asks for a minute.
+        assert 0 < await redis.pttl(leader) <= 60_000
+        await redis.delete(leader)
+        async with client:
+            await until(lambda: len(server.requests) > 1)
+            serve(server, {**file, "version": 2})
+            await until(lambda: version_of(client) == 2)
+        await shared.aclose()
 
 
 async def test_a_start_from_the_copy(redis_url: str) -> None:

@@ -237,7 +237,7 @@ class ClientEngine(Generic[SnapshotT]):
         fetcher, base_url = (
             (make_fetcher(config), config.base_url)
             if source is None
-            else (source.make_transport(), source.base_url)
+            else (source.make_transport(lambda: self.snapshot.settings), source.base_url)
         )
         return self.observation.watch_fetcher(fetcher, "settings", base_url)
 

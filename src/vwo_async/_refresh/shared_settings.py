@@ -54,7 +54,7 @@ class SharedFetcher:
         shared: Where the file is shared.
         seal: Seals the file.
         sdk_key: The key, which the shared file lacks.
-        interval_s: How often VWO is asked.
+        find_interval_s: Returns how often VWO is asked, which the settings in force may say.
         wall_clock: Seconds since the epoch.
     """
 
@@ -65,7 +65,7 @@ class SharedFetcher:
         shared: SharedSettings,
         seal: SettingsSeal,
         sdk_key: SdkKey,
-        interval_s: float,
+        find_interval_s: Callable[[], float],
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._fetcher = fetcher
@@ -73,7 +73,7 @@ class SharedFetcher:
         self._shared = shared
         self._seal = seal
         self._sdk_key = sdk_key
-        self._interval_s = interval_s
+        self._find_interval_s = find_interval_s
         self._wall_clock = wall_clock
         self._failures = FailureLog("the settings cannot be shared")
 
@@ -99,7 +99,7 @@ class SharedFetcher:
         await self._fetcher.aclose()
 
     async def _leads(self) -> bool:
-        call = self._shared.lead(self._seal.fingerprint, self._interval_s * LEAD_SHARE)
+        call = self._shared.lead(self._seal.fingerprint, self._find_interval_s() * LEAD_SHARE)
         return bool(await self._try(call, default=True))
 
     async def read_kept(self) -> KeptSettings | None:
@@ -112,7 +112,7 @@ class SharedFetcher:
             return None
 
     def _is_fresh(self, kept: KeptSettings) -> bool:
-        return self._wall_clock() - kept.wall_s < STALE_INTERVALS * self._interval_s
+        return self._wall_clock() - kept.wall_s < STALE_INTERVALS * self._find_interval_s()
 
     async def _share(self, body: bytes, kept: KeptSettings | None) -> None:
         try:

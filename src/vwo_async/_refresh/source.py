@@ -62,7 +62,7 @@ _ResultT = TypeVar("_ResultT")
 # How often a file of FME is fetched where neither the file nor the caller says so, as in the official SDKs.
 FME_POLL_INTERVAL_S = 600.0
 FROM_FILE: Final = "file"
-# For how long a shared file counts as fresh where nobody polls.
+# How often VWO is asked for a shared file where nobody polls, or it is not known yet how often.
 UNPOLLED_S = 60.0
 
 
@@ -352,21 +352,28 @@ class SettingsSource:
         """Where the settings file is."""
         return self._transport_config.base_url
 
-    def make_transport(self) -> Fetcher:
-        """Return a transport for the settings file."""
+    def make_transport(self, find_settings: Callable[[], Any] = lambda: None) -> Fetcher:
+        """Return a transport for the settings file.
+
+        Args:
+            find_settings: Returns the settings in force, None where there are none yet.
+        """
         fetcher = make_fetcher(self._transport_config)
         if self._shared is None:
             return fetcher
-        interval_s = self.poll_interval_s or UNPOLLED_S
         return SharedFetcher(
             fetcher,
             self.endpoint,
             self._shared,
             self._seal,
             self.sdk_key,
-            interval_s,
+            lambda: self._find_shared_interval_s(find_settings()),
             self._wall_clock,
         )
+
+    def _find_shared_interval_s(self, settings: Any) -> float:
+        """Return how often VWO is asked in the name of all processes, where these are the settings in force."""
+        return UNPOLLED_S if self.poll_interval_s is None else self.find_poll_interval_s(settings)
 
     @property
     def is_shared(self) -> bool:
@@ -489,6 +496,11 @@ class FMESettingsSource(SettingsSource):
         """
         settings: FMESettings = await self._load_checked(or_empty=or_empty)
         return settings
+
+    def _find_shared_interval_s(self, settings: FMESettings | None) -> float:
+        # What the file asks for is not known before there is one, and may be less than the default.
+        is_unknown = self._follows_file and settings is None
+        return UNPOLLED_S if is_unknown else super()._find_shared_interval_s(settings)
 
     def _compile(self, settings: Any, pause: GilPause) -> Any:
         return compile_fme_plan(settings, pause)

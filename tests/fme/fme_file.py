@@ -19,6 +19,8 @@ SEGMENTS: tuple[JsonObject, ...] = (
     {"and": [{"country": "India"}]},
     {"or": [{"featureId": {"2": "on"}}]},
     {"custom_variable": {"plan": "inlist(L1)"}},
+    # Cannot be evaluated.
+    {"and": [{"custom_variable": {"plan": "pro"}}, {"or": 7}]},
 )
 
 

@@ -68,6 +68,7 @@ def test_an_explanation_is_of_the_decision(rows: Any, file: dict[str, Any], user
         if explained.is_enabled:
             named = [one.facts["variation_name"] for one in deciding]
             assert explained.variation_name in named or decision.reason is Reason.STORED
+            assert decision.experiment is None or explained.steps[-1] is deciding[-1]
         else:
             assert explained.steps[-1].name in LAST_STEP[explained.reason]
             assert explained.reason is Reason.NO_RULE or not explained.steps[-1].passed

@@ -186,6 +186,28 @@ def test_a_rollout_on_record() -> None:
     assert steps == [found, EVERYBODY, *BUCKETS]
 
 
+def test_a_group_of_whoever_is_spared() -> None:
+    """Whoever has the rollout on record is put into no new holdout: he competes in the group as he was decided."""
+    campaigns = [ROLLOUT, TEST, make_campaign(3)]
+    file = make_file(
+        [make_feature(1, ROLLOUT, TEST), make_feature(2, campaigns[2])],
+        campaigns,
+        groups={"5": {"name": "g", "campaigns": ["2", "3"], "et": 2, "p": ["2"]}},
+        campaignGroups={"2": 5, "3": 5},
+        holdouts=[{"id": 9, "percentTraffic": 100, "featureIds": [1]}],
+    )
+    reason, steps = explain(file, row=ROLLED)
+    assert reason is Reason.ASSIGNED
+    assert [(name, passed) for name, passed, _, _ in steps] == [
+        ("storage", True),
+        ("holdout", True),
+        ("segment", True),
+        ("group", True),
+        ("traffic", True),
+        ("variation", True),
+    ]
+
+
 def test_a_record_that_is_gone() -> None:
     """Without a record, or with one of what is gone, the rules are asked, and it says so."""
     row = {**ROLLED, "rolloutId": 7, "rolloutKey": "gone"}
@@ -205,9 +227,15 @@ def test_a_holdout_on_record() -> None:
 
 def test_a_segment_that_cannot_be_evaluated() -> None:
     """It turns the flag off, and the last step says so."""
-    file = make_flag(make_campaign(2, segments={"and": [{"or": 7}]}))
+    broken = make_campaign(2, segments={"and": [{"or": 7}]})
     text = "a part that cannot be evaluated, which turns the flag off"
-    assert explain(file) == (Reason.MALFORMED_SEGMENT, [("segment", False, text, {})])
+    last: Shown = ("segment", False, text, {})
+    assert explain(make_flag(broken)) == (Reason.MALFORMED_SEGMENT, [last])
+    # What was passed before it is shown, be it judged or on record.
+    behind = make_flag(ROLLOUT, broken)
+    assert explain(behind, plan="pro") == (Reason.MALFORMED_SEGMENT, [*ROLLED_OUT, last])
+    found: Shown = ("storage", True, "the rollout is on record, and no experiment", {})
+    assert explain(behind, row=ROLLED) == (Reason.MALFORMED_SEGMENT, [found, last])
 
 
 @pytest.mark.parametrize(

@@ -88,21 +88,19 @@ def _decide(feature: Feature, evaluation: Evaluation) -> FlagDecision:
         return _decide_afresh(feature, None, evaluation)
     if is_held(feature, record):
         return _hold(feature, record, evaluation)
-    experiment, rollout = _find_stored(record, evaluation)
+    experiment, rollout = find_stored(record, evaluation.plan)
     if experiment is not None:
         return _settle(feature, experiment, record, evaluation)
-    # Holdouts that ended do not count any more.
-    record = record._replace(inside=())
     if rollout is not None:
-        spared = _spare(feature, record)
-        if spared.judged:
-            # Stored before the experiments, whose groups look at this record again.
-            evaluation.write(feature.key, spared.extend(record), feature.id)
+        # Noted before the experiments, whose groups look at this record again.
+        spared = spare(feature, record, evaluation)
         try:
             return _give(feature, rollout, record, spared, evaluation)
         except MalformedTreeError:
             # These holdouts are on record by now, and will not be reported again.
             return _report(_give_up(feature), spared)
+    # Holdouts that ended do not count any more.
+    record = record._replace(inside=())
     return _decide_afresh(feature, record, evaluation)
 
 
@@ -151,31 +149,33 @@ def _give(
     return decision
 
 
-def _spare(feature: Feature, record: FeatureRecord) -> Held:
-    """Return the new holdouts of a user who has a variation: he is never put into one."""
-    return Held(tuple((one, False) for one in find_new(feature, record)))
+def spare(feature: Feature, record: FeatureRecord, evaluation: Evaluation) -> Held:
+    """Note and return the new holdouts of a user who has a variation on record: he is never put into one."""
+    held = Held(tuple((one, False) for one in find_new(feature, record)))
+    if held.judged:
+        # Written whole: a storage that replaces records would otherwise forget the decision. Holdouts that
+        # ended do not count any more.
+        evaluation.write(feature.key, held.extend(record._replace(inside=())), feature.id)
+    return held
 
 
-def _find_stored(
-    record: FeatureRecord, evaluation: Evaluation
+def find_stored(
+    record: FeatureRecord, plan: FMEPlan
 ) -> tuple[RuleResult | None, RuleResult | None]:
     """Return the experiment and the rollout on record. Where an experiment is on record, its rollout is not used."""
     experiment, rollout = record.experiment, record.rollout
     if experiment is not None and experiment.variation_id:
-        return evaluation.plan.find_stored(experiment), None
+        return plan.find_stored(experiment), None
     if rollout is None or not rollout.campaign_id:
         return None, None
-    return None, evaluation.plan.find_stored(rollout)
+    return None, plan.find_stored(rollout)
 
 
 def _settle(
     feature: Feature, stored: RuleResult, record: FeatureRecord, evaluation: Evaluation
 ) -> FlagDecision:
     """Give the experiment on record."""
-    held = _spare(feature, record)
-    if held.judged:
-        # Written whole: a storage that replaces records would otherwise forget the decision.
-        evaluation.write(feature.key, held.extend(record._replace(inside=())), feature.id)
+    held = spare(feature, record, evaluation)
     return _report(feature.find_decision(None, stored), held)
 
 

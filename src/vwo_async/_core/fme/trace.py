@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from ..._explanation import FlagExplanation, Step
@@ -11,11 +11,11 @@ from ..._wording import count_of
 from ..bucketing import MAX_BUCKET_VALUE, MAX_TRAFFIC_VALUE, bucket_value, hash_seed
 from ..segment import MalformedTreeError
 from ..trace import describe_part
-from .decision import decide_feature, find_forced, is_winner
+from .decision import decide_feature, find_forced, find_stored, is_winner, spare
 from .evaluation import Evaluation, Known, NeedError, Needs
 from .group import find_winner, read_winner
-from .holdout import judge_holdouts
-from .plan import Feature, FlagDecision, FMEPlan, Holdout, Member, Rule
+from .holdout import is_held, judge_holdouts
+from .plan import Feature, FlagDecision, FMEPlan, Holdout, Member, Rule, RuleResult
 from .segment import PLACES, compile_fme_segment
 from .user import FlagUser
 
@@ -55,6 +55,15 @@ class _Tracer:
         self._feature = feature
         self._evaluation = evaluation
         self._user = evaluation.user
+        record = None if evaluation.records is None else evaluation.read(feature.key)
+        self._record = record
+        self._is_held = record is not None and is_held(feature, record)
+        self._experiment: RuleResult | None = None
+        self._rollout: RuleResult | None = None
+        if record is not None and not self._is_held:
+            self._experiment, self._rollout = find_stored(record, evaluation.plan)
+            if self._rollout is not None:
+                spare(feature, record, evaluation)
 
     def list_steps(self) -> Iterator[Step]:
         """Yield them."""
@@ -74,47 +83,31 @@ class _Tracer:
         yield from (Step("gateway", False, note) for note in self._decision.notes)
         if self._evaluation.records is not None:
             yield self._trace_storage()
-            if self._is_settled():
-                return
-        if self._decision.reason is Reason.MALFORMED_SEGMENT:
+        if self._experiment is not None or (self._is_held and self._is_decided):
+            return
+        if not self._is_decided and self._rollout is None:
             # Nothing was judged to its end; this raises where a holdout's segment did.
-            record = self._evaluation.read(feature.key)
-            judge_holdouts(feature, record, self._evaluation, names_user=False)
+            judge_holdouts(feature, self._record, self._evaluation, names_user=False)
         yield from map(self._trace_holdout, self._decision.judged_holdouts)
         if self._decision.reason is not Reason.IN_HOLDOUT:
             yield from self._trace_rules()
 
-    def _is_settled(self) -> bool:
-        """Tell whether what is on record has decided, before any rule."""
-        decision = self._decision
-        is_experiment = decision.experiment is not None and decision.reason is Reason.STORED
-        return is_experiment or (decision.reason is Reason.IN_HOLDOUT and not self._is_judged_in())
-
-    def _is_judged_in(self) -> bool:
-        return any(is_in for _, is_in in self._decision.judged_holdouts)
-
-    def _is_rollout_stored(self) -> bool:
-        record = self._evaluation.read(self._feature.key) if self._evaluation.records else None
-        stored = None if record is None else record.rollout
-        return (
-            stored is not None
-            and self._decision.rollout is not None
-            and self._decision.rollout.stored[1:] == stored[1:]
-            and self._evaluation.plan.find_stored(stored) is not None
-        )
+    @property
+    def _is_decided(self) -> bool:
+        """Whether no segment was met that cannot be evaluated."""
+        return self._decision.reason is not Reason.MALFORMED_SEGMENT
 
     def _trace_storage(self) -> Step:
-        record = self._evaluation.read(self._feature.key)
-        if record is None:
+        if self._record is None:
             return Step("storage", True, "no record")
-        if self._is_settled():
-            variation = self._decision.variation
-            if variation is None:
-                holdouts = {"holdouts": list(record.inside), "decides": True}
-                return Step("storage", False, "in a holdout on record", holdouts)
-            facts = {"variation_name": variation.name, "decides": True}
-            return Step("storage", True, f"{variation.name!a} is on record", facts)
-        if self._is_rollout_stored():
+        if self._is_held:
+            holdouts = {"holdouts": list(self._record.inside), "decides": self._is_decided}
+            return Step("storage", False, "in a holdout on record", holdouts)
+        if self._experiment is not None and self._experiment.variation is not None:
+            name = self._experiment.variation.name
+            facts = {"variation_name": name, "decides": True}
+            return Step("storage", True, f"{name!a} is on record", facts)
+        if self._rollout is not None:
             return Step("storage", True, "the rollout is on record, and no experiment")
         return Step("storage", True, "a record without a variation that is still there")
 
@@ -132,14 +125,9 @@ class _Tracer:
 
     def _trace_rules(self) -> Iterator[Step]:
         feature = self._feature
-        if feature.rollout_rules and not self._is_rollout_stored():
-            for rule in feature.rollout_rules:
-                steps = list(self._trace_admission(rule, {}))
-                yield from steps
-                if steps[-1].passed:
-                    yield from self._trace_buckets(rule)
-                    break
-            if self._decision.rollout is None:
+        if feature.rollout_rules and self._rollout is None:
+            is_rolled_out = yield from self._trace_rollout(feature.rollout_rules)
+            if not is_rolled_out:
                 return
         self._evaluation.admitted = feature
         winners: dict[str, Member] = {}
@@ -154,6 +142,17 @@ class _Tracer:
             if steps[-1].passed:
                 yield from self._trace_buckets(rule)
                 return
+
+    def _trace_rollout(self, rules: Iterable[Rule]) -> Generator[Step, None, bool]:
+        """Yield what decides whether the rollout admits the user, and return whether it does."""
+        for rule in rules:
+            steps = list(self._trace_admission(rule, {}))
+            yield from steps
+            if steps[-1].passed:
+                steps = list(self._trace_buckets(rule))
+                yield from steps
+                return steps[-1].passed
+        return False
 
     def _trace_whitelisting(self, rule: Rule) -> Step:
         forced = find_forced(rule, self._evaluation)

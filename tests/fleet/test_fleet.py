@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import re
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import redis
 from both_products import BOTH_PRODUCTS
-from chosen_product import make_client, result_key, settings
+from chosen_product import make_client, result_key, settings, translate
 from database import running_cluster, running_redis
 from fleet_redis import connect
 from fleet_rig import make_users, running_fleet, track
@@ -25,10 +26,11 @@ from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import ReadOnlyError
 from waiting import until
 
-from vwo_async import DeliveryStatus, InvalidInputError, Reason
+from vwo_async import DeliveryStatus, FMEClient, InvalidInputError, Reason
 from vwo_async._fleet import entry as entry_module
 from vwo_async._fleet.dead_letters import DeadLetters
 from vwo_async._fleet.redis_client import warn_of_eviction
+from vwo_async.collector import Collector, GatewayData, serve
 from vwo_async.fleet import RedisSettings, RedisStreamOutbox, Relay, RelayAccount
 from vwo_async.storage._backend.redis_pool import make_pool
 from vwo_async.transport import Limits
@@ -437,12 +439,55 @@ def test_a_client_that_blocks_is_refused() -> None:
             make(client)
 
 
-@pytest.mark.parametrize("changes", [{"product": "web"}, {"base_url": "ftp://x"}, {"sdk_key": ""}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"product": "web"},
+        {"base_url": "ftp://x"},
+        {"base_url": "http://vwo.internal"},
+        {"sdk_key": ""},
+        {"product": "fme", "gateway_service": {"url": ""}},
+        {"product": "fme", "proxy_url": 7},
+        {"gateway_service": {"url": "http://gateway.internal"}},
+        {"proxy_url": "http://proxy.internal"},
+    ],
+)
 def test_options_of_an_account(changes: dict[str, Any]) -> None:
     """The same for an account, whose repr does not show its key."""
     with pytest.raises(InvalidInputError):
         make_account(**changes)
     assert "secret" not in repr(make_account(sdk_key="secret"))
+
+
+async def test_a_gateway_service(redis_url: str) -> None:
+    """Events of pods that have a gateway service go there too, each alone and without the collection prefix."""
+    file = {**translate(settings()), "collectionPrefix": "eu01"}
+    collector = Collector([json.dumps(file).encode()], gateway=GatewayData())
+    async with serve(collector) as url:
+        gateway: Any = {"url": url}
+        account = RelayAccount(
+            file["accountId"], file["sdkKey"], product="fme", gateway_service=gateway
+        )
+        outbox = RedisStreamOutbox.from_url(redis_url)
+        async with (
+            Relay.from_url(redis_url, [account]),
+            FMEClient(file, gateway_service=gateway, outbox=outbox) as pod,
+        ):
+            for user in make_users(5):
+                await pod.track_event("signup", user)
+            await until(lambda: collector.ledger.conversions == 5)
+    assert not collector.refused
+
+
+def test_an_intermediary_may_speak_plain_http() -> None:
+    """As with a client: a gateway service or a proxy runs in the service's own network."""
+    gateway = make_account(
+        product="fme", gateway_service={"url": "http://gateway.internal", "port": 8000}
+    )
+    proxy = make_account(product="fme", account_id=2, proxy_url="http://proxy.internal")
+    assert gateway.base_url == "http://gateway.internal:8000"
+    assert proxy.base_url == "http://proxy.internal"
+    assert Relay.from_url("redis://localhost", [gateway, proxy])
 
 
 def test_urls() -> None:
@@ -672,6 +717,32 @@ async def test_row_92_an_entry_too_large_for_the_relay(redis_url: str) -> None:
         async with connect(redis_url) as client:
             letters = [one async for one in DeadLetters(client, fleet.keys(1)).read()]
     assert [one.reason for one in letters] == ["too_large"]
+
+
+@BOTH_PRODUCTS
+@pytest.mark.parametrize(
+    ("visitor", "reason"), [(r'"\ud800"', "unserializable"), ('{"a":1}', "unreadable")]
+)
+async def test_row_92_an_entry_that_no_request_can_hold(
+    redis_url: str, visitor: str, reason: str
+) -> None:
+    """It lies with the dead letters at once, is not tried for a day and ends no worker."""
+    async with running_fleet(redis_url, relays=0) as fleet:
+        async with fleet.make_pod(shards=1) as pod:
+            await track(pod, ["user", "another"], wait=True)
+        async with connect(redis_url) as client:
+            key = fleet.keys(1).events(0)
+            (id_, fields), _ = await client.xrange(key)
+            payload = re.sub(
+                rb'"visitor":"\w+"', lambda _: b'"visitor":' + visitor.encode(), fields[b"e"]
+            )
+            await client.xdel(key, id_)
+            await client.xadd(key, {"e": payload})
+            async with fleet.make_relay(shards=1) as relay:
+                await until(lambda: relay.statistics()[0].buried == 1)
+                await until(lambda: relay.statistics()[0].delivered == 1)
+            letters = [one async for one in DeadLetters(client, fleet.keys(1)).read()]
+    assert [one.reason for one in letters] == [reason]
 
 
 @pytest.mark.parametrize("at", ["NaN", "-Infinity"])

@@ -21,7 +21,9 @@ from plain_http import NO_AUTHORITIES
 from waiting import until
 
 from vwo_async import InvalidInputError
+from vwo_async._cli.relay_pages import write_metrics
 from vwo_async._fleet.relay_config import read_config
+from vwo_async.fleet import RelayAccount, RelayStatistics
 
 pytestmark = pytest.mark.anyio
 
@@ -170,11 +172,14 @@ def test_a_config_file() -> None:
         'redis_url_env = "REDIS"\nshards = 8\nlease_s = 5\n'
         '[[accounts]]\naccount_id = 1\nsdk_key_env = "A"\n'
         '[[accounts]]\naccount_id = "2"\nproduct = "fme"\nsdk_key_env = "B"\n'
-        'base_url = "https://edge.wingify.net"\n'
+        'base_url = "https://collect.wingify.net"\n'
+        '[[accounts]]\naccount_id = 3\nproduct = "fme"\nsdk_key_env = "B"\n'
+        'gateway_service = { url = "http://gateway.internal", port = 8000 }\n'
     )
     config = read_config(text, {"REDIS": "redis://:word@host", "A": "key a", "B": "key b"})
     assert config.redis_url == "redis://:word@host"
-    assert [one.name for one in config.accounts] == ["fullstack:1", "fme:2"]
+    assert [one.name for one in config.accounts] == ["fullstack:1", "fme:2", "fme:3"]
+    assert config.accounts[2].base_url == "http://gateway.internal:8000"
     assert config.options == {"shards": 8, "lease_s": 5}
     assert "word" not in repr(config)
     assert "key a" not in repr(config)
@@ -200,6 +205,13 @@ def test_a_config_file_that_cannot_be_used(text: str, said: str) -> None:
     environment: Mapping[str, str] = {"K": "key"}
     with pytest.raises(InvalidInputError, match=said):
         read_config(text, environment)
+
+
+def test_figures_of_an_account_of_any_name() -> None:
+    """A label of Prometheus holds whatever the account is called."""
+    account = RelayAccount('a"b\\c', "key")
+    statistics = RelayStatistics(account.name, 1, 0, 0, 0, 0, 0, 0, 0, 0, True)
+    assert 'vwo_relay_read_total{account="fullstack:a\\"b\\\\c"} 1\n' in write_metrics([statistics])
 
 
 async def test_a_relay_whose_redis_is_away_is_not_healthy(tmp_path: Path) -> None:

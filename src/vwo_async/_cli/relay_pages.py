@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -55,5 +56,11 @@ def write_metrics(found: list[RelayStatistics]) -> str:
         kind = "gauge" if one.name in _GAUGES else "counter"
         name = f"vwo_relay_{one.name}" + ("" if kind == "gauge" else "_total")
         lines.append(f"# TYPE {name} {kind}")
-        lines += [f'{name}{{account="{row.account}"}} {getattr(row, one.name)}' for row in found]
+        # A label is quoted as a text in JSON is.
+        labels = [json.dumps(row.account, ensure_ascii=False) for row in found]
+        figures = [getattr(row, one.name) for row in found]
+        lines += [
+            f"{name}{{account={label}}} {figure}"
+            for label, figure in zip(labels, figures, strict=True)
+        ]
     return "\n".join(lines) + "\n"

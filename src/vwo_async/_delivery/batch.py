@@ -66,11 +66,20 @@ class Batch:
         return len(self.events) == 1 and self.strikes >= STRIKES_TO_DIVIDE
 
     def render(self) -> Request:
-        """Return the request: the event's own form where it is alone, else the batch form."""
+        """Return the request: the event's own form where it is alone, else the batch form.
+
+        Raises:
+            ValueError: No request can hold the event. Only of what others have written, see `restore_event`.
+        """
         first = self.events[0]
         if len(self.events) == 1 and not first.is_batch_only:
-            return first.render()
-        return first.account.render_batch([event.render_item() for event in self.events])
+            request = first.render()
+        else:
+            request = first.account.render_batch([event.render_item() for event in self.events])
+        target = request.target
+        if not (target.isascii() and target.isprintable()) or " " in target:
+            raise ValueError("the target cannot stand in a request")
+        return request
 
     def divide(self) -> list[Batch]:
         """Return its parts, mostly halves; those of a suspected batch are divided again at their first failure."""

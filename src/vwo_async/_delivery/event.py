@@ -92,8 +92,11 @@ class Event(Receipt):
         event = cls.__new__(cls)
         Receipt.__init__(event)
         event.account = account
-        event._visitor_id = data["visitor"]
-        event.user_agent, event.ip, event.random = data["user_agent"], data["ip"], data["random"]
+        visitor, agent, ip = data["visitor"], data["user_agent"], data["ip"]
+        if not type(visitor) is type(agent) is type(ip) is str:
+            raise TypeError
+        event._visitor_id, event.user_agent, event.ip = visitor, agent, ip
+        event.random = data["random"]
         event._restore_own(data)
         return event
 

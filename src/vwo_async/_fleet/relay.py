@@ -177,7 +177,7 @@ class Relay:
         return made
 
     def _config(self, account: RelayAccount) -> TransportConfig:
-        return TransportConfig(account.base_url, *self._network)
+        return TransportConfig(account.base_url, *self._network, account.allows_http)
 
     async def open(self) -> None:
         """Begin to deliver in the running loop, once. Redis need not be there yet."""

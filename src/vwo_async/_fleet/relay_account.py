@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .._delivery.outbox.row import fingerprint
+from .._delivery.transport.intermediary import GatewayService, find_destination
 from .._delivery.transport.protocol import VWO_BASE_URL, check_base_url, choose_base_url
 from .._error import InvalidInputError
 from .._plain import is_kind
@@ -26,8 +27,15 @@ class RelayAccount:
         account_id: The VWO account.
         sdk_key: The key of the environment, a `str` or what holds one without showing it.
         product: ``fullstack`` or ``fme``.
-        base_url: Where its events go: for FME also the other brand's host or a gateway; https, or http on a
+        base_url: Where its events go, for the brand Wingify of FME ``https://collect.wingify.net``; https, or http on a
             loopback host.
+        gateway_service: For FME where the gateway service is that the pods have as launch option, in place of
+            *base_url*.
+        proxy_url: For FME where a proxy is, in place of *base_url*; see the launch option.
+
+    Attributes:
+        base_url: Where its events go.
+        allows_http: Whether that may be plain HTTP to any host.
 
     Raises:
         InvalidInputError: An argument cannot be used.
@@ -37,6 +45,7 @@ class RelayAccount:
     sdk_key: SdkKey
     product: Literal["fullstack", "fme"] = "fullstack"
     base_url: str = VWO_BASE_URL
+    allows_http: bool = False
 
     def __init__(
         self,
@@ -45,11 +54,16 @@ class RelayAccount:
         *,
         product: Literal["fullstack", "fme"] = "fullstack",
         base_url: str | None = None,
+        gateway_service: GatewayService | None = None,
+        proxy_url: str | None = None,
     ) -> None:
         if product not in ("fullstack", "fme"):
             raise InvalidInputError("product must be fullstack or fme")
+        if product != "fme" and (gateway_service is not None or proxy_url is not None):
+            raise InvalidInputError("gateway_service and proxy_url are of the product fme")
         base_url = choose_base_url(base_url)
         check_base_url(base_url)
+        destination = find_destination(base_url, gateway_service, proxy_url)
         set_field = object.__setattr__
         set_field(self, "account_id", read_account(account_id))
         try:
@@ -58,7 +72,8 @@ class RelayAccount:
             # Tools that report errors show the locals of each frame.
             del sdk_key
         set_field(self, "product", product)
-        set_field(self, "base_url", base_url)
+        set_field(self, "base_url", destination.base_url)
+        set_field(self, "allows_http", destination.allows_http)
 
     @property
     def name(self) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._delivery.transport.protocol import VWO_BASE_URL
 from .._error import InvalidInputError
 from .relay_account import RelayAccount
 
@@ -24,7 +23,9 @@ OPTIONS = {
     "transport": str,
     "proxy": str,
 }
-_ACCOUNT_NAMES = {"account_id", "sdk_key_env", "product", "base_url"}
+# The options of `RelayAccount` that it may hold.
+_ACCOUNT_OPTIONS = ("product", "base_url", "gateway_service", "proxy_url")
+_ACCOUNT_NAMES = {"account_id", "sdk_key_env", *_ACCOUNT_OPTIONS}
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,7 @@ def _read_account(data: Any, environment: Mapping[str, str]) -> RelayAccount:
     return RelayAccount(
         data["account_id"],
         _read_variable(data["sdk_key_env"], environment),
-        product=data.get("product", "fullstack"),
-        base_url=data.get("base_url", VWO_BASE_URL),
+        **{name: data[name] for name in _ACCOUNT_OPTIONS if name in data},
     )
 
 

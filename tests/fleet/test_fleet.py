@@ -430,6 +430,16 @@ async def test_whole_numbers_of_any_type(redis_url: str) -> None:
             await fleet.arrived(3)
 
 
+async def test_a_client_that_was_passed_in_stays_open(redis_url: str) -> None:
+    """Whoever made it may use it for more: whatever is closed leaves it its connections."""
+    async with connect(redis_url) as client:
+        number = await client.client_id()
+        users = (RedisSettings(client), RedisStreamOutbox(client), Relay(client, [make_account()]))
+        for user in users:
+            await user.aclose()
+        assert await client.client_id() == number
+
+
 def test_a_client_that_blocks_is_refused() -> None:
     """A client without asyncio would add an event again with each try, since what it answers cannot be awaited."""
     client: Any = redis.Redis()

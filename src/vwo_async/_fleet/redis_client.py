@@ -39,6 +39,14 @@ def make_client(url: str, *, max_connections: int = MAX_CONNECTIONS) -> Redis:
     return Redis.from_pool(make_pool(url, max_connections))
 
 
+async def close_client(client: Any) -> None:
+    """Close a client; what redis-py raises then is logged."""
+    try:
+        await client.aclose()
+    except REDIS_ERRORS as error:
+        log_warning("redis: closing raised %s", type(error).__name__)
+
+
 def check_asynchronous(client: object) -> None:
     """Refuse redis-py's other clients: one would do what it is asked, and then fail to be awaited.
 

@@ -10,7 +10,7 @@ from .._cancellation import is_failure
 from .._log import FailureLog
 from ..storage._backend.redis_pool import leaving_replica
 from .option import read_prefix
-from .redis_client import check_asynchronous, check_listens, make_client
+from .redis_client import check_asynchronous, check_listens, close_client, make_client
 
 AGAIN_S = 0.5
 # A copy of an account that nobody uses any more goes away.
@@ -26,7 +26,7 @@ class RedisSettings:
     The copy lacks the SDK key and is signed with it, as the last known good file on disk is.
 
     Args:
-        client: A client of redis-py for one server or a cluster; it stays open.
+        client: A client of redis-py for one server or a cluster; it stays open when this is closed.
         prefix: What all keys begin with.
 
     Raises:
@@ -37,6 +37,7 @@ class RedisSettings:
         check_asynchronous(client)
         check_listens(client, "RedisSettings")
         self._client = client
+        self._is_own_client = False
         self._prefix = read_prefix(prefix)
         self._failures = FailureLog("redis: settings are not heard of")
 
@@ -47,7 +48,9 @@ class RedisSettings:
         Raises:
             InvalidInputError: *url* or *prefix* cannot be used.
         """
-        return cls(make_client(url), prefix=prefix)
+        made = cls(make_client(url), prefix=prefix)
+        made._is_own_client = True
+        return made
 
     def _key(self, name: str, what: str) -> str:
         return f"{self._prefix}:{{{name}}}:{what}"
@@ -90,8 +93,9 @@ class RedisSettings:
                 await asyncio.sleep(AGAIN_S)
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        """Close the client that `from_url` made; one that was passed in stays open."""
+        if self._is_own_client:
+            await close_client(self._client)
 
     def __repr__(self) -> str:
         return f"<RedisSettings prefix {self._prefix!r}>"

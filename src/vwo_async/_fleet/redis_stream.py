@@ -28,7 +28,14 @@ from .._result import DeliveryStatus, Outcome
 from ..storage._backend.redis_pool import finish
 from .entry import dump_entries
 from .option import MAX_SHARDS, read_prefix, read_whole
-from .redis_client import REDIS_ERRORS, check_asynchronous, check_listens, make_client, read_failure
+from .redis_client import (
+    REDIS_ERRORS,
+    check_asynchronous,
+    check_listens,
+    close_client,
+    make_client,
+    read_failure,
+)
 from .scripts import ADD, run_script
 from .stream_keys import StreamKeys
 
@@ -189,10 +196,7 @@ class RedisStreamOutbox:
         if self._replies is not None:
             await self._replies.aclose()
         if self._make_client is not None:
-            try:
-                await self._client.aclose()
-            except REDIS_ERRORS as error:
-                log_warning("redis: closing raised %s", type(error).__name__)
+            await close_client(self._client)
 
     def renew(self) -> Self:
         """Return an outbox like this one that has no connection yet, for the child of a fork."""

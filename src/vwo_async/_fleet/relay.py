@@ -20,14 +20,14 @@ from .._delivery.transport.by_name import TransportName, check_transport_name, m
 from .._delivery.transport.config import TransportConfig
 from .._delivery.transport.protocol import Timeouts
 from .._error import InvalidInputError
-from .._log import log_info, log_warning
+from .._log import log_info
 from .._plain import is_number_of
 from .._version import USER_AGENT
 from .account_relay import AccountRelay
 from .entry import EntryReader
 from .option import MAX_SHARDS, read_prefix, read_whole
 from .rate_limit import RateLimit
-from .redis_client import REDIS_ERRORS, check_asynchronous, make_client
+from .redis_client import check_asynchronous, close_client, make_client
 from .relay_account import RelayAccount, name_accounts
 from .shard import Shard
 from .stream_keys import StreamKeys
@@ -219,10 +219,7 @@ class Relay:
             statistics = self.statistics()
         self._relays = {}
         if self._is_own_client:
-            try:
-                await self._client.aclose()
-            except REDIS_ERRORS as error:
-                log_warning("redis: closing raised %s", type(error).__name__)
+            await close_client(self._client)
         return statistics
 
     def statistics(self) -> list[RelayStatistics]:

@@ -812,6 +812,25 @@ async def test_row_93_no_lease_is_lost_for_want_of_room(redis_url: str) -> None:
     assert fleet.collector.ledger.conversions == 40
 
 
+async def test_row_93_a_full_relay_tells_that_redis_is_gone(tmp_path: Path) -> None:
+    """What it does without asking Redis, since it has no room or nothing has ended, is no sign of life."""
+    with running_redis(tmp_path / "redis") as server:
+        async with running_fleet(server.url, relays=0) as fleet:
+            fleet.collector.answer_next(503, times=10_000)
+            async with fleet.make_pod() as pod:
+                await track(pod, make_users(4), wait=True)
+            relay = fleet.make_relay(lease_s=0.6, limits=Limits(max_events=1))
+            await relay.open()
+            await until(lambda: relay.statistics()[0].held == 1)
+            (inner,) = relay._relays.values()
+            server.kill()
+            await until(lambda: relay.statistics()[0].redis_errors > 1)
+            heard_at, errors = inner.last_contact_at, relay.statistics()[0].redis_errors
+            await until(lambda: relay.statistics()[0].redis_errors > errors + 4)
+            await relay.aclose(timeout_s=0.1)
+            assert inner.last_contact_at == heard_at
+
+
 async def test_row_93_what_others_hold_hides_nothing(redis_url: str) -> None:
     """Entries of a dead relay are found behind however many that living ones hold."""
     async with running_fleet(redis_url, relays=0) as fleet:

@@ -69,7 +69,6 @@ class AccountRelay:
     Attributes:
         counts: What became of entries: ``read``, ``taken_over``, ``delivered``, ``buried``, ``trimmed``,
             ``redis_errors``.
-        last_contact_at: When Redis answered last, in monotonic seconds.
     """
 
     def __init__(
@@ -85,7 +84,6 @@ class AccountRelay:
         rate: RateLimit | None,
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self.last_contact_at = float("-inf")
         self._client = client
         self._shards = shards
         self._reader = reader
@@ -112,6 +110,11 @@ class AccountRelay:
     def held(self) -> int:
         """How many entries this relay holds."""
         return len(self._ids)
+
+    @property
+    def last_contact_at(self) -> float:
+        """When Redis answered last, in monotonic seconds."""
+        return max(one.last_answer_at for one in self._shards)
 
     # Life
 
@@ -171,7 +174,6 @@ class AccountRelay:
             self.counts["redis_errors"] += 1
             self._failures.add(type(error).__name__)
             return False
-        self.last_contact_at = time.monotonic()
         return True
 
     # Reading

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple
 
 from .scripts import BURY, ENSURE_GROUP, FORGET, FORGET_IDLE, run_script
@@ -55,6 +56,9 @@ class Shard:
         max_dead: About how many dead letters are kept.
 
     Every method raises an error of redis-py where the server cannot be reached.
+
+    Attributes:
+        last_answer_at: When the server answered last, in monotonic seconds.
     """
 
     def __init__(
@@ -64,16 +68,24 @@ class Shard:
         self._events, self._dead = keys.events(number), keys.dead(number)
         self._consumer = consumer
         self._max_dead = max_dead
+        self.last_answer_at = float("-inf")
+
+    async def _ask(self, call: Awaitable[Any]) -> Any:
+        answer = await call
+        self.last_answer_at = time.monotonic()
+        return answer
 
     async def ensure_group(self) -> bool:
         """Make the stream and the group of relays; false where they were there."""
-        return bool(await run_script(self._client, ENSURE_GROUP, [self._events], GROUP))
+        call = run_script(self._client, ENSURE_GROUP, [self._events], GROUP)
+        return bool(await self._ask(call))
 
     async def read(self, count: int) -> list[StreamRow]:
         """Return entries that no relay has read, at most *count*; wait half a second where there are none."""
-        answer = await self._client.xreadgroup(
+        call = self._client.xreadgroup(
             GROUP, self._consumer, {self._events: ">"}, count=count, block=BLOCK_MS
         )
+        answer = await self._ask(call)
         return [row for _, rows in _pairs(answer) for row in _read_rows(rows)]
 
     async def take_over(
@@ -86,37 +98,42 @@ class Shard:
             count: How many at most; the server looks at ten times as many.
             cursor: Where to begin.
         """
-        answer = await self._client.xautoclaim(
+        call = self._client.xautoclaim(
             self._events, GROUP, self._consumer, int(idle_s * 1000), start_id=cursor, count=count
         )
+        answer = await self._ask(call)
         return to_bytes(answer[0]), _read_rows(answer[1])
 
     async def hold(self, ids: Sequence[bytes], *, idle_s: float = 0.0) -> None:
         """Hold on to entries; with *idle_s* as if they had been left alone for so long already."""
         for start in range(0, len(ids), CLAIM_ROWS):
             some = list(ids[start : start + CLAIM_ROWS])
-            await self._client.xclaim(
+            call = self._client.xclaim(
                 self._events, GROUP, self._consumer, 0, some, idle=int(idle_s * 1000), justid=True
             )
+            await self._ask(call)
 
     async def forget(self, ids: Sequence[bytes]) -> None:
         """Remove entries that were delivered."""
-        await run_script(self._client, FORGET, [self._events], GROUP, *ids)
+        await self._ask(run_script(self._client, FORGET, [self._events], GROUP, *ids))
 
     async def bury(self, letters: Sequence[Buried]) -> tuple[int, int]:
         """Move entries to the dead letters; return how many were not moved before, and how many gave way there."""
         flat = [part for letter in letters for part in letter]
         keys = [self._events, self._dead]
-        buried, trimmed = await run_script(self._client, BURY, keys, GROUP, self._max_dead, *flat)
+        call = run_script(self._client, BURY, keys, GROUP, self._max_dead, *flat)
+        buried, trimmed = await self._ask(call)
         return int(buried), int(trimmed)
 
     async def forget_idle_consumers(self) -> None:
         """Remove the names of relays that have ended."""
-        await run_script(self._client, FORGET_IDLE, [self._events], GROUP, IDLE_CONSUMER_MS)
+        call = run_script(self._client, FORGET_IDLE, [self._events], GROUP, IDLE_CONSUMER_MS)
+        await self._ask(call)
 
     async def count(self) -> tuple[int, int]:
         """Return how many entries and dead letters there are."""
-        return await self._client.xlen(self._events), await self._client.xlen(self._dead)
+        events = await self._ask(self._client.xlen(self._events))
+        return events, await self._ask(self._client.xlen(self._dead))
 
 
 def _pairs(answer: Any) -> Any:

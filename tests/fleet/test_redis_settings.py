@@ -20,7 +20,13 @@ from server import Server, answer, running_server
 from slow_path import slow_path
 from waiting import until
 
-from vwo_async import DeliveryError, FMEClient, FMESettingsSource, InvalidInputError
+from vwo_async import (
+    DeliveryError,
+    FMEClient,
+    FMESettingsSource,
+    InvalidInputError,
+    SettingsSource,
+)
 from vwo_async._sdk_key import SdkKey
 from vwo_async.fleet import RedisSettings, RedisStreamOutbox
 
@@ -97,6 +103,19 @@ async def test_a_start_from_the_copy(redis_url: str) -> None:
     assert version_of(client) == 7
     assert client.statistics().settings_origin == "shared"
     assert client.settings.sdk_key == SdkKey.read(KEY)
+    await shared.aclose()
+
+
+async def test_two_products_of_one_account(redis_url: str) -> None:
+    """They share no file, though they have one account and key, as where a service moves from one to the other."""
+    shared = RedisSettings.from_url(redis_url)
+    file = fullstack_settings()
+    sources = (SettingsSource, file), (FMESettingsSource, translate(file))
+    async with running_server() as server:
+        for kind, one in sources:
+            serve(server, one)
+            source = kind(ACCOUNT, KEY, base_url=server.base_url, shared=shared)
+            assert (await source.load()).account_id == ACCOUNT
     await shared.aclose()
 
 

@@ -43,6 +43,11 @@ class SharedSettings(Protocol):
         ...
 
 
+def name_shared(endpoint: SettingsEndpoint[Any], seal: SettingsSeal) -> str:
+    """Return the name of what is shared: of one product, account and key, from which the key cannot be told."""
+    return f"{endpoint.product}:{seal.fingerprint}"
+
+
 class SharedFetcher:
     """Fetches a settings file from VWO if this process is to ask, else from where the processes share it.
 
@@ -72,6 +77,7 @@ class SharedFetcher:
         self._endpoint = endpoint
         self._shared = shared
         self._seal = seal
+        self._name = name_shared(endpoint, seal)
         self._sdk_key = sdk_key
         self._find_interval_s = find_interval_s
         self._wall_clock = wall_clock
@@ -99,12 +105,12 @@ class SharedFetcher:
         await self._fetcher.aclose()
 
     async def _leads(self) -> bool:
-        call = self._shared.lead(self._seal.fingerprint, self._find_interval_s() * LEAD_SHARE)
+        call = self._shared.lead(self._name, self._find_interval_s() * LEAD_SHARE)
         return bool(await self._try(call, default=True))
 
     async def read_kept(self) -> KeptSettings | None:
         """Return the file as it is shared, None where there is none that can be used."""
-        content = await self._try(self._shared.read(self._seal.fingerprint), default=None)
+        content = await self._try(self._shared.read(self._name), default=None)
         try:
             return None if content is None else await to_thread.run_sync(self._seal.open, content)
         except UnusableError as error:
@@ -122,7 +128,7 @@ class SharedFetcher:
             # No settings file: who asked for it will say so.
             return
         is_news = kept is None or kept.body != shared
-        await self._try(self._shared.write(self._seal.fingerprint, content, is_news=is_news), None)
+        await self._try(self._shared.write(self._name, content, is_news=is_news), None)
 
     async def _try(self, call: Any, default: Any) -> Any:
         try:

@@ -40,7 +40,7 @@ from .._version import USER_AGENT
 from .fetch import fetch_body, may_pass, read_account
 from .gil_pause import GilPause
 from .observed_fetch import check_observers, watch_fetcher
-from .shared_settings import SharedFetcher, SharedSettings
+from .shared_settings import SharedFetcher, SharedSettings, name_shared
 
 if TYPE_CHECKING:
     from .._settings import FMESettings, Settings
@@ -383,7 +383,7 @@ class SettingsSource:
     async def watch(self, on_news: Callable[[], object]) -> None:
         """Call *on_news* whenever another process may have got a newer file, until cancelled."""
         if self._shared is not None:
-            await self._shared.watch(self._seal.fingerprint, on_news)
+            await self._shared.watch(name_shared(self.endpoint, self._seal), on_news)
 
     def find_loaded(self, settings: object) -> Loaded | None:
         """Return where *settings* came from; None if they were not loaded by this source."""

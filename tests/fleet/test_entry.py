@@ -84,12 +84,14 @@ async def test_events_of_a_stream_share_requests() -> None:
     assert len({id(reader.read(one).event.account) for one in payloads}) == 1
 
 
+@BOTH_PRODUCTS
 async def test_what_a_later_version_added_is_skipped() -> None:
     """A newer pod may say more of an event; an older relay delivers it all the same."""
     (event, *_) = await make_events()
     data = json.loads(dump_entries([event], [1.0], None, "")[0])
     data["note"] = {"new": True}
     data["event"]["colour"] = "blue"
+    data["for"]["region"] = "eu"
     entry = EntryReader(event.account.sdk_key).read(json.dumps(data).encode())
     assert entry.event.render_item() == event.render_item()
 
@@ -121,6 +123,7 @@ async def test_a_newer_layout_is_left_to_newer_relays(monkeypatch: pytest.Monkey
         b'{"v":1,"for":{},"event":{}}',
         b'{"v":1,"for":[],"event":{},"at":1}',
         b'{"v":1,"for":{"product":"fullstack"},"event":{},"at":1}',
+        b'{"v":1,"for":{"product":["fme"]},"event":{},"at":1}',
         json.dumps({"v": 1, "for": dict(FACTS), "event": {"kind": "unheard of"}, "at": 1}).encode(),
     ],
 )

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 from .._delivery.event import Event
@@ -19,6 +20,9 @@ from .._delivery.request import Account
 
 # The layout that this version writes, and the newest that it reads.
 LAYOUT = 1
+
+_KINDS: Mapping[str, type[Account]] = {"fullstack": Account, "fme": FMEAccount}
+_FACTS = {kind: signature(kind).parameters.keys() - {"sdk_key"} for kind in _KINDS.values()}
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -99,7 +103,12 @@ class EntryReader:
 
 
 def make_account(facts: Mapping[str, Any], sdk_key: str | None) -> Account:
-    """Return the account that has these `Account.facts`, with its key."""
-    given = dict(facts)
-    kind = FMEAccount if given.pop("product") == "fme" else Account
-    return kind(**given, sdk_key=sdk_key)
+    """Return the account that has these `Account.facts`, with its key; facts that are not known are skipped.
+
+    Raises:
+        KeyError: They name no product that is known.
+        TypeError: Some are missing, or are none.
+    """
+    kind = _KINDS[facts["product"]]
+    known = {name: facts[name] for name in _FACTS[kind] if name in facts}
+    return kind(**known, sdk_key=sdk_key)

@@ -17,6 +17,7 @@ from .plan import (
     index_rules,
     link_groups,
     make_groups,
+    name_member,
     note_campaign,
     note_groups,
     note_holdouts,
@@ -108,7 +109,7 @@ class LazyFMEPlan(FMEPlan):
         members = {name for one in self._settings.groups.values() for name in one.campaigns}
         features = []
         for place, rules in enumerate(self._texts.rules if members else ()):
-            names = {name for _, one, other in rules for name in (str(one), f"{one}_{other}")}
+            names = {name for _, one, other in rules for name in name_member(one, other)}
             if names & members:
                 pause()
                 features.append(self._compile(place))

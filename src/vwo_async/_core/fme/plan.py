@@ -310,7 +310,7 @@ class Rule:
             self._compile_single(campaign, chosen[0])
         self._join_group(settings)
         # What the file says counts here, also where the campaign has no such variation.
-        self.entry_names = (str(campaign.id), f"{campaign.id}_{rule.variation_id}")
+        self.entry_names = name_member(campaign.id, rule.variation_id)
 
     def _compile_whitelist(
         self, campaign: model.Campaign, chosen: Sequence[model.Variation]
@@ -378,7 +378,7 @@ class Rule:
     def _join_group(self, settings: model.FMESettings) -> None:
         first = self.variations[0].id if self.variations else None
         self.member: Member = (self.campaign_id, first if self.type == PERSONALIZE else None)
-        self.names = (str(self.campaign_id), f"{self.campaign_id}_{first}")
+        self.names = name_member(self.campaign_id, first)
         name = self.names[self.type == PERSONALIZE]
         self.group_id = settings.campaign_groups.get(name)
         self.group: Group | None = None
@@ -616,6 +616,11 @@ def can_be_given(campaign_type: str, variations: int) -> bool:
         return False
     # A rollout or personalize rule is judged by its first variation.
     return campaign_type == TESTING or variations > 0
+
+
+def name_member(campaign_id: int, variation_id: int | None) -> tuple[str, str]:
+    """Return the texts by which a group may name a member: a campaign, or one variation of it."""
+    return str(campaign_id), f"{campaign_id}_{variation_id}"
 
 
 def _narrow(campaign: model.Campaign, variation_id: int | None) -> Sequence[model.Variation]:

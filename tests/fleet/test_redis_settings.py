@@ -27,6 +27,7 @@ from vwo_async import (
     InvalidInputError,
     SettingsSource,
 )
+from vwo_async._refresh import shared_settings
 from vwo_async._sdk_key import SdkKey
 from vwo_async.fleet import RedisSettings, RedisStreamOutbox
 
@@ -147,11 +148,17 @@ async def test_nobody_else_can_write_or_read_the_copy(redis_url: str) -> None:
     await shared.aclose()
 
 
-@pytest.mark.parametrize("fault", ["dead", "hangs"])
-async def test_without_redis_each_asks_vwo(tmp_path: Path, fault: str) -> None:
-    """A Redis that is dead or hangs delays a start by its time-outs and no more; news of VWO arrive."""
+@pytest.mark.parametrize(("fault", "timeout_s"), [("dead", 0.3), ("hangs", 0.3), ("hangs", 60)])
+async def test_without_redis_each_asks_vwo(
+    tmp_path: Path, fault: str, timeout_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis that is dead or hangs delays a start by its time-outs and no more; news of VWO arrive.
+
+    Where the client has none, or a long one, each call is given up after a time of our own.
+    """
+    monkeypatch.setattr(shared_settings, "SHARED_TIMEOUT_S", 0.5)
     with running_redis(tmp_path / "redis") as redis:
-        shared = RedisSettings.from_url(f"{redis.url}?socket_timeout=0.3")
+        shared = RedisSettings.from_url(f"{redis.url}?socket_timeout={timeout_s}")
         async with running_server() as server:
             serve(server, settings(version=1))
             source = make_shared(server, shared)

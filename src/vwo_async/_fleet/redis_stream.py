@@ -82,7 +82,7 @@ class RedisStreamOutbox:
 
     Args:
         client: A client of redis-py for one server (6.2 or later) or a cluster, or for Valkey; it stays open
-            when this is closed. Without retries of its own.
+            when this is closed. With a socket time-out, and without retries of its own.
         prefix: What all keys begin with.
         shards: Over how many streams events are spread: with a cluster several times the number of
             masters. All pods and relays must agree.

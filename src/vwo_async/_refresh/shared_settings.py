@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from anyio import to_thread
 
-from .._cancellation import is_failure
+from .._cancellation import Ending
 from .._delivery.answer import Answer
 from .._delivery.request import Request
 from .._delivery.transport.protocol import MAX_ANSWER_BYTES, Fetcher
@@ -21,6 +22,8 @@ from .._settings.seal import KeptSettings, SettingsSeal, UnusableError, add_sdk_
 STALE_INTERVALS = 3
 # The part of a poll interval for which one process alone asks VWO.
 LEAD_SHARE = 0.9
+# How long each call of what is shared with may take: a client of redis-py may have no time-out.
+SHARED_TIMEOUT_S = 3.0
 
 
 class SharedSettings(Protocol):
@@ -130,11 +133,19 @@ class SharedFetcher:
         is_news = kept is None or kept.body != shared
         await self._try(self._shared.write(self._name, content, is_news=is_news), None)
 
-    async def _try(self, call: Any, default: Any) -> Any:
+    async def _try(self, call: Awaitable[Any], default: Any) -> Any:
+        """Return what *call* returns; *default* where it fails or takes too long.
+
+        It runs in a task of its own, since a client of redis-py may ignore that it is cancelled.
+        """
+        ending: Ending[Any] = Ending()
+        task = ending.begin(call, "vwo_async settings share")
         try:
-            return await call
-        except BaseException as error:
-            if not is_failure(error):
-                raise
+            await asyncio.wait((task,), timeout=SHARED_TIMEOUT_S)
+        finally:
+            task.cancel()
+        error = ending.error if task.done() else TimeoutError()
+        if error is not None or task.cancelled():
             self._failures.add(type(error).__name__)
             return default
+        return ending.value

@@ -851,6 +851,44 @@ async def test_row_93_what_others_hold_hides_nothing(redis_url: str) -> None:
     assert fleet.collector.ledger.conversions == 20
 
 
+@pytest.mark.parametrize("number", [0, 1])
+async def test_row_93_a_stream_that_cannot_be_used(redis_url: str, number: int) -> None:
+    """It holds up no other: what they have is forgotten when VWO has it, and it goes on when it can."""
+    limits = Limits(backoff_base_s=0.01, backoff_cap_s=0.05)
+    async with running_fleet(redis_url, relays=0) as fleet, connect(redis_url) as client:
+        fleet.collector.answer_next(503, times=10_000)
+        async with fleet.make_pod(shards=2) as pod:
+            for user in make_users(6):
+                await track(pod, [user], wait=True)
+        broken, sound = (fleet.keys(2).events(one) for one in (number, 1 - number))
+        async with fleet.make_relay(shards=2, limits=limits) as relay:
+            await until(lambda: relay.statistics()[0].held == 6)
+            await client.rename(broken, "aside")
+            await client.set(broken, "no stream")
+            fleet.collector.reset()
+            await until(lambda: relay.statistics()[0].delivered == 3)
+            assert (await client.xlen(sound), relay.statistics()[0].held) == (0, 3)
+            await client.rename("aside", broken)
+            await until(lambda: relay.statistics()[0].delivered == 6)
+    assert fleet.collector.ledger.conversions == 6
+
+
+async def test_row_92_an_end_that_cannot_be_told(redis_url: str) -> None:
+    """A channel to which nothing can be published holds up neither other ends nor what is to be forgotten."""
+    async with running_fleet(redis_url, relays=0) as fleet, connect(redis_url) as client:
+        key = fleet.keys(1).events(0)
+        async with fleet.make_pod(shards=1) as pod:
+            await track(pod, ["first"], wait=True)
+        ((id_, fields),) = await client.xrange(key)
+        await client.xdel(key, id_)
+        await client.xadd(key, {"e": fields[b"e"][:-1] + rb',"reply":1,"reply_to":"\ud800"}'})
+        async with fleet.make_relay(shards=1):
+            await fleet.arrived(1)
+            async with fleet.make_pod(shards=1, waits_for="delivery") as pod:
+                (result,) = await track(pod, ["second"], wait=True)
+                assert (await result.delivery).status_code == 200
+
+
 # Several environments
 
 

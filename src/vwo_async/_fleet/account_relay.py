@@ -12,6 +12,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from .._delivery.transport.protocol import Transport
 from .._log import FailureLog, log_error
 from .._result import DeliveryStatus, Outcome
 from ..storage._backend.redis_pool import leaving_replica
-from .entry import Entry, EntryReader, NewerLayoutError
+from .entry import REPLY_S, Entry, EntryReader, NewerLayoutError
 from .rate_limit import RateLimit
 from .redis_client import warn_of_eviction
 from .shard import FIRST_CURSOR, Buried, Shard, StreamRow
@@ -51,6 +52,14 @@ class _Held(NamedTuple):
     shard: int
     row: StreamRow
     entry: Entry
+
+
+@dataclass(slots=True)
+class _Untold:
+    """How events ended about which one channel is still to be told, and since when."""
+
+    ends: list[tuple[int, str, str, int | None]] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)
 
 
 class AccountRelay:
@@ -95,7 +104,8 @@ class AccountRelay:
         self._held: dict[Event, _Held] = {}
         self._ids: set[tuple[int, bytes]] = set()
         self._asked = 0
-        self._ended: list[tuple[_Held, Outcome]] = []
+        self._ended: dict[int, list[tuple[_Held, Outcome]]] = defaultdict(list)
+        self._untold: dict[str, _Untold] = defaultdict(_Untold)
         self._has_ended = asyncio.Event()
         self._failures = FailureLog("redis")
         self._trims = FailureLog("there are too many dead letters: the oldest gave way")
@@ -148,14 +158,19 @@ class AccountRelay:
         for task in self._others:
             task.cancel()
         await asyncio.gather(*self._others, return_exceptions=True)
-        while not await self._try(self._settle) and time.monotonic() < ends_at:  # noqa: ASYNC110 - it does not tell when it is back
+        while not await self._settle() and time.monotonic() < ends_at:  # noqa: ASYNC110 - it does not tell when it is back
             await asyncio.sleep(SETTLE_S)
-        await self._try(self._hand_back)
+        await self._tell()
+        # Other relays may take over at once what this one still holds.
+        await self._hold_all(idle_s=self._lease_s)
 
-    async def _hand_back(self) -> None:
-        """Let other relays take over at once what this one still holds."""
-        for number, ids in self._group_held().items():
-            await self._shards[number].hold(ids, idle_s=self._lease_s)
+    async def _hold_all(self, idle_s: float = 0.0) -> None:
+        """Hold on to what is held, see `Shard.hold`. A stream that cannot be used holds up no other."""
+        works = [
+            partial(self._shards[number].hold, ids, idle_s=idle_s)
+            for number, ids in self._group_held().items()
+        ]
+        await asyncio.gather(*map(self._try, works))
 
     def _group_held(self) -> dict[int, list[bytes]]:
         grouped: dict[int, list[bytes]] = defaultdict(list)
@@ -289,7 +304,7 @@ class AccountRelay:
             held, outcome = self._held.pop(event, None), event.outcome
             if held is None or outcome is None or outcome.status is DeliveryStatus.KEPT:
                 continue
-            self._ended.append((held, outcome))
+            self._ended[held.shard].append((held, outcome))
         self._has_ended.set()
 
     async def _settle_on(self) -> None:
@@ -297,58 +312,72 @@ class AccountRelay:
             await self._has_ended.wait()
             self._has_ended.clear()
             await asyncio.sleep(SETTLE_S)
-            if not await self._try(self._settle):
+            is_settled = await self._settle()
+            if not await self._tell() or not is_settled:
                 self._has_ended.set()
                 await asyncio.sleep(AGAIN_S)
 
-    async def _settle(self) -> None:
-        """Forget or bury what has ended, and tell those who asked; what Redis does not take stays for later."""
-        ended, self._ended = self._ended, []
-        try:
-            while ended:
-                some = ended[-READ_ROWS:]
-                await self._settle_some(some)
-                del ended[-READ_ROWS:]
-        finally:
-            self._ended += ended
+    async def _settle(self) -> bool:
+        """Forget or bury what has ended; false where Redis did not take all of it, which stays for later.
 
-    async def _settle_some(self, ended: Sequence[tuple[_Held, Outcome]]) -> None:
-        delivered: dict[int, list[bytes]] = defaultdict(list)
-        buried: dict[int, list[Buried]] = defaultdict(list)
+        A stream that cannot be used holds up no other.
+        """
+        works = [
+            partial(self._settle_shard, number) for number, ended in self._ended.items() if ended
+        ]
+        return all(await asyncio.gather(*map(self._try, works)))
+
+    async def _settle_shard(self, number: int) -> None:
+        ended = self._ended[number]
+        while ended:
+            some = ended[:READ_ROWS]
+            await self._settle_some(number, some)
+            del ended[: len(some)]
+            for held, outcome in some:
+                if held.entry.reply_to:
+                    end = (
+                        held.entry.reply_id,
+                        outcome.status.value,
+                        outcome.reason,
+                        outcome.status_code,
+                    )
+                    self._untold[held.entry.reply_to].ends.append(end)
+
+    async def _settle_some(self, number: int, ended: Sequence[tuple[_Held, Outcome]]) -> None:
+        delivered: list[bytes] = []
+        buried: list[Buried] = []
         for held, outcome in ended:
-            if (held.shard, held.row.id) not in self._ids:
-                # Forgotten before, in a round of which another stream did not answer.
+            if (number, held.row.id) not in self._ids:
+                # Forgotten before, when the others could not be buried.
                 continue
             if outcome:
-                delivered[held.shard].append(held.row.id)
+                delivered.append(held.row.id)
             else:
                 reason = (
                     f"{outcome.reason or outcome.status.value} {outcome.status_code or ''}".strip()
                 )
-                buried[held.shard].append(Buried(held.row.id, reason, held.row.payload))
-        for number, ids in delivered.items():
-            await self._shards[number].forget(ids)
-            self.counts["delivered"] += len(ids)
-            self._ids.difference_update((number, id_) for id_ in ids)
-        for number, letters in buried.items():
-            await self._bury(number, letters)
-            self._ids.difference_update((number, letter.id) for letter in letters)
-        await self._tell(ended)
+                buried.append(Buried(held.row.id, reason, held.row.payload))
+        if delivered:
+            await self._shards[number].forget(delivered)
+            self.counts["delivered"] += len(delivered)
+            self._ids.difference_update((number, id_) for id_ in delivered)
+        if buried:
+            await self._bury(number, buried)
+            self._ids.difference_update((number, letter.id) for letter in buried)
 
-    async def _tell(self, ended: Sequence[tuple[_Held, Outcome]]) -> None:
-        """Tell those who asked how their events ended."""
-        told: dict[str, list[tuple[int, str, str, int | None]]] = defaultdict(list)
-        for held, outcome in ended:
-            if held.entry.reply_to:
-                end = (
-                    held.entry.reply_id,
-                    outcome.status.value,
-                    outcome.reason,
-                    outcome.status_code,
-                )
-                told[held.entry.reply_to].append(end)
-        for channel, ends in told.items():
-            await self._client.execute_command("PUBLISH", channel, json.dumps(ends))
+    async def _tell(self) -> bool:
+        """Tell those who asked how their events ended; false where some are still to be told."""
+        untold, now = list(self._untold.items()), time.monotonic()
+        works = [partial(self._publish, channel, one.ends) for channel, one in untold]
+        told = await asyncio.gather(*map(self._try, works))
+        for (channel, one), is_told in zip(untold, told, strict=True):
+            # Nobody listens for ever: a channel that nothing can be told through does not stay.
+            if is_told or now - one.since >= REPLY_S:
+                del self._untold[channel]
+        return not self._untold
+
+    async def _publish(self, channel: str, ends: Sequence[Any]) -> None:
+        await self._client.execute_command("PUBLISH", channel, json.dumps(ends))
 
     # Leases
 
@@ -356,8 +385,7 @@ class AccountRelay:
         """Hold on to what is held."""
         while not self._is_stopping:
             await asyncio.sleep(self._lease_s / HOLDS_PER_LEASE)
-            for number, ids in self._group_held().items():
-                await self._try(partial(self._shards[number].hold, ids))
+            await self._hold_all()
 
     async def _keep_contact(self) -> None:
         """Ask for a sign of life where nothing else is asked, as while there is no room for more."""

@@ -20,6 +20,8 @@ from .._delivery.request import Account
 
 # The layout that this version writes, and the newest that it reads.
 LAYOUT = 1
+# How long the end of an event is listened for that a relay was to tell of.
+REPLY_S = 60.0
 
 _KINDS: Mapping[str, type[Account]] = {"fullstack": Account, "fme": FMEAccount}
 _FACTS = {kind: signature(kind).parameters.keys() - {"sdk_key"} for kind in _KINDS.values()}

@@ -26,7 +26,7 @@ from .._log import FailureLog, log_error, log_warning
 from .._plain import to_plain
 from .._result import DeliveryStatus, Outcome
 from ..storage._backend.redis_pool import finish
-from .entry import dump_entries
+from .entry import REPLY_S, dump_entries
 from .option import MAX_SHARDS, read_prefix, read_whole
 from .redis_client import (
     REDIS_ERRORS,
@@ -43,8 +43,6 @@ from .stream_keys import StreamKeys
 TAKEN = 202
 FULL = 429
 MAX_ENTRIES = 2**40
-# How long the end of an event is listened for that a relay was to tell of.
-REPLY_S = 60.0
 REPLY_AGAIN_S = 0.5
 STATUSES: Mapping[str, DeliveryStatus] = MappingProxyType(
     {

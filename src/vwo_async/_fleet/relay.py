@@ -149,7 +149,7 @@ class Relay:
         self._lease_s = float(lease_s)
         self._events_per_s = None if events_per_s is None else float(events_per_s)
         self._max_dead = read_whole("max_dead", max_dead, MAX_MAX_DEAD)
-        self._transport = _read_transport(transport)
+        self._transport: TransportName = _read_transport(transport)
         self._network = (timeouts, USER_AGENT, ssl_context, proxy)
         self._relays: dict[str, AccountRelay] = {}
         # So that a bad argument raises here.
@@ -258,7 +258,7 @@ def _read_limits(limits: Limits | None) -> Limits:
     return limits
 
 
-def _read_transport(name: TransportName) -> TransportName:
+def _read_transport(name: object) -> TransportName:
     with _named("transport"):
         return check_transport_name(name)
 

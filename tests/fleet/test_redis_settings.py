@@ -107,6 +107,21 @@ async def test_a_start_from_the_copy(redis_url: str) -> None:
     await shared.aclose()
 
 
+async def test_without_settings_nobody_asks_for_long(redis_url: str) -> None:
+    """Who has no settings yet asks for a minute at most, whatever the default: the file may want more."""
+    shared = RedisSettings.from_url(redis_url)
+    async with running_server() as server, connect(redis_url) as redis:
+        server.default = answer(404)
+        source = FMESettingsSource(ACCOUNT, KEY, base_url=server.base_url, shared=shared)
+        client = FMEClient(await source.load(or_empty=True), settings_source=source)
+        (leader,) = await redis.keys("*:leader")
+        await redis.delete(leader)
+        async with client:
+            await until(lambda: len(server.requests) > 1)
+            assert 0 < await redis.pttl(leader) <= 60_000
+    await shared.aclose()
+
+
 async def test_two_products_of_one_account(redis_url: str) -> None:
     """They share no file, though they have one account and key, as where a service moves from one to the other."""
     shared = RedisSettings.from_url(redis_url)

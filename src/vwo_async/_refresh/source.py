@@ -499,8 +499,11 @@ class FMESettingsSource(SettingsSource):
 
     def _find_shared_interval_s(self, settings: FMESettings | None) -> float:
         # What the file asks for is not known before there is one, and may be less than the default.
-        is_unknown = self._follows_file and settings is None
-        return UNPOLLED_S if is_unknown else super()._find_shared_interval_s(settings)
+        loaded = self.find_loaded(settings)
+        is_unknown = settings is None or (loaded is not None and loaded.origin == EMPTY)
+        if self._follows_file and is_unknown:
+            return UNPOLLED_S
+        return super()._find_shared_interval_s(settings)
 
     def _compile(self, settings: Any, pause: GilPause) -> Any:
         return compile_fme_plan(settings, pause)

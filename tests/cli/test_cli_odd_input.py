@@ -226,3 +226,19 @@ def test_ctrl_c(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_module, "run", interrupted)
     ended = command.run("settings", "check", command.fullstack)
     assert (ended.code, ended.err) == (ExitCode.INTERRUPTED, "vwo-async: interrupted\n")
+
+
+@pytest.mark.parametrize("name", ["decide", "explain", "simulate", "users"])
+def test_no_text_steers_the_terminal(command: Command, name: str) -> None:
+    """A key or a user id that moves a cursor or sets a title is shown without that; as JSON it is whole."""
+    odd = "a\x1b[2J\x1b]0;title\x07\x9b31m\x7f\rb"
+    file = command.write("odd.json", json.dumps(settings(campaign(1, odd))))
+    asked = {"users": ("--variation", "Control", "--count", 1), "simulate": ("-n", 10)}
+    words = (name, odd, *asked.get(name, (odd,)), "-s")
+    shown, missing = command.run(*words, file), command.run(*words, command.fullstack)
+    assert not shown.code
+    assert missing.code
+    for text in (*shown, *missing):
+        assert not {*"\x1b\x07\x9b\x7f\r"} & {*str(text)}
+    if name == "decide":
+        assert odd in command.ask(*words, file)

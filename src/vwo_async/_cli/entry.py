@@ -15,6 +15,7 @@ from typing import NoReturn, TextIO
 
 from .._error import MissingExtraError
 from .._extra import check_extra
+from .control import without_controls
 from .exit_code import ExitCode, find_code
 
 NAME = "vwo-async"
@@ -93,7 +94,7 @@ def _fail(error: object, code: ExitCode) -> ExitCode:
     if code is ExitCode.BUG:
         text = f"a fault of this command ({type(error).__name__}: {text}): please report it"
     try:
-        sys.stderr.write(f"{NAME}: {text}\n")
+        sys.stderr.write(f"{NAME}: {without_controls(text)}\n")
         sys.stderr.flush()
     except BrokenPipeError:
         # The exit code says it all the same.

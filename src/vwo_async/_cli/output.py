@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from cyclopts import Parameter
-from rich.console import Console, JustifyMethod, RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+
+from .control import without_controls
 
 # No line is broken that goes into a file or another program.
 _WIDTH = 1_000
@@ -53,10 +56,20 @@ def _is_unicode(stream: TextIO) -> bool:
     return (stream.encoding or "utf-8").lower().startswith("utf")
 
 
+class _Console(Console):
+    """Shows texts of any origin, and lets none of them steer the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for one in super().render(renderable, options):
+            yield one if one.control else Segment(without_controls(one.text), one.style)
+
+
 def make_console() -> Console:
     """Return the console of standard output, as it is at this moment."""
     width = None if sys.stdout.isatty() else _WIDTH
-    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    return _Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
 
 
 def make_table(

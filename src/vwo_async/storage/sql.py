@@ -217,6 +217,7 @@ class SqlUserStorage:
         # It commits by itself already. To tell SQLite so for each call would take a third of the call.
         storage._engine = engine
         storage._is_own_engine = True
+        storage._connections.detach()
         storage._connections = Connections(engine, choose_size(engine.url))
         storage._make_again = partial(
             cls.from_url, url, record_table=record_table, claim_table=claim_table, schema=schema
@@ -377,6 +378,7 @@ class SqlUserStorage:
                 task.cancel()
         await self._settle(BUSY_S)
         await self._connections.close()
+        self._connections.detach()
         if self._is_own_engine:
             await self._engine.dispose()
             # Sockets end in the next turn of the loop, and a thread of aiosqlite that could not open its

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..._error import StorageError
@@ -74,19 +75,42 @@ class Connections:
     def __init__(self, engine: AsyncEngine, size: int | None = None) -> None:
         self.engine = engine
         self._idle: list[Connection] = []
+        # Who is told of a connection that is being set up, by the task that does so.
+        self._opening: dict[asyncio.Task[Any], Callable[[Any], object]] = {}
+        # First of all: what SQLAlchemy asks a new connection has no time limit.
+        event.listen(engine.sync_engine, "connect", self._on_connect, insert=True)
         # Who waits in SQLAlchemy's pool is not told when another failed to connect.
         self._permits = None if size is None else asyncio.Semaphore(size)
 
-    async def lend(self) -> Connection:
-        """Return a connection, when there is one, to be given back."""
+    async def lend(self, on_connect: Callable[[Any], object]) -> Connection:
+        """Return a connection, when there is one, to be given back.
+
+        Args:
+            on_connect: Called with that of the driver, where a new one is about to be set up.
+        """
         if self._permits is None:
-            return await Connection.open(self.engine)
+            return await self._open(on_connect)
         await self._permits.acquire()
         try:
-            return await self._find() or await Connection.open(self.engine)
+            return await self._find() or await self._open(on_connect)
         except BaseException:
             self._permits.release()
             raise
+
+    async def _open(self, on_connect: Callable[[Any], object]) -> Connection:
+        task = asyncio.current_task()
+        assert task is not None
+        self._opening[task] = on_connect
+        try:
+            return await Connection.open(self.engine)
+        finally:
+            del self._opening[task]
+
+    def _on_connect(self, connection: Any, record: object) -> None:
+        task = asyncio.current_task()
+        on_connect = None if task is None else self._opening.get(task)
+        if on_connect is not None:
+            on_connect(connection.driver_connection)
 
     async def _find(self) -> Connection | None:
         while self._idle:
@@ -120,6 +144,12 @@ class Connections:
         else:
             self._idle.append(connection)
 
+    def detach(self) -> None:
+        """Leave the engine alone, which may be another's; again is no error."""
+        listener = self.engine.sync_engine, "connect", self._on_connect
+        if event.contains(*listener):
+            event.remove(*listener)
+
     async def close(self) -> None:
         """Close those that nobody has."""
         idle, self._idle = self._idle, []
@@ -150,6 +180,7 @@ class Call(Generic[T]):
         "_connections",
         "_driver",
         "_is_abandoned",
+        "_is_cut",
         "_stopping",
         "_timer",
         "_work",
@@ -164,7 +195,7 @@ class Call(Generic[T]):
         self._connections = connections
         self._work = work
         self._driver: Any = None
-        self._is_abandoned = False
+        self._is_abandoned = self._is_cut = False
         self._timer: asyncio.TimerHandle | None = None
         self._stopping: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -183,7 +214,7 @@ class Call(Generic[T]):
                 self._timer.cancel()
 
     async def _run(self) -> None:
-        connection = await self._connections.lend()
+        connection = await self._connections.lend(self._take)
         error: BaseException | None = None
         try:
             if not self._is_abandoned:
@@ -200,6 +231,12 @@ class Call(Generic[T]):
                 await asyncio.wait((self._stopping,), timeout=GRACE_S)
                 error = StorageError("stopped")
             await self._connections.give_back(connection, error)
+
+    def _take(self, driver: Any) -> None:
+        """Take note of a connection that is about to be set up, which may hang as what is done with it may."""
+        self._driver = driver
+        if self._is_cut:
+            terminate(driver)
 
     def end(self, *, is_in_time: bool) -> None:
         """Let the caller go on."""
@@ -219,7 +256,8 @@ class Call(Generic[T]):
         self._timer = loop.call_later(GRACE_S - STOP_S, self.cut)
 
     def cut(self) -> bool:
-        """Cut its connection, if it has one that goes over a network."""
+        """Cut its connection, if it has one that goes over a network, or as soon as it has one."""
+        self._is_cut = True
         if self._stopping is not None:
             self._stopping.cancel()
         return self._driver is not None and terminate(self._driver)

@@ -1262,6 +1262,44 @@ async def until_blocked(server: PostgresServer) -> None:
         await until(is_blocked)
 
 
+async def test_row_86_several_claims_that_end_at_the_same_time() -> None:
+    """Claims of one conversion that timed out, and are made in the same turn of the loop, are taken back."""
+
+    class Late(MemoryUserStorage):
+        is_late = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.goes_on = asyncio.Event()
+            self.left: list[asyncio.Task[Any]] = []
+
+        async def run_round(self, requests: Sequence[Any]) -> list[Any]:
+            if self.is_late and any(isinstance(one, CountConversion) for one in requests):
+                await self.goes_on.wait()
+            return [self.answer(one) for one in requests]
+
+        run_uncancelled = run_round
+
+        def abandon(self, task: asyncio.Task[Any]) -> None:
+            self.left.append(task)
+
+    storage = Late()
+    async with client_with(storage, on_storage_error="refuse", storage_timeout_s=0.1) as client:
+        assert await client.activate("checkout", "u1")
+        storage.is_late = True
+        for _ in range(2):
+            assert reason_of(await client.track("checkout", "u1", "signup")) is Reason.STORAGE_ERROR
+            # By now the writes count as silent, and each call is to be one that asks all the same.
+            client._engine.storage._writes.health.answered()  # type: ignore[union-attr]
+        await until(lambda: len(storage.left) == 2)
+        storage.goes_on.set()
+
+        async def is_counted() -> bool:
+            return reason_of(await client.track("checkout", "u1", "signup")) is Reason.TRACKED
+
+        await until(is_counted)
+
+
 class OutOfOrder(MemoryUserStorage):
     """A storage whose server does all in order, and whose answers arrive in another.
 

@@ -540,7 +540,8 @@ class StorageAccess:
     def _begin_withdrawal(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
     ) -> None:
-        unended = self._late_claims.get(withdrawal[:3])
+        claims = self._late_claims.get(withdrawal[:3], ())
+        unended = [one for one in claims if not one.is_ended]
         if unended:
             # Not before the claim itself has ended, which it might overtake.
             unended[0].on_ended(partial(self._begin_withdrawal, withdrawal, context, end))

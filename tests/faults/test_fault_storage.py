@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from both_products import BOTH_PRODUCTS
 from chosen_product import make_client, settings
-from database import QUIET, RedisServer, running_redis
+from database import QUIET, RedisServer, find_old_redis, running_redis
 from own_time import Stopwatch, assert_below
 from pooler import pooling
 from port import find_free_port
@@ -53,6 +53,8 @@ from vwo_async.transport import Answer, Limits, Request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.no_debug, pytest.mark.timeout(60)]
 
+# Redis 8, and 6.2 where there is one.
+BINARIES = [None] if find_old_redis() is None else [None, find_old_redis()]
 TIMEOUT_S = 0.3
 # By how much a noisy machine may be late with what a test has timed.
 SLACK_S = 0.3
@@ -184,6 +186,23 @@ async def test_row_69_storages_of_ones_own(caplog: pytest.LogCaptureFixture) -> 
     assert not storage.claims
     assert not [one for one in storage.rows.values() if "goalIdentifier" in one]
     assert client.statistics().storage_errors == 0
+
+
+@pytest.mark.parametrize("binary", BINARIES)
+async def test_row_69_a_redis_without_memory(binary: Path | None, tmp_path: Path) -> None:
+    """A server that takes no more for want of memory still has claims given back."""
+    users = [f"u{number}" for number in range(20)]
+    with running_redis(tmp_path / "redis", binary=binary) as server:
+        fill(server, users)
+        async with RedisUserStorage.from_url(server.url) as storage:
+            nowhere = f"http://127.0.0.1:{find_free_port()}"
+            client = make_client(settings(), user_storage=storage, base_url=nowhere)
+            async with client:
+                assert await track_all(client, users) == {Reason.TRACKED: 20}
+                server.command("CONFIG", "SET", "maxmemory", "1")
+                assert (await client.track("checkout", "u1", "often")).notes
+                await client.aclose(timeout_s=0.5)
+        assert count_claims(server) == 0
 
 
 # Row 70
@@ -661,12 +680,17 @@ async def test_row_73_others_wait_by_the_clock_after_one_raised() -> None:
 # Row 35
 
 
+@pytest.mark.parametrize("has_master", [True, False])
+@pytest.mark.parametrize("binary", BINARIES)
 @BOTH_PRODUCTS
 async def test_row_35_redis_that_becomes_a_replica(
-    redis_server: RedisServer, tmp_path: Path
+    binary: Path | None, has_master: bool, tmp_path: Path
 ) -> None:
     """After a failover the name leads to another server; the old one keeps its connections, and takes no writes."""
-    with running_redis(tmp_path / "other") as other:
+    with (
+        running_redis(tmp_path / "redis", binary=binary) as redis_server,
+        running_redis(tmp_path / "other", binary=binary) as other,
+    ):
         async with (
             slow_path(redis_server.port) as (path, own_port),
             RedisUserStorage.from_url(f"redis://127.0.0.1:{own_port}") as storage,
@@ -676,7 +700,10 @@ async def test_row_35_redis_that_becomes_a_replica(
                 await client.activate("checkout", uuid.uuid4().hex)
             assert client.statistics().storage_errors == 0
             path.port = other.port
-            redis_server.command("REPLICAOF", "127.0.0.1", other.port)
+            # Where it does not reach its master, this one does not even read.
+            redis_server.command("CONFIG", "SET", "replica-serve-stale-data", "no")
+            master = other.port if has_master else find_free_port()
+            redis_server.command("REPLICAOF", "127.0.0.1", master)
 
             async def is_written() -> bool:
                 user = uuid.uuid4().hex
@@ -951,7 +978,7 @@ async def test_row_76_errors_say_what_failed(
         with SyncRedis.from_url(redis_server.url) as redis:
             redis.set("vwo:8:checkout:Ashley", "of another type")
         result = await client.track("checkout", "Ashley", "signup")
-        expected = "user storage: get raised StorageError (redis: ResponseError)"
+        expected = "user storage: get raised StorageError (redis: ResponseError WRONGTYPE)"
         assert result.notes == (expected,)
         assert expected in caplog.text
         redis_server.kill()

@@ -32,7 +32,7 @@ from vwo_async._fleet.dead_letters import DeadLetters
 from vwo_async._fleet.redis_client import warn_of_eviction
 from vwo_async.collector import Collector, GatewayData, serve
 from vwo_async.fleet import RedisSettings, RedisStreamOutbox, Relay, RelayAccount
-from vwo_async.storage._backend.redis_pool import make_pool
+from vwo_async.storage._backend.redis_pool import leaving_replica, make_pool
 from vwo_async.transport import Limits
 
 pytestmark = pytest.mark.anyio
@@ -571,7 +571,8 @@ async def test_row_91_a_master_that_is_none_any_more(redis_url: str) -> None:
         await client.execute_command("REPLICAOF", "127.0.0.1", "1")
         try:
             with pytest.raises(ReadOnlyError):
-                await client.xadd("stream", {"e": "1"})
+                async with leaving_replica(client):
+                    await client.xadd("stream", {"e": "1"})
         finally:
             numbers.append(await client.client_id())
             await client.execute_command("REPLICAOF", "NO", "ONE")

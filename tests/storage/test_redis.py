@@ -639,7 +639,7 @@ async def test_errors_tell_no_secret(tmp_path: Path) -> None:
             assert "hunter" not in repr(storage) and port not in repr(storage)
     assert kinds == [
         {"redis: AuthenticationError"},
-        {"redis: ResponseError"},
+        {"redis: ResponseError WRONGTYPE"},
         {"redis: ConnectionError"},
     ]
 

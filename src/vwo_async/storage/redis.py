@@ -12,13 +12,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 from .._error import InvalidInputError, StorageError
 from .._extra import explain_missing
 from .._plain import is_number_of
-from ._backend.redis_pool import (
-    finish,
-    leave_replica,
-    leaving_replica,
-    make_pool,
-    run_pipeline,
-)
+from ._backend.redis_pool import find_code, finish, leaving_replica, make_pool, run_pipeline
 from ._backend.redis_script import SCRIPT, SHA
 from .protocol import SEPARATOR, AnyRecord
 from .rounds import (
@@ -283,7 +277,6 @@ class RedisUserStorage:
             unknown = [one for one in unknown if isinstance(answers[one], NoScriptError)]
             if not unknown:
                 break
-        await leave_replica(self._client, *answers.values())
         return answers
 
     async def _run_command(self, *command: Any) -> object:
@@ -413,10 +406,11 @@ async def _ask(call: Coroutine[Any, Any, T]) -> T:
 
 
 def _hide(error: Exception) -> StorageError:
-    """Return an error that tells no URL, key or user.
+    """Return an error that tells its kind and the server's code, but no URL, key or user.
 
     Besides its own errors redis-py raises those of sockets, codecs and the event loop.
     """
     if isinstance(error, StorageError):
         return error
-    return StorageError(f"redis: {type(error).__name__}")
+    code = find_code(error)
+    return StorageError(f"redis: {type(error).__name__}{code and ' '}{code}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -19,7 +20,12 @@ try:
     from redis.backoff import NoBackoff
     from redis.client import NEVER_DECODE
     from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
+    from redis.exceptions import (
+        MasterDownError,
+        MaxConnectionsError,
+        ReadOnlyError,
+        ResponseError,
+    )
 except ImportError as error:
     raise explain_missing(error, "redis") from None
 
@@ -33,6 +39,9 @@ _AS_BYTES: Mapping[str, Any] = {NEVER_DECODE: True}
 
 # Where this option exists, redis-py would read its own version from disk for each connection.
 _WITHOUT_GREETING: Mapping[str, Any] = {"driver_info": None} if hasattr(redis, "DriverInfo") else {}
+
+# Redis 6 has the code of what failed in a script behind the place. No user's text comes before it.
+_CODE = re.compile(r"(?:Error running script [^']*@user_script: ?\d+: ?-)?([A-Z]{2,20}) ")
 
 T = TypeVar("T")
 
@@ -51,8 +60,6 @@ def make_pool(url: str, max_connections: int = MAX_CONNECTIONS) -> BlockingConne
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
-            # Not tried again, but on a new connection the next time: another server may be the master by now.
-            retry_on_error=[ReadOnlyError],
             # With protocol 3 the pool hands out connections that the server has closed meanwhile.
             protocol=2,
             **_WITHOUT_GREETING,
@@ -64,7 +71,7 @@ def make_pool(url: str, max_connections: int = MAX_CONNECTIONS) -> BlockingConne
 
 
 async def run_pipeline(client: Any, commands: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    """Return what the server answers to each command, errors among it, and texts as bytes.
+    """Return what the server answers to each command, errors among it, and texts as bytes; see `leave_replica`.
 
     A pool that has no connection to spare refuses at once, unless it is one that waits: that is waited for
     here, for as long as such a pool does.
@@ -77,7 +84,9 @@ async def run_pipeline(client: Any, commands: Sequence[Sequence[Any]]) -> Sequen
     ends_at = loop.time() + TIMEOUT_S
     while True:
         try:
-            return await _send(client, commands)
+            answers = await _send(client, commands)
+            await leave_replica(client, *answers)
+            return answers
         except RedisConnectionError as error:
             if not _is_of_full_pool(error) or loop.time() > ends_at:
                 raise
@@ -116,8 +125,21 @@ async def leave_replica(client: Any, *answers: object) -> None:
         *answers: What the server answered, errors among it.
     """
     pool = getattr(client, "connection_pool", None)
-    if pool is not None and any(isinstance(one, ReadOnlyError) for one in answers):
+    if pool is not None and any(map(_is_of_replica, answers)):
         await pool.disconnect(inuse_connections=False)
+
+
+def _is_of_replica(answer: object) -> bool:
+    # Without its master it may not even read.
+    return isinstance(answer, ReadOnlyError | MasterDownError) or (
+        isinstance(answer, ResponseError) and find_code(answer) == "READONLY"
+    )
+
+
+def find_code(error: BaseException) -> str:
+    """Return the code of the server, such as WRONGTYPE or OOM, where the class does not say it; else nothing."""
+    match = _CODE.match(str(error)) if isinstance(error, ResponseError) else None
+    return match[1] if match else ""
 
 
 @asynccontextmanager
@@ -125,7 +147,7 @@ async def leaving_replica(client: Any) -> AsyncIterator[None]:
     """Do what `leave_replica` does where a command within the block is answered so."""
     try:
         yield
-    except ReadOnlyError as error:
+    except ResponseError as error:
         await leave_replica(client, error)
         raise
 

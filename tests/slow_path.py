@@ -20,6 +20,7 @@ class SlowPath:
         self._text = text
         self._delay_s = delay_s
         self._clients: list[asyncio.StreamWriter] = []
+        self._ended = asyncio.Event()
         self.is_due = False
 
     def cut(self) -> None:
@@ -27,6 +28,15 @@ class SlowPath:
         for writer in self._clients:
             writer.transport.abort()
         self._clients.clear()
+
+    def end(self) -> None:
+        """Have what is slow arrive at once."""
+        self._ended.set()
+
+    async def _wait(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._delay_s):
+                await self._ended.wait()
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection; what was sent arrives, even if whoever sent it has hung up since."""
@@ -37,7 +47,7 @@ class SlowPath:
             while data := await reader.read(65_536):
                 if self.is_due and self._text in data:
                     self.is_due = False
-                    await asyncio.sleep(self._delay_s)
+                    await self._wait()
                 to_server.write(data)
         to_server.write_eof()
         await back
@@ -66,6 +76,7 @@ async def slow_path(
         yield path, server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        path.end()
         await asyncio.wait(tasks, timeout=2)
         for task in tasks:
             task.cancel()

@@ -570,6 +570,31 @@ async def test_row_72_redis_that_goes_on(redis_server: RedisServer) -> None:
         assert reason_of(result) is Reason.TRACKED and not result.notes
 
 
+@pytest.mark.parametrize("is_psycopg", [False, True], ids=["asyncpg", "psycopg"])
+async def test_row_72_a_connection_that_hangs_while_it_is_set_up(
+    own_postgres: PostgresServer, *, is_psycopg: bool
+) -> None:
+    """What SQLAlchemy asks a new connection has no answer: it is given up, and holds up no other for good."""
+    user = uuid.uuid4().hex
+    await fill_server(own_postgres, [user])
+    url = urlsplit(own_postgres.url)
+    async with slow_path(url.port or 5432, b"version()", 60) as (path, own_port):
+        relayed = url._replace(netloc=url.netloc.replace(f":{url.port}", f":{own_port}")).geturl()
+        path.is_due = True
+        async with (
+            SqlUserStorage.from_url(psycopg_url(relayed) if is_psycopg else relayed) as storage,
+            client_with(storage) as client,
+        ):
+            assert reason_of(await client.track("checkout", user, "signup")) is Reason.STORAGE_ERROR
+            assert not path.is_due
+
+            async def is_counted() -> bool:
+                result = await client.track("checkout", user, "signup")
+                return reason_of(result) is Reason.TRACKED
+
+            await until(is_counted, timeout_s=15)
+
+
 async def test_row_72_a_stall_of_writes_alone() -> None:
     """A storage that reads and does not write is read; its writes are tried again after a while."""
 

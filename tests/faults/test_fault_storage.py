@@ -1518,6 +1518,67 @@ async def test_row_87_callers_cancelled_at_random(
         assert client.statistics().outbox_errors == 0
 
 
+class SlowToAnswer(MemoryUserStorage):
+    """A storage that makes a claim at once, and says so only later, as long as it is held."""
+
+    def __init__(self) -> None:
+        super().__init__([row()])
+        self.is_held = True
+        self.is_claimed = False
+        self.goes_on = asyncio.Event()
+
+    async def run_round(self, requests: Sequence[Any]) -> list[Any]:
+        outcomes = [self.answer(one) for one in requests]
+        if any(isinstance(one, CountConversion) for one in requests):
+            await self.claimed()
+        return outcomes
+
+    async def claimed(self) -> None:
+        self.is_claimed = True
+        if self.is_held:
+            await self.goes_on.wait()
+
+
+class SlowClaims(SlowToAnswer):
+    """The same with claims by a method."""
+
+    async def claim_goal(self, *conversion: str) -> bool:
+        is_first = await super().claim_goal(*conversion)
+        await self.claimed()
+        return is_first
+
+
+@pytest.mark.parametrize("kind", [SlowToAnswer, SlowClaims])
+@pytest.mark.parametrize("policy", ["decide", "refuse"])
+@pytest.mark.parametrize("is_quick", [True, False])
+async def test_row_87_who_was_cancelled_calls_again(
+    kind: type[SlowToAnswer], policy: str, is_quick: bool
+) -> None:
+    """A claim that is made for a caller who is gone keeps nobody from counting the conversion."""
+    storage = kind()
+    options: dict[str, Any] = {} if is_quick else {"custom_variables": {"a": 1}}
+    async with client_with(storage, on_storage_error=policy, storage_timeout_s=5) as client:
+        gone = asyncio.ensure_future(client.track("checkout", "Ashley", "signup", **options))
+        await until(lambda: storage.is_claimed)
+        gone.cancel()
+        await asyncio.wait([gone])
+        storage.is_held = False
+        again = asyncio.ensure_future(client.track("checkout", "Ashley", "signup", **options))
+        await asyncio.wait([again], timeout=0.05)
+        storage.goes_on.set()
+        result = await again
+        while policy == "refuse" and reason_of(result) is Reason.STORAGE_ERROR:
+            # By methods it does not know whose the claim is.
+            await asyncio.sleep(0.01)
+            result = await client.track("checkout", "Ashley", "signup", **options)
+        assert reason_of(result) is Reason.TRACKED
+        await asyncio.sleep(0.05)
+        result = await client.track("checkout", "Ashley", "signup", **options)
+        assert reason_of(result) is Reason.ALREADY_TRACKED
+        await client.flush_events()
+        assert client.statistics().delivered == 1
+
+
 def test_row_76_a_safe_text_of_ones_own() -> None:
     """A storage of one's own may raise StorageError with words that are shown."""
     from vwo_async._storage.pending import describe

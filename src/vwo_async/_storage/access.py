@@ -23,6 +23,7 @@ from ..storage.rounds import (
 from .channel import CallChannel, RoundChannel, drop
 from .health import PROBE_INTERVAL_S, RETRY_INTERVAL_S, StorageHealth
 from .instant_channel import InstantChannel
+from .late_claims import LateClaims
 from .loop_clock import LoopClock
 from .method_calls import MethodCalls
 from .pending import NOT_ASKED, UNRESPONSIVE, PendingRequest, StorageFailure, name_kind
@@ -107,8 +108,7 @@ class StorageAccess:
             self._clock,
             timeout_s,
         )
-        # Claims and marks that are under way although nobody waits for them any more.
-        self._late_claims: dict[ConversionKey, list[PendingRequest]] = {}
+        self._late_claims = LateClaims()
         self._withdrawal_tasks: set[asyncio.Task[None]] = set()
         # Names of claims that a storage without names may have, and that a call has taken over.
         self._inherited: set[str] = set()
@@ -201,16 +201,25 @@ class StorageAccess:
             read: Of whom.
             since: How many conversions had been taken back when it was asked for.
         """
-        withdrawals = self._withdrawals
-        if type(stored) is not Stored or not (withdrawals.has_any or withdrawals.ended > since):
+        if type(stored) is not Stored or not (
+            self._has_withdrawals or self._withdrawals.ended > since
+        ):
             return stored
         keys = [(read.user_id, read.campaign_key, one) for one in stored.goals]
         goals = [key[2] for key in keys if not self._is_or_was_withdrawn(key, since)]
         return stored._replace(goals=tuple(goals))
 
+    @property
+    def _has_withdrawals(self) -> bool:
+        """Whether some conversions are to be taken back."""
+        return self._withdrawals.has_any or self._late_claims.has_left
+
+    def _is_to_be_withdrawn(self, conversion: ConversionKey) -> bool:
+        is_left = self._late_claims.find_left(conversion) is not None
+        return is_left or self._withdrawals.has(conversion)
+
     def _is_or_was_withdrawn(self, conversion: ConversionKey, since: int) -> bool:
-        withdrawals = self._withdrawals
-        return withdrawals.has(conversion) or withdrawals.has_had(conversion, since)
+        return self._is_to_be_withdrawn(conversion) or self._withdrawals.has_had(conversion, since)
 
     async def read_one(
         self, user_id: str, campaign_key: str, notes: list[str], ends_at: float
@@ -260,31 +269,36 @@ class StorageAccess:
         It is waited for, but not where writes have timed out of late.
         """
         channel = self._writes
-        if self._withdrawals.has_any:
+        if self._has_withdrawals:
             requests = self._put_off(requests)
         if channel.health.is_stalled:
             self._note_all([UNRESPONSIVE], notes)
             if channel.size < MAX_UNAWAITED:
-                self._remember_late(channel.submit(requests), requests)
+                self._late_claims.add(channel.submit(requests), requests)
             return
         pending = channel.submit(requests)
         try:
             await self._wait(pending, ends_at)
         finally:
-            self._remember_late(pending, requests)
+            self._late_claims.add(pending, requests)
         self._note_all([self._outcome_of(one) for one in pending], notes)
 
     def _put_off(self, requests: Sequence[StorageRequest]) -> list[StorageRequest]:
         """Return *requests* without marks of conversions that are to be taken back yet: they come after that."""
         now: list[StorageRequest] = []
         for one in requests:
-            if isinstance(one, CountConversion) and self._withdrawals.has(one[:3]):
-                self._withdrawals.on_free(
-                    _withdrawal_of(one), partial(self._writes.submit_one, one)
-                )
+            if isinstance(one, CountConversion) and self._is_to_be_withdrawn(one[:3]):
+                self._mark_when_free(one)
             else:
                 now.append(one)
         return now
+
+    def _mark_when_free(self, mark: CountConversion) -> None:
+        left = self._late_claims.find_left(mark[:3])
+        if left is not None:
+            left.on_settled(partial(self._mark_when_free, mark))
+        else:
+            self._withdrawals.on_free(_withdrawal_of(mark), partial(self._writes.submit_one, mark))
 
     async def count(
         self, wanted: Sequence[CountConversion], notes: list[str], ends_at: float
@@ -350,7 +364,7 @@ class StorageAccess:
 
     def _is_being_withdrawn(self, outcome: Any, request: CountConversion) -> bool:
         """Tell whether the conversion is another call's that is about to give it back."""
-        return not outcome and self._withdrawals.has_any and self._withdrawals.has(request[:3])
+        return not outcome and self._has_withdrawals and self._is_to_be_withdrawn(request[:3])
 
     async def count_one(
         self, request: CountConversion, notes: list[str], ends_at: float
@@ -371,7 +385,7 @@ class StorageAccess:
                 raise
             if not pending.is_ended:
                 drop((pending,))
-                self._remember_late((pending,), (request,))
+                self._late_claims.add((pending,), (request,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
             if not outcome and self._withdrawals.has_had(request[:3], since):
                 (outcome,) = await self._claim_again((request,), ends_at)
@@ -393,7 +407,7 @@ class StorageAccess:
             self._leave_claims(pending, wanted)
             raise
         drop(pending)
-        self._remember_late(pending, wanted)
+        self._late_claims.add(pending, wanted)
 
     def _leave_claims(
         self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
@@ -401,27 +415,11 @@ class StorageAccess:
         """Have claims given back whose caller is gone."""
         drop(pending)
         for one, request in zip(pending, wanted, strict=True):
-            one.on_ended(partial(self._undo, one, request))
-
-    def _remember_late(
-        self, pending: Sequence[PendingRequest], wanted: Sequence[StorageRequest]
-    ) -> None:
-        """Remember claims and marks that are still under way, so that none is given back before it is made."""
-        for one, request in zip(pending, wanted, strict=True):
-            if isinstance(request, CountConversion) and not one.is_ended:
-                self._late_claims.setdefault(request[:3], []).append(one)
-                one.on_ended(partial(self._forget_late, request[:3], one))
-
-    def _forget_late(self, conversion: ConversionKey, pending: PendingRequest) -> None:
-        left = [one for one in self._late_claims.get(conversion, ()) if one is not pending]
-        if left:
-            self._late_claims[conversion] = left
-        else:
-            self._late_claims.pop(conversion, None)
+            self._late_claims.leave(one, request, partial(self._undo, one, request))
 
     def begin_owner(self) -> str:
         """Return what `choose_owner` does where it need not wait; empty where it must."""
-        return "" if self._withdrawals.has_any else self.make_owner()
+        return "" if self._has_withdrawals else self.make_owner()
 
     async def choose_owner(self, conversion: ConversionKey, ends_at: float) -> str:
         """Return the name under which a call claims *conversion*, which no other call has.
@@ -429,6 +427,11 @@ class StorageAccess:
         An earlier claim that could not be given back yet is given back first. A storage that has only
         methods knows no names, and what it has is taken over.
         """
+        while self._clock.now < ends_at:
+            left = self._late_claims.find_left(conversion)
+            if left is None:
+                break
+            await self._wait_for_one(left, ends_at)
         withdrawals = self._withdrawals
         if not withdrawals.has_any or not withdrawals.has(conversion):
             return self.make_owner()
@@ -457,7 +460,7 @@ class StorageAccess:
 
     def _undo(self, pending: PendingRequest, request: CountConversion) -> None:
         """Give back what a caller claimed who is gone; a claim that failed may have been made all the same."""
-        if pending.has_begun and pending.outcome is not False:
+        if pending.outcome is not False:
             self._withdrawals.add(_withdrawal_of(request), None)
 
     # Asking
@@ -520,7 +523,7 @@ class StorageAccess:
         At once while conversions are taken back, which may have ended by a later turn, and what was read before
         would say that they count. And at once after a failure, by which there may be one to take back.
         """
-        is_urgent = self._withdrawals.has_any or any(
+        is_urgent = self._has_withdrawals or any(
             type(one.outcome) is StorageFailure for one in settled
         )
         (wake_now if is_urgent else self._wake)(waiter, None)
@@ -540,11 +543,10 @@ class StorageAccess:
     def _begin_withdrawal(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
     ) -> None:
-        claims = self._late_claims.get(withdrawal[:3], ())
-        unended = [one for one in claims if not one.is_ended]
-        if unended:
+        unended = self._late_claims.find_unended(withdrawal[:3])
+        if unended is not None:
             # Not before the claim itself has ended, which it might overtake.
-            unended[0].on_ended(partial(self._begin_withdrawal, withdrawal, context, end))
+            unended.on_ended(partial(self._begin_withdrawal, withdrawal, context, end))
         else:
             self._begin_by_kind(withdrawal, context, end)
 

@@ -85,11 +85,12 @@ async def run_pipeline(client: Any, commands: Sequence[Sequence[Any]]) -> Sequen
     while True:
         try:
             answers = await _send(client, commands)
-            await leave_replica(client, *answers)
-            return answers
         except RedisConnectionError as error:
             if not _is_of_full_pool(error) or loop.time() > ends_at:
                 raise
+        else:
+            await leave_replica(client, *answers)
+            return answers
         await asyncio.sleep(FULL_POOL_S)
 
 

@@ -131,10 +131,10 @@ async def leave_replica(client: Any, *answers: object) -> None:
 
 
 def _is_of_replica(answer: object) -> bool:
+    if not isinstance(answer, ResponseError):
+        return False
     # Without its master it may not even read.
-    return isinstance(answer, ReadOnlyError | MasterDownError) or (
-        isinstance(answer, ResponseError) and find_code(answer) == "READONLY"
-    )
+    return isinstance(answer, ReadOnlyError | MasterDownError) or find_code(answer) == "READONLY"
 
 
 def find_code(error: BaseException) -> str:

@@ -22,11 +22,9 @@ WALL = NOW.timestamp()
 STATUSES: dict[Verdict, list[int]] = {
     Verdict.DELIVERED: [200, 201, 202, 204, 206, 299],
     Verdict.REJECTED: [
-        *[300, 301, 302, 303, 304, 307, 308],
-        *[402, 405, 406, 409, 410, 411, 414, 415, 418, 426, 428, 431, 451],
+        *[400, 402, 404, 405, 406, 409, 410, 411, 414, 415, 418, 422, 426, 428, 431, 451]
     ],
-    Verdict.INVALID: [400, 404, 422],
-    Verdict.PAUSED: [401, 403],
+    Verdict.TURNED_AWAY: [300, 301, 302, 303, 304, 307, 308, 401, 403],
     Verdict.TOO_LARGE: [413],
     Verdict.RETRY: [408, 425, 429, 500, 501, 502, 503, 504, 507, 599],
 }
@@ -37,7 +35,7 @@ STATUSES: dict[Verdict, list[int]] = {
     [(status, verdict) for verdict, statuses in STATUSES.items() for status in statuses],
 )
 def test_statuses(status: int, expected: Verdict) -> None:
-    """Each status is classified by the policy; a redirect is never followed, and is a rejection."""
+    """Each status is classified by the policy; a redirect is never followed, and is a refusal."""
     assert judge(Answer(status)) is expected
 
 

@@ -436,21 +436,43 @@ def test_row_59_one_visitor_is_not_the_account(status: int) -> None:
     simulate(dislikes(Answer(status)), body)
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_row_59_an_account_that_is_refused(status: int) -> None:
+# How many visitors show that everything is refused, by the status with which it is.
+EVERYTHING = pytest.mark.parametrize(
+    ("status", "visitors"), [(302, 3), (401, 3), (403, 3), (400, 10), (404, 10), (421, 10)]
+)
+
+
+@EVERYTHING
+def test_row_59_an_account_that_is_refused(status: int, visitors: int) -> None:
     """An account whose events are refused one by one is probed ever more seldom; all that waited arrives after."""
 
     async def body(one: Simulation) -> None:
         for _ in range(1000):
             one.put()
         await asyncio.sleep(600)
-        assert len(one.network.sizes) < 60
-        assert one.queue.rejected <= 6
+        assert len(one.network.sizes) < 50 + 3 * visitors
+        assert one.queue.rejected == visitors
         await one.run(10, per_s=10)
         await asyncio.sleep(120)
-        assert one.queue.delivered == one.queue.accepted - one.queue.rejected
+        assert one.queue.delivered == one.queue.accepted - visitors
 
     simulate(is_down(0, 600, Answer(status)), body)
+
+
+@EVERYTHING
+@EITHER_ARCHITECTURE
+def test_row_05_a_quiet_hour(status: int, visitors: int, *, is_arch: bool) -> None:
+    """One event a minute, and an hour in which a login page or a lost route answers: who shows it is lost, no other."""
+
+    async def body(one: Simulation) -> None:
+        await one.run(5000, per_s=1 / 60)
+        await asyncio.sleep(130)
+        assert outcomes(one.good) == {
+            "rejected http": visitors,
+            "delivered": len(one.good) - visitors,
+        }
+
+    simulate(is_down(600, 600 + HOUR_S, Answer(status)), body, is_arch=is_arch)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])

@@ -13,8 +13,7 @@ from .._plain import is_kind, to_plain
 MAX_RETRY_AFTER_S = 300.0
 _MAX_RETRY_AFTER_TEXT = 64
 _TEMPORARY = frozenset({408, 425, 429})
-_PAUSING = frozenset({401, 403})
-_INVALID = frozenset({400, 404, 422})
+_OF_THE_ACCOUNT = frozenset({401, 403})
 TOO_LARGE = 413
 
 
@@ -69,10 +68,9 @@ class Verdict(Enum):
 
     DELIVERED = auto()
     REJECTED = auto()
-    INVALID = auto()
-    """Rejected for what was in the request."""
-    PAUSED = auto()
-    """Rejected, and so will others be for a while: pause, then probe."""
+    """Refused, mostly for what was in the request."""
+    TURNED_AWAY = auto()
+    """Refused, mostly for whose it is or where it was sent: so will others be for a while."""
     TOO_LARGE = auto()
     RETRY = auto()
     """Surely not counted by the server, or it asked to come again."""
@@ -82,7 +80,7 @@ class Verdict(Enum):
 
 
 def judge(answer: Answer) -> Verdict:
-    """Return what *answer* means. A redirect is a rejection: following it would show the key to others."""
+    """Return what *answer* means. A redirect is a refusal: following it would show the key to others."""
     status = answer.status
     if status is None:
         return {
@@ -98,9 +96,8 @@ def judge(answer: Answer) -> Verdict:
         return Verdict.RETRY
     if status == TOO_LARGE:
         return Verdict.TOO_LARGE
-    if status in _INVALID:
-        return Verdict.INVALID
-    return Verdict.PAUSED if status in _PAUSING else Verdict.REJECTED
+    is_redirect = status < 400
+    return Verdict.TURNED_AWAY if is_redirect or status in _OF_THE_ACCOUNT else Verdict.REJECTED
 
 
 def is_temporary(status: int) -> bool:

@@ -7,10 +7,9 @@ from .batch import Batch
 from .event import find_visitor
 from .streak import Streak
 
-# Visitors whose events must be refused alone, one after the other and nothing delivered in between,
-# until the account counts as refused; more where rows of refusals ended by themselves of late. 401 and 403
-# say so themselves; other answers mostly mean an event.
-VISITORS_TO_PAUSE = {Verdict.PAUSED: 3, Verdict.REJECTED: 10, Verdict.INVALID: 10}
+# So many visitors must be refused alone, one after the other and nothing delivered in between, until the
+# account counts as refused; more where rows of refusals ended by themselves of late.
+VISITORS_TO_PAUSE = {Verdict.TURNED_AWAY: 3, Verdict.REJECTED: 10}
 
 # Where something is delivered after so few pauses it was not the account, but bad luck.
 PAUSES_OF_BAD_LUCK = 2

@@ -19,7 +19,7 @@ from .._result import DeliveryStatus, Outcome
 from .answer import Answer, Failure, Verdict, judge, read_retry_after
 from .batch import STRIKES_TO_DIVIDE, Batch
 from .batch_size import BatchSize
-from .blame import Blame
+from .blame import VISITORS_TO_PAUSE, Blame
 from .circuit_breaker import CircuitBreaker
 from .event import Event
 
@@ -540,8 +540,8 @@ class Queue:
             self._note_retried(batch, is_delivered=True)
             delivered = Outcome(DeliveryStatus.DELIVERED, "", answer.status, batch.attempts)
             return self._end(batch, delivered)
-        if verdict is Verdict.PAUSED and was_halted and self.is_halted:
-            # While it is the account that is refused, this says nothing of the event.
+        if verdict in VISITORS_TO_PAUSE and was_halted and self.is_halted:
+            # While everything is refused, this says nothing of the event.
             return self._put_back(batch, answer, now, partial(self._find_wait, self._draw(), 0.0))
         return self._refuse(batch, answer, verdict)
 

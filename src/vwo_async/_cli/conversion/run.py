@@ -13,6 +13,8 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from ... import Delivery, DeliveryStatus, Outcome, Reason, TrackResult
+from ..._delivery.answer import Answer, judge
+from ..._delivery.blame import VISITORS_TO_PAUSE
 from ..._wording import count_of
 from ..exit_code import CommandError, ExitCode
 from .columns import Columns, Conversion, RowError
@@ -34,8 +36,6 @@ SKIPPED = frozenset(
 )
 SAVE_INTERVAL_S = 0.25
 LOOK_INTERVAL_S = 1.0
-# So many rows that VWO refuses, where it has taken none, are no fault of the rows.
-MAX_DOUBTFUL = 10
 _CLOSED = "closed"
 _ACCOUNT_REFUSED = (401, 403)
 
@@ -273,7 +273,9 @@ class Run:
                 " account; no row of this run was counted as done",
                 ExitCode.NETWORK,
             )
-        if len(codes) >= MAX_DOUBTFUL:
+        # So many, where VWO has taken none, are no fault of the rows: no more of them would end.
+        bounds = [VISITORS_TO_PAUSE[judge(Answer(code))] for code in codes]
+        if len(codes) >= min(bounds, default=1):
             raise CommandError(
                 f"VWO refused the first {len(codes)} rows ({codes[0]}) and took none: look at --base-url and the"
                 " account",

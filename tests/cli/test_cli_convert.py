@@ -435,7 +435,7 @@ async def find_visitor(user_id: str) -> bytes:
         return parse_qs(urlsplit(server.requests[0].target).query)["u"][0].encode()
 
 
-@pytest.mark.parametrize("status", [401, 404])
+@pytest.mark.parametrize("status", [302, 401, 404])
 async def test_when_vwo_refuses_everything(command: Command, status: int) -> None:
     """Where VWO takes none it is no fault of the rows: the run ends, and none counts as refused or done."""
     path = command.folder / "rows.csv"

@@ -24,10 +24,11 @@ from rig import (
     say,
     steady_loop,
 )
+from tracking import leave_behind
 from waiting import until
 
 from vwo_async._delivery.queue import Batching
-from vwo_async.transport import Limits
+from vwo_async.transport import Answer, Limits, Request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
 
@@ -99,6 +100,40 @@ async def test_row_42_flushing_when_the_wall_clock_jumps(tmp_path: Path, jump: f
             tries = await server.tries()
         assert [len(one.events) for one in tries] == [2] * 4
         assert server.ledger() == delivery.accepted
+
+
+class FailsFirst:
+    """A transport to a server that is down, and then fails on the first try of each event."""
+
+    def __init__(self) -> None:
+        self.is_down = True
+        self._seen: set[str] = set()
+
+    async def send(self, request: Request) -> Answer:
+        is_first = request.target not in self._seen
+        if not self.is_down:
+            self._seen.add(request.target)
+        return Answer(503 if is_first else 200)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+@BOTH_PRODUCTS
+async def test_row_42_rows_of_an_outbox_when_the_wall_clock_jumps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read from an outbox after a jump by days is no older for it, and is tried as often as it takes."""
+    path = tmp_path / "outbox.db"
+    await leave_behind(path, 12)
+    limits = Limits(max_events=8, backoff_base_s=0.01, backoff_cap_s=0.02, coalesces=False)
+    transport, now = FailsFirst(), time.time
+    async with make_client(settings(), transport=transport, outbox=path, limits=limits) as client:
+        await until(lambda: client.statistics().retries > 0)
+        monkeypatch.setattr(time, "time", lambda: now() + 3 * DAY)
+        transport.is_down = False
+        await until(lambda: client.statistics().delivered == 12)
+        assert not client.statistics().dropped
 
 
 # Row 43

@@ -175,19 +175,20 @@ class Reporter:
         from .._delivery.outbox.journal import Journal  # noqa: PLC0415
         from .._delivery.outbox.restorer import Restorer  # noqa: PLC0415
 
-        limits = self._options.limits
+        limits, wall_clock = self._options.limits, _make_cautious_clock()
         self._journal = Journal(
             outbox, account, timeout_s=self._options.storage_timeout_s, wake=self._wake
         )
         self._restorer = Restorer(
             self._journal,
             account,
-            _make_restore(sender, on_restored),
+            _make_restore(sender, on_restored, wall_clock),
             max_events=limits.max_events // RESTORED_SHARE,
             max_bytes=limits.max_bytes // RESTORED_SHARE,
             max_age_s=limits.max_age_s,
             confirm=confirm,
             release=sender.release,
+            wall_clock=wall_clock,
         )
         self._journal.start()
         self._restorer.start()
@@ -524,12 +525,20 @@ def delivery_of(receipts: Sequence[Receipt | None] | None) -> Delivery:
     return Delivery(tuple([receipt for receipt in receipts if receipt is not None]))
 
 
+def _make_cautious_clock() -> Callable[[], float]:
+    """Return a clock in seconds since the epoch that does not jump ahead: nothing in an outbox may expire early."""
+    shift_s = time.time() - time.monotonic()
+    return lambda: min(time.time(), time.monotonic() + shift_s)
+
+
 def _make_restore(
-    sender: Sender, on_restored: Callable[[Event, Sequence[Claim]], object]
+    sender: Sender,
+    on_restored: Callable[[Event, Sequence[Claim]], object],
+    wall_clock: Callable[[], float],
 ) -> Restore:
     def restore(event: Event, wall_s: float, claims: Sequence[Claim]) -> bool:
         """Put an event of an earlier process on the queue, as old as the wall clock says."""
-        age = max(time.time() - wall_s, 0.0)
+        age = max(wall_clock() - wall_s, 0.0)
         is_accepted = sender.restore(event, time.monotonic() - age)
         if is_accepted:
             on_restored(event, claims)

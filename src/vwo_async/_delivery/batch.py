@@ -82,7 +82,7 @@ class Batch:
         return request
 
     def divide(self) -> list[Batch]:
-        """Return its parts, mostly halves; those of a suspected batch are divided again at their first failure."""
+        """Return its parts, mostly halves. Those of a suspected batch are divided again when they first fail."""
         number = min(SLOW_PARTS if self.is_slow else 2, len(self.events))
         ends = [len(self.events) * place // number for place in range(number + 1)]
         return [self._make_part(self.events[start:end]) for start, end in pairwise(ends)]

@@ -62,7 +62,7 @@ class CircuitBreaker:
         self._streak.recovered()
 
     def failed(self, now: float, wait_s: float) -> None:
-        """The server failed; after five in a row, or thrice as many as of late, stay away for *wait_s* each time."""
+        """The server failed; after too many failures in a row stay away for *wait_s* each time."""
         self.failed_probes += self.is_open
         self._failures += 1
         self._probing = False
@@ -73,9 +73,9 @@ class CircuitBreaker:
         """The probe ended without a word from the server: another may go."""
         self._probing = False
 
-    def paused(self, now: float, least_s: float = 0.0) -> None:
-        """The server refuses the account: stay away before each probe, longer each time, never for good."""
+    def paused(self, now: float) -> None:
+        """The server refuses everything: stay away before each probe, longer each time, never for good."""
         pause_s = min(FIRST_PAUSE_S * 2.0 ** min(self._pauses, 30), LONGEST_PAUSE_S)
         self._pauses += 1
         self._probing = False
-        self._reopens_at = now + max(pause_s, least_s)
+        self._reopens_at = now + pause_s

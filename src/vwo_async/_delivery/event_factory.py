@@ -232,7 +232,7 @@ def dump_properties(
 def first_properties(
     properties: Mapping[str, Any], notes: list[str], name: str = "event_properties"
 ) -> Iterator[tuple[Any, Any]]:
-    """Yield properties with plain keys; those after the first `MAX_ENTRIES` are left out without a look at them."""
+    """Yield properties with plain keys; those after the first `MAX_ENTRIES` are left out unread."""
     if len(properties) > MAX_ENTRIES:
         notes.append(f"{name} has more than {MAX_ENTRIES} entries: the others are left out")
     for key, value in islice(properties.items(), MAX_ENTRIES):

@@ -85,8 +85,9 @@ class FMEEvent(NamedEvent):
 
     __slots__ = ("_names_environment", "_session_id", "is_batch_only")
 
+    # Nobody sets it.
     @property
-    def is_batchable(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]  # never set
+    def is_batchable(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether it has a batch form where it goes."""
         account = self.account
         return not isinstance(account, FMEAccount) or account.takes_batches

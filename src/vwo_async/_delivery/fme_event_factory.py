@@ -175,7 +175,7 @@ class FMEEventFactory:
         return self._make(user, name, props, session_id=session_id, at_s=at_s)
 
     def make_attributes(self, user: User, attributes: str, *, session_id: int = 0) -> Event:
-        """Return the event that carries attributes of *user*: the JSON text of an object, without the environment."""
+        """Return the event that carries attributes of *user*, the JSON text of an object without the environment."""
         return self._make(
             user,
             ATTRIBUTES,

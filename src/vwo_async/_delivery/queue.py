@@ -89,7 +89,7 @@ class Queue:
         takes_all: Whether any events of an account may leave together, also those without a batch form.
 
     Attributes:
-        stuck: How many requests have been on their way for unusually long, or are likely to, as the sender says.
+        stuck: How many requests have been on their way for unusually long, or are likely to be, by the sender.
         most_stuck: How many of these there may be.
     """
 
@@ -321,7 +321,7 @@ class Queue:
         """Return a batch that was tried before or new events, in turn where there are both.
 
         What failed or was refused goes one at a time then, unless it is likely to hang and has a place of
-        its own: however much of it there is, and however long the server takes for it, new events keep their way.
+        its own: however much of it there is, and however slow the server is with it, new events go.
         """
         is_new_due = self._is_due(now)
         is_again = self._is_again_due(is_new_due=is_new_due)
@@ -386,7 +386,7 @@ class Queue:
         return batch.pop_last()
 
     def _find_retry(self, now: float) -> Batch | None:
-        """Return a batch whose wait is over, together with batches that failed as it did, unless one is suspected."""
+        """Return a batch whose wait is over, joined with others that are under no suspicion either."""
         batch = self._pop_again(now)
         if batch is None or not self._again or not self._limits.coalesces:
             return batch
@@ -431,7 +431,7 @@ class Queue:
         return self._end(Batch(old), expired)
 
     def pop_given_up(self) -> list[Event]:
-        """Return the events that ended outside `settle`, too old or to make room, for their waiters to be told."""
+        """Return the events that ended outside `settle`, for their waiters to be told."""
         given_up, self._given_up = self._given_up, []
         return given_up
 

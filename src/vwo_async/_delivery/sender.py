@@ -298,7 +298,7 @@ class Sender:
             self._give_up_first()
 
     def _give_up_first(self) -> None:
-        """Wait no longer for the request that has been stuck for longest, if the server takes others meanwhile."""
+        """Give up the request that has been stuck for longest, if the server takes others meanwhile."""
         now = asyncio.get_running_loop().time()
         for batch, (limit, begun) in self._stuck.items():
             may_go_at = begun + self._stuck_after_s

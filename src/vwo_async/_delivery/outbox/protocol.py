@@ -45,12 +45,15 @@ class Stock(NamedTuple):
 class Outbox(Protocol):
     """Keeps events until they are removed. Everything but `open` may fail at any time with any error.
 
-    Three more things are used where an outbox has them. The method ``async take_stock(oldest_wall_s)``
-    returns a `Stock` and removes foreign events accepted before that time. The attribute ``on_lost`` is a
-    function without arguments to call in the event loop when events that were kept may be gone: the client
-    then asks `find`, and keeps again what is missing; it is None while no client has the outbox. The method
-    ``submit(rows, on_done)`` does what `append` does and calls ``on_done(ids, error)`` in the event loop,
-    which costs less than awaiting.
+    Three more things are used where an outbox has them:
+
+    * The method ``async take_stock(oldest_wall_s)`` returns a `Stock` and removes foreign events accepted
+      before that time.
+    * The attribute ``on_lost`` is None while no client has the outbox, then a function without arguments to
+      call in the event loop when events that were kept may be gone: the client then asks `find`, and keeps
+      again what is missing.
+    * The method ``submit(rows, on_done)`` does what `append` does and calls ``on_done(ids, error)`` in the
+      event loop, which costs less than awaiting.
     """
 
     async def open(self, fingerprint: str) -> None:

@@ -622,7 +622,7 @@ class FlushReport(Value):
         rejected: How many it refused.
         dropped: How many were given up.
         pending: How many are still on their way, or in the outbox, because waiting took longer than
-            ``wait_timeout_s``.
+            ``wait_timeout_s``, or the client was closed meanwhile.
         is_outbox_read: Whether it is known what is in the outbox: false where it could not be read.
     """
 

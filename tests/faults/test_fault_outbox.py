@@ -112,6 +112,25 @@ async def test_row_64_nothing_can_be_sent(path: Path) -> None:
 
 
 @BOTH_PRODUCTS
+@pytest.mark.parametrize("wait_timeout_s", [20.0, None])
+async def test_row_64_closed_while_flushing(path: Path, wait_timeout_s: float | None) -> None:
+    """Closing ends a flush that is under way: what is kept is reported as pending, on the queue or in the file."""
+    await leave_behind(path, 30)
+    limits = Limits(max_events=40)
+    async with make_client(
+        settings(), base_url=DOWN, outbox=path, wait_timeout_s=wait_timeout_s, limits=limits
+    ) as client:
+        await until(lambda: client.statistics().restored > 0)
+        await track_many(client, 5)
+        flushing = asyncio.create_task(client.flush_events())
+        await asyncio.sleep(0)
+        closed = await client.aclose(timeout_s=0)
+        async with asyncio.timeout(10):
+            assert await flushing == FlushReport(35, 0, 0, 0, 35)
+    assert closed.remaining == count_rows(path) == 35
+
+
+@BOTH_PRODUCTS
 async def test_row_64_close_alone_counts_the_file(path: Path) -> None:
     """Closing at once loses nothing, and reports every row that is in the file."""
     await leave_behind(path, 700)

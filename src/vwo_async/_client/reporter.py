@@ -216,6 +216,8 @@ class Reporter:
                 await self.sender.stop()
             else:
                 await self._stop_with(self._journal, self.sender, ends_at)
+            if self._restorer is not None:
+                self._restorer.end_waits()
             # Also where the loop ends meanwhile, and cancels this.
             self._log_rest()
 
@@ -513,7 +515,7 @@ def _report_flush(ends: Counter[str], *, is_outbox_read: bool = True) -> FlushRe
         ends["delivered"],
         ends["rejected"],
         ends["dropped"],
-        ends["pending"],
+        ends["pending"] + ends["kept"],
         is_outbox_read=is_outbox_read,
     )
 

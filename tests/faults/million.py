@@ -98,7 +98,7 @@ class Server:
         if self.state == "refusing" and self._refusals:
             self._refusals -= 1
             self.counts["refused"] += events
-            writer.write(_reply(307))
+            writer.write(_reply(400))
             return True
         if self.state == "slow":
             await asyncio.sleep(SLOW_S)

@@ -73,7 +73,7 @@ async def test_row_26_ten_thousand_at_once(collector: CollectorProcess) -> None:
 @pytest.mark.timeout(20)
 async def test_row_27_ten_thousand_awaiting(collector: CollectorProcess) -> None:
     """10,000 concurrent calls that await delivery: each is told what became of its own event."""
-    await asyncio.to_thread(collector.answer, 307, 7)
+    await asyncio.to_thread(collector.answer, 400, 7)
     figures, accepted = await asyncio.to_thread(run_burst, collector, "--wait-share", "1")
     check_burst(figures)
     # Seven requests were refused, of as many events as had come by then: those of many are divided, and

@@ -542,7 +542,7 @@ async def test_row_33_callbacks_misbehave(
             act(visit)
 
     # A refused batch is divided until its events stand alone: enough for some of them to be refused.
-    await vwo.answer(307, times=12)
+    await vwo.answer(400, times=12)
     client = misbehaving_client(vwo, callback)
     visit = Visit(client)
     async with client, steady_loop():
@@ -583,7 +583,7 @@ async def test_row_33_callback_closes(vwo: FaultServer, place: str, is_async: bo
         return lambda *_: close(name)
 
     # Refused batches of five, one for each worker, are divided until their events are refused alone.
-    await vwo.answer(307, times=16)
+    await vwo.answer(400, times=16)
     client = make_client(
         settings(),
         base_url=vwo.base_url,

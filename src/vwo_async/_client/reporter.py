@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 # What closing may take beyond its deadline to bring kept events to rest.
 CLOSE_GRACE_S = 0.4
+# What a report may take longer to say whether it knows all that is in the outbox.
+LOOK_S = 0.1
 # Of the time for closing, how much requests on their way have where the loop ends before the client is closed.
 LOOP_END_SHARE = 0.5
 # Events of an earlier process take up no more of the queue than this: what is new needs room as well.
@@ -231,8 +233,8 @@ class Reporter:
         # An event accepted after this would be neither kept nor counted.
         sender.refuse()
         self._spill()
-        if self._restorer is not None and not self._restorer.has_looked:
-            await self._restorer.look(CLOSE_GRACE_S / 4)
+        if self._restorer is not None:
+            await self._restorer.look(LOOK_S)
         await journal.settle(max(ends_at - time.monotonic(), CLOSE_GRACE_S / 2))
         await sender.stop(journal.holds)
         await journal.aclose(max(ends_at - time.monotonic(), CLOSE_GRACE_S))
@@ -438,6 +440,7 @@ class Reporter:
         await asyncio.gather(
             self._flush_wait.wait_for(own), restorer.drain(self._options.wait_timeout_s)
         )
+        await restorer.look(LOOK_S)
         ends = Counter(_status_of(event) for event in own) + (restorer.ends - before)
         ends["pending"] += restorer.pending + restorer.stock.waiting
         return _report_flush(ends, is_outbox_read=restorer.is_read)

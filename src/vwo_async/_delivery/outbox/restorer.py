@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextvars import Context
 from math import isfinite
+from typing import cast
 
 from ..._cancellation import is_failure
 from ..._error import OutboxError
@@ -165,12 +166,20 @@ class Restorer:
                 limit.reschedule(0)
 
     async def look(self, timeout_s: float) -> None:
-        """Find out what is in the outbox, if that takes no longer than *timeout_s*."""
+        """Find out what is in the outbox, if that takes no longer than *timeout_s*.
+
+        Of one that was looked at before only whether a file was set aside since: what else there is in it is
+        counted while it is loaded.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 await self._journal.opened()
-                await self.take_stock()
-                self._looked.set()
+                if self.has_looked:
+                    found = await self._find_stock() or self.stock
+                    self.stock = self.stock._replace(unread=found.unread)
+                else:
+                    await self.take_stock()
+                    self._looked.set()
         except BaseException as error:
             if not is_failure(error):
                 raise
@@ -178,12 +187,8 @@ class Restorer:
 
     async def take_stock(self) -> None:
         """Count what is in the outbox besides what is in memory, where it can tell."""
-        take_stock = getattr(self._journal.outbox, "take_stock", None)
-        if take_stock is None:
-            return
-        before, found = self.stock, await take_stock(self._wall_clock() - self._max_age_s)
-        if not _is_stock(found):
-            self._journal.failed("take_stock returned no Stock", 1)
+        before, found = self.stock, await self._find_stock()
+        if found is None:
             return
         self.stock = found
         expired = self.stock.expired - before.expired
@@ -195,6 +200,16 @@ class Restorer:
         if self.stock.foreign > before.foreign:
             text = "outbox: events of another account or SDK key wait for a client of theirs: %d"
             log_warning(text, self.stock.foreign)
+
+    async def _find_stock(self) -> Stock | None:
+        take_stock = getattr(self._journal.outbox, "take_stock", None)
+        if take_stock is None:
+            return None
+        found = await take_stock(self._wall_clock() - self._max_age_s)
+        if not _is_stock(found):
+            self._journal.failed("take_stock returned no Stock", 1)
+            return None
+        return cast("Stock", found)
 
     async def _load_on(self) -> None:
         while True:

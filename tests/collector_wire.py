@@ -16,15 +16,28 @@ from plain_http import NO_AUTHORITIES
 
 from vwo_async.collector import Collector, serve
 
-__all__ = ["Wire", "WireCall", "client", "collector", "wire"]
+__all__ = ["FOREIGN_ORIGINS", "Wire", "WireCall", "client", "collector", "name_header", "wire"]
 
 Item: TypeAlias = dict[str, Any]
 """One event of a batch."""
+
+# The headers of a page of another origin, one alone being enough.
+FOREIGN_ORIGINS: list[dict[str, str]] = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+]
 
 _TAGS = {"plan": "pro"}
 _SDK_NAME = "vwo-python-sdk"
 _SDK_VERSION = "1.68.2"
 _TIMEOUT_S = 30.0
+
+
+def name_header(headers: Mapping[str, str]) -> str:
+    """Return the id of a test with one header."""
+    return "-".join(next(iter(headers.items())))
 
 
 @dataclass

@@ -47,7 +47,7 @@ def retrieve_error(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-def drop(call: Awaitable[Any]) -> None:
+def close_call(call: Awaitable[Any]) -> None:
     """End a coroutine that nobody will await, or Python would warn of it; does nothing to one that has ended."""
     if inspect.iscoroutine(call):
         call.close()
@@ -79,7 +79,7 @@ class Ending(Generic[T]):
         """
         task = asyncio.create_task(self._follow(call), name=name, context=context)
         # One that is cancelled before its first step has not begun the call.
-        task.add_done_callback(lambda _: drop(call))
+        task.add_done_callback(lambda _: close_call(call))
         return task
 
     async def _follow(self, call: Awaitable[T]) -> None:

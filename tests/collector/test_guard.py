@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from collector_wire import FOREIGN_ORIGINS, name_header
 from plain_http import NO_AUTHORITIES
 
 from vwo_async.collector import Collector, serve
@@ -32,13 +33,10 @@ PATHS = [
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
+        *FOREIGN_ORIGINS,
         {"Origin": "http://127.0.0.1:1"},
         {"Origin": "http://["},
         {"Origin": "127.0.0.1"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
         {"Host": "evil.example"},
         {"Host": "evil.example:8080"},
         {"Host": "127.0.0.1.evil.example"},
@@ -54,7 +52,7 @@ PATHS = [
         {"Forwarded": "for=10.0.0.7;host=evil.example"},
         {"Forwarded": 'for=127.0.0.1, for=10.0.0.7;Host="evil.example:80"'},
     ],
-    ids=lambda headers: "-".join(next(iter(headers.items()))),
+    ids=name_header,
 )
 async def test_row_83_foreign_origin(
     wire: Any,
@@ -73,16 +71,7 @@ async def test_row_83_foreign_origin(
     assert (await wire.push().send(client)).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-    ],
-    ids=lambda headers: "-".join(next(iter(headers.items()))),
-)
+@pytest.mark.parametrize("headers", FOREIGN_ORIGINS, ids=name_header)
 async def test_row_83_events_of_a_foreign_page(
     wire: Any, collector: Collector, client: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:

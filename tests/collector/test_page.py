@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from collector_wire import FOREIGN_ORIGINS, name_header
 from plain_http import NO_AUTHORITIES
 from sample import ACCOUNT, KEY
 from sample import settings as make_settings
@@ -121,14 +122,11 @@ GUARDED = [
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
+        *FOREIGN_ORIGINS,
         {"Host": "evil.example"},
         {"X-Forwarded-Host": "evil.example"},
     ],
-    ids=lambda headers: "-".join(next(iter(headers.items()))),
+    ids=name_header,
 )
 async def test_a_foreign_origin_gets_nothing(
     wire: Any, client: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]

@@ -104,18 +104,24 @@ async def track_all(client: VWOClient, users: Sequence[str]) -> Counter[Reason]:
     return Counter(map(reason_of, results))
 
 
+@asynccontextmanager
+async def counted_in_an_outage(
+    storage: Any, users: Sequence[str], **options: Any
+) -> AsyncIterator[VWOClient]:
+    """Enter a client that has counted a conversion of each user, and reaches no server."""
+    nowhere = f"http://127.0.0.1:{find_free_port()}"
+    async with make_client(settings(), user_storage=storage, base_url=nowhere, **options) as client:
+        assert await track_all(client, users) == {Reason.TRACKED: len(users)}
+        yield client
+
+
 @pytest.mark.timed
 async def test_row_69_thousands_of_claims_are_given_back(redis_server: RedisServer) -> None:
     """What closing drops in an outage is given back within the time of closing, whatever its number."""
     users = [f"u{number}" for number in range(5000)]
     fill(redis_server, users)
     async with RedisUserStorage.from_url(redis_server.url) as storage:
-        nowhere = f"http://127.0.0.1:{find_free_port()}"
-        client = make_client(
-            settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=10
-        )
-        async with client:
-            assert await track_all(client, users) == {Reason.TRACKED: 5000}
+        async with counted_in_an_outage(storage, users, storage_timeout_s=10) as client:
             assert count_claims(redis_server) == 5000
             watch = Stopwatch()
             await client.aclose()
@@ -135,10 +141,7 @@ async def test_row_69_what_stays_claimed_is_told(
     users = [f"u{number}" for number in range(50)]
     fill(redis_server, users)
     async with RedisUserStorage.from_url(redis_server.url) as storage:
-        nowhere = f"http://127.0.0.1:{find_free_port()}"
-        client = make_client(settings(), user_storage=storage, base_url=nowhere)
-        async with client:
-            assert await track_all(client, users) == {Reason.TRACKED: 50}
+        async with counted_in_an_outage(storage, users) as client:
             redis_server.kill()
             await client.aclose(timeout_s=0.2)
         assert client.statistics().storage_errors >= 50
@@ -177,10 +180,7 @@ async def test_row_69_storages_of_ones_own(caplog: pytest.LogCaptureFixture) -> 
     """The same for a storage of `get`, `set` and claims, whose calls go at the same time."""
     users = [f"u{number}" for number in range(1000)]
     storage = Claiming([row(user) for user in users])
-    nowhere = f"http://127.0.0.1:{find_free_port()}"
-    client = make_client(settings(), user_storage=storage, base_url=nowhere, storage_timeout_s=10)
-    async with client:
-        assert await track_all(client, users) == {Reason.TRACKED: 1000}
+    async with counted_in_an_outage(storage, users, storage_timeout_s=10) as client:
         assert len(storage.claims) == 1000
         await client.aclose(timeout_s=2)
     assert not storage.claims
@@ -194,14 +194,13 @@ async def test_row_69_a_redis_without_memory(binary: Path | None, tmp_path: Path
     users = [f"u{number}" for number in range(20)]
     with running_redis(tmp_path / "redis", binary=binary) as server:
         fill(server, users)
-        async with RedisUserStorage.from_url(server.url) as storage:
-            nowhere = f"http://127.0.0.1:{find_free_port()}"
-            client = make_client(settings(), user_storage=storage, base_url=nowhere)
-            async with client:
-                assert await track_all(client, users) == {Reason.TRACKED: 20}
-                server.command("CONFIG", "SET", "maxmemory", "1")
-                assert (await client.track("checkout", "u1", "often")).notes
-                await client.aclose(timeout_s=0.5)
+        async with (
+            RedisUserStorage.from_url(server.url) as storage,
+            counted_in_an_outage(storage, users) as client,
+        ):
+            server.command("CONFIG", "SET", "maxmemory", "1")
+            assert (await client.track("checkout", "u1", "often")).notes
+            await client.aclose(timeout_s=0.5)
         assert count_claims(server) == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import warnings
 import weakref
@@ -254,6 +255,14 @@ def _note_unclosed(engine: ClientEngine[Any]) -> None:
 def engine_of(client: Client[EngineT]) -> EngineT:
     """Return the engine of a client."""
     return client._engine  # noqa: SLF001 - of the class above
+
+
+def find_running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, None where none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def run_now(

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from .._cancellation import Ending, drop, is_failure
+from .._cancellation import Ending, close_call, is_failure
 from .._log import log_error
 from .callback import MAX_RUNNING
 
@@ -89,7 +89,7 @@ class Consent:
     async def _wait_for(self, answer: Awaitable[bool]) -> bool:
         if len(self._tasks) >= MAX_RUNNING:
             log_error("consent: %d calls of it have not ended, which counts as no", MAX_RUNNING)
-            drop(answer)
+            close_call(answer)
             return False
         # In a task of its own: what the hook does where it is cancelled may take long as well.
         ending: Ending[bool] = Ending()

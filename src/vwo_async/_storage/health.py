@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from .._cancellation import Ending, retrieve_error
+from .._cancellation import Ending
 from .loop_clock import LoopClock
 
 # How long to wait between two probes of a storage that does not answer.
@@ -108,7 +108,6 @@ class StorageHealth:
             if not task.done():
                 self._late.add(task)
                 task.add_done_callback(self._late.discard)
-                task.add_done_callback(retrieve_error)
                 task.cancel()
         if not task.done() or task.cancelled():
             return False

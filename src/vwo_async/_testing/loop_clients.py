@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from .._client.base_client import find_running_loop
 from .._client.client import VWOClient
 from .._client.engine import ClientEngine, Engine
 from .._client.fme_client import FMEClient
@@ -38,9 +39,8 @@ class LoopEngines(Generic[EngineT]):
 
     def find(self) -> EngineT:
         """Return the engine of the running loop, outside of one that which was used last."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
+        loop = find_running_loop()
+        if loop is None:
             return self._last
         found = self._by_loop.get(loop)
         if found is None:
@@ -76,7 +76,7 @@ class LoopEngines(Generic[EngineT]):
                 continue
             if loop.is_closed():
                 engine.is_closed, engine.loop = True, None
-            elif loop.is_running() or _is_loop_running_here():
+            elif loop.is_running() or find_running_loop() is not None:
                 loop.call_soon_threadsafe(self._close, loop, engine)
             else:
                 # Now, since it may not run again before it is ended, and be ended with what is left in it.
@@ -84,14 +84,6 @@ class LoopEngines(Generic[EngineT]):
 
     def _close(self, loop: asyncio.AbstractEventLoop, engine: EngineT) -> None:
         self._ends.add(loop.create_task(engine.aclose(0.0)))
-
-
-def _is_loop_running_here() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class RecordingVWOClient(VWOClient):

@@ -23,13 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser()
     options = parser.parse_args(arguments)
     try:
-        collector = _make_collector(options)
-    except OSError as error:
-        parser.error(f"{error.filename}: {error.strerror}")
-    except ValueError as error:
-        parser.error(f"a file cannot be used: {error}")
-    try:
-        asyncio.run(run(collector, options.host, options.port, announce))
+        asyncio.run(run(_make_collector(options), options.host, options.port, announce))
     except OSError as error:
         parser.error(f"{error.filename}: {error.strerror}")
     except ValueError as error:

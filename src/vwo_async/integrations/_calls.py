@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
 from .. import ClosedError, InvalidInputError
-from .._client.base_client import Client, engine_of, run_now
+from .._client.base_client import Client, engine_of, find_running_loop, run_now
 from .._log import FailureLog
 
 ResultT = TypeVar("ResultT")
@@ -68,7 +68,7 @@ class AsyncCalls(Calls):
         loop = engine_of(self._client).loop
         if loop is None:
             lost.add("the client is not open: a conversion is not counted")
-        elif loop is _running_loop():
+        elif loop is find_running_loop():
             self._put_here(make, lost)
         else:
             # Without arguments: in debug mode asyncio would show them in its log.
@@ -123,10 +123,3 @@ class SyncCalls(Calls):
 def note(lost: FailureLog, error: BaseException) -> None:
     """Log that a conversion came to nothing."""
     lost.add(f"a conversion is not counted: {type(error).__name__}")
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextvars import Context
 from math import isfinite
-from typing import cast
+from typing import TypeGuard
 
 from ..._cancellation import is_failure
 from ..._error import OutboxError
@@ -209,7 +209,7 @@ class Restorer:
         if not _is_stock(found):
             self._journal.failed("take_stock returned no Stock", 1)
             return None
-        return cast("Stock", found)
+        return found
 
     async def _load_on(self) -> None:
         while True:
@@ -303,6 +303,6 @@ class Restorer:
             return
 
 
-def _is_stock(found: object) -> bool:
+def _is_stock(found: object) -> TypeGuard[Stock]:
     """Tell whether *found*, of an outbox that may be the caller's own, is what it should be."""
     return isinstance(found, Stock) and all(type(one) is int and one >= 0 for one in found)

@@ -84,14 +84,6 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
-async def _request(
-    session: aiohttp.ClientSession, method: str, url: URL, **options: Any
-) -> aiohttp.ClientResponse:
-    """Make a request as aiohttp does, without what tools that trace sessions have put around its method."""
-    own: Any = inspect.unwrap(aiohttp.ClientSession._request)  # noqa: SLF001 - it is this that they wrap
-    return cast("aiohttp.ClientResponse", await own(session, method, url, **options))
-
-
 class AiohttpTransport:
     """Sends through one session of aiohttp, with what it would add of its own turned off.
 
@@ -135,6 +127,8 @@ class AiohttpTransport:
             "Accept-Encoding": "identity",
         }
         self._session: aiohttp.ClientSession | None = None
+        # What makes a request in it.
+        self._request: Any = None
 
     async def send(self, request: Request) -> Answer:
         """Send *request* once; see `Transport`."""
@@ -151,9 +145,9 @@ class AiohttpTransport:
 
     async def _try(self, request: Request) -> Answer:
         try:
-            session = self._session or await self._open()
-            async with await _request(
-                session,
+            if self._session is None:
+                await self._open()
+            async with await self._request(
                 request.method,
                 URL(f"{self._origin}{request.target}", encoded=True),
                 headers=self._list_headers(request),
@@ -184,7 +178,7 @@ class AiohttpTransport:
         proxy = self._proxy
         return {} if proxy is None else {"proxy": proxy.url, "proxy_headers": proxy.headers}
 
-    async def _open(self) -> aiohttp.ClientSession:
+    async def _open(self) -> None:
         context = await self._certificates.load() if self._is_tls else True
         if self._session is None:
             # The number of workers bounds the requests on their way, and so the connections.
@@ -208,7 +202,9 @@ class AiohttpTransport:
             self._session.trace_configs.clear()
             # Or put something of their own around its connections.
             self._session._connector = connector  # noqa: SLF001 - see above
-        return self._session
+            # Or around the method that makes each of its requests.
+            own: Any = inspect.unwrap(aiohttp.ClientSession._request)  # noqa: SLF001 - it is this that they wrap
+            self._request = partial(own, self._session)
 
     async def aclose(self) -> None:
         """Close every connection."""

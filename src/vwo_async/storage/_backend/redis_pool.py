@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from ..._cancellation import Ending, retrieve_error
+from ..._cancellation import Ending
 from ..._error import InvalidInputError
 from ..._extra import explain_missing
 from ..._plain import is_kind, to_plain
@@ -166,6 +166,5 @@ async def finish(call: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait([task])
     except asyncio.CancelledError:
         task.cancel()
-        task.add_done_callback(retrieve_error)
         raise
     return ending.get()

@@ -80,8 +80,14 @@ def test_every_accepted_event_is_received(arguments: tuple[str, ...]) -> None:
 
 def test_a_loss_is_noticed(product: tuple[str, ...]) -> None:
     """Events that the collector does not take make the status 1, with each difference named."""
-    # Ten refused alone, one after the other, would be taken for a refused account.
-    status, output = run_demo(*product, "--sabotage", "400:9")
+    for _ in range(3):
+        # Ten refused alone, one after the other, would be taken for a refused account.
+        status, output = run_demo(*product, "--sabotage", "400:9")
+        if status:
+            break
+        # Each of the nine requests was one of many, and was divided: then nothing is lost, and there is nothing to see.
+        accepted, delivered, *_, received, _ = read_accounts(output)["background"]
+        assert accepted == delivered == received
     assert status == 1, output
     accepted, delivered, rejected, *_, received, _ = read_accounts(output)["background"]
     assert rejected > 0

@@ -199,6 +199,8 @@ async def test_row_43_stopped_process(tmp_path: Path) -> None:
                 return len(await server.tries()) >= 6
 
             await until(has_tried)
+            # By now it has heard the answers, and knows that the server is down.
+            await asyncio.sleep(0.1)
             process.process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(0.2)
             before = len(await server.tries())

@@ -9,6 +9,7 @@ import inspect
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from debug_mode import note_brief_stacks
 from every_transport import transport_name  # noqa: F401 - the same
 from fleet_redis import redis_url, shared_redis  # noqa: F401 - the same
 from fme_wire import fme, fme_client, fme_collector  # noqa: F401 - the same
+from packaging.version import Version
 from postgres import own_postgres, postgres_url  # noqa: F401 - the same
 from redact import no_secret  # noqa: F401 - the same: it holds every test to showing no secret
 from search_effort import register_profiles
@@ -108,6 +110,15 @@ def pytest_runtest_setup() -> None:
     """Take what is there before a test out of the garbage collections of that test: they look at its own."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hear nothing of sockets that an old anyio leaves to the garbage collector where connecting is cancelled."""
+    if Version(version("anyio")) < Version("4.16"):
+        left = "Exception ignored in. <(socket.socket|function _SelectorTransport.__del__) "
+        config.addinivalue_line(
+            "filterwarnings", f"ignore:{left}:pytest.PytestUnraisableExceptionWarning"
+        )
 
 
 def pytest_sessionstart() -> None:

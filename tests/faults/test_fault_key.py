@@ -19,6 +19,7 @@ import pytest
 import sentry_sdk
 from both_products import BOTH_PRODUCTS, once_in_fme
 from chosen_product import make_client, make_source, parse, settings
+from packaging.version import Version
 from sample import ACCOUNT, KEY, SECRET
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
@@ -208,6 +209,8 @@ class Reporting:
 @pytest.mark.parametrize("reports_itself", [True, False], ids=["transport", "client"])
 async def test_row_79_sentry_in_a_transport(reports_itself: bool) -> None:
     """What Sentry reports of a transport that fails shows the frames it came through, and no key."""
+    if Version(sentry_sdk.VERSION) < Version("2.33.2"):
+        pytest.skip("an older Sentry reports nothing where its client is that of the global scope")
     reports = Capturing()
     client = sentry_sdk.Client(
         dsn="https://key@sentry.invalid/1", transport=reports, attach_stacktrace=True

@@ -87,6 +87,6 @@ async def told() -> dict[str, Any]:
         "sent": SENT,
         "errors": ERRORS,
         "spans": [one.to_json() for one in spans.get_finished_spans()],
-        "records": [one.to_json() for one in records.get_finished_logs()],
+        "records": [one.log_record.to_json() for one in records.get_finished_logs()],
         "metrics": str(reader.get_metrics_data()),
     }

@@ -133,8 +133,9 @@ async def leave_replica(client: Any, *answers: object) -> None:
 def _is_of_replica(answer: object) -> bool:
     if not isinstance(answer, ResponseError):
         return False
-    # Without its master it may not even read.
-    return isinstance(answer, ReadOnlyError | MasterDownError) or find_code(answer) == "READONLY"
+    # Without its master it may not even read. Before redis-py 6 the class does not say so.
+    is_named = isinstance(answer, ReadOnlyError | MasterDownError)
+    return is_named or find_code(answer) in {"READONLY", "MASTERDOWN"}
 
 
 def find_code(error: BaseException) -> str:

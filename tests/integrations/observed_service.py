@@ -9,7 +9,7 @@ from typing import Any
 
 import sentry_sdk
 from fastapi import FastAPI
-from log_exporter import make_log_exporter
+from log_exporter import make_log_exporter, write_record
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
@@ -87,6 +87,6 @@ async def told() -> dict[str, Any]:
         "sent": SENT,
         "errors": ERRORS,
         "spans": [one.to_json() for one in spans.get_finished_spans()],
-        "records": [one.log_record.to_json() for one in records.get_finished_logs()],
+        "records": [write_record(one) for one in records.get_finished_logs()],
         "metrics": str(reader.get_metrics_data()),
     }

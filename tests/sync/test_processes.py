@@ -15,9 +15,11 @@ from typing import Any
 import chosen_product
 import pytest
 import redis
+import uvicorn
 from chosen_product import CHOSEN, FME, FULLSTACK
 from database import any_redis
 from own_time import Stopwatch
+from packaging.version import Version
 from port import find_free_port
 from processes import (
     TIMEOUT_S,
@@ -149,6 +151,10 @@ ENDS = {
 @pytest.mark.parametrize(("app", "product", "signals"), ENDS.values(), ids=ENDS)
 def test_uvicorn(scene: Scene, app: str, product: str, signals: list[signal.Signals]) -> None:
     """Nothing is lost where uvicorn ends by the signal before its loop has ended, nor where it skips the lifespan."""
+    if app == "plain" and Version(uvicorn.__version__) < Version("0.47"):
+        pytest.skip(
+            "an older uvicorn ends the process by a signal that was its own when the client was made"
+        )
     make = f"service:make_{app}"
     with serving(scene, "uvicorn", "--factory", make, "--port", "{port}") as process:
         for number in signals[:-1]:

@@ -36,6 +36,8 @@ SOURCES = {
     "shop/lib/site-packages/other.py": "client.activate('nothing', user)\n",
     "shop/notes.txt": "client.activate('nothing', user)\n",
 }
+# Opened by everybody, and read by nobody: nothing is mapped at its beginning.
+UNREADABLE = Path("/proc/self/mem")
 
 
 def test_keys_of_a_folder(command: Command) -> None:
@@ -84,6 +86,36 @@ def test_a_source_that_is_no_python(command: Command, source: str, said: str) ->
     ended = command.run("keys", "--check", file, "-s", command.fullstack)
     assert ended.code == ExitCode.USAGE
     assert f"{file}{said}" in ended.err
+
+
+def test_sources_of_which_some_are_no_python(command: Command) -> None:
+    """The others are checked all the same; those that cannot be read are named after them."""
+    folder = command.folder / "shop"
+    folder.mkdir()
+    (folder / "a.py").write_text("def (:\n")
+    (folder / "b.py").write_text("import vwo_async\nclient.activate('serch', user)\n")
+    (folder / "c.py").write_text("print 'old'\n")
+    ended = command.run("keys", "--check", folder, "-s", command.fullstack, "--json")
+    assert [one["key"] for one in ended.data] == ["serch"]
+    assert ended.code == ExitCode.USAGE
+    assert ended.err.endswith(
+        "a.py:1: is no Python that can be read: invalid syntax (1 other file cannot be read either)\n"
+    )
+    (folder / "a.py").unlink()
+    ended = command.run("keys", "--check", folder, "-s", command.fullstack)
+    assert "unknown campaign 'serch'" in ended.out
+    assert "c.py:1: is no Python" in ended.err
+    assert "other file" not in ended.err
+
+
+@pytest.mark.skipif(not UNREADABLE.exists(), reason="a file that even root cannot read is Linux's")
+def test_a_source_that_cannot_be_opened(command: Command) -> None:
+    """It is named like any file, after what the others have."""
+    good = command.write("good.py", "import vwo_async\nclient.activate('serch', user)\n")
+    ended = command.run("keys", "--check", UNREADABLE, good, "-s", command.fullstack)
+    assert ended.code == ExitCode.FILE
+    assert str(UNREADABLE) in ended.err
+    assert "unknown campaign 'serch'" in ended.out
 
 
 def test_a_source_that_not_every_python_reads(command: Command) -> None:

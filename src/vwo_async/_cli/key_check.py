@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .exit_code import CommandError
+from .exit_code import CommandError, ExitCode
 from .key_names import KnownKeys
 
 PACKAGE = "vwo_async"
@@ -134,7 +134,7 @@ def check_file(path: Path, known: KnownKeys) -> Iterator[UnknownKey]:
     """Yield the unknown keys of one file, in the order of its lines.
 
     Raises:
-        CommandError: It is no Python.
+        CommandError: It cannot be read, or is no Python.
     """
     tree = _parse(path)
     module = _Module(path, tree, known)
@@ -156,6 +156,8 @@ def _parse(path: Path) -> ast.Module:
             # What Python finds unwise, such as an unknown escape, is for others to say.
             warnings.simplefilter("ignore")
             return ast.parse(path.read_bytes())
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror or error}", ExitCode.FILE) from error
     except SyntaxError as error:
         line, why = error.lineno or 1, error.msg
     except ValueError as error:

@@ -32,6 +32,8 @@ HOST = "127.0.0.1"
 KINDS = {"track-user": "user", "track-goal": "goal", "push": "push"}
 BATCH_KINDS = {1: "user", 2: "goal", 3: "push"}
 DRIP_S = 0.05
+# Well within every time-out.
+LATE_S = 0.3
 TOO_LARGE = 413
 BOMB_BYTES = 50_000_000
 SHOWN_BODY_BYTES = 4096
@@ -255,6 +257,12 @@ class Server:
     ) -> None:
         writer.write(make_head(reply, len(reply.body)) + reply.body.encode())
         await writer.drain()
+
+    async def reply_late(
+        self, reply: Reply, request: Try, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await asyncio.sleep(LATE_S)
+        await self.reply_answer(reply, request, reader, writer)
 
     async def reply_hang(
         self, _reply: Reply, _request: Try, reader: asyncio.StreamReader, _: asyncio.StreamWriter

@@ -28,6 +28,7 @@ from tracking import leave_behind
 from waiting import until
 
 from vwo_async._delivery.queue import Batching
+from vwo_async._delivery.sender import STUCK_S
 from vwo_async.transport import Answer, Limits, Request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
@@ -214,3 +215,21 @@ async def test_row_43_stopped_process(tmp_path: Path) -> None:
             process.tell()
             await process.hear()
         assert server.ledger() == accepted
+
+
+async def test_row_43_answers_that_came_meanwhile(tmp_path: Path) -> None:
+    """They are read before a request counts as stuck, so that no others are begun in its place."""
+    with fault_server(tmp_path) as server:
+        await server.misbehave("late", times=None)
+
+        async def are_under_way() -> bool:
+            return (await server.state()).peak == WORKERS
+
+        async with delivery_to(server, PATIENT, workers=WORKERS) as delivery:
+            for number in range(60):
+                delivery.put(f"user {number}")
+            await until(are_under_way)
+            time.sleep(STUCK_S + 0.5)  # noqa: ASYNC251 - a loop that stands still is as good as a process
+            await until(lambda: not delivery.queue.pending)
+        assert (await server.state()).peak == WORKERS
+        assert server.ledger() == delivery.accepted

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import cast
 
 from .._cancellation import PROCESS_ENDS, is_failure
@@ -32,6 +31,9 @@ STUCK_S = 3.0
 # The same after a failure of late, where others are answered much faster.
 STUCK_EARLY_S = 0.3
 STUCK_FACTOR = 8
+# A timer that is late by more was held up by the loop or by a process that stood still, as the answers were.
+# So long do they have to be read.
+LATE_S = 0.25
 # How fast the longest time that a request took is forgotten, with each that is delivered.
 SLOWNESS_KEPT = 0.95
 
@@ -40,6 +42,23 @@ def settle_event(event: Event) -> None:
     """Tell who waits for *event*."""
     if event.outcome is not None:
         event.settle(event.outcome)
+
+
+class Wait:
+    """How long the answer to one request is waited for.
+
+    Attributes:
+        begun: Since when, in the seconds of the loop.
+        limit: The time-out.
+        timer: What finds it stuck.
+    """
+
+    __slots__ = ("begun", "limit", "timer")
+
+    def __init__(self, begun: float, timeout_s: float | None) -> None:
+        self.begun = begun
+        self.limit = asyncio.timeout(timeout_s)
+        self.timer: asyncio.TimerHandle | None = None
 
 
 class Sender:
@@ -84,8 +103,8 @@ class Sender:
         self._size = workers
         self._grace_s = grace_s
         queue.most_stuck = workers * (STUCK_FACTOR - 1)
-        # Of requests that are stuck, the longest first, their time-outs and when they were begun.
-        self._stuck: dict[Batch, tuple[asyncio.Timeout, float]] = {}
+        # Requests that are stuck, the longest first.
+        self._stuck: dict[Batch, Wait] = {}
         self._slowest_s = 0.0
         self._settle = settle
         # When the last of them had to make room; 0 for not of late.
@@ -246,28 +265,24 @@ class Sender:
         begun = self._clock()
         is_doubtful = self._queue.is_likely_to_hang(batch)
         patience_s = max(STUCK_S, 2 * self._slowest_s) if is_doubtful else None
-        loop = asyncio.get_running_loop()
-        loop_begun = loop.time()
-        timer = None
-        limit = asyncio.timeout(patience_s)
+        wait = Wait(asyncio.get_running_loop().time(), patience_s)
         try:
-            async with limit:
-                relieve = partial(self._relieve, batch, limit, loop_begun)
+            async with wait.limit:
                 if is_doubtful:
-                    relieve()
+                    self._relieve(batch, wait)
                 else:
-                    timer = loop.call_later(self._stuck_after_s, relieve)
+                    self._watch(batch, wait)
                 answer = await self._send(batch)
         except TimeoutError:
             answer = Answer(failure=Failure.UNKNOWN, fault=TimeoutError())
         finally:
-            if timer is not None:
-                timer.cancel()
+            if wait.timer is not None:
+                wait.timer.cancel()
             self._stuck.pop(batch, None)
             self._queue.stuck = len(self._stuck)
         took_s = self._clock() - begun
         # A timer may fire a moment before its time.
-        batch.is_slow = limit.expired() or took_s >= STUCK_S
+        batch.is_slow = wait.limit.expired() or took_s >= STUCK_S
         if answer.status is not None and answer.status < 300:
             self._slowest_s = max(took_s, SLOWNESS_KEPT * self._slowest_s)
         return answer
@@ -279,12 +294,25 @@ class Sender:
             return STUCK_S
         return min(max(STUCK_EARLY_S, 3 * self._slowest_s), STUCK_S)
 
-    def _relieve(self, batch: Batch, limit: asyncio.Timeout, begun: float) -> None:
+    def _watch(self, batch: Batch, wait: Wait) -> None:
+        """Have another worker go on when *batch* is stuck."""
+        loop = asyncio.get_running_loop()
+        due = wait.begun + self._stuck_after_s
+
+        def find_stuck() -> None:
+            if loop.time() - due > LATE_S:
+                wait.timer = loop.call_later(LATE_S, self._relieve, batch, wait)
+            else:
+                self._relieve(batch, wait)
+
+        wait.timer = loop.call_at(due, find_stuck)
+
+    def _relieve(self, batch: Batch, wait: Wait) -> None:
         """Have another worker go on, since *batch* is stuck, or likely to be."""
         queue = self._queue
         if queue.stuck >= queue.most_stuck:
             self._give_up_first()
-        self._stuck[batch] = limit, begun
+        self._stuck[batch] = wait
         queue.note_stuck(batch)
         queue.stuck = len(self._stuck)
         if not self._is_stopped:
@@ -300,8 +328,8 @@ class Sender:
     def _give_up_first(self) -> None:
         """Give up the request that has been stuck for longest, if the server takes others meanwhile."""
         now = asyncio.get_running_loop().time()
-        for batch, (limit, begun) in self._stuck.items():
-            may_go_at = begun + self._stuck_after_s
+        for batch, wait in self._stuck.items():
+            limit, may_go_at = wait.limit, wait.begun + self._stuck_after_s
             is_going = (limit.when() or float("inf")) <= max(now, may_go_at)
             if not is_going and self._queue.may_repeat and self._queue.is_owed_to(batch):
                 limit.reschedule(max(now, may_go_at))

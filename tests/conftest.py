@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.metadata import version
@@ -122,8 +123,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart() -> None:
-    """Make asyncio's debug mode cheap."""
+    """Make asyncio's debug mode cheap, and have processes that tests start end by Ctrl-C.
+
+    A shell has what it starts in the background ignore that, and so would all the children of a suite there.
+    """
     note_brief_stacks()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _leaving_no_task(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -11,7 +11,7 @@ import time
 import traceback
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -1349,6 +1349,150 @@ async def test_row_86_several_claims_that_end_at_the_same_time() -> None:
             return reason_of(await client.track("checkout", "u1", "signup")) is Reason.TRACKED
 
         await until(is_counted)
+
+
+class Busy(MemoryUserStorage):
+    """A storage that does one thing at a time, and takes as long for each request.
+
+    Attributes:
+        request_s: How long.
+        most: How many requests it was asked together or side by side at most.
+    """
+
+    def __init__(self, users: Iterable[str], request_s: float) -> None:
+        super().__init__([row(one) for one in users])
+        self.request_s = request_s
+        self.most = self._asked = 0
+        self._turn = asyncio.Lock()
+
+    async def run_round(self, requests: Sequence[Any]) -> list[Any]:
+        async with self.working(len(requests)):
+            return [self.answer(one) for one in requests]
+
+    @asynccontextmanager
+    async def working(self, number: int = 1) -> AsyncIterator[None]:
+        self._asked += number
+        self.most = max(self.most, self._asked)
+        try:
+            async with self._turn:
+                await asyncio.sleep(self.request_s * number)
+                yield
+        finally:
+            self._asked -= number
+
+
+class BusyByMethods(Busy):
+    """The same without rounds."""
+
+    async def get(self, user_id: str, campaign_key: str) -> Any:
+        async with self.working():
+            return await super().get(user_id, campaign_key)
+
+    async def set(self, data: Any) -> None:
+        async with self.working():
+            await super().set(data)
+
+    async def claim_goal(self, *conversion: str) -> bool:
+        async with self.working():
+            return await super().claim_goal(*conversion)
+
+    async def release_goal(self, *conversion: str) -> None:
+        async with self.working():
+            await super().release_goal(*conversion)
+
+
+@pytest.mark.parametrize("kind", [Busy, BusyByMethods])
+async def test_row_71_a_storage_that_has_become_slow(kind: type[Busy]) -> None:
+    """Where what it is asked at a time is not answered in time, less is, and all is counted in the end."""
+    users = [f"slow {number}" for number in range(200)]
+    # For each caller two requests or three: those of all together take longer than each of them waits.
+    storage = kind(users, 0.002)
+
+    async def track(user: str) -> Reason:
+        while True:
+            reason = reason_of(await client.track("checkout", user, "signup"))
+            if reason is not Reason.STORAGE_ERROR:
+                return reason
+            await asyncio.sleep(0.05)
+
+    async with client_with(storage, on_storage_error="refuse") as client:
+        reasons = await asyncio.wait_for(asyncio.gather(*map(track, users)), 30)
+        assert set(reasons) == {Reason.TRACKED}
+        narrowest = client._engine.storage._window.size  # type: ignore[union-attr]
+        storage.request_s = storage.most = 0
+        await asyncio.gather(*(client.activate("checkout", f"q{number}") for number in range(1000)))
+        # Once it is quick again, it is asked more at a time.
+        assert storage.most > narrowest
+
+
+class HangingForSome(MemoryUserStorage):
+    """A storage of which one part of three does not answer, as where one server of a cluster hangs."""
+
+    async def get(self, user_id: str, campaign_key: str) -> Any:
+        if user_id.startswith("hangs"):
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.002)
+        return await super().get(user_id, campaign_key)
+
+
+async def test_row_71_a_part_of_the_storage_that_hangs() -> None:
+    """Those of whom it does answer are not held up by the others, however many these are."""
+    async with client_with(HangingForSome(), on_storage_error="refuse") as client:
+
+        async def activate(user: str) -> bool:
+            return bool(await client.activate("checkout", user))
+
+        calls: dict[str, list[asyncio.Task[bool]]] = {"hangs": [], "goes": []}
+        for number in range(300):
+            for kind in ("hangs", "goes", "goes"):
+                user = f"{kind} {number} {len(calls[kind])}"
+                calls[kind].append(asyncio.create_task(activate(user)))
+            await asyncio.sleep(0.003)
+        assert not any(await asyncio.gather(*calls["hangs"]))
+        assert all(await asyncio.gather(*calls["goes"]))
+
+
+class Mute(MemoryUserStorage):
+    """A storage that reads, and says nothing to claims as long as it is mute.
+
+    Attributes:
+        withdrawn: The users whose conversions it was asked to take back.
+    """
+
+    def __init__(self, users: Iterable[str]) -> None:
+        super().__init__([row(one) for one in users])
+        self.is_mute = True
+        self.withdrawn: list[str] = []
+
+    async def run_round(self, requests: Sequence[Any]) -> list[Any]:
+        if self.is_mute and not isinstance(requests[0], ReadRecord):
+            await asyncio.Event().wait()
+        self.withdrawn += [one.user_id for one in requests if isinstance(one, WithdrawConversion)]
+        return [self.answer(one) for one in requests]
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+async def test_row_86_a_claim_that_was_not_asked_for(*, is_quick: bool) -> None:
+    """It is not taken back: a storage that is in trouble has no work with callers whom it was not asked for."""
+    users = [f"u{number}" for number in range(20)]
+    storage = Mute(users)
+    options: dict[str, Any] = {} if is_quick else {"custom_variables": {"a": 1}}
+    async with client_with(storage, on_storage_error="refuse", storage_timeout_s=0.1) as client:
+
+        async def track(user: str) -> Reason:
+            return reason_of(await client.track("checkout", user, "signup", **options))
+
+        assert await track("u0") is Reason.STORAGE_ERROR
+        for _ in range(3):
+            assert {await track(one) for one in users} == {Reason.STORAGE_ERROR}
+        storage.is_mute = False
+
+        async def is_counted() -> bool:
+            return await track("u0") is Reason.TRACKED
+
+        await until(is_counted)
+        assert [await track(one) for one in users[1:]] == [Reason.TRACKED] * 19
+        assert set(storage.withdrawn) == {"u0"}
 
 
 class OutOfOrder(MemoryUserStorage):

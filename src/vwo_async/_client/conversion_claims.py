@@ -18,6 +18,7 @@ from .._delivery.outbox.claim import Claim
 from .._reason import Reason
 from .._result import CampaignTrack, Receipt, is_lost
 from .._storage.access import StorageAccess
+from .._storage.claim_outcome import ClaimOutcome
 from .._storage.pending import NOT_ASKED
 from .._storage.record import find_rest, make_data
 from ..storage.protocol import SEPARATOR, StoredDecision
@@ -103,35 +104,32 @@ class ConversionClaims:
         wanted = [_make_count(call, one, stored_records) for one in conversions if one.owner]
         if not wanted or self._storage is None:
             return list(conversions), {}
-        answers = await self._storage.count(wanted, stored_records.notes, stored_records.ends_at)
-        answer_by_owner = {one.owner: is_ours for one, is_ours in zip(wanted, answers, strict=True)}
+        outcomes = await self._storage.count(wanted, stored_records.notes, stored_records.ends_at)
+        outcome_by_owner = {one.owner: answer for one, answer in zip(wanted, outcomes, strict=True)}
         claimed: list[Conversion] = []
         refused: dict[str, CampaignTrack] = {}
         for one in conversions:
-            answer = answer_by_owner.get(one.owner, True)
-            refusal = self._find_refusal(answer)
+            outcome = outcome_by_owner.get(one.owner)
+            refusal = None if outcome is None else self._find_refusal(outcome)
             if refusal is None:
-                claimed.append(one._replace(is_claimed=bool(answer and one.owner)))
+                claimed.append(one._replace(is_claimed=outcome is ClaimOutcome.OURS))
             else:
                 refused[one.campaign.key] = one.refuse(refusal)
-                self._settle_refused(one, refusal, stored_records)
+                self._settle_refused(one, outcome, stored_records)
         return claimed, refused
 
-    def _find_refusal(self, is_ours: bool | None) -> Reason | None:
-        """Return why a conversion does not count, given the storage's answer: None where it gave none."""
-        if is_ours is False:
+    def _find_refusal(self, outcome: ClaimOutcome) -> Reason | None:
+        """Return why a conversion does not count, given what the storage says of its claim."""
+        if outcome is ClaimOutcome.OTHERS:
             return Reason.ALREADY_TRACKED
-        if is_ours is None and self._refuses:
-            return Reason.STORAGE_ERROR
-        return None
+        return Reason.STORAGE_ERROR if self._refuses and not outcome.is_settled else None
 
     def _settle_refused(
-        self, one: Conversion, refusal: Reason, stored_records: StoredRecords
+        self, one: Conversion, outcome: ClaimOutcome | None, stored_records: StoredRecords
     ) -> None:
-        if refusal is Reason.STORAGE_ERROR:
-            # The claim may have been made although no answer came.
+        if outcome is ClaimOutcome.UNKNOWN:
             self.withdraw([one.claim])
-        else:
+        elif outcome is ClaimOutcome.OTHERS:
             stored = stored_records.find(one.campaign)
             goals = () if stored is None else stored.goals
             rest = {} if stored is None else stored.rest
@@ -150,10 +148,10 @@ class ConversionClaims:
             return True
         while True:
             notes: list[str] = []
-            answers = await storage.count(owned, notes, storage.find_deadline())
-            if not storage.marks_with_claim or any(answers):
+            outcomes = await storage.count(owned, notes, storage.find_deadline())
+            if not storage.marks_with_claim or ClaimOutcome.OURS in outcomes:
                 return True
-            if None not in answers:
+            if all(one.is_settled for one in outcomes):
                 return False
             if not self._refuses:
                 return True

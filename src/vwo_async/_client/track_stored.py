@@ -15,6 +15,7 @@ from .._delivery.outbox.claim import Claim
 from .._reason import Reason
 from .._result import CampaignTrack, Receipt, SingleTrack, TrackResult, is_lost
 from .._storage.access import StorageAccess
+from .._storage.claim_outcome import ClaimOutcome
 from .._storage.pending import StorageFailure
 from .._user import User
 from ..storage.protocol import SEPARATOR
@@ -114,16 +115,17 @@ class _StoredCall:
         storage = self._storage
         # There was a record a moment ago; should it be gone, the claim is enough.
         request = CountConversion(*claim, None)
-        is_ours = await storage.count_one(request, self.notes, self.ends_at)
-        if is_ours is False:
+        outcome = await storage.count_one(request, self.notes, self.ends_at)
+        if outcome is ClaimOutcome.OTHERS:
             return self.refuse(Reason.ALREADY_TRACKED, variation)
-        if is_ours is None and self._engine.refuses:
-            storage.withdraw_soon(WithdrawConversion(*claim))
+        if outcome is not ClaimOutcome.OURS and self._engine.refuses:
+            if outcome is ClaimOutcome.UNKNOWN:
+                storage.withdraw_soon(WithdrawConversion(*claim))
             return self.refuse(Reason.STORAGE_ERROR, variation)
         self._put(event, WithdrawConversion(*claim))
         if not self._is_put:
             return self.refuse(Reason.QUEUE_FULL, variation)
-        if is_ours is None:
+        if outcome is not ClaimOutcome.OURS:
             # It may not have been claimed and marked; where that takes too long, it goes on without this call.
             await storage.mark((request,), self.notes, self.ends_at)
         return SingleTrack(self._campaign.key, variation.name, event, tuple(self.notes))

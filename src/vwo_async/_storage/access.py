@@ -21,6 +21,7 @@ from ..storage.rounds import (
     WithdrawConversion,
 )
 from .channel import CallChannel, RoundChannel, drop
+from .claim_outcome import ClaimOutcome
 from .health import PROBE_INTERVAL_S, RETRY_INTERVAL_S, StorageHealth
 from .instant_channel import InstantChannel
 from .late_claims import LateClaims
@@ -30,6 +31,7 @@ from .pending import NOT_ASKED, UNRESPONSIVE, PendingRequest, StorageFailure, na
 from .per_user_queue import UserCall, UserQueues
 from .record import RowReader, make_data, read_row
 from .round_calls import RoundCalls, find_rounds
+from .window import Window
 from .withdrawals import ConversionKey, Withdrawals
 from .worker_thread import MAX_THREADS
 
@@ -97,6 +99,9 @@ class StorageAccess:
         self.has_claims = backend.has_claims
         self.marks_with_claim = rounds is not None
         # Apart, since there are storages that read and cannot write, as a replica without its primary.
+        most = MAX_CALLS if rounds is None else MAX_ROUNDS * MAX_REQUESTS
+        # One for both: callers read before they write, and nothing is gained by reading what cannot be written.
+        self._window = Window(most, timeout_s)
         self._reads = self._make_channel(PROBE_INTERVAL_S, is_for_reads=True)
         self._writes = self._make_channel(RETRY_INTERVAL_S, is_for_reads=False)
         self._reads.health.on_change(self._on_read_health)
@@ -126,6 +131,8 @@ class StorageAccess:
             "timeout_s": timeout_s,
             "health": health,
             "probe": backend.probe,
+            "window": self._window,
+            "is_for_reads": is_for_reads,
         }
         if isinstance(backend, RoundCalls):
             options |= {"max_flights": MAX_ROUNDS, "abandon": backend.abandon}
@@ -302,8 +309,8 @@ class StorageAccess:
 
     async def count(
         self, wanted: Sequence[CountConversion], notes: list[str], ends_at: float
-    ) -> list[bool | None]:
-        """Claim conversions; tell for each whether it is the caller's to count, None where not known.
+    ) -> list[ClaimOutcome]:
+        """Claim conversions; tell for each whose it is to count.
 
         With `marks_with_claim` they are marked as well. Where the caller is cancelled meanwhile, what was
         claimed is given back.
@@ -317,19 +324,27 @@ class StorageAccess:
         inherited = self._inherited.intersection(one.owner for one in wanted)
         self._inherited -= inherited
         if channel.health.is_stalled:
-            self._note_all([UNRESPONSIVE], notes)
-            return [None] * len(wanted)
-        outcomes = await self._claim(wanted, ends_at)
+            outcomes: Sequence[Any] = [UNRESPONSIVE] * len(wanted)
+        else:
+            outcomes = await self._claim(wanted, ends_at)
         self._note_all(outcomes, notes)
         return [
-            None
-            if type(one) is StorageFailure
-            or self._is_being_withdrawn(one, request)
-            # It may be the claim that was taken over, or another process's.
-            or (not one and request.owner in inherited)
-            else bool(one)
+            # What there is may be the claim that was taken over, or another process's.
+            ClaimOutcome.UNKNOWN
+            if request.owner in inherited and (type(one) is StorageFailure or not one)
+            else self._settle_claim(one, request)
             for one, request in zip(outcomes, wanted, strict=True)
         ]
+
+    def _settle_claim(self, outcome: Any, request: CountConversion) -> ClaimOutcome:
+        """Return what the answer to a claim, or that there is none, says."""
+        if type(outcome) is StorageFailure:
+            return ClaimOutcome.UNKNOWN if outcome.is_asked else ClaimOutcome.NOT_MADE
+        if outcome:
+            return ClaimOutcome.OURS
+        # It may be another call's that is about to give it back.
+        is_free = self._has_withdrawals and self._is_to_be_withdrawn(request[:3])
+        return ClaimOutcome.NOT_MADE if is_free else ClaimOutcome.OTHERS
 
     async def _claim(self, wanted: Sequence[CountConversion], ends_at: float) -> list[Any]:
         """Return the outcome of each claim, or why it is not known.
@@ -362,13 +377,9 @@ class StorageAccess:
             return [NOT_ASKED] * len(wanted)
         return await self._claim(wanted, ends_at)
 
-    def _is_being_withdrawn(self, outcome: Any, request: CountConversion) -> bool:
-        """Tell whether the conversion is another call's that is about to give it back."""
-        return not outcome and self._has_withdrawals and self._is_to_be_withdrawn(request[:3])
-
     async def count_one(
         self, request: CountConversion, notes: list[str], ends_at: float
-    ) -> bool | None:
+    ) -> ClaimOutcome:
         """Claim one conversion; the quick way of `count`."""
         channel = self._writes
         if isinstance(channel, InstantChannel):
@@ -391,8 +402,7 @@ class StorageAccess:
                 (outcome,) = await self._claim_again((request,), ends_at)
         if type(outcome) is StorageFailure:
             self._note_all((outcome,), notes)
-            return None
-        return None if self._is_being_withdrawn(outcome, request) else bool(outcome)
+        return self._settle_claim(outcome, request)
 
     async def _wait_for_claims(
         self,
@@ -482,6 +492,7 @@ class StorageAccess:
             return pending.outcome
         if not pending.has_begun:
             return NOT_ASKED
+        pending.is_late = True
         return StorageFailure(f"{self._backend.name((pending.request,))} timed out")
 
     async def _wait_for_one(self, pending: PendingRequest, ends_at: float) -> None:

@@ -17,6 +17,7 @@ from ..storage.rounds import StorageRequest
 from .health import StorageHealth
 from .loop_clock import LoopClock, Timer
 from .pending import CLOSED, NOT_ASKED, UNRESPONSIVE, PendingRequest, StorageFailure, describe
+from .window import Window
 
 # A round that takes longer does not hold the next one.
 STAGGER_S = 0.005
@@ -48,6 +49,8 @@ class Channel:
         health: Knows whether it answers.
         probe: Returns what asks it for a sign of life, given a request that was not answered.
         max_flights: How many tasks may be asking at a time.
+        window: How many requests may be under way at a time.
+        is_for_reads: Whether callers wait for all that is asked, and can be refused.
         abandon: Has a task end that nobody waits for any more, and looks after it; None to cancel it.
     """
 
@@ -61,6 +64,8 @@ class Channel:
         health: StorageHealth,
         probe: Callable[[StorageRequest], Coroutine[Any, Any, object]],
         max_flights: int,
+        window: Window,
+        is_for_reads: bool = False,
         abandon: Callable[[asyncio.Task[None]], object] | None = None,
     ) -> None:
         self._ask = ask
@@ -69,9 +74,13 @@ class Channel:
         self._timeout_s = timeout_s
         self._probe = probe
         self._max_flights = max_flights
+        self._window = window
+        self._is_for_reads = is_for_reads
         self._abandon_task = abandon
         # Whose outcome is still waited for: one that was given up is not in here.
         self._flights: set[Flight] = set()
+        # How many requests these are.
+        self._under_way = 0
         self._late: set[asyncio.Task[None]] = set()
         self._is_leaving = False
         self.health = health
@@ -100,6 +109,23 @@ class Channel:
         """Do the work of `_leave`, which does not come here again meanwhile."""
         raise NotImplementedError
 
+    def _make_pending(self, request: StorageRequest) -> PendingRequest:
+        return PendingRequest(request, self._clock.now)
+
+    def _is_wanted(self, pending: PendingRequest) -> bool:
+        """Tell whether what has waited is still to be asked.
+
+        Where the storage cannot do all in time, it is not asked for those who would have hardly any time left,
+        but for others who can be served.
+        """
+        if pending.is_settled:
+            return False
+        waited_s = self._clock.now - pending.since
+        if self._is_for_reads and self._window.is_narrow and waited_s > self._timeout_s / 4:
+            pending.settle(NOT_ASKED)
+            return False
+        return True
+
     def _take_all(self) -> list[PendingRequest]:
         """Return what waits; it waits no longer."""
         raise NotImplementedError
@@ -113,6 +139,7 @@ class Channel:
         for one in pending:
             one.has_begun = True
         self._flights.add(flight)
+        self._under_way += len(pending)
         task = _begin(self._fly(flight), context)
         flight.task = task
         if not task.done():
@@ -154,8 +181,16 @@ class Channel:
             # A storage whose own time-out is shorter than ours stalls all the same.
             self._note_silence(flight)
         else:
+            self._size_window(flight, took_s)
             self.health.answered()
         self._leave()
+
+    def _size_window(self, flight: Flight, took_s: float) -> None:
+        """Ask the storage less at a time where callers did not wait for its answer, else more again."""
+        if any(one.is_late for one in flight.pending):
+            self._window.note_late(flight.asked_at, self._clock.now)
+        else:
+            self._window.note_answer(len(flight.pending), took_s, self._clock.now)
 
     def _expire(self, flight: Flight) -> None:
         """Wait no longer: the task is cancelled, and ends when it will."""
@@ -185,6 +220,7 @@ class Channel:
 
     def _end(self, flight: Flight) -> None:
         self._flights.discard(flight)
+        self._under_way -= len(flight.pending)
         if flight.timer is not None:
             flight.timer.cancel()
             # Its callback names the flight: without it all that belongs to a round is freed at once.
@@ -194,6 +230,7 @@ class Channel:
         return self._name_all([one.request for one in flight.pending])
 
     def _note_silence(self, flight: Flight) -> None:
+        self._window.note_late(flight.asked_at, self._clock.now)
         request = flight.pending[0].request
         self.health.timed_out(flight.asked_at, partial(self._probe, request))
 
@@ -246,7 +283,7 @@ class CallChannel(Channel):
 
     def submit_one(self, request: StorageRequest) -> PendingRequest:
         """Have *request* answered by a call, in the present context."""
-        pending = PendingRequest(request)
+        pending = self._make_pending(request)
         self._submit((pending,))
         return pending
 
@@ -254,7 +291,7 @@ class CallChannel(Channel):
         """Have each of *requests* answered, by one call where one can answer them all."""
         if not self._joins:
             return [self.submit_one(one) for one in requests]
-        pending = [PendingRequest(one) for one in requests]
+        pending = [self._make_pending(one) for one in requests]
         if pending:
             self._submit(pending)
         return pending
@@ -265,10 +302,14 @@ class CallChannel(Channel):
         self._leave()
 
     def _begin_waiting(self) -> None:
-        while self._waiting and len(self._flights) < self._max_flights:
+        while self._waiting and self._may_leave():
             pending, context = self._waiting.popleft()
-            if not pending[0].is_settled:
+            # Those of one call have waited together.
+            if all(map(self._is_wanted, pending)):
                 self._begin(pending, context)
+
+    def _may_leave(self) -> bool:
+        return len(self._flights) < self._max_flights and self._under_way < self._window.size
 
     def _take_all(self) -> list[PendingRequest]:
         waiting, self._waiting = self._waiting, deque()
@@ -309,7 +350,7 @@ class RoundChannel(Channel):
 
     def submit_one(self, request: StorageRequest) -> PendingRequest:
         """Have *request* answered with the next round."""
-        pending = PendingRequest(request)
+        pending = self._make_pending(request)
         self._waiting.append(pending)
         if self._was_alone and not self._flights:
             # It is likely to be alone too, so that waiting for others would gain nothing.
@@ -320,7 +361,7 @@ class RoundChannel(Channel):
 
     def submit(self, requests: Sequence[StorageRequest]) -> list[PendingRequest]:
         """Have each of *requests* answered with the next round."""
-        pending = [PendingRequest(one) for one in requests]
+        pending = [self._make_pending(one) for one in requests]
         self._waiting.extend(pending)
         self._leave_soon()
         return pending
@@ -343,9 +384,10 @@ class RoundChannel(Channel):
     def _begin_waiting(self) -> None:
         waiting = self._waiting
         while waiting and self._may_leave():
-            number = min(len(waiting), self._max_requests)
+            room = self._window.size - self._under_way
+            number = min(len(waiting), self._max_requests, room)
             taken = [waiting.popleft() for _ in range(number)]
-            pending = [one for one in taken if not one.is_settled]
+            pending = [one for one in taken if self._is_wanted(one)]
             if pending:
                 self._was_alone = len(pending) == 1 and not waiting
                 loop = asyncio.get_running_loop()
@@ -374,7 +416,7 @@ class RoundChannel(Channel):
             return False
         if not self._flights:
             return True
-        if len(self._flights) >= self._max_flights:
+        if len(self._flights) >= self._max_flights or self._under_way >= self._window.size:
             return False
         is_full = len(self._waiting) >= self._max_requests
         return is_full or asyncio.get_running_loop().time() - self._left_at >= STAGGER_S

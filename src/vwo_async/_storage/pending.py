@@ -22,14 +22,16 @@ class StorageFailure(NamedTuple):
     Attributes:
         text: Says so in words that hold nothing of the user's.
         is_answer: Whether the storage did answer, with what is no record.
+        is_asked: Whether the storage may have heard of it.
     """
 
     text: str
     is_answer: bool = False
+    is_asked: bool = True
 
 
-UNRESPONSIVE = StorageFailure("not waited for, since it timed out a moment ago")
-NOT_ASKED = StorageFailure("not asked in time, with too many calls ahead")
+UNRESPONSIVE = StorageFailure("not waited for, since it timed out a moment ago", is_asked=False)
+NOT_ASKED = StorageFailure("not asked in time, with too many calls ahead", is_asked=False)
 CLOSED = StorageFailure("not waited for, since the client was closed")
 
 
@@ -38,17 +40,30 @@ class PendingRequest:
 
     Attributes:
         request: What is asked.
+        since: When it was asked for, by the clock of the channel.
         has_begun: Whether the storage was asked.
         is_settled: Whether the outcome is known.
         outcome: The outcome, or a `StorageFailure`.
+        is_late: Whether a caller waited for the outcome, and does not any more.
         late_task: What still works at it, though it was given up: it may have its effect yet.
     """
 
-    __slots__ = ("_callbacks", "has_begun", "is_settled", "late_task", "outcome", "request")
+    __slots__ = (
+        "_callbacks",
+        "has_begun",
+        "is_late",
+        "is_settled",
+        "late_task",
+        "outcome",
+        "request",
+        "since",
+    )
 
-    def __init__(self, request: StorageRequest) -> None:
+    def __init__(self, request: StorageRequest, since: float = 0.0) -> None:
         self.request = request
+        self.since = since
         self.has_begun = False
+        self.is_late = False
         self.is_settled = False
         self.outcome: Any = None
         self.late_task: asyncio.Task[None] | None = None

@@ -1,0 +1,83 @@
+"""How much a storage is asked at a time: less where it is too late, and more again where it is not."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vwo_async._storage.window import LEAST, Window
+
+MOST, TIMEOUT_S = 256, 1.0
+_LATE = st.tuples(st.just("late"), st.floats(0, 10))
+_ANSWER = st.tuples(st.integers(1, 64), st.floats(0.0001, TIMEOUT_S))
+
+
+def make_narrow() -> Window:
+    """Return a window of which a part was answered too late."""
+    window = Window(MOST, TIMEOUT_S)
+    window.note_answer(64, 0.001, -1)
+    for asked_at in range(5):
+        window.note_late(asked_at, asked_at)
+    assert window.size == LEAST
+    return window
+
+
+@given(st.lists(st.one_of(_LATE, _ANSWER)))
+def test_something_is_always_asked(events: list[tuple[str | int, float]]) -> None:
+    """It never closes, and is never wider than at first."""
+    window = Window(MOST, TIMEOUT_S)
+    for what, time_s in events:
+        if isinstance(what, int):
+            window.note_answer(what, time_s, time_s)
+        else:
+            window.note_late(time_s, time_s)
+        assert LEAST <= window.size <= MOST
+
+
+def test_what_was_late_together_counts_once() -> None:
+    """Requests that left before the window shrank say nothing of what it is now."""
+    window = Window(MOST, TIMEOUT_S)
+    window.note_late(asked_at=1.0, now=2.0)
+    shrunk = window.size
+    assert shrunk < MOST
+    window.note_late(asked_at=1.5, now=2.1)
+    assert window.size == shrunk
+    window.note_late(asked_at=2.0, now=3.0)
+    assert window.size < shrunk
+
+
+def test_quick_answers_open_it() -> None:
+    """After some hundred requests that are answered as quickly as ever it is as wide as at first."""
+    window = make_narrow()
+    for _ in range(30):
+        window.note_answer(min(window.size, 64), 0.002, 5)
+    assert not window.is_narrow
+
+
+def test_a_storage_that_is_far_away_is_not_slow() -> None:
+    """Where each answer takes as long whatever is asked, that is no sign of too much."""
+    window = Window(MOST, TIMEOUT_S)
+    for asked_at in range(5):
+        window.note_late(asked_at, asked_at)
+    for _ in range(40):
+        window.note_answer(min(window.size, 64), 0.6, 5)
+    assert not window.is_narrow
+
+
+def test_answers_that_have_waited_close_it() -> None:
+    """Where they come in time and yet much later than the quickest, it is not for long that they come in time."""
+    window = make_narrow()
+    for _ in range(10):
+        window.note_answer(min(window.size, 64), 0.002, 5)
+    before = window.size
+    window.note_answer(before, 0.5, 6)
+    assert LEAST <= window.size < before
+
+
+def test_a_storage_that_hangs_for_some_is_not_slow() -> None:
+    """While others are answered as quickly as ever, those that are not say nothing of how much is too much."""
+    window = Window(MOST, TIMEOUT_S)
+    for now in range(10):
+        window.note_answer(64, 0.002, now)
+        window.note_late(now - TIMEOUT_S, now + 0.1)
+    assert not window.is_narrow

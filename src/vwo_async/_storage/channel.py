@@ -304,9 +304,9 @@ class CallChannel(Channel):
     def _begin_waiting(self) -> None:
         while self._waiting and self._may_leave():
             pending, context = self._waiting.popleft()
-            # Those of one call have waited together.
-            if all(map(self._is_wanted, pending)):
-                self._begin(pending, context)
+            wanted = [one for one in pending if self._is_wanted(one)]
+            if wanted:
+                self._begin(wanted, context)
 
     def _may_leave(self) -> bool:
         return len(self._flights) < self._max_flights and self._under_way < self._window.size

@@ -21,6 +21,8 @@ from .window import Window
 
 # A round that takes longer does not hold the next one.
 STAGGER_S = 0.005
+# The shortest time of an answer is forgotten slowly: it is by so much longer with each answer.
+FORGOTTEN = 1.01
 
 T = TypeVar("T")
 Ask: TypeAlias = Callable[[Sequence[StorageRequest]], Awaitable[Sequence[Any]]]
@@ -82,6 +84,8 @@ class Channel:
         # How many requests these are.
         self._under_way = 0
         self._late: set[asyncio.Task[None]] = set()
+        # How long it takes to be answered at least.
+        self._least_s = float("inf")
         self._is_leaving = False
         self.health = health
         health.on_change(self._on_health)
@@ -190,7 +194,9 @@ class Channel:
         if any(one.is_late for one in flight.pending):
             self._window.note_late(flight.asked_at, self._clock.now)
         else:
-            self._window.note_answer(len(flight.pending), took_s, self._clock.now)
+            self._least_s = min(FORGOTTEN * self._least_s, took_s)
+            number, waited_s = len(flight.pending), took_s - self._least_s
+            self._window.note_answer(number, took_s, waited_s, self._clock.now)
 
     def _expire(self, flight: Flight) -> None:
         """Wait no longer: the task is cancelled, and ends when it will."""

@@ -6,8 +6,13 @@ from __future__ import annotations
 LEAST = 4
 # What is left of a window where an answer did not come in time.
 KEPT = 0.25
-# The shortest time of an answer is forgotten slowly: it is by so much longer with each answer.
-FORGOTTEN = 1.01
+# The share of the latest answer in the usual time of one.
+LATEST = 0.125
+# It was of no use to ask for less where answers still take so much of the time that they took before.
+UNCHANGED = 0.7
+# By so many rounds of answers that is known, and for so many time-outs it is remembered.
+JUDGED = 8
+REMEMBERED = 30
 
 
 class Window:
@@ -17,6 +22,9 @@ class Window:
     and all its work is for nobody. So what it is asked at a time shrinks when an answer comes too late for its
     caller, and grows again while answers take hardly longer than the quickest, as TCP Vegas has it on a network.
 
+    Not every storage is slow because of what it is asked: one that is far away takes as long for one request.
+    Where a narrow window does not make answers quicker it opens, and stays open for a while.
+
     Args:
         most: How many where all goes well.
         timeout_s: How long a caller waits for all that he needs.
@@ -25,35 +33,55 @@ class Window:
         size: How many at present.
     """
 
-    __slots__ = ("_least_s", "_most", "_quick_at", "_shrunk_at", "_timeout_s", "size")
+    __slots__ = (
+        "_answers",
+        "_most",
+        "_quick_at",
+        "_shrunk_at",
+        "_stays_until",
+        "_timeout_s",
+        "_usual_s",
+        "_wide_s",
+        "size",
+    )
 
     def __init__(self, most: int, timeout_s: float) -> None:
         self._most = self.size = most
         self._timeout_s = timeout_s
-        self._least_s = float("inf")
-        # When it last shrank, and when an answer last came that had hardly waited behind others.
-        self._shrunk_at = self._quick_at = float("-inf")
+        # How long an answer usually takes, by how many since the window shrank, and how long before that.
+        self._usual_s = self._wide_s = 0.0
+        self._answers = 0
+        # When it last shrank, when an answer last came that had hardly waited behind others, and until when
+        # it stays open.
+        self._shrunk_at = self._quick_at = self._stays_until = float("-inf")
 
     @property
     def is_narrow(self) -> bool:
         """Whether it has shrunk, and not grown again."""
         return self.size < self._most
 
-    def note_answer(self, number: int, took_s: float, now: float) -> None:
-        """Note that so many requests were answered together, in time."""
-        self._least_s = min(FORGOTTEN * self._least_s, took_s)
+    def note_answer(self, number: int, took_s: float, waited_s: float, now: float) -> None:
+        """Note that so many requests were answered together, in time.
+
+        Args:
+            number: How many.
+            took_s: How long the answer took.
+            waited_s: How much of that it had waited behind others, as far as is known.
+            now: The time.
+        """
+        if now - took_s >= self._shrunk_at:
+            self._note_time(took_s)
         # A caller reads and then writes, and has waited for both.
-        waited_s = took_s - self._least_s
-        is_quick = waited_s < self._timeout_s / 8
-        if is_quick:
+        if waited_s < self._timeout_s / 8:
             self._quick_at = now
-        if self.size == self._most:
-            return
-        change = -(-number // LEAST)
-        if is_quick:
-            self.size = min(self.size + change, self._most)
-        elif waited_s > self._timeout_s / 4:
-            self.size = max(self.size - change, LEAST)
+            change = -(-number // LEAST)
+        else:
+            change = 1 if waited_s < self._timeout_s / 4 else -1
+        if self._is_of_no_use():
+            self.size = self._most
+            self._stays_until = now + REMEMBERED * self._timeout_s
+        elif self.size < self._most:
+            self.size = max(min(self.size + change, self._most), LEAST)
 
     def note_late(self, asked_at: float, now: float) -> None:
         """Note that an answer did not come in time.
@@ -62,9 +90,27 @@ class Window:
         others are answered quickly: then the storage has not too much to do, but hangs for some.
 
         Args:
-            asked_at: When it was asked for.
-            now: The time by the same clock.
+            asked_at: When it was asked for, by the same clock.
+            now: The time.
         """
-        if asked_at >= self._shrunk_at and now - self._quick_at > self._timeout_s / 4:
-            self.size = max(int(self.size * KEPT), LEAST)
-            self._shrunk_at = now
+        if asked_at < self._shrunk_at:
+            return
+        self._note_time(now - asked_at)
+        hangs_for_some = now - self._quick_at < self._timeout_s / 4
+        if hangs_for_some or now < self._stays_until:
+            return
+        if not self.is_narrow:
+            self._wide_s = self._usual_s
+        self.size = max(int(self.size * KEPT), LEAST)
+        self._shrunk_at = now
+        self._answers = 0
+
+    def _note_time(self, took_s: float) -> None:
+        self._answers += 1
+        share = max(LATEST, 1 / self._answers)
+        self._usual_s += share * (took_s - self._usual_s)
+
+    def _is_of_no_use(self) -> bool:
+        """Tell whether answers take as long although hardly anything else is asked for."""
+        is_judged = self.size <= 2 * LEAST < self._most and self._answers >= JUDGED
+        return is_judged and self._usual_s > UNCHANGED * self._wide_s

@@ -74,6 +74,17 @@ class Process:
     def errors(self) -> str:
         return self._errors.read_text()
 
+    def wait_for_errors(self, text: str) -> str:
+        """Return what it has written to its standard error once *text* is in there.
+
+        A service may have a thread write its log, after it has answered.
+        """
+        until = time.monotonic() + START_S
+        while text not in self.errors and time.monotonic() < until:
+            time.sleep(POLL_S)
+        assert text in self.errors, self.errors
+        return self.errors
+
     def wait_for(self, url: str) -> None:
         """Wait until the process answers there."""
         until = time.monotonic() + START_S

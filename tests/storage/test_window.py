@@ -24,9 +24,9 @@ def make_narrow() -> Window:
 
 
 def answer(window: Window, took_s: float, waited_s: float = 0.0, *, times: int = 1) -> None:
-    """Have full rounds answered after all that was late."""
-    for number in range(times):
-        window.note_answer(min(window.size, 64), took_s, waited_s, 10 + number)
+    """Have full rounds answered soon after all that was late."""
+    for _ in range(times):
+        window.note_answer(min(window.size, 64), took_s, waited_s, 5.9)
 
 
 @given(st.lists(st.one_of(_LATE, _ANSWER)))
@@ -57,6 +57,14 @@ def test_quick_answers_open_it() -> None:
     """After some hundred requests that are answered as quickly as ever it is as wide as at first."""
     window = make_narrow()
     answer(window, QUICK_S, times=30)
+    assert not window.is_narrow
+
+
+def test_time_opens_it() -> None:
+    """Where hardly anything is asked, and nothing is late for some seconds, it is as wide as at first."""
+    window = make_narrow()
+    for now in range(6, 13):
+        window.note_answer(1, QUICK_S, 0, now)
     assert not window.is_narrow
 
 

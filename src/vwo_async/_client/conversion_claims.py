@@ -85,13 +85,22 @@ class ConversionClaims:
         if storage is None or not storage.has_claims:
             return list(conversions)
         owned: list[Conversion] = []
-        for one in conversions:
-            if _needs_claim(call, one, stored_records):
-                owner = await storage.choose_owner(one.claim[:3], stored_records.ends_at)
-                owned.append(one._replace(owner=owner))
-            else:
-                owned.append(one)
+        try:
+            for one in conversions:
+                if _needs_claim(call, one, stored_records):
+                    owner = await storage.choose_owner(one.claim[:3], stored_records.ends_at)
+                    owned.append(one._replace(owner=owner))
+                else:
+                    owned.append(one)
+        except BaseException:
+            self.give_back_unclaimed(owned)
+            raise
         return owned
+
+    def give_back_unclaimed(self, owned: Iterable[Conversion]) -> None:
+        """Owe again what was taken over from earlier calls for conversions that it was not tried to claim."""
+        if self._storage is not None:
+            self._storage.give_back_inherited(WithdrawConversion(*one.claim) for one in owned)
 
     async def claim(
         self, call: TrackCall, conversions: Sequence[Conversion], stored_records: StoredRecords

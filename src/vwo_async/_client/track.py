@@ -265,6 +265,7 @@ async def count(
     drafts = Drafts(reporter, partial(make_events, snapshot, call, is_batch_only=is_batch_only))
     accepted: Sequence[Accepted] = ()
     claimed: Sequence[Conversion] = ()
+    owned: Sequence[Conversion] = ()
     try:
         owned = await claims.choose_owners(call, conversions, stored_records)
         await drafts.keep(owned)
@@ -277,6 +278,7 @@ async def count(
         receipts = reporter.put(events)
         accepted, no_room = sort_receipts(claimed, receipts)
     finally:
+        claims.give_back_unclaimed(owned)
         claims.withdraw(_list_unused_claims(claimed, accepted))
         drafts.take_back(one.receipt for one in accepted)
     recorded = reporter.keep(

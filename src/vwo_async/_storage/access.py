@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -99,7 +99,9 @@ class StorageAccess:
         self.has_claims = backend.has_claims
         self.marks_with_claim = rounds is not None
         # Apart, since there are storages that read and cannot write, as a replica without its primary.
-        most = MAX_CALLS if rounds is None else MAX_ROUNDS * MAX_REQUESTS
+        most = MAX_ROUNDS * MAX_REQUESTS
+        if isinstance(backend, MethodCalls):
+            most = MAX_THREADS if backend.has_plain_methods else MAX_CALLS
         # One for both: callers read before they write, and nothing is gained by reading what cannot be written.
         self._window = Window(most, timeout_s)
         self._reads = self._make_channel(PROBE_INTERVAL_S, is_for_reads=True)
@@ -326,7 +328,7 @@ class StorageAccess:
         if channel.health.is_stalled:
             outcomes: Sequence[Any] = [UNRESPONSIVE] * len(wanted)
         else:
-            outcomes = await self._claim(wanted, ends_at)
+            outcomes = await self._claim(wanted, ends_at, inherited)
         self._note_all(outcomes, notes)
         return [
             # What there is may be the claim that was taken over, or another process's.
@@ -346,13 +348,17 @@ class StorageAccess:
         is_free = self._has_withdrawals and self._is_to_be_withdrawn(request[:3])
         return ClaimOutcome.NOT_MADE if is_free else ClaimOutcome.OTHERS
 
-    async def _claim(self, wanted: Sequence[CountConversion], ends_at: float) -> list[Any]:
+    async def _claim(
+        self, wanted: Sequence[CountConversion], ends_at: float, inherited: Container[str] = ()
+    ) -> list[Any]:
         """Return the outcome of each claim, or why it is not known.
 
         One that failed for a claim which was taken back meanwhile is made again.
         """
         since = self._withdrawals.ended
         pending = self._writes.submit(wanted)
+        for one, request in zip(pending, wanted, strict=True):
+            one.is_inherited = request.owner in inherited
         await self._wait_for_claims(pending, wanted, ends_at)
         outcomes = [self._outcome_of(one) for one in pending]
         if since == self._withdrawals.ended:
@@ -396,7 +402,7 @@ class StorageAccess:
                 raise
             if not pending.is_ended:
                 drop((pending,))
-                self._late_claims.add((pending,), (request,))
+                self._look_after((pending,), (request,))
             outcome = pending.outcome if pending.is_settled else self._outcome_of(pending)
             if not outcome and self._withdrawals.has_had(request[:3], since):
                 (outcome,) = await self._claim_again((request,), ends_at)
@@ -417,7 +423,21 @@ class StorageAccess:
             self._leave_claims(pending, wanted)
             raise
         drop(pending)
+        self._look_after(pending, wanted)
+
+    def _look_after(
+        self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
+    ) -> None:
+        """Remember claims that are under way though their caller does not wait any more."""
         self._late_claims.add(pending, wanted)
+        for one, request in zip(pending, wanted, strict=True):
+            if not one.is_ended:
+                one.on_ended(partial(self._forget_unmade, one, request))
+
+    def _forget_unmade(self, claim: PendingRequest, request: CountConversion) -> None:
+        """Take nothing back for a claim that failed in the end: what there is is another's."""
+        if _is_unmade(claim):
+            self._withdrawals.forget(_withdrawal_of(request))
 
     def _leave_claims(
         self, pending: Sequence[PendingRequest], wanted: Sequence[CountConversion]
@@ -425,7 +445,10 @@ class StorageAccess:
         """Have claims given back whose caller is gone."""
         drop(pending)
         for one, request in zip(pending, wanted, strict=True):
-            self._late_claims.leave(one, request, partial(self._undo, one, request))
+            if one.is_inherited and not one.has_begun:
+                self._undo(one, request)
+            else:
+                self._late_claims.leave(one, request, partial(self._undo, one, request))
 
     def begin_owner(self) -> str:
         """Return what `choose_owner` does where it need not wait; empty where it must."""
@@ -447,7 +470,7 @@ class StorageAccess:
             return self.make_owner()
         if not self.marks_with_claim:
             # Its withdrawal has not begun: it comes after this call, which has the turn of this user.
-            owner = withdrawals.take_over(conversion)
+            owner = withdrawals.take_over(conversion) or self.make_owner()
             self._inherited.add(owner)
             return owner
         if not self._writes.health.is_stalled:
@@ -470,8 +493,15 @@ class StorageAccess:
 
     def _undo(self, pending: PendingRequest, request: CountConversion) -> None:
         """Give back what a caller claimed who is gone; a claim that failed may have been made all the same."""
-        if pending.outcome is not False:
+        if not _is_unmade(pending):
             self._withdrawals.add(_withdrawal_of(request), None)
+
+    def give_back_inherited(self, withdrawals: Iterable[WithdrawConversion]) -> None:
+        """Owe again what `choose_owner` has taken over for calls that came to no claim."""
+        for one in withdrawals:
+            if one.owner in self._inherited:
+                self._inherited.discard(one.owner)
+                self._withdrawals.add(one, None)
 
     # Asking
 
@@ -557,9 +587,24 @@ class StorageAccess:
         unended = self._late_claims.find_unended(withdrawal[:3])
         if unended is not None:
             # Not before the claim itself has ended, which it might overtake.
-            unended.on_ended(partial(self._begin_withdrawal, withdrawal, context, end))
+            unended.on_ended(partial(self._withdraw_after, unended, withdrawal, context, end))
         else:
             self._begin_by_kind(withdrawal, context, end)
+
+    def _withdraw_after(
+        self,
+        claim: PendingRequest,
+        withdrawal: WithdrawConversion,
+        context: Context | None,
+        end: Callable[[bool], None],
+    ) -> None:
+        is_own = (
+            isinstance(claim.request, CountConversion) and claim.request.owner == withdrawal.owner
+        )
+        if is_own and _is_unmade(claim):
+            end(True)
+        else:
+            self._begin_withdrawal(withdrawal, context, end)
 
     def _begin_by_round(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
@@ -652,6 +697,11 @@ class StorageAccess:
         self._reads.cut()
         await self._writes.aclose(ends_at)
         await self._reads.aclose(ends_at)
+
+
+def _is_unmade(claim: PendingRequest) -> bool:
+    """Tell whether the storage has refused a claim, and no earlier call may have made it."""
+    return claim.outcome is False and not claim.is_inherited
 
 
 def _withdrawal_of(request: CountConversion) -> WithdrawConversion:

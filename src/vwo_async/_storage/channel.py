@@ -185,18 +185,21 @@ class Channel:
             # A storage whose own time-out is shorter than ours stalls all the same.
             self._note_silence(flight)
         else:
-            self._size_window(flight, took_s)
+            if not any(failed):
+                self._size_window(flight, took_s)
             self.health.answered()
         self._leave()
 
     def _size_window(self, flight: Flight, took_s: float) -> None:
         """Ask the storage less at a time where callers did not wait for its answer, else more again."""
-        if any(one.is_late for one in flight.pending):
+        self._least_s = min(FORGOTTEN * self._least_s, took_s)
+        waited_s = took_s - self._least_s
+        # A caller may have had little time left, for other reasons than what this storage is asked.
+        is_late = any(one.is_late for one in flight.pending)
+        if is_late and waited_s > self._timeout_s / 8:
             self._window.note_late(flight.asked_at, self._clock.now)
         else:
-            self._least_s = min(FORGOTTEN * self._least_s, took_s)
-            number, waited_s = len(flight.pending), took_s - self._least_s
-            self._window.note_answer(number, took_s, waited_s, self._clock.now)
+            self._window.note_answer(len(flight.pending), took_s, waited_s, self._clock.now)
 
     def _expire(self, flight: Flight) -> None:
         """Wait no longer: the task is cancelled, and ends when it will."""

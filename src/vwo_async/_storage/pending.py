@@ -44,6 +44,7 @@ class PendingRequest:
         has_begun: Whether the storage was asked.
         is_settled: Whether the outcome is known.
         outcome: The outcome, or a `StorageFailure`.
+        is_inherited: Whether it claims what an earlier call may have claimed already, and had to give back.
         is_late: Whether a caller waited for the outcome, and does not any more.
         late_task: What still works at it, though it was given up: it may have its effect yet.
     """
@@ -51,6 +52,7 @@ class PendingRequest:
     __slots__ = (
         "_callbacks",
         "has_begun",
+        "is_inherited",
         "is_late",
         "is_settled",
         "late_task",
@@ -63,6 +65,7 @@ class PendingRequest:
         self.request = request
         self.since = since
         self.has_begun = False
+        self.is_inherited = False
         self.is_late = False
         self.is_settled = False
         self.outcome: Any = None

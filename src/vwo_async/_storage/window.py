@@ -13,6 +13,8 @@ UNCHANGED = 0.7
 # By so many rounds of answers that is known, and for so many time-outs it is remembered.
 JUDGED = 8
 REMEMBERED = 30
+# So often it doubles at once at most, which is from the least to more than there ever is.
+DOUBLED = 10
 
 
 class Window:
@@ -35,6 +37,7 @@ class Window:
 
     __slots__ = (
         "_answers",
+        "_grown_at",
         "_most",
         "_quick_at",
         "_shrunk_at",
@@ -51,9 +54,11 @@ class Window:
         # How long an answer usually takes, by how many since the window shrank, and how long before that.
         self._usual_s = self._wide_s = 0.0
         self._answers = 0
-        # When it last shrank, when an answer last came that had hardly waited behind others, and until when
+        # When it last shrank, when the last was asked for that had hardly waited behind others, and until when
         # it stays open.
         self._shrunk_at = self._quick_at = self._stays_until = float("-inf")
+        # When it last shrank or doubled.
+        self._grown_at = 0.0
 
     @property
     def is_narrow(self) -> bool:
@@ -73,7 +78,7 @@ class Window:
             self._note_time(took_s)
         # A caller reads and then writes, and has waited for both.
         if waited_s < self._timeout_s / 8:
-            self._quick_at = now
+            self._quick_at = now - took_s
             change = -(-number // LEAST)
         else:
             change = 1 if waited_s < self._timeout_s / 4 else -1
@@ -82,12 +87,20 @@ class Window:
             self._stays_until = now + REMEMBERED * self._timeout_s
         elif self.size < self._most:
             self.size = max(min(self.size + change, self._most), LEAST)
+            self._grow_with_time(now)
+
+    def _grow_with_time(self, now: float) -> None:
+        """Double it for each time-out in which nothing was late, since few answers may come."""
+        times = int((now - self._grown_at) / self._timeout_s)
+        if times > 0:
+            self.size = min(self.size << min(times, DOUBLED), self._most)
+            self._grown_at = now
 
     def note_late(self, asked_at: float, now: float) -> None:
         """Note that an answer did not come in time.
 
-        Of all that was under way together only the first to be late counts. Nothing follows from it while
-        others are answered quickly: then the storage has not too much to do, but hangs for some.
+        Of all that was under way together only the first to be late counts. Nothing follows from it where one
+        that was asked for later was answered quickly: the storage has not too much to do, but hangs for some.
 
         Args:
             asked_at: When it was asked for, by the same clock.
@@ -96,13 +109,13 @@ class Window:
         if asked_at < self._shrunk_at:
             return
         self._note_time(now - asked_at)
-        hangs_for_some = now - self._quick_at < self._timeout_s / 4
+        hangs_for_some = asked_at <= self._quick_at
         if hangs_for_some or now < self._stays_until:
             return
         if not self.is_narrow:
             self._wide_s = self._usual_s
         self.size = max(int(self.size * KEPT), LEAST)
-        self._shrunk_at = now
+        self._shrunk_at = self._grown_at = now
         self._answers = 0
 
     def _note_time(self, took_s: float) -> None:

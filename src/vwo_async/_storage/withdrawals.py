@@ -95,10 +95,20 @@ class Withdrawals:
             return under_way[0].owner
         return debts[-1][0].owner if debts else ""
 
+    def forget(self, withdrawal: WithdrawConversion) -> None:
+        """Take back no more what turned out not to have been claimed."""
+        debts = self._owed.get(withdrawal[:3], [])
+        rest = [one for one in debts if one[0] != withdrawal]
+        if rest:
+            self._owed[withdrawal[:3]] = rest
+        elif debts:
+            del self._owed[withdrawal[:3]]
+
     def is_under_way(self, withdrawal: WithdrawConversion) -> bool:
         """Tell whether a withdrawal that was begun is still wanted: nobody has taken it over."""
         under_way = self._under_way.get(withdrawal[:3])
-        return under_way is not None and under_way[0] == withdrawal
+        # Another that is equal was begun later, for a claim of which this one knows nothing.
+        return under_way is not None and under_way[0] is withdrawal
 
     def on_ended(self, conversion: ConversionKey, callback: _Callback) -> bool:
         """Call *callback* once this conversion is taken back; false where that is not under way."""

@@ -1495,6 +1495,94 @@ async def test_row_86_a_claim_that_was_not_asked_for(*, is_quick: bool) -> None:
         assert set(storage.withdrawn) == {"u0"}
 
 
+class SlowToRefuse(MemoryUserStorage):
+    """A storage by methods that keeps no mark, and takes its time.
+
+    Attributes:
+        slow_s: How long it reads.
+    """
+
+    slow_s = 0.0
+
+    async def get(self, *key: str) -> Any:
+        await asyncio.sleep(self.slow_s)
+        return await super().get(*key)
+
+    async def set(self, _data: Any) -> None:
+        raise OSError
+
+    async def claim_goal(self, *conversion: str) -> bool:
+        is_first = await super().claim_goal(*conversion)
+        await asyncio.sleep(1.5 * self.slow_s)
+        return is_first
+
+
+async def test_row_86_a_claim_that_fails_after_its_time_out() -> None:
+    """It is not taken back: what there is was claimed by another, whose conversion is counted."""
+    storage = SlowToRefuse([row()])
+    async with client_with(storage, on_storage_error="refuse", storage_timeout_s=0.3) as client:
+
+        async def track() -> Reason:
+            return reason_of(await client.track("checkout", "Ashley", "signup"))
+
+        assert await track() is Reason.TRACKED
+        storage.slow_s = 0.15
+        assert await track() is Reason.STORAGE_ERROR
+        storage.slow_s = 0
+        await asyncio.sleep(0.5)
+        assert await track() is Reason.ALREADY_TRACKED
+
+
+class HangingClaims(MemoryUserStorage):
+    """A storage by methods that makes claims and does not say so, as long as it is held."""
+
+    is_held = True
+
+    async def get(self, *key: str) -> Any:
+        return await super().get(*key)
+
+    async def claim_goal(self, user_id: str, *rest: str) -> bool:
+        is_first = await super().claim_goal(user_id, *rest)
+        if self.is_held and user_id != "served":
+            await asyncio.Event().wait()
+        return is_first
+
+
+async def test_row_86_a_claim_that_was_taken_over_by_a_caller_who_left() -> None:
+    """It is given back all the same, though his own claim was never asked for."""
+    others = [f"other {number}" for number in range(10)]
+    storage = HangingClaims([row(one) for one in ("Ashley", "served", *others)])
+    async with client_with(storage, on_storage_error="refuse", storage_timeout_s=0.4) as client:
+
+        def track(user: str) -> asyncio.Task[Any]:
+            call = client.track("checkout", user, "signup", custom_variables={"a": 1})
+            return asyncio.ensure_future(call)
+
+        first = track("Ashley")
+        await asyncio.sleep(0.2)
+        second = track("Ashley")
+        await asyncio.sleep(0.02)
+        # The storage answers others, so that it is not left alone.
+        assert await track("served")
+        rest = [track(one) for one in others]
+        await asyncio.sleep(0.04)
+        # As after a time in which it was too slow: the second call has to wait for its turn.
+        window = client._engine.storage._window  # type: ignore[union-attr]
+        window._most = window.size = 4
+        assert reason_of(await first) is Reason.STORAGE_ERROR
+        await asyncio.sleep(0.04)
+        assert client._engine.storage._writes.waiting  # type: ignore[union-attr]
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        storage.is_held = False
+        await asyncio.gather(*rest)
+
+        async def is_counted() -> bool:
+            return reason_of(await track("Ashley")) is Reason.TRACKED
+
+        await until(is_counted)
+
+
 class OutOfOrder(MemoryUserStorage):
     """A storage whose server does all in order, and whose answers arrive in another.
 

@@ -106,6 +106,10 @@ class StorageAccess:
         self._window = Window(most, timeout_s)
         self._reads = self._make_channel(PROBE_INTERVAL_S, is_for_reads=True)
         self._writes = self._make_channel(RETRY_INTERVAL_S, is_for_reads=False)
+        if not isinstance(self._reads, InstantChannel) and not isinstance(
+            self._writes, InstantChannel
+        ):
+            self._reads.lead_to(self._writes)
         self._reads.health.on_change(self._on_read_health)
         self._writes.health.on_change(self._on_write_health)
         self._begin_by_kind = self._begin_by_methods if rounds is None else self._begin_by_round

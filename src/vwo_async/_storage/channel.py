@@ -87,8 +87,34 @@ class Channel:
         # How long it takes to be answered at least.
         self._least_s = float("inf")
         self._is_leaving = False
+        # To which those go on who were answered here, None where that is not known.
+        self._next: Channel | None = None
+        self._on_landed: Callable[[], object] | None = None
         self.health = health
         health.on_change(self._on_health)
+
+    def lead_to(self, following: Channel) -> None:
+        """Let callers who were answered here ask *following* next, and ask for no more than that can take.
+
+        It is of no use to read for callers who are not going to be in time with what they have to write.
+        """
+        self._next = following
+        following._on_landed = self._leave
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more wait here than can be asked at a time."""
+        return self._window.is_narrow and self.waiting > self._window.size
+
+    @property
+    def waiting(self) -> int:
+        """How many requests, or calls, wait for their turn."""
+        raise NotImplementedError
+
+    @property
+    def _has_room(self) -> bool:
+        is_open = self._next is None or not self._next.is_behind
+        return is_open and self._under_way < self._window.size
 
     def submit_one(self, request: StorageRequest) -> PendingRequest:
         """Have *request* answered; the outcome is known now or later."""
@@ -230,6 +256,8 @@ class Channel:
     def _end(self, flight: Flight) -> None:
         self._flights.discard(flight)
         self._under_way -= len(flight.pending)
+        if self._on_landed is not None and self._window.is_narrow:
+            asyncio.get_running_loop().call_soon(self._on_landed)
         if flight.timer is not None:
             flight.timer.cancel()
             # Its callback names the flight: without it all that belongs to a round is freed at once.
@@ -286,6 +314,10 @@ class CallChannel(Channel):
         self._waiting: deque[tuple[Sequence[PendingRequest], Context]] = deque()
 
     @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
     def size(self) -> int:
         """How many calls wait or are under way."""
         return len(self._waiting) + len(self._flights)
@@ -318,7 +350,7 @@ class CallChannel(Channel):
                 self._begin(wanted, context)
 
     def _may_leave(self) -> bool:
-        return len(self._flights) < self._max_flights and self._under_way < self._window.size
+        return len(self._flights) < self._max_flights and self._has_room
 
     def _take_all(self) -> list[PendingRequest]:
         waiting, self._waiting = self._waiting, deque()
@@ -351,6 +383,10 @@ class RoundChannel(Channel):
         # Whether this turn of the loop has begun a round that was full, which takes milliseconds to write.
         self._has_filled = False
         self._timer: asyncio.Handle | None = None
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     @property
     def size(self) -> int:
@@ -424,8 +460,8 @@ class RoundChannel(Channel):
         if self._has_filled:
             return False
         if not self._flights:
-            return True
-        if len(self._flights) >= self._max_flights or self._under_way >= self._window.size:
+            return self._has_room
+        if len(self._flights) >= self._max_flights or not self._has_room:
             return False
         is_full = len(self._waiting) >= self._max_requests
         return is_full or asyncio.get_running_loop().time() - self._left_at >= STAGGER_S

@@ -20,7 +20,7 @@ from ..storage.rounds import (
     StorageRequest,
     WithdrawConversion,
 )
-from .channel import CallChannel, RoundChannel, drop
+from .channel import CallChannel, Channel, RoundChannel, drop
 from .claim_outcome import ClaimOutcome
 from .health import PROBE_INTERVAL_S, RETRY_INTERVAL_S, StorageHealth
 from .instant_channel import InstantChannel
@@ -98,17 +98,12 @@ class StorageAccess:
         self._backend: MethodCalls | RoundCalls = backend
         self.has_claims = backend.has_claims
         self.marks_with_claim = rounds is not None
+        # One for reads and writes: a caller needs both, and nothing is gained by reading what cannot be written.
+        self._window = Window(_find_most(backend), timeout_s)
         # Apart, since there are storages that read and cannot write, as a replica without its primary.
-        most = MAX_ROUNDS * MAX_REQUESTS
-        if isinstance(backend, MethodCalls):
-            most = MAX_THREADS if backend.has_plain_methods else MAX_CALLS
-        # One for both: callers read before they write, and nothing is gained by reading what cannot be written.
-        self._window = Window(most, timeout_s)
         self._reads = self._make_channel(PROBE_INTERVAL_S, is_for_reads=True)
         self._writes = self._make_channel(RETRY_INTERVAL_S, is_for_reads=False)
-        if not isinstance(self._reads, InstantChannel) and not isinstance(
-            self._writes, InstantChannel
-        ):
+        if isinstance(self._reads, Channel) and isinstance(self._writes, Channel):
             self._reads.lead_to(self._writes)
         self._reads.health.on_change(self._on_read_health)
         self._writes.health.on_change(self._on_write_health)
@@ -602,13 +597,12 @@ class StorageAccess:
         context: Context | None,
         end: Callable[[bool], None],
     ) -> None:
-        is_own = (
-            isinstance(claim.request, CountConversion) and claim.request.owner == withdrawal.owner
-        )
-        if is_own and _is_unmade(claim):
-            end(True)
-        else:
+        """Take back what a claim may have made that has ended now: where it failed, nothing."""
+        is_own = claim.request[:4] == withdrawal[:4]
+        if not (is_own and _is_unmade(claim)):
             self._begin_withdrawal(withdrawal, context, end)
+        elif self._withdrawals.is_under_way(withdrawal):
+            end(True)
 
     def _begin_by_round(
         self, withdrawal: WithdrawConversion, context: Context | None, end: Callable[[bool], None]
@@ -701,6 +695,13 @@ class StorageAccess:
         self._reads.cut()
         await self._writes.aclose(ends_at)
         await self._reads.aclose(ends_at)
+
+
+def _find_most(backend: MethodCalls | RoundCalls) -> int:
+    """Return how many requests a storage is asked at a time where all goes well."""
+    if isinstance(backend, RoundCalls):
+        return MAX_ROUNDS * MAX_REQUESTS
+    return MAX_THREADS if backend.has_plain_methods else MAX_CALLS
 
 
 def _is_unmade(claim: PendingRequest) -> bool:

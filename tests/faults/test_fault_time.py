@@ -29,7 +29,7 @@ from waiting import until
 
 from vwo_async._delivery.queue import Batching
 from vwo_async._delivery.sender import STUCK_S
-from vwo_async.transport import Answer, Limits, Request
+from vwo_async.transport import Answer, Limits, Request, Timeouts
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
 
@@ -229,7 +229,30 @@ async def test_row_43_answers_that_came_meanwhile(tmp_path: Path) -> None:
             for number in range(60):
                 delivery.put(f"user {number}")
             await until(are_under_way)
-            time.sleep(STUCK_S + 0.5)  # noqa: ASYNC251 - a loop that stands still is as good as a process
+            time.sleep(2 * STUCK_S)  # noqa: ASYNC251 - a loop that stands still is as good as a process
             await until(lambda: not delivery.queue.pending)
+            # Nor is the server taken for one that is so slow, since time-outs go by that.
+            assert delivery.sender._slowest_s < STUCK_S
         assert (await server.state()).peak == WORKERS
         assert server.ledger() == delivery.accepted
+
+
+async def test_row_43_standing_still_beyond_the_time_outs(tmp_path: Path) -> None:
+    """What was on its way is sent again, at the usual pace: neither events nor server are taken to be at fault."""
+    limits = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S, max_batch_events=20)
+    timeouts = Timeouts(read_s=1, total_s=2)
+    with fault_server(tmp_path) as server:
+        await server.misbehave("late", times=None)
+
+        async def are_under_way() -> bool:
+            # By now it is known how long the server takes.
+            return len(await server.tries()) > WORKERS
+
+        async with delivery_to(server, limits, timeouts=timeouts, workers=WORKERS) as delivery:
+            for number in range(200):
+                delivery.put(f"user {number}")
+            await until(are_under_way)
+            time.sleep(STUCK_S + 1)  # noqa: ASYNC251 - a loop that stands still is as good as a process
+            await until(lambda: not delivery.queue.pending)
+        assert (await server.state()).peak == WORKERS
+        assert server.ledger().keys() == delivery.accepted.keys()

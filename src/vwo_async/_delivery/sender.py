@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import cast
 
 from .._cancellation import PROCESS_ENDS, is_failure
@@ -31,11 +32,14 @@ STUCK_S = 3.0
 # The same after a failure of late, where others are answered much faster.
 STUCK_EARLY_S = 0.3
 STUCK_FACTOR = 8
-# A timer that is late by more was held up by the loop or by a process that stood still, as the answers were.
-# So long do they have to be read.
-LATE_S = 0.25
+# A timer that is late by more was held up by the loop or by a process that stood still, as the answers were;
+# and so long do they have to be read then.
+LATE_S = 0.03
+READING_S = 0.25
 # How fast the longest time that a request took is forgotten, with each that is delivered.
 SLOWNESS_KEPT = 0.95
+# The longest of which anything follows; a process may have stood still for hours.
+SLOWEST_S = 60.0
 
 
 def settle_event(event: Event) -> None:
@@ -49,16 +53,44 @@ class Wait:
 
     Attributes:
         begun: Since when, in the seconds of the loop.
+        held_s: How long of it the loop, or the process, stood still, as far as is known.
         limit: The time-out.
-        timer: What finds it stuck.
+        timer: What ends it, or finds that the request is stuck.
     """
 
-    __slots__ = ("begun", "limit", "timer")
+    __slots__ = ("begun", "held_s", "limit", "timer")
 
-    def __init__(self, begun: float, timeout_s: float | None) -> None:
+    def __init__(self, begun: float) -> None:
         self.begun = begun
-        self.limit = asyncio.timeout(timeout_s)
+        self.held_s = 0.0
+        self.limit = asyncio.timeout(None)
         self.timer: asyncio.TimerHandle | None = None
+
+    def call_after(self, seconds: float, callback: Callable[[], object]) -> None:
+        """Call *callback* unless the wait ends before; later where answers may have come that nobody has read."""
+        loop = asyncio.get_running_loop()
+        due = self.begun + seconds
+
+        def call() -> None:
+            late_s = loop.time() - due
+            if late_s > LATE_S:
+                self.held_s = late_s
+                self.timer = loop.call_later(READING_S, callback)
+            else:
+                callback()
+
+        self.timer = loop.call_at(due, call)
+
+    def end(self) -> None:
+        """Call nothing any more."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def give_up(self) -> None:
+        """Wait no longer."""
+        if not self.limit.expired():
+            self.limit.reschedule(asyncio.get_running_loop().time())
 
 
 class Sender:
@@ -265,24 +297,25 @@ class Sender:
         begun = self._clock()
         is_doubtful = self._queue.is_likely_to_hang(batch)
         patience_s = max(STUCK_S, 2 * self._slowest_s) if is_doubtful else None
-        wait = Wait(asyncio.get_running_loop().time(), patience_s)
+        wait = Wait(asyncio.get_running_loop().time())
+        relieve = partial(self._relieve, batch, wait)
         try:
             async with wait.limit:
-                if is_doubtful:
-                    self._relieve(batch, wait)
+                if patience_s is None:
+                    wait.call_after(self._stuck_after_s, relieve)
                 else:
-                    self._watch(batch, wait)
+                    relieve()
+                    wait.call_after(patience_s, wait.give_up)
                 answer = await self._send(batch)
         except TimeoutError:
             answer = Answer(failure=Failure.UNKNOWN, fault=TimeoutError())
         finally:
-            if wait.timer is not None:
-                wait.timer.cancel()
-            self._stuck.pop(batch, None)
+            wait.end()
+            is_stuck = self._stuck.pop(batch, None) is not None
             self._queue.stuck = len(self._stuck)
-        took_s = self._clock() - begun
-        # A timer may fire a moment before its time.
-        batch.is_slow = wait.limit.expired() or took_s >= STUCK_S
+        took_s = min(self._clock() - begun - wait.held_s, SLOWEST_S)
+        # One that was not found stuck ended while the process stood still, or just after.
+        batch.is_slow = is_stuck and (wait.limit.expired() or took_s >= STUCK_S)
         if answer.status is not None and answer.status < 300:
             self._slowest_s = max(took_s, SLOWNESS_KEPT * self._slowest_s)
         return answer
@@ -293,19 +326,6 @@ class Sender:
         if not (self._queue.is_wary or self._queue.stuck):
             return STUCK_S
         return min(max(STUCK_EARLY_S, 3 * self._slowest_s), STUCK_S)
-
-    def _watch(self, batch: Batch, wait: Wait) -> None:
-        """Have another worker go on when *batch* is stuck."""
-        loop = asyncio.get_running_loop()
-        due = wait.begun + self._stuck_after_s
-
-        def find_stuck() -> None:
-            if loop.time() - due > LATE_S:
-                wait.timer = loop.call_later(LATE_S, self._relieve, batch, wait)
-            else:
-                self._relieve(batch, wait)
-
-        wait.timer = loop.call_at(due, find_stuck)
 
     def _relieve(self, batch: Batch, wait: Wait) -> None:
         """Have another worker go on, since *batch* is stuck, or likely to be."""

@@ -118,6 +118,25 @@ def test_a_source_that_cannot_be_opened(command: Command) -> None:
     assert "unknown campaign 'serch'" in ended.out
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import vwo_async\nclient.activate("
+        + "'checkout' if x else " * 1200
+        + "'checkout', user)\n",
+        f"import vwo_async\nimport {'m' * 300}\n{'m' * 300}.activate('checkout', user)\n",
+    ],
+)
+def test_a_source_that_is_odd(command: Command, text: str) -> None:
+    """Whatever there is in one source, what the others have is shown."""
+    odd = command.write("odd.py", text)
+    good = command.write("good.py", "import vwo_async\nclient.activate('serch', user)\n")
+    ended = command.run("keys", "--check", odd, good, "-s", command.fullstack)
+    assert "unknown campaign 'serch'" in ended.out
+    assert ended.code in (ExitCode.FOUND, ExitCode.USAGE)
+    assert "fault of this command" not in ended.err
+
+
 def test_a_source_that_not_every_python_reads(command: Command) -> None:
     """What one Python reads and another finds too deep is checked, or named."""
     chain = "x = y" + ".z" * 5_000

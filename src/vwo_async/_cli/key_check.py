@@ -8,6 +8,7 @@ vwo_async, or on something that is called after VWO.
 from __future__ import annotations
 
 import ast
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from .exit_code import CommandError, ExitCode
 from .key_names import KnownKeys
 
 PACKAGE = "vwo_async"
+# Folders with the code of others.
+_FOREIGN = ("node_modules", "site-packages")
 
 
 class Argument(NamedTuple):
@@ -120,23 +123,42 @@ def list_sources(paths: Sequence[Path]) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*.py"):
-        parts = path.relative_to(folder).parts
-        # Virtual environments are the code of others; a link may lead nowhere.
-        is_foreign = any(
-            one.startswith(".") or one in ("node_modules", "site-packages") for one in parts
-        )
-        if not is_foreign and path.is_file():
-            yield path
+    """Yield the Python files in *folder*, and what cannot be looked into: whoever reads it finds out why."""
+    unread: list[Path] = []
+
+    def note(error: OSError) -> None:
+        unread.append(Path(error.filename or folder))
+
+    for parent, folders, files in os.walk(folder, onerror=note):
+        # Virtual environments are the code of others.
+        folders[:] = [one for one in folders if not one.startswith(".") and one not in _FOREIGN]
+        paths = [Path(parent, one) for one in files if one.endswith(".py")]
+        yield from (one for one in paths if not one.name.startswith(".") and _may_be_file(one))
+    yield from unread
 
 
-def check_file(path: Path, known: KnownKeys) -> Iterator[UnknownKey]:
-    """Yield the unknown keys of one file, in the order of its lines.
+def _may_be_file(path: Path) -> bool:
+    """Tell whether *path* is a file, or nobody can tell; a link may lead nowhere, and a pipe holds whoever reads."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
+
+
+def check_file(path: Path, known: KnownKeys) -> list[UnknownKey]:
+    """Return the unknown keys of one file, in the order of its lines.
 
     Raises:
         CommandError: It cannot be read, or is no Python.
     """
     tree = _parse(path)
+    try:
+        return list(_find_unknown(path, tree, known))
+    except RecursionError:
+        raise CommandError(f"{path}: is nested too deeply") from None
+
+
+def _find_unknown(path: Path, tree: ast.Module, known: KnownKeys) -> Iterator[UnknownKey]:
     module = _Module(path, tree, known)
     found = [
         one
@@ -224,9 +246,7 @@ class _Module:
     def _is_imported_from_others(self, name: str) -> bool:
         """Tell whether an import binds it, and neither from this package nor from where the module itself stands."""
         top = self._imports.get(name, PACKAGE).partition(".")[0]
-        return top != PACKAGE and not any(
-            (folder / top).is_dir() or (folder / f"{top}.py").is_file() for folder in self._folders
-        )
+        return top != PACKAGE and not any(_has_module(folder, top) for folder in self._folders)
 
     @staticmethod
     def _is_handle(call: ast.Call, method: Method) -> bool:
@@ -257,6 +277,14 @@ class _Module:
         elif isinstance(value, ast.IfExp):
             yield from self._read_keys(value.body)
             yield from self._read_keys(value.orelse)
+
+
+def _has_module(folder: Path, name: str) -> bool:
+    """Tell whether a module of that name stands in *folder*; no file may have a name that is too long."""
+    try:
+        return (folder / name).is_dir() or (folder / f"{name}.py").is_file()
+    except OSError:
+        return False
 
 
 def _find_argument(call: ast.Call, name: str, position: int) -> ast.expr | None:

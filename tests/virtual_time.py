@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -48,3 +49,13 @@ def run_virtually(main: Coroutine[Any, Any, T]) -> T:
     """Run *main* on a loop of its own in virtual time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
+
+
+def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run a test on a loop of its own in virtual time, which no other work on the machine makes pass faster."""
+
+    @functools.wraps(test)
+    def run() -> None:
+        run_virtually(test())
+
+    return run

@@ -217,6 +217,7 @@ async def test_row_43_stopped_process(tmp_path: Path) -> None:
         assert server.ledger() == accepted
 
 
+@pytest.mark.timed
 async def test_row_43_answers_that_came_meanwhile(tmp_path: Path) -> None:
     """They are read before a request counts as stuck, so that no others are begun in its place."""
     with fault_server(tmp_path) as server:
@@ -237,6 +238,7 @@ async def test_row_43_answers_that_came_meanwhile(tmp_path: Path) -> None:
         assert server.ledger() == delivery.accepted
 
 
+@pytest.mark.timed
 async def test_row_43_standing_still_beyond_the_time_outs(tmp_path: Path) -> None:
     """What was on its way is sent again, at the usual pace: neither events nor server are taken to be at fault."""
     limits = Limits(backoff_base_s=BASE_S, backoff_cap_s=CAP_S, max_batch_events=20)

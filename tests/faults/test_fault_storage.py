@@ -33,7 +33,7 @@ from slow_path import slow_path
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
-from virtual_time import in_virtual_time, run_virtually
+from virtual_time import in_virtual_time
 from waiting import until
 
 from vwo_async import InvalidInputError, Reason, TrackResult, VWOClient
@@ -1403,32 +1403,27 @@ class BusyByMethods(Busy):
 
 
 @pytest.mark.parametrize("kind", [Busy, BusyByMethods])
-def test_row_71_a_storage_that_has_become_slow(kind: type[Busy]) -> None:
+@in_virtual_time
+async def test_row_71_a_storage_that_has_become_slow(kind: type[Busy]) -> None:
     """Where what it is asked at a time is not answered in time, less is, and all is counted in the end."""
     users = [f"slow {number}" for number in range(200)]
+    # For each caller two requests or three: those of all together take longer than each of them waits.
+    storage = kind(users, 0.002)
 
-    async def count_all() -> None:
-        # For each caller two requests or three: those of all together take longer than each of them waits.
-        storage = kind(users, 0.002)
+    async def track(user: str) -> Reason:
+        while True:
+            reason = reason_of(await client.track("checkout", user, "signup"))
+            if reason is not Reason.STORAGE_ERROR:
+                return reason
+            await asyncio.sleep(0.05)
 
-        async def track(user: str) -> Reason:
-            while True:
-                reason = reason_of(await client.track("checkout", user, "signup"))
-                if reason is not Reason.STORAGE_ERROR:
-                    return reason
-                await asyncio.sleep(0.05)
-
-        async with client_with(storage, on_storage_error="refuse") as client:
-            reasons = await asyncio.wait_for(asyncio.gather(*map(track, users)), 60)
-            assert set(reasons) == {Reason.TRACKED}
-            storage.request_s = storage.most = 0
-            more = (client.activate("checkout", f"q{number}") for number in range(1000))
-            await asyncio.gather(*more)
-            # Once it is quick again, it is asked more at a time.
-            assert storage.most >= 64
-
-    # In a time that does not pass faster on a machine that has other work.
-    run_virtually(count_all())
+    async with client_with(storage, on_storage_error="refuse") as client:
+        reasons = await asyncio.wait_for(asyncio.gather(*map(track, users)), 60)
+        assert set(reasons) == {Reason.TRACKED}
+        storage.request_s = storage.most = 0
+        await asyncio.gather(*(client.activate("checkout", f"q{number}") for number in range(1000)))
+        # Once it is quick again, it is asked more at a time.
+        assert storage.most >= 64
 
 
 class HangingForSome(MemoryUserStorage):

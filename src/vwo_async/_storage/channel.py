@@ -56,6 +56,8 @@ class Channel:
         abandon: Has a task end that nobody waits for any more, and looks after it; None to cancel it.
     """
 
+    _waiting: deque[Any]
+
     def __init__(
         self,
         ask: Ask,
@@ -109,7 +111,7 @@ class Channel:
     @property
     def waiting(self) -> int:
         """How many requests, or calls, wait for their turn."""
-        raise NotImplementedError
+        return len(self._waiting)
 
     @property
     def _has_room(self) -> bool:
@@ -314,10 +316,6 @@ class CallChannel(Channel):
         self._waiting: deque[tuple[Sequence[PendingRequest], Context]] = deque()
 
     @property
-    def waiting(self) -> int:
-        return len(self._waiting)
-
-    @property
     def size(self) -> int:
         """How many calls wait or are under way."""
         return len(self._waiting) + len(self._flights)
@@ -383,10 +381,6 @@ class RoundChannel(Channel):
         # Whether this turn of the loop has begun a round that was full, which takes milliseconds to write.
         self._has_filled = False
         self._timer: asyncio.Handle | None = None
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
 
     @property
     def size(self) -> int:
@@ -457,11 +451,11 @@ class RoundChannel(Channel):
             self._timer = None
 
     def _may_leave(self) -> bool:
-        if self._has_filled:
+        if self._has_filled or not self._has_room:
             return False
         if not self._flights:
-            return self._has_room
-        if len(self._flights) >= self._max_flights or not self._has_room:
+            return True
+        if len(self._flights) >= self._max_flights:
             return False
         is_full = len(self._waiting) >= self._max_requests
         return is_full or asyncio.get_running_loop().time() - self._left_at >= STAGGER_S
